@@ -1,0 +1,253 @@
+//! The counting core: plain data and functions, no I/O.
+//!
+//! Any order of events, any repetition and any split into batches leads to the same totals: each frame adds to them once,
+//! and only when ingest has confirmed that the frame exists.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{Ended, Event, FailedFrame, Started, Summary, Unconfirmed, VERSION, VideoEntry, VideoState};
+use roaring::RoaringTreemap;
+use thiserror::Error;
+
+/// Reasons kept for failed frames: enough to see a pattern, few enough for one entry.
+const MOST_FAILURES: usize = 20;
+/// Results of frames that ingest has not confirmed yet: it confirms each second, so that more are somebody's mistake.
+const MOST_UNCONFIRMED: usize = 10_000;
+
+/// The totals of one video.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VideoCount {
+    started: Started,
+    published: u64,
+    announced: Option<u64>,
+    ended: Option<Ended>,
+    seen: RoaringTreemap,
+    unconfirmed: BTreeMap<u64, Unconfirmed>,
+    counted: u64,
+    failed: u64,
+    failures: Vec<FailedFrame>,
+    processing_us: u64,
+    classes: BTreeMap<String, u64>,
+    finished_at: Option<u64>,
+}
+
+/// What an event did to the totals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It changed them.
+    Changed,
+    /// It was in them already.
+    Duplicate,
+    /// It is about a frame that the video does not have.
+    NoSuchFrame,
+    /// Too much is unconfirmed: it must come again.
+    NotYet,
+}
+
+/// An entry whose bitmap cannot be read.
+#[derive(Debug, Error)]
+#[error("the entry's bitmap of counted frames cannot be read: {0}")]
+pub struct BrokenBitmap(String);
+
+impl VideoCount {
+    /// A video of which nothing is counted yet.
+    pub fn new(started: Started) -> Self {
+        Self {
+            started,
+            published: 0,
+            announced: None,
+            ended: None,
+            seen: RoaringTreemap::new(),
+            unconfirmed: BTreeMap::new(),
+            counted: 0,
+            failed: 0,
+            failures: Vec::new(),
+            processing_us: 0,
+            classes: BTreeMap::new(),
+            finished_at: None,
+        }
+    }
+
+    /// Takes an event in. `now` is in milliseconds since 1970-01-01 UTC.
+    pub fn apply(&mut self, event: &Event, now: u64) -> Applied {
+        let applied = match event {
+            Event::Started(_) => Applied::Duplicate,
+            Event::Progress(progress) => {
+                let news = progress.published > self.published && self.ended.is_none();
+                if news {
+                    self.published = progress.published;
+                    self.announced = progress.announced.or(self.announced);
+                }
+                changed_if(news)
+            }
+            Event::Ended(ended) => self.end(ended.clone()),
+            Event::Abandoned(abandoned) => self.end(Ended {
+                frames: self.published.div_ceil(self.started.every.max(1)),
+                decoded: self.published,
+                duration: None,
+                problem: Some(abandoned.reason.clone()),
+            }),
+            Event::Frame(frame) => {
+                let mut classes = BTreeMap::new();
+                for detection in &frame.detections {
+                    *classes.entry(detection.label.clone()).or_insert(0) += 1;
+                }
+                self.take(Unconfirmed { index: frame.index, processing_us: frame.processing_us, classes, failure: None })
+            }
+            Event::Failed(failed) => self.take(Unconfirmed {
+                index: failed.index,
+                processing_us: 0,
+                classes: BTreeMap::new(),
+                failure: Some(failed.reason.clone()),
+            }),
+        };
+        if applied == Applied::Changed {
+            self.settle();
+            if self.is_complete() {
+                self.finished_at.get_or_insert(now);
+            }
+        }
+        applied
+    }
+
+    fn end(&mut self, ended: Ended) -> Applied {
+        let news = self.ended.is_none();
+        if news {
+            self.published = ended.decoded;
+            self.ended = Some(ended);
+        }
+        changed_if(news)
+    }
+
+    fn take(&mut self, result: Unconfirmed) -> Applied {
+        let index = result.index;
+        if self.seen.contains(index) || self.unconfirmed.contains_key(&index) {
+            return Applied::Duplicate;
+        }
+        let beyond_end = self.ended.as_ref().is_some_and(|ended| index >= ended.decoded);
+        if beyond_end || !index.is_multiple_of(self.started.every.max(1)) {
+            return Applied::NoSuchFrame;
+        }
+        if index >= self.published && self.unconfirmed.len() >= MOST_UNCONFIRMED {
+            return Applied::NotYet;
+        }
+        self.unconfirmed.insert(index, result);
+        Applied::Changed
+    }
+
+    /// Adds what is confirmed to the totals, and drops what never will be.
+    fn settle(&mut self) {
+        let still_unconfirmed = self.unconfirmed.split_off(&self.published);
+        for (index, result) in std::mem::replace(&mut self.unconfirmed, still_unconfirmed) {
+            self.seen.insert(index);
+            match result.failure {
+                Some(reason) => {
+                    self.failed += 1;
+                    self.failures.push(FailedFrame { index, reason });
+                }
+                None => self.counted += 1,
+            }
+            self.processing_us = self.processing_us.saturating_add(result.processing_us);
+            for (label, n) in result.classes {
+                *self.classes.entry(label).or_insert(0) += n;
+            }
+        }
+        self.failures.sort_by_key(|failure| failure.index);
+        self.failures.truncate(MOST_FAILURES);
+        if self.ended.is_some() {
+            self.unconfirmed.clear();
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.ended.as_ref().is_some_and(|ended| self.counted + self.failed >= ended.frames)
+    }
+
+    /// Where the video is in its life.
+    pub fn state(&self) -> VideoState {
+        match &self.ended {
+            None => VideoState::Decoding,
+            Some(_) if !self.is_complete() => VideoState::Counting,
+            Some(Ended { frames: 0, .. }) => VideoState::Failed,
+            Some(Ended { problem: Some(_), .. }) => VideoState::Incomplete,
+            Some(_) => VideoState::Done,
+        }
+    }
+
+    /// The summary, once the state is final.
+    pub fn summary(&self, video: &VideoId) -> Option<Summary> {
+        let (Some(finished_at), Some(ended)) = (self.finished_at, &self.ended) else { return None };
+        let wall_time_s = finished_at.saturating_sub(self.started.uploaded_at) as f64 / 1e3;
+        let per = |total: f64, n: f64| if n > 0.0 { total / n } else { 0.0 };
+        Some(Summary {
+            version: VERSION,
+            video: video.clone(),
+            name: self.started.name.clone(),
+            uri: self.started.uri.clone(),
+            state: self.state(),
+            problem: ended.problem.clone(),
+            processed_frames: self.counted,
+            failed_frames: self.failed,
+            failed: self.failures.clone(),
+            average_processing_ms: per(self.processing_us as f64 / 1e3, self.counted as f64),
+            classes: self.classes.clone(),
+            top: Summary::ranking(&self.classes, 3),
+            duration_s: ended.duration.map(|ns| ns as f64 / 1e9),
+            wall_time_s,
+            frames_per_second: per(self.counted as f64, wall_time_s),
+        })
+    }
+
+    /// The video's entry in the bucket.
+    pub fn to_entry(&self, video: &VideoId, summary_published: bool) -> VideoEntry {
+        let mut bitmap = Vec::with_capacity(self.seen.serialized_size());
+        #[expect(clippy::expect_used, reason = "writing to memory cannot fail")]
+        self.seen.serialize_into(&mut bitmap).expect("bitmap into memory");
+        VideoEntry {
+            version: VERSION,
+            video: video.clone(),
+            state: self.state(),
+            started: self.started.clone(),
+            published: self.published,
+            announced: self.announced,
+            ended: self.ended.clone(),
+            counted: self.counted,
+            failed: self.failed,
+            failures: self.failures.clone(),
+            unconfirmed: self.unconfirmed.values().cloned().collect(),
+            seen: BASE64.encode(bitmap),
+            processing_us: self.processing_us,
+            classes: self.classes.clone(),
+            finished_at: self.finished_at,
+            summary_published,
+            summary: self.summary(video),
+        }
+    }
+
+    /// The totals as an entry in the bucket holds them.
+    pub fn from_entry(entry: VideoEntry) -> Result<Self, BrokenBitmap> {
+        let bitmap = BASE64.decode(&entry.seen).map_err(|e| BrokenBitmap(e.to_string()))?;
+        let seen = RoaringTreemap::deserialize_from(&bitmap[..]).map_err(|e| BrokenBitmap(e.to_string()))?;
+        Ok(Self {
+            started: entry.started,
+            published: entry.published,
+            announced: entry.announced,
+            ended: entry.ended,
+            seen,
+            unconfirmed: entry.unconfirmed.into_iter().map(|u| (u.index, u)).collect(),
+            counted: entry.counted,
+            failed: entry.failed,
+            failures: entry.failures,
+            processing_us: entry.processing_us,
+            classes: entry.classes,
+            finished_at: entry.finished_at,
+        })
+    }
+}
+
+fn changed_if(news: bool) -> Applied {
+    if news { Applied::Changed } else { Applied::Duplicate }
+}

@@ -1,0 +1,80 @@
+use std::future::Future;
+use std::time::Duration;
+
+use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKind};
+use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{VideoEntry, from_json, to_json};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The bucket of videos, with patience for a server that is gone.
+#[derive(Clone)]
+pub(crate) struct Entries {
+    store: Store,
+    shutdown: CancellationToken,
+}
+
+#[derive(Debug, Error)]
+pub(crate) enum EntryError {
+    #[error("the video's entry was written by another aggregator meanwhile")]
+    Conflict,
+    #[error("the video's entry cannot be used: {0}")]
+    Broken(String),
+    #[error("the bucket of videos is out of reach: {0}")]
+    OutOfReach(String),
+}
+
+impl Entries {
+    pub(crate) fn new(store: Store, shutdown: CancellationToken) -> Self {
+        Self { store, shutdown }
+    }
+
+    /// A video's entry and its revision.
+    pub(crate) async fn load(&self, video: &VideoId) -> Result<Option<(VideoEntry, u64)>, EntryError> {
+        let key = video.to_string();
+        let entry = self.patiently(move |store| {
+            let key = key.clone();
+            async move { store.entry(key).await.map_err(|e| EntryError::OutOfReach(e.to_string())) }
+        });
+        let Some(entry) = entry.await?.filter(|entry| entry.operation == Operation::Put) else { return Ok(None) };
+        let state = from_json(&entry.value).map_err(|e| EntryError::Broken(e.to_string()))?;
+        Ok(Some((state, entry.revision)))
+    }
+
+    /// Compare-and-swap: succeeds only on the revision that was loaded or written last; `None` is for a new entry.
+    pub(crate) async fn write(&self, entry: &VideoEntry, revision: Option<u64>) -> Result<u64, EntryError> {
+        let (key, value) = (entry.video.to_string(), Bytes::from(to_json(entry)));
+        self.patiently(move |store| {
+            let (key, value) = (key.clone(), value.clone());
+            async move {
+                match revision {
+                    None => store.create(key, value).await.map_err(|e| match e.kind() {
+                        CreateErrorKind::AlreadyExists => EntryError::Conflict,
+                        _ => EntryError::OutOfReach(e.to_string()),
+                    }),
+                    Some(revision) => store.update(key, value, revision).await.map_err(|e| match e.kind() {
+                        UpdateErrorKind::WrongLastRevision => EntryError::Conflict,
+                        _ => EntryError::OutOfReach(e.to_string()),
+                    }),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Tries until the server answers, or it is time to end.
+    async fn patiently<T, F>(&self, attempt: impl Fn(Store) -> F) -> Result<T, EntryError>
+    where
+        F: Future<Output = Result<T, EntryError>>,
+    {
+        let pauses = ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE).with_jitter().without_max_times();
+        let store = self.store.clone();
+        let retried = (move || attempt(store.clone())).retry(pauses).when(|e| matches!(e, EntryError::OutOfReach(_)));
+        let ending = || Err(EntryError::OutOfReach("this aggregator is ending".into()));
+        self.shutdown.run_until_cancelled(retried).await.unwrap_or_else(ending)
+    }
+}

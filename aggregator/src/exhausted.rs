@@ -1,0 +1,120 @@
+//! Speaks for messages that ran out of deliveries, when nobody who had them lived to say a last word.
+
+use std::time::Duration;
+
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use async_nats::jetstream::{AckKind, Message};
+use futures_util::StreamExt;
+use moliceiro_nats::dead::{frame_identity, store_failed, store_payload};
+use moliceiro_nats::messages::{Abandoned, Event, Failed, Upload};
+use moliceiro_nats::publish::{StoreError, store_event};
+use moliceiro_nats::{Streams, subjects};
+use serde::Deserialize;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+const RETRY: Duration = Duration::from_secs(5);
+
+/// `io.nats.jetstream.advisory.v1.max_deliver`
+#[derive(Debug, Deserialize)]
+struct Advisory {
+    stream: String,
+    stream_seq: u64,
+    deliveries: u64,
+}
+
+#[derive(Debug, Error)]
+enum ExhaustedError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the NATS server does not give or remove it: {0}")]
+    Server(String),
+}
+
+pub(crate) async fn run(streams: &Streams, shutdown: &CancellationToken) {
+    while !shutdown.is_cancelled() {
+        let mut advisories = match streams.exhausted.stream().max_messages_per_batch(1).messages().await {
+            Ok(advisories) => advisories,
+            Err(error) => {
+                warn!(%error, "cannot pull advisories; trying again");
+                shutdown.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+                continue;
+            }
+        };
+        while let Some(Some(next)) = shutdown.run_until_cancelled(advisories.next()).await {
+            match next {
+                Ok(message) => {
+                    shutdown.run_until_cancelled(take(streams, &message)).await;
+                }
+                Err(error) => warn!(%error, "trouble while pulling advisories"),
+            }
+        }
+    }
+}
+
+async fn take(streams: &Streams, message: &Message) {
+    let ack = match serde_json::from_slice::<Advisory>(&message.payload) {
+        Err(error) => {
+            warn!(%error, "dropping an advisory that cannot be read");
+            AckKind::Term
+        }
+        Ok(advisory) => match give_up(streams, &advisory).await {
+            Ok(()) => AckKind::Ack,
+            Err(error) => {
+                warn!(?advisory, %error, "cannot give up a message yet; trying again");
+                AckKind::Nak(Some(RETRY))
+            }
+        },
+    };
+    if let Err(error) = message.ack_with(ack).await {
+        warn!(%error, "cannot acknowledge an advisory: it will come again");
+    }
+}
+
+/// Says that a message failed, keeps it, and only then removes it.
+async fn give_up(streams: &Streams, advisory: &Advisory) -> Result<(), ExhaustedError> {
+    let stream = if advisory.stream == subjects::UPLOADS { &streams.uploads } else { &streams.frames };
+    let Some(message) = message_at(stream, advisory.stream_seq).await? else { return Ok(()) };
+    match advisory.stream.as_str() {
+        subjects::UPLOADS => give_up_upload(streams, &message, advisory).await?,
+        _ => give_up_frame(streams, &message, advisory).await?,
+    }
+    stream.delete_message(advisory.stream_seq).await.map(drop).map_err(|e| ExhaustedError::Server(e.to_string()))
+}
+
+/// `None` when it is gone: a late acknowledgement has settled it after all.
+async fn message_at(stream: &Stream, sequence: u64) -> Result<Option<StreamMessage>, ExhaustedError> {
+    match stream.get_raw_message(sequence).await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(ExhaustedError::Server(error.to_string())),
+    }
+}
+
+async fn give_up_frame(streams: &Streams, message: &StreamMessage, advisory: &Advisory) -> Result<(), ExhaustedError> {
+    let deliveries = advisory.deliveries;
+    let Some((video, index)) = frame_identity(&message.subject, Some(&message.headers)) else {
+        warn!(subject = %message.subject, "removing a message from the frame queue that is no frame");
+        return Ok(());
+    };
+    let reason = format!("no detector finished it in {deliveries} deliveries");
+    info!(%video, frame = index, reason, "giving up a frame");
+    let failed = Failed { index, reason, detector: None, deliveries };
+    store_payload(&streams.jetstream, &video, &failed, message.payload.clone()).await?;
+    Ok(store_failed(&streams.jetstream, &video, &failed).await?)
+}
+
+async fn give_up_upload(streams: &Streams, message: &StreamMessage, advisory: &Advisory) -> Result<(), ExhaustedError> {
+    let Ok(upload) = Upload::parse(&message.payload) else { return Ok(()) };
+    let stored_at = message.time.into();
+    let (video, name) = (upload.video(message.sequence, stored_at), upload.name());
+    let reason = format!("no ingest finished it in {} deliveries", advisory.deliveries);
+    info!(%video, name, reason, "giving up a video");
+    let events = [("started", Event::Started(upload.started(stored_at, 1))), ("abandoned", Event::Abandoned(Abandoned { reason }))];
+    for (id, event) in events {
+        store_event(&streams.jetstream, &video, Some(&subjects::event_message_id(&video, id)), event).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Counts every frame of every video once, and says what was in it.
+//!
+//! The way of a result: `batch` pulls it with others, `tally` adds it to its video's totals and writes those by
+//! compare-and-swap, publishes the summary when the last frame is in, and only then are the results acknowledged.
+//! `exhausted` speaks for messages that ran out of deliveries. The rules of counting are in `count`, without I/O.
+
+mod arguments;
+mod batch;
+pub mod count;
+mod entries;
+mod exhausted;
+mod output;
+mod settings;
+mod tally;
+
+use std::time::Duration;
+
+use moliceiro_nats::messages::Summary;
+use moliceiro_nats::{ConnectError, Patience, Streams, StreamsError, connect};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use arguments::AggregatorArguments;
+pub use output::{print_json, print_text, printer};
+pub use settings::{AggregatorService, AggregatorSettings, OutputFormat};
+
+/// One publish after the other: an aggregator's own messages are few.
+const PUBLISHES_IN_FLIGHT: usize = 16;
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Why an aggregator ends before it is told to.
+#[derive(Debug, Error)]
+pub enum AggregatorError {
+    /// No usable server.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// No usable streams.
+    #[error(transparent)]
+    Streams(#[from] StreamsError),
+}
+
+/// Counts until `shutdown`. `on_summary` is told each summary that this aggregator publishes.
+pub async fn run(
+    service: AggregatorService,
+    on_summary: impl FnMut(&Summary) + Send,
+    shutdown: CancellationToken,
+) -> Result<(), AggregatorError> {
+    let connecting = async {
+        let client = connect(&service.nats, "moliceiro-aggregator", Patience::WaitForServer).await?;
+        Ok::<_, AggregatorError>(Streams::open(client, &service.streams, PUBLISHES_IN_FLIGHT).await?)
+    };
+    let Some(streams) = shutdown.run_until_cancelled(connecting).await.transpose()? else { return Ok(()) };
+    info!("aggregator is ready");
+    let counting = count_results(&streams, service.aggregator.linger, on_summary, &shutdown);
+    tokio::join!(counting, exhausted::run(&streams, &shutdown));
+    Ok(())
+}
+
+async fn count_results(streams: &Streams, linger: Duration, mut on_summary: impl FnMut(&Summary), shutdown: &CancellationToken) {
+    let mut tally = tally::Tally::new(streams.clone(), shutdown.clone());
+    while !shutdown.is_cancelled() {
+        let mut batches = match batch::Batches::open(&streams.aggregator, linger).await {
+            Ok(batches) => batches,
+            Err(error) => {
+                warn!(%error, "cannot pull results; trying again");
+                shutdown.run_until_cancelled(tokio::time::sleep(PAUSE_AFTER_ERROR)).await;
+                continue;
+            }
+        };
+        // A batch in hand is finished even when it is time to end: its totals may be written already.
+        while let Some(Some(batch)) = shutdown.run_until_cancelled(batches.next()).await {
+            tally.take(batch, &mut on_summary).await;
+        }
+    }
+}

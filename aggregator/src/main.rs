@@ -1,0 +1,14 @@
+//! `moliceiro-aggregator`: the aggregator as a service of its own.
+
+use std::process::ExitCode;
+
+use moliceiro_aggregator::{AggregatorArguments, printer, run};
+use moliceiro_service::serve;
+
+fn main() -> ExitCode {
+    moliceiro_service::main(|arguments: AggregatorArguments| {
+        let service = arguments.service()?;
+        let print = printer(service.aggregator.output);
+        serve(&service.log.clone(), |shutdown| run(service, print, shutdown))
+    })
+}

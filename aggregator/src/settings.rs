@@ -1,0 +1,67 @@
+use std::time::Duration;
+
+use moliceiro_nats::{NatsSettings, StreamsSettings};
+use moliceiro_service::settings::Problem;
+use moliceiro_service::{LogSettings, Section, Settings, SettingsError};
+use serde::{Deserialize, Serialize};
+
+/// Settings `[aggregator]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AggregatorSettings {
+    /// What is printed on standard output of each video: `text`, `json` (one line), or `none`.
+    pub output: OutputFormat,
+    /// How long results are collected before the totals are written. Longer costs less, and shows progress later.
+    #[serde(with = "humantime_serde")]
+    pub linger: Duration,
+}
+
+/// How a summary is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// Nothing: the summary is published only.
+    None,
+}
+
+impl Default for AggregatorSettings {
+    fn default() -> Self {
+        Self { output: OutputFormat::Text, linger: Duration::from_millis(50) }
+    }
+}
+
+impl Section for AggregatorSettings {
+    const NAME: &'static str = "aggregator";
+
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.linger > Duration::from_secs(5) {
+            problems.push(("linger", "5s or shorter".into()));
+        }
+        problems
+    }
+}
+
+/// All that an aggregator needs to know.
+#[derive(Clone, Debug)]
+pub struct AggregatorService {
+    /// `[log]`
+    pub log: LogSettings,
+    /// `[nats]`
+    pub nats: NatsSettings,
+    /// `[streams]`
+    pub streams: StreamsSettings,
+    /// `[aggregator]`
+    pub aggregator: AggregatorSettings,
+}
+
+impl AggregatorService {
+    /// Reads and checks the sections.
+    pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
+        Ok(Self { log: settings.section()?, nats: settings.section()?, streams: settings.section()?, aggregator: settings.section()? })
+    }
+}

@@ -1,0 +1,217 @@
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::message::PublishMessage;
+use moliceiro_nats::messages::{Event, Summary, VideoState, to_json};
+use moliceiro_nats::publish::{StoreError, store_message};
+use moliceiro_nats::{Streams, VideoId, subjects};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::batch::Received;
+use crate::count::{Applied, VideoCount};
+use crate::entries::{Entries, EntryError};
+
+/// Results may overtake their video's `Started`. After this many deliveries nobody knows the video.
+const PATIENCE_WITH_UNKNOWN: i64 = 10;
+const UNKNOWN_RETRY: Duration = Duration::from_millis(500);
+const NOT_YET_RETRY: Duration = Duration::from_secs(1);
+
+/// The totals of the videos in progress, as last written.
+pub(crate) struct Tally {
+    streams: Streams,
+    entries: Entries,
+    videos: HashMap<VideoId, Held>,
+}
+
+/// A video's totals, and the revision of the entry that holds them; none if there is no entry yet.
+struct Held {
+    count: VideoCount,
+    revision: Option<u64>,
+    summary_published: bool,
+}
+
+/// What becomes of a result's message.
+enum Verdict {
+    /// Its part in the totals is durable, or it has none.
+    Ack,
+    /// It may make sense later.
+    Retry(Duration),
+    /// It never will.
+    Drop(&'static str),
+}
+
+#[derive(Debug, Error)]
+enum TallyError {
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Tally {
+    pub(crate) fn new(streams: Streams, shutdown: CancellationToken) -> Self {
+        let entries = Entries::new(streams.videos.clone(), shutdown);
+        Self { streams, entries, videos: HashMap::new() }
+    }
+
+    /// Counts a batch, makes the totals durable, and then acknowledges it.
+    ///
+    /// When it is time to end it gives up waiting for a server that is gone: what is not acknowledged comes again.
+    pub(crate) async fn take(&mut self, batch: Vec<Received>, on_summary: &mut impl FnMut(&Summary)) {
+        let mut by_video: BTreeMap<VideoId, Vec<Received>> = BTreeMap::new();
+        for received in batch {
+            by_video.entry(received.event.video.clone()).or_default().push(received);
+        }
+        for (video, results) in by_video {
+            match self.settle(&video, &results, on_summary).await {
+                Ok(verdicts) => {
+                    for (received, verdict) in results.iter().zip(verdicts) {
+                        self.carry_out(received, verdict).await;
+                    }
+                    self.forget_if_finished(&video).await;
+                }
+                Err(error) => {
+                    warn!(%video, %error, "results are not counted yet; they will come again");
+                    self.videos.remove(&video);
+                }
+            }
+        }
+    }
+
+    /// Applies the results of one video to its totals until those are written, whoever else writes too.
+    async fn settle(
+        &mut self,
+        video: &VideoId,
+        results: &[Received],
+        on_summary: &mut impl FnMut(&Summary),
+    ) -> Result<Vec<Verdict>, TallyError> {
+        loop {
+            let held = match self.videos.remove(video) {
+                Some(held) => Some(held),
+                None => self.load(video).await?,
+            };
+            let Some((mut held, verdicts, changed)) = apply(held, results) else {
+                return Ok(results.iter().map(unknown).collect());
+            };
+            match self.make_durable(video, &mut held, changed, on_summary).await {
+                Ok(()) => {
+                    self.videos.insert(video.clone(), held);
+                    return Ok(verdicts);
+                }
+                Err(TallyError::Entry(EntryError::Conflict)) => debug!(%video, "another aggregator was first; counting on from its totals"),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes the totals, and once the last frame is in them, publishes the summary and writes that it is.
+    async fn make_durable(
+        &self,
+        video: &VideoId,
+        held: &mut Held,
+        changed: bool,
+        on_summary: &mut impl FnMut(&Summary),
+    ) -> Result<(), TallyError> {
+        if changed {
+            held.revision = Some(self.entries.write(&held.count.to_entry(video, held.summary_published), held.revision).await?);
+        }
+        let Some(summary) = held.count.summary(video).filter(|_| !held.summary_published) else { return Ok(()) };
+        publish_summary(&self.streams, &summary).await?;
+        log_summary(&summary);
+        on_summary(&summary);
+        held.summary_published = true;
+        held.revision = Some(self.entries.write(&held.count.to_entry(video, true), held.revision).await?);
+        Ok(())
+    }
+
+    async fn load(&self, video: &VideoId) -> Result<Option<Held>, TallyError> {
+        let Some((entry, revision)) = self.entries.load(video).await? else { return Ok(None) };
+        let summary_published = entry.summary_published;
+        let count = VideoCount::from_entry(entry).map_err(|e| EntryError::Broken(e.to_string()))?;
+        Ok(Some(Held { count, revision: Some(revision), summary_published }))
+    }
+
+    async fn carry_out(&self, received: &Received, verdict: Verdict) {
+        let message = &received.message;
+        let done = match verdict {
+            Verdict::Ack => message.ack().await,
+            Verdict::Retry(pause) => message.ack_with(AckKind::Nak(Some(pause))).await,
+            Verdict::Drop(reason) => {
+                warn!(video = %received.event.video, event = ?received.event.event, reason, "dropping a result");
+                message.ack_with(AckKind::Term).await
+            }
+        };
+        if let Err(error) = done {
+            warn!(video = %received.event.video, %error, "cannot acknowledge a result: it will come again, and change nothing");
+        }
+    }
+
+    /// A finished video's results are in its totals for ever: they need no room any more.
+    async fn forget_if_finished(&mut self, video: &VideoId) {
+        if !self.videos.get(video).is_some_and(|held| held.summary_published) {
+            return;
+        }
+        self.videos.remove(video);
+        if let Err(error) = self.streams.results.purge().filter(subjects::results(video)).await {
+            warn!(%video, %error, "cannot remove the results of a finished video");
+        }
+    }
+}
+
+/// `None` when nobody knows the video: it has no entry, and none of these results begins it.
+fn apply(held: Option<Held>, results: &[Received]) -> Option<(Held, Vec<Verdict>, bool)> {
+    let begin = || {
+        let started = results.iter().find_map(|r| if let Event::Started(started) = &r.event.event { Some(started) } else { None })?;
+        Some(Held { count: VideoCount::new(started.clone()), revision: None, summary_published: false })
+    };
+    let mut held = held.or_else(begin)?;
+    let mut changed = held.revision.is_none();
+    let now = milliseconds_now();
+    let mut verdict = |received: &Received| match held.count.apply(&received.event.event, now) {
+        Applied::Changed => {
+            changed = true;
+            Verdict::Ack
+        }
+        Applied::Duplicate => Verdict::Ack,
+        Applied::NoSuchFrame => Verdict::Drop("its video has no such frame"),
+        Applied::NotYet => Verdict::Retry(NOT_YET_RETRY),
+    };
+    let verdicts = results.iter().map(&mut verdict).collect();
+    Some((held, verdicts, changed))
+}
+
+fn unknown(received: &Received) -> Verdict {
+    match received.message.info() {
+        Ok(info) if info.delivered < PATIENCE_WITH_UNKNOWN => Verdict::Retry(UNKNOWN_RETRY),
+        _ => Verdict::Drop("nobody knows its video"),
+    }
+}
+
+/// Publishes the summary, unless somebody has: at most one is ever stored for a video.
+async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<(), StoreError> {
+    let message = PublishMessage::build()
+        .message_id(format!("{}/summary", summary.video))
+        .expected_last_subject_sequence(0)
+        .payload(to_json(summary).into());
+    match store_message(&streams.jetstream, &subjects::summary(&summary.video), message).await {
+        Ok(_) | Err(StoreError::NotFirst { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn log_summary(summary: &Summary) {
+    let (video, name) = (&summary.video, &summary.name);
+    let problem = summary.problem.as_deref().unwrap_or_default();
+    match summary.state {
+        VideoState::Failed => warn!(%video, name, problem, "video failed"),
+        VideoState::Incomplete => warn!(%video, name, problem, frames = summary.processed_frames, "video is incomplete"),
+        _ => info!(%video, name, frames = summary.processed_frames, failed = summary.failed_frames, "video is done"),
+    }
+}
+
+fn milliseconds_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX))
+}

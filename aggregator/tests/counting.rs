@@ -1,0 +1,170 @@
+//! Any order, any repetition, any split into batches and any crash between them lead to the same totals.
+
+use std::collections::BTreeMap;
+
+use moliceiro_aggregator::count::{Applied, VideoCount};
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{
+    Abandoned, Detection, Ended, Event, Failed, FrameResult, Progress, Started, Summary, VideoEntry, VideoState, from_json, to_json,
+};
+use proptest::prelude::*;
+
+const NOW: u64 = 1_700_000_010_000;
+
+fn started(every: u64) -> Started {
+    Started { name: "a.mp4".into(), uri: "file:///a.mp4".into(), every, uploaded_at: NOW - 10_000 }
+}
+
+fn frame(index: u64, labels: &[&str]) -> Event {
+    let detection = |label: &&str| Detection { label: (*label).into(), score: 0.5, bounds: [0.0, 0.0, 1.0, 1.0] };
+    let detections = labels.iter().map(detection).collect();
+    Event::Frame(FrameResult { index, pts: None, detections, processing_us: 1000 + index, detector: "d".into() })
+}
+
+fn failed(index: u64) -> Event {
+    Event::Failed(Failed { index, reason: format!("reason {index}"), detector: None, deliveries: 5 })
+}
+
+fn ended(frames: u64, decoded: u64) -> Event {
+    Event::Ended(Ended { frames, decoded, duration: Some(1_000_000_000), problem: None })
+}
+
+fn video() -> VideoId {
+    VideoId::for_name("a.mp4", "1")
+}
+
+/// A restart: nothing survives but the entry in the bucket.
+fn restarted(count: &VideoCount) -> VideoCount {
+    let entry: VideoEntry = from_json(&to_json(&count.to_entry(&video(), false))).unwrap();
+    VideoCount::from_entry(entry).unwrap()
+}
+
+fn summary(count: &VideoCount) -> Summary {
+    count.summary(&video()).expect("a final state has a summary")
+}
+
+/// What a video of `n` frames gives, where every seventh frame fails.
+fn life(n: u64, every: u64) -> Vec<Event> {
+    const LABELS: [&[&str]; 4] = [&[], &["person"], &["car", "car"], &["person", "boat", "dog"]];
+    let index = |i: u64| i * every;
+    let mut events: Vec<_> =
+        (0..n).map(|i| if i % 7 == 3 { failed(index(i)) } else { frame(index(i), LABELS[(i % 4) as usize]) }).collect();
+    let decoded = n * every;
+    events.extend((0..decoded).step_by(10).map(|published| Event::Progress(Progress { published, announced: Some(decoded + 3) })));
+    events.push(ended(n, decoded));
+    events
+}
+
+fn apply_all(count: &mut VideoCount, batch: &[usize], events: &[Event]) {
+    for i in batch {
+        count.apply(&events[*i], NOW);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn order_repetition_batches_and_crashes_change_nothing(
+        n in 0_u64..60,
+        every in 1_u64..4,
+        repetitions in proptest::collection::vec(any::<prop::sample::Index>(), 0..80),
+        keys in proptest::collection::vec(any::<u32>(), 300),
+        crash_every in 1_usize..20,
+    ) {
+        let events = life(n, every);
+        let mut expected = VideoCount::new(started(every));
+        for event in &events {
+            expected.apply(event, NOW);
+        }
+        let mut shuffled = events.clone();
+        shuffled.extend(repetitions.iter().map(|i| i.get(&events).clone()));
+        let mut order: Vec<_> = (0..shuffled.len()).collect();
+        order.sort_by_key(|i| keys[*i % keys.len()].wrapping_mul(*i as u32 + 1));
+
+        let mut written = VideoCount::new(started(every));
+        for batch in order.chunks(crash_every) {
+            // The first try of each batch dies before it is written, so the batch comes again.
+            let mut lost = restarted(&written);
+            apply_all(&mut lost, batch, &shuffled);
+            let mut count = restarted(&written);
+            apply_all(&mut count, batch, &shuffled);
+            // Written, but not acknowledged: it comes once more.
+            apply_all(&mut count, batch, &shuffled);
+            written = count;
+        }
+        prop_assert_eq!(summary(&written), summary(&expected));
+        prop_assert_eq!(written.state(), if n == 0 { VideoState::Failed } else { VideoState::Done });
+    }
+
+    #[test]
+    fn what_is_about_no_frame_of_the_video_changes_nothing(n in 1_u64..40, every in 1_u64..4, strange in any::<u64>(), late in any::<bool>()) {
+        let no_such_frame = strange >= n * every || !strange.is_multiple_of(every);
+        prop_assume!(no_such_frame);
+        let mut expected = VideoCount::new(started(every));
+        let mut count = expected.clone();
+        if !late {
+            count.apply(&frame(strange, &["person"; 5]), NOW);
+        }
+        for event in life(n, every) {
+            expected.apply(&event, NOW);
+            count.apply(&event, NOW);
+        }
+        if late {
+            prop_assert_eq!(count.apply(&frame(strange, &["person"; 5]), NOW), Applied::NoSuchFrame);
+        }
+        prop_assert_eq!(summary(&count), summary(&expected));
+    }
+}
+
+#[test]
+fn a_summary_is_there_only_when_every_frame_is_counted_or_failed() {
+    let mut count = VideoCount::new(started(1));
+    assert_eq!(count.apply(&frame(0, &["person", "car"]), NOW), Applied::Changed);
+    assert_eq!(count.state(), VideoState::Decoding);
+    assert_eq!(count.apply(&ended(3, 3), NOW), Applied::Changed);
+    assert_eq!(count.state(), VideoState::Counting);
+    count.apply(&failed(2), NOW);
+    assert_eq!(count.summary(&video()), None);
+    count.apply(&frame(1, &["car"]), NOW);
+    let summary = summary(&count);
+    assert_eq!(summary.state, VideoState::Done);
+    assert_eq!((summary.processed_frames, summary.failed_frames), (2, 1));
+    assert_eq!(summary.failed[0].reason, "reason 2");
+    assert_eq!(summary.classes, BTreeMap::from([("car".into(), 2), ("person".into(), 1)]));
+    assert_eq!(summary.top, ["car", "person"]);
+    assert!((summary.average_processing_ms - 1.0005).abs() < 1e-9);
+    assert!((summary.frames_per_second - 0.2).abs() < 1e-9);
+}
+
+#[test]
+fn the_first_of_two_results_of_a_frame_counts() {
+    let mut count = VideoCount::new(started(1));
+    assert_eq!(count.apply(&frame(0, &["person"]), NOW), Applied::Changed);
+    assert_eq!(count.apply(&failed(0), NOW), Applied::Duplicate);
+    assert_eq!(count.apply(&ended(1, 1), NOW), Applied::Changed);
+    assert_eq!(count.apply(&frame(0, &["person"]), NOW), Applied::Duplicate);
+    assert_eq!((summary(&count).processed_frames, summary(&count).failed_frames), (1, 0));
+}
+
+#[test]
+fn a_video_that_is_given_up_is_incomplete_with_what_was_confirmed() {
+    let mut count = VideoCount::new(started(2));
+    for index in [0, 2, 4, 6] {
+        count.apply(&frame(index, &["person"]), NOW);
+    }
+    count.apply(&Event::Progress(Progress { published: 5, announced: None }), NOW);
+    count.apply(&Event::Abandoned(Abandoned { reason: "no ingest".into() }), NOW);
+    let summary = summary(&count);
+    assert_eq!((summary.state, summary.processed_frames), (VideoState::Incomplete, 3));
+    assert_eq!(summary.problem.as_deref(), Some("no ingest"));
+}
+
+#[test]
+fn unconfirmed_results_are_bounded() {
+    let mut count = VideoCount::new(started(1));
+    let last = (0..20_000).map(|index| count.apply(&frame(index, &[]), NOW)).last();
+    assert_eq!(last, Some(Applied::NotYet));
+    count.apply(&Event::Progress(Progress { published: 15_000, announced: None }), NOW);
+    assert_eq!(count.apply(&frame(19_999, &[]), NOW), Applied::Changed);
+}

@@ -1,0 +1,58 @@
+//! `moliceiro`: tells what is in a video, on one machine or many.
+
+mod run;
+mod show_config;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use moliceiro_aggregator::AggregatorArguments;
+use moliceiro_detector::DetectorArguments;
+use moliceiro_ingest::IngestArguments;
+use moliceiro_service::serve;
+
+use run::RunArguments;
+use show_config::ConfigArguments;
+
+/// Tells what is in a video: counts the objects in every frame, once
+#[derive(Parser)]
+#[command(
+    name = "moliceiro",
+    version,
+    after_help = "Examples:\n  moliceiro run bikes.mp4           count one video, with everything in this one command\n  \
+                  moliceiro run --json *.mkv        many, as JSON lines\n  \
+                  moliceiro detector --nats nats://server:4222   lend this machine to a cluster"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(RunArguments),
+    Ingest(IngestArguments),
+    Detector(DetectorArguments),
+    Aggregator(AggregatorArguments),
+    Config(ConfigArguments),
+}
+
+fn main() -> ExitCode {
+    moliceiro_service::main(|arguments: Arguments| match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Ingest(arguments) => {
+            let service = arguments.service()?;
+            serve(&service.log.clone(), |shutdown| moliceiro_ingest::run(service, shutdown))
+        }
+        Command::Detector(arguments) => {
+            let service = arguments.service()?;
+            serve(&service.log.clone(), |shutdown| moliceiro_detector::run(service, shutdown))
+        }
+        Command::Aggregator(arguments) => {
+            let service = arguments.service()?;
+            let print = moliceiro_aggregator::printer(service.aggregator.output);
+            serve(&service.log.clone(), |shutdown| moliceiro_aggregator::run(service, print, shutdown))
+        }
+        Command::Config(arguments) => show_config::show(&arguments),
+    })
+}

@@ -1,0 +1,79 @@
+use std::path::PathBuf;
+
+use clap::Parser;
+use moliceiro_detector::{DetectorSettings, open_model};
+use moliceiro_nats::embedded::EmbeddedServer;
+use moliceiro_service::{CommonArguments, Settings, SettingsError, bundled};
+
+use super::is_given;
+
+/// Counts the objects in videos: everything in this one command
+///
+/// Starts a private NATS server and all services, counts every frame of each VIDEO, prints each summary as it is complete, and leaves nothing running. What a run that was stopped left undone, the next one finishes.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    after_help = "Exit codes: 0 every video was counted to its end; 1 one was not; 64 wrong usage or settings; 130 stopped by Ctrl-C or a signal"
+)]
+pub(crate) struct RunArguments {
+    /// Files (videos or still images), or file:// URIs
+    #[arg(value_name = "VIDEO")]
+    pub(crate) videos: Vec<String>,
+    /// Print summaries as JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Frames looked at at the same time [default: as many as cores]
+    #[arg(long, value_name = "N")]
+    detectors: Option<String>,
+    /// Objects scored no higher are left out, 0 to 1 [default: the model's]
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<String>,
+    /// Look at each N-th frame only
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) every: Option<u64>,
+    /// Model to use, with its manifest (.toml) beside it [default: built in]
+    #[arg(long, value_name = "FILE.onnx")]
+    model: Option<String>,
+    /// Folder for the private server's store [default: moliceiro in the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Program to run as the private server [default: the one that came with this program, or the one on PATH]
+    #[arg(long, value_name = "FILE")]
+    nats_server: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArguments,
+}
+
+impl RunArguments {
+    /// The effective settings: some defaults are other than a service's, because all is on one machine and a person looks on.
+    pub(crate) fn settings(&self) -> Result<Settings, anyhow::Error> {
+        const COMMAND: &str = "moliceiro run";
+        let loader = self
+            .common
+            .loader()
+            .default_for(COMMAND, "log.level", "error")
+            .default_for(COMMAND, "log.format", "text")
+            .default_for(COMMAND, "ingest.encoding", "i420")
+            .flag("--detectors", "detector.sessions", self.detectors.as_ref())
+            .flag("--threshold", "detector.threshold", self.threshold.as_ref())
+            .flag("--model", "detector.model", self.model.as_ref());
+        let detector: DetectorSettings = loader.clone().load()?.section()?;
+        let size = open_model(&detector)?.size();
+        let loader = loader.default_for("the model", "ingest.width", size.width).default_for("the model", "ingest.height", size.height);
+        Ok(loader.load()?)
+    }
+
+    /// The private server, unless the settings name another.
+    pub(crate) fn start_server(&self, settings: &Settings) -> Result<Option<EmbeddedServer>, anyhow::Error> {
+        if is_given(settings, "nats.url") {
+            return Ok(None);
+        }
+        let program = self.nats_server.clone().or_else(|| bundled("bin/nats-server")).unwrap_or_else(|| "nats-server".into());
+        let folder = match &self.data {
+            Some(folder) => folder.clone(),
+            None => dirs::data_dir().map(|dir| dir.join("moliceiro")).ok_or_else(|| {
+                SettingsError::Invalid(vec!["there is no home directory to keep data in: give a folder with --data".into()])
+            })?,
+        };
+        Ok(Some(EmbeddedServer::start(&program, &folder)?))
+    }
+}

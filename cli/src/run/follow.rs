@@ -1,0 +1,142 @@
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::kv;
+use futures_util::StreamExt;
+use moliceiro_nats::messages::{Summary, VideoEntry, VideoState, from_json, to_json};
+use moliceiro_nats::{Streams, VideoId};
+use tracing::warn;
+
+use super::progress::Progress;
+
+/// Who else uses the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Nobody: every summary on it is ours to print, those of an earlier run too.
+    Private,
+    /// Others: only our own videos concern us.
+    Shared,
+}
+
+/// On a private server this consumer remembers which summaries were printed, also when this process is killed.
+const PRINTED_CONSUMER: &str = "printed";
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+const MOST_AT_ONCE: usize = 16;
+
+/// The videos of this run on their way to their summaries.
+pub(crate) struct Followed {
+    pending: BTreeMap<VideoId, String>,
+    all_well: bool,
+    audience: Audience,
+    entries: kv::Watch,
+    summaries: pull::Stream,
+}
+
+impl Followed {
+    pub(crate) async fn open(streams: &Streams, audience: Audience, videos: Vec<(VideoId, String)>) -> anyhow::Result<Self> {
+        let base = pull::Config {
+            filter_subject: "summaries.*".into(),
+            ack_policy: AckPolicy::Explicit,
+            inactive_threshold: FORGET_AFTER,
+            ..pull::Config::default()
+        };
+        let config = match audience {
+            Audience::Private => pull::Config {
+                durable_name: Some(PRINTED_CONSUMER.into()),
+                inactive_threshold: Duration::ZERO,
+                deliver_policy: DeliverPolicy::All,
+                ..base
+            },
+            Audience::Shared => pull::Config { deliver_policy: DeliverPolicy::New, ..base },
+        };
+        let consumer = streams.summaries.create_consumer(config).await.context("cannot follow the summaries")?;
+        let summaries = consumer.stream().max_messages_per_batch(MOST_AT_ONCE).messages().await.context("cannot follow the summaries")?;
+        let entries = streams.videos.watch_all_from_revision(1).await.context("cannot follow the videos")?;
+        Ok(Self { pending: videos.into_iter().collect(), all_well: true, audience, entries, summaries })
+    }
+
+    /// Shows progress and prints summaries until there is one for every video. Tells whether all were counted to their end.
+    pub(crate) async fn until_all_counted(&mut self, progress: &Progress, json: bool) -> anyhow::Result<bool> {
+        for (video, name) in &self.pending {
+            progress.add(video, name);
+        }
+        while !self.pending.is_empty() {
+            tokio::select! {
+                entry = self.entries.next() => match entry {
+                    Some(Ok(entry)) => self.show(progress, &entry),
+                    Some(Err(error)) => warn!(%error, "trouble while following the videos"),
+                    None => anyhow::bail!("the NATS server stopped telling how the videos go on"),
+                },
+                summary = self.summaries.next() => match summary {
+                    Some(Ok(message)) => self.take(progress, json, &message).await,
+                    Some(Err(error)) => warn!(%error, "trouble while following the summaries"),
+                    None => anyhow::bail!("the NATS server stopped giving summaries"),
+                },
+            }
+        }
+        Ok(self.all_well)
+    }
+
+    fn show(&self, progress: &Progress, entry: &kv::Entry) {
+        match from_json::<VideoEntry>(&entry.value) {
+            Ok(state) if self.pending.contains_key(&state.video) => progress.update(&state),
+            Ok(_) => {}
+            Err(error) => warn!(key = entry.key, %error, "a video's entry cannot be read"),
+        }
+    }
+
+    /// Prints a summary, and only then says that it was.
+    async fn take(&mut self, progress: &Progress, json: bool, message: &async_nats::jetstream::Message) {
+        match from_json::<Summary>(&message.payload) {
+            Ok(summary) if self.audience == Audience::Private || self.pending.contains_key(&summary.video) => {
+                progress.finish(&summary.video);
+                progress.suspended(|| print(&summary, json));
+                self.complain(progress, &summary);
+                self.pending.remove(&summary.video);
+            }
+            Ok(_) => {}
+            Err(error) => warn!(subject = %message.subject, %error, "a summary cannot be read"),
+        }
+        if let Err(error) = message.ack().await {
+            warn!(%error, "cannot acknowledge a summary: it may be printed again");
+        }
+    }
+
+    fn complain(&mut self, progress: &Progress, summary: &Summary) {
+        let problem = summary.problem.as_deref().unwrap_or("no reason is known");
+        match summary.state {
+            VideoState::Done => {}
+            VideoState::Incomplete => progress.say(&format!("error: {} is incomplete: {problem}", summary.name)),
+            _ => progress.say(&format!("error: {}: {problem}", summary.name)),
+        }
+        if let Some(first) = summary.failed.first() {
+            let (n, reason) = (summary.failed_frames, &first.reason);
+            progress.say(&format!("warning: {}: {n} of its frames could not be looked at; frame {}: {reason}", summary.name, first.index));
+        }
+        self.all_well &= summary.state == VideoState::Done;
+    }
+
+    /// What to tell someone who stopped the run.
+    pub(crate) fn farewell(&self) -> String {
+        let names: Vec<_> = self.pending.values().map(String::as_str).collect();
+        match self.audience {
+            Audience::Private => format!("stopped; not finished: {}. Run the same command again to go on", names.join(", ")),
+            Audience::Shared => format!("stopped; the server goes on with: {}", names.join(", ")),
+        }
+    }
+}
+
+fn print(summary: &Summary, json: bool) {
+    let text = match (json, summary.state) {
+        (true, _) => String::from_utf8_lossy(&to_json(summary)).into_owned(),
+        (false, VideoState::Failed) => return,
+        (false, _) => summary.to_string(),
+    };
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        warn!(%error, "cannot write to standard output");
+    }
+}

@@ -1,0 +1,81 @@
+use std::time::Duration;
+
+use moliceiro_aggregator::{AggregatorService, AggregatorSettings};
+use moliceiro_detector::{DetectorService, DetectorSettings};
+use moliceiro_ingest::{IngestService, IngestSettings};
+use moliceiro_nats::{NatsSettings, StreamsSettings};
+use moliceiro_service::{LogSettings, Settings, SettingsError};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// The settings of all services, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceSettings {
+    pub(crate) log: LogSettings,
+    pub(crate) nats: NatsSettings,
+    pub(crate) streams: StreamsSettings,
+    pub(crate) ingest: IngestSettings,
+    pub(crate) detector: DetectorSettings,
+    pub(crate) aggregator: AggregatorSettings,
+}
+
+impl ServiceSettings {
+    pub(crate) fn read(settings: &Settings) -> Result<Self, SettingsError> {
+        Ok(Self {
+            log: settings.section()?,
+            nats: settings.section()?,
+            streams: settings.section()?,
+            ingest: settings.section()?,
+            detector: settings.section()?,
+            aggregator: settings.section()?,
+        })
+    }
+
+    pub(crate) fn with_nats(self, nats: NatsSettings) -> Self {
+        Self { nats, ..self }
+    }
+}
+
+/// The three services, each as it runs alone too: with a connection of its own.
+pub(crate) struct Services {
+    running: JoinSet<anyhow::Result<()>>,
+    shutdown: CancellationToken,
+}
+
+impl Services {
+    pub(crate) fn start(settings: &ServiceSettings) -> Self {
+        let ServiceSettings { log, nats, streams, ingest, detector, aggregator } = settings.clone();
+        let shutdown = CancellationToken::new();
+        let mut running = JoinSet::new();
+        let service = IngestService { log: log.clone(), nats: nats.clone(), streams: streams.clone(), ingest };
+        let token = shutdown.clone();
+        running.spawn(async { Ok(moliceiro_ingest::run(service, token).await?) });
+        let service = DetectorService { log: log.clone(), nats: nats.clone(), streams: streams.clone(), detector };
+        let token = shutdown.clone();
+        running.spawn(async { Ok(moliceiro_detector::run(service, token).await?) });
+        let service = AggregatorService { log, nats, streams, aggregator };
+        let token = shutdown.clone();
+        // The summaries are printed by who follows them, wherever they were made.
+        running.spawn(async { Ok(moliceiro_aggregator::run(service, |_| {}, token).await?) });
+        Self { running, shutdown }
+    }
+
+    /// Ends when a service does, which none should.
+    pub(crate) async fn first_error(&mut self) -> anyhow::Error {
+        match self.running.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(panic)) => anyhow::Error::new(panic).context("a service ended by a defect of this program"),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a service ended by itself"),
+        }
+    }
+
+    /// Lets the services finish what they have in hand.
+    pub(crate) async fn stop(mut self, patience: Duration) {
+        self.shutdown.cancel();
+        let all = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(patience, all).await.is_err() {
+            warn!("some services are still busy; leaving them");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use futures_util::TryStreamExt;
+use moliceiro_nats::messages::{Event, Upload, VERSION, VideoEntry, VideoEvent, from_cbor, from_json, to_json};
+use moliceiro_nats::publish::store;
+use moliceiro_nats::{Streams, VideoId, subjects};
+use moliceiro_service::SettingsError;
+use tracing::warn;
+use url::Url;
+
+use super::follow::Audience;
+
+/// A video that the command line names.
+pub(crate) struct Request {
+    uri: Url,
+    name: String,
+}
+
+/// Reads the arguments: a URI, or else a path.
+pub(crate) fn requests(videos: &[String]) -> Result<Vec<Request>, SettingsError> {
+    videos.iter().map(|video| request(video).map_err(|reason| SettingsError::Invalid(vec![format!("{video}: {reason}")]))).collect()
+}
+
+fn request(video: &str) -> Result<Request, String> {
+    let uri = if video.contains("://") {
+        Url::parse(video).map_err(|e| format!("no URI: {e}"))?
+    } else {
+        let path = std::path::absolute(Path::new(video)).map_err(|e| format!("no path: {e}"))?;
+        Url::from_file_path(&path).map_err(|()| "this path cannot be written as a URI".to_owned())?
+    };
+    let name = Upload { version: VERSION, id: None, uri: uri.clone(), name: None, every: None }.name();
+    Ok(Request { uri, name })
+}
+
+/// The videos of this run: those asked for, and those that an earlier run left undone.
+pub(crate) struct Plan {
+    left: BTreeMap<VideoId, String>,
+    uploads: Vec<(VideoId, Upload)>,
+}
+
+impl Plan {
+    /// On a private server an unfinished video that is asked for again is gone on with, not begun anew.
+    pub(crate) async fn make(streams: &Streams, requests: Vec<Request>, every: Option<u64>, audience: Audience) -> anyhow::Result<Self> {
+        let mut left = match audience {
+            Audience::Private => unfinished(streams).await.context("cannot find out what an earlier run left undone")?,
+            Audience::Shared => BTreeMap::new(),
+        };
+        let mut plan = Self { left: BTreeMap::new(), uploads: Vec::new() };
+        for Request { uri, name } in requests {
+            let same = |unfinished: &Unfinished| unfinished.uri == uri.as_str() && every.is_none_or(|n| Some(n) == unfinished.every);
+            let found = left.iter().find(|(_, unfinished)| same(unfinished)).map(|(video, _)| video.clone());
+            match found.and_then(|video| left.remove_entry(&video)) {
+                Some((video, unfinished)) => drop(plan.left.insert(video, unfinished.name)),
+                None => {
+                    let video = VideoId::for_name(&name, &nuid::next());
+                    let upload = Upload { version: VERSION, id: Some(video.clone()), uri, name: Some(name), every };
+                    plan.uploads.push((video, upload));
+                }
+            }
+        }
+        plan.left.extend(left.into_iter().map(|(video, unfinished)| (video, unfinished.name)));
+        Ok(plan)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.left.is_empty() && self.uploads.is_empty()
+    }
+
+    /// Identity and name of each.
+    pub(crate) fn videos(&self) -> Vec<(VideoId, String)> {
+        let new = self.uploads.iter().map(|(video, upload)| (video.clone(), upload.name()));
+        self.left.iter().map(|(video, name)| (video.clone(), name.clone())).chain(new).collect()
+    }
+
+    /// Queues what is not queued yet.
+    pub(crate) async fn submit(&self, streams: &Streams) -> anyhow::Result<()> {
+        for (video, upload) in &self.uploads {
+            let id = format!("upload/{video}");
+            store(&streams.jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(upload).into()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A video that was begun and not finished.
+struct Unfinished {
+    uri: String,
+    name: String,
+    every: Option<u64>,
+}
+
+/// A video is unfinished while its upload is queued, or while its log is kept and its entry is not final.
+async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfinished>> {
+    let mut found = BTreeMap::new();
+    for sequence in stored(&streams.uploads).await? {
+        let message = streams.uploads.get_raw_message(sequence).await?;
+        match Upload::parse(&message.payload) {
+            Ok(upload) => {
+                let video = upload.video(message.sequence, message.time.into());
+                found.insert(video, Unfinished { uri: upload.uri.to_string(), name: upload.name(), every: upload.every });
+            }
+            Err(error) => warn!(%error, "the queue holds a message that is no upload"),
+        }
+    }
+    let mut logs = streams.results.info_with_subjects("results.*").await?;
+    while let Some((subject, _)) = logs.try_next().await? {
+        let Some(video) = VideoId::of_subject(&subject) else { continue };
+        let entry = streams.videos.get(video.as_str()).await?;
+        let entry: Option<VideoEntry> = entry.and_then(|bytes| from_json(&bytes).ok());
+        if entry.is_some_and(|entry| entry.summary_published) {
+            continue;
+        }
+        let first = streams.results.get_first_raw_message_by_subject(&subject, 1).await?;
+        if let Ok(VideoEvent { event: Event::Started(started), .. }) = from_cbor(&first.payload) {
+            found.entry(video).or_insert(Unfinished { uri: started.uri, name: started.name, every: Some(started.every) });
+        }
+    }
+    Ok(found)
+}
+
+/// Sequence numbers of the messages that a stream holds.
+async fn stored(stream: &async_nats::jetstream::stream::Stream) -> anyhow::Result<Vec<u64>> {
+    let info = stream.info_builder().with_deleted(true).fetch().await?.info;
+    let deleted = info.state.deleted.unwrap_or_default();
+    let range = info.state.first_sequence..=info.state.last_sequence;
+    Ok(if info.state.messages == 0 { vec![] } else { range.filter(|sequence| !deleted.contains(sequence)).collect() })
+}

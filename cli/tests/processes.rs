@@ -1,0 +1,123 @@
+//! The services as processes of their own, which meet only at the server.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::process::Command;
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use moliceiro_nats::messages::{Summary, VideoState};
+use moliceiro_nats::{NatsSettings, Patience, connect};
+use support::{LONG, Process, Server, program, project, sample};
+use tokio::time::timeout;
+use url::Url;
+
+fn service(name: &str, server: &Server, arguments: &[&str]) -> Process {
+    Process::start(Command::new(program(name)).args(["--nats", &server.url(), "--log", "info"]).args(arguments))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_processes_count_what_a_core_publish_names() {
+    let server = Server::start();
+    let aggregator = service("moliceiro-aggregator", &server, &[]);
+    let ingest = service("moliceiro-ingest", &server, &[]);
+    let detectors = [1, 2].map(|_| service("moliceiro-detector", &server, &["--sessions", "1", "--log", "debug"]));
+    for process in [&aggregator, &ingest, &detectors[0], &detectors[1]] {
+        process.wait_for_stderr("is ready", 1);
+    }
+    let settings = NatsSettings { url: server.url(), credentials: None };
+    let client = connect(&settings, "test", Patience::FailAtOnce).await.unwrap();
+    let mut summaries = client.subscribe("summaries.>").await.unwrap();
+
+    let uri = Url::from_file_path(sample("carphone_pristine.mp4")).unwrap();
+    for malformed in ["", "nonsense", "{\"uri\": 7}"] {
+        client.publish("videos.upload", malformed.into()).await.unwrap();
+    }
+    client.publish("videos.upload", uri.to_string().into()).await.unwrap();
+    client.publish("videos.upload", format!(r#"{{"uri": "{uri}", "name": "harbour", "every": 10}}"#).into()).await.unwrap();
+    client.flush().await.unwrap();
+
+    let mut published = Vec::new();
+    while published.len() < 2 {
+        let message = timeout(LONG, summaries.next()).await.unwrap().unwrap();
+        let summary: Summary = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(message.subject.as_str(), format!("summaries.{}", summary.video));
+        published.push(summary);
+    }
+    published.sort_by(|a, b| a.name.cmp(&b.name));
+    let [whole, sparse] = &published[..] else { panic!("{published:?}") };
+    assert_eq!((whole.name.as_str(), whole.state, whole.processed_frames), ("carphone_pristine.mp4", VideoState::Done, 120));
+    assert_eq!((sparse.name.as_str(), sparse.state, sparse.processed_frames), ("harbour", VideoState::Done, 12));
+    assert!(whole.count("person") >= 100, "{whole:?}");
+    assert!(whole.wall_time_s > 0.0 && whole.frames_per_second > 0.0 && whole.duration_s.unwrap() > 3.9, "{whole:?}");
+
+    let printed = aggregator.wait_for_stdout(12).join("\n");
+    for summary in &published {
+        assert!(printed.contains(&summary.to_string()), "{printed}\nlacks\n{summary}");
+    }
+    ingest.wait_for_stderr("dropping a malformed upload message", 3);
+    for detector in &detectors {
+        detector.wait_for_stderr("frame done", 1);
+    }
+}
+
+#[test]
+fn services_end_in_order_when_told_to() {
+    let server = Server::start();
+    let services = ["moliceiro-aggregator", "moliceiro-ingest", "moliceiro-detector"].map(|name| service(name, &server, &[]));
+    for mut process in services {
+        process.wait_for_stderr("is ready", 1);
+        process.signal(rustix::process::Signal::TERM);
+        process.expect_code(0);
+    }
+}
+
+#[test]
+fn services_wait_for_a_server_and_say_so() {
+    let mut process =
+        Process::start(Command::new(program("moliceiro-aggregator")).args(["--nats", "nats://127.0.0.1:1"]));
+    process.wait_for_stderr("waiting for the NATS server", 2);
+    process.signal(rustix::process::Signal::TERM);
+    process.expect_code(0);
+}
+
+#[test]
+fn each_program_links_only_what_it_needs() {
+    for (name, foreign) in [
+        ("moliceiro-aggregator", &["libgst", "onnxruntime"][..]),
+        ("moliceiro-detector", &["libgst"]),
+        ("moliceiro-ingest", &["onnxruntime"]),
+    ] {
+        let linked = Command::new("ldd").arg(program(name)).output().unwrap();
+        let linked = String::from_utf8(linked.stdout).unwrap();
+        assert!(linked.contains("libc.so"), "{linked}");
+        let tree = Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--package", name])
+            .current_dir(project())
+            .output()
+            .unwrap();
+        assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+        let crates = String::from_utf8(tree.stdout).unwrap();
+        for library in foreign {
+            assert!(!linked.contains(library), "{name}: {linked}");
+            let package = if *library == "libgst" { "gstreamer" } else { "ort" };
+            assert!(!crates.lines().any(|line| line.split(' ').next() == Some(package)), "{name} depends on {package}");
+        }
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_end_a_service_before_it_does_anything() {
+    for name in ["moliceiro-aggregator", "moliceiro-ingest", "moliceiro-detector"] {
+        let begun = Instant::now();
+        let mut process = Process::start(
+            Command::new(program(name)).args(["--nats", "nats://127.0.0.1:1"]).env("MOLICEIRO__STREAMS__REPLICAS", "2"),
+        );
+        process.expect_code(64);
+        let said = process.stderr().join("\n");
+        assert!(said.contains("streams.replicas = 2 (from environment MOLICEIRO__STREAMS__REPLICAS)"), "{said}");
+        assert!(said.contains("1, 3 or 5"), "{said}");
+        assert!(begun.elapsed() < LONG);
+    }
+}

@@ -1,0 +1,35 @@
+use clap::Parser;
+use moliceiro_service::{CommonArguments, SettingsError};
+
+use crate::DetectorService;
+
+/// Pulls frames, finds the objects in them, publishes results
+#[derive(Clone, Debug, Parser)]
+#[command(version, after_help = "Start as many as you have machines: they share the frames of the stream FRAMES.")]
+pub struct DetectorArguments {
+    /// Arguments of every service
+    #[command(flatten)]
+    pub common: CommonArguments,
+    /// Model to use, with its manifest (.toml) beside it [setting: detector.model]
+    #[arg(long, value_name = "FILE.onnx")]
+    pub model: Option<String>,
+    /// Frames looked at at the same time; 0: one for each core [setting: detector.sessions]
+    #[arg(long, value_name = "N")]
+    pub sessions: Option<String>,
+    /// Objects scored no higher are left out, 0 to 1 [setting: detector.threshold]
+    #[arg(long, value_name = "SCORE")]
+    pub threshold: Option<String>,
+}
+
+impl DetectorArguments {
+    /// The settings that the file, the environment and these arguments give.
+    pub fn service(&self) -> Result<DetectorService, SettingsError> {
+        let loader = self
+            .common
+            .loader()
+            .flag("--model", "detector.model", self.model.as_ref())
+            .flag("--sessions", "detector.sessions", self.sessions.as_ref())
+            .flag("--threshold", "detector.threshold", self.threshold.as_ref());
+        DetectorService::from_settings(&loader.load()?)
+    }
+}

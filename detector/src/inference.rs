@@ -1,0 +1,94 @@
+use std::thread;
+use std::time::Instant;
+
+use bytes::Bytes;
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{Detection, Frame};
+use tokio::sync::oneshot;
+use tracing::info;
+
+use crate::runtime::Runtime;
+use crate::session::{Detector, FrameError, Options};
+use crate::settings::DetectorSettings;
+use crate::{DetectorError, open_model};
+
+/// Threads that each own a session, fed by one bounded queue.
+pub(crate) struct Inference {
+    jobs: async_channel::Sender<Job>,
+    model_name: String,
+}
+
+struct Job {
+    video: VideoId,
+    index: u64,
+    payload: Bytes,
+    reply: oneshot::Sender<Looked>,
+}
+
+/// What came of looking at a frame.
+pub(crate) enum Looked {
+    /// What is in it.
+    Found {
+        pts: Option<u64>,
+        detections: Vec<Detection>,
+        /// Time from payload to detections, in microseconds.
+        processing_us: u64,
+    },
+    /// No detector can ever look at it.
+    Impossible(String),
+    /// Another try may succeed.
+    Failed(String),
+}
+
+impl Inference {
+    /// Loads the model once for each session. Blocks while it does.
+    pub(crate) fn start(settings: &DetectorSettings, sessions: usize) -> Result<Self, DetectorError> {
+        let model = open_model(settings)?;
+        let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
+        info!(library = %runtime.library().display(), runtime = runtime.description(), model = model.name(), "loading the model");
+        let options = Options { intra_threads: settings.threads, threshold: settings.threshold, iou: settings.iou };
+        let (jobs, queue) = async_channel::bounded::<Job>(sessions);
+        for number in 0..sessions {
+            let mut detector = Detector::new(&runtime, &model, options)?;
+            let queue = queue.clone();
+            let look_at_all = move || {
+                while let Ok(Job { video, index, payload, reply }) = queue.recv_blocking() {
+                    // Nobody waits any more when the service is ending: the frame goes to another detector.
+                    let _ = reply.send(look(&mut detector, &video, index, &payload));
+                }
+            };
+            thread::Builder::new().name(format!("inference-{number}")).spawn(look_at_all).map_err(DetectorError::Thread)?;
+        }
+        Ok(Self { jobs, model_name: model.name().to_owned() })
+    }
+
+    pub(crate) fn model_name(&self) -> &str {
+        &self.model_name
+    }
+
+    /// Looks at a frame as soon as a session is free. `None` when the thread that had it died.
+    pub(crate) async fn look(&self, video: VideoId, index: u64, payload: Bytes) -> Option<Looked> {
+        let (reply, looked) = oneshot::channel();
+        self.jobs.send(Job { video, index, payload, reply }).await.ok()?;
+        looked.await.ok()
+    }
+}
+
+fn look(detector: &mut Detector, video: &VideoId, index: u64, payload: &[u8]) -> Looked {
+    let start = Instant::now();
+    let frame = match Frame::from_cbor(payload) {
+        Ok(frame) => frame,
+        Err(error) => return Looked::Impossible(error.to_string()),
+    };
+    if frame.video != *video || frame.index != index {
+        return Looked::Impossible(format!("the frame says that it is frame {} of {}", frame.index, frame.video));
+    }
+    match detector.detect(&frame) {
+        Ok(detections) => {
+            let processing_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+            Looked::Found { pts: frame.pts, detections, processing_us }
+        }
+        Err(error @ FrameError::Inference(_)) => Looked::Failed(error.to_string()),
+        Err(error) => Looked::Impossible(error.to_string()),
+    }
+}

@@ -1,0 +1,88 @@
+//! Finds the objects in frames with an ONNX model.
+//!
+//! The way of a frame: `frames` pulls it and keeps the server informed, `inference` hands it to one of the threads
+//! that each have a session, `session` turns pixels into a tensor, the tensor into candidates and those into
+//! detections; back in `frames` the result is stored, and only then is the frame acknowledged.
+
+mod arguments;
+mod families;
+mod frames;
+mod inference;
+mod manifest;
+mod model;
+mod nms;
+mod pixels;
+mod runtime;
+mod session;
+mod settings;
+
+use moliceiro_nats::{ConnectError, Patience, Streams, StreamsError, connect};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+pub use arguments::DetectorArguments;
+pub use model::{Model, ModelError};
+pub use runtime::{Runtime, RuntimeError};
+pub use session::{Detector, FrameError, Options};
+pub use settings::{DetectorService, DetectorSettings};
+
+/// Frames in hand for each session: one being looked at, one ready, and those on their way in and out.
+const FRAMES_PER_SESSION: usize = 4;
+
+/// Why a detector ends before it is told to.
+#[derive(Debug, Error)]
+pub enum DetectorError {
+    /// No usable ONNX Runtime.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// No usable model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// No usable server.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// No usable streams.
+    #[error(transparent)]
+    Streams(#[from] StreamsError),
+    /// The system gives no thread.
+    #[error("cannot start a thread for inference: {0}")]
+    Thread(std::io::Error),
+    /// An inference thread panicked: a defect of this program. Its frame goes to another detector.
+    #[error("an inference thread ended by itself; the frames in hand go to other detectors")]
+    ThreadDied,
+}
+
+/// The model that the settings name, checked against its manifest as far as that goes without running it.
+pub fn open_model(settings: &DetectorSettings) -> Result<Model, ModelError> {
+    match &settings.model {
+        Some(path) => Model::open(path),
+        None => Ok(Model::builtin()),
+    }
+}
+
+/// Looks at frames until `shutdown`; then finishes those in hand.
+pub async fn run(service: DetectorService, shutdown: CancellationToken) -> Result<(), DetectorError> {
+    let sessions = service.detector.session_count();
+    let in_hand = sessions * FRAMES_PER_SESSION;
+    let settings = service.detector.clone();
+    let inference = match tokio::task::spawn_blocking(move || inference::Inference::start(&settings, sessions)).await {
+        Ok(started) => started?,
+        Err(_) => return Err(DetectorError::ThreadDied),
+    };
+    let connecting = async {
+        let client = connect(&service.nats, "moliceiro-detector", Patience::WaitForServer).await?;
+        Ok::<_, DetectorError>(Streams::open(client, &service.streams, in_hand * 2).await?)
+    };
+    let Some(streams) = shutdown.run_until_cancelled(connecting).await.transpose()? else { return Ok(()) };
+    info!(sessions, model = inference.model_name(), "detector is ready");
+    frames::run(streams, &service, inference, in_hand, &shutdown).await
+}
+
+/// Loads ONNX Runtime and the model as [`run`] would, and runs it once, so that what is wrong is known early.
+pub fn check(settings: &DetectorSettings) -> Result<(), DetectorError> {
+    let model = open_model(settings)?;
+    let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
+    Detector::new(&runtime, &model, Options { intra_threads: settings.threads, threshold: settings.threshold, iou: settings.iou })?;
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! `moliceiro-detector`: the detector as a service of its own.
+
+use std::process::ExitCode;
+
+use moliceiro_detector::{DetectorArguments, run};
+use moliceiro_service::serve;
+
+fn main() -> ExitCode {
+    moliceiro_service::main(|arguments: DetectorArguments| {
+        let service = arguments.service()?;
+        serve(&service.log.clone(), |shutdown| run(service, shutdown))
+    })
+}

@@ -1,0 +1,138 @@
+//! Decodes one video on threads of its own, and hands its frames over as letterboxed pictures.
+//!
+//! The way of a frame: [`pipeline`] lets GStreamer find the video's demuxer and decoder and queues what comes out;
+//! [`run`] takes one frame after the other from there, watches for errors and stalls, and counts; [`picture`] scales,
+//! turns upright and letterboxes it; [`jpeg`] encodes it; a bounded channel takes it to whoever called [`start`]. Each
+//! step waits for the next one, so memory stays bounded. At the end, [`verdict`] tells a whole video from one cut short.
+
+mod announced;
+mod color;
+mod error;
+mod geometry;
+mod jpeg;
+mod picture;
+mod pipeline;
+mod run;
+mod source;
+mod spans;
+mod verdict;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use moliceiro_nats::messages::{Color, Encoding, Letterbox, Size};
+use tokio::sync::oneshot;
+use tracing::error;
+use url::Url;
+
+pub use announced::Announced;
+pub use error::{DecodeError, Problem};
+
+/// How a video's frames are wanted.
+#[derive(Clone, Debug)]
+pub struct DecodeSettings {
+    /// Size of each picture.
+    pub size: Size,
+    /// How each picture's pixels are encoded.
+    pub encoding: Encoding,
+    /// 1 (small) to 100 (like the original), for [`Encoding::Jpeg`].
+    pub jpeg_quality: u8,
+    /// Each how many-th frame is handed over: those whose index is a multiple of it.
+    pub every: u64,
+    /// Frames with a smaller index are decoded and counted, but not handed over.
+    pub skip_before: u64,
+    /// Pictures that wait to be taken; when there are so many, decoding waits.
+    pub queue: usize,
+    /// A video that gives no frame for so long, while somebody waits for one, is given up.
+    pub stall_timeout: Duration,
+}
+
+/// One frame of a video, as a letterboxed picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodedFrame {
+    /// Its number among all decoded frames, from 0.
+    pub index: u64,
+    /// When it is shown, in nanoseconds from the start of the video's timeline, if the container says.
+    pub pts: Option<u64>,
+    /// Size of the picture.
+    pub size: Size,
+    /// Where in the picture the video's frame lies.
+    pub letterbox: Letterbox,
+    /// What the picture's Y'CbCr values mean.
+    pub color: Color,
+    /// How `pixels` are to be read.
+    pub encoding: Encoding,
+    /// The picture, without padding.
+    pub pixels: Vec<u8>,
+}
+
+/// What a video turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Frames whose index is a multiple of `every`, whether they were handed over or skipped.
+    pub frames: u64,
+    /// All frames.
+    pub decoded: u64,
+    /// Time from the first frame's start to the last one's end, in nanoseconds, if the frames have times.
+    pub duration: Option<u64>,
+    /// Why there are not more frames, if there should be.
+    pub problem: Option<Problem>,
+}
+
+/// A video being decoded. Dropping it stops that.
+#[derive(Debug)]
+pub struct Decoding {
+    /// The frames, in decode order. They end when the outcome is there.
+    pub frames: async_channel::Receiver<DecodedFrame>,
+    announced: Announced,
+    outcome: oneshot::Receiver<Result<Decoded, DecodeError>>,
+}
+
+impl Decoding {
+    /// What the container says of the video: it fills in as soon as the first frame is decoded.
+    pub fn announced(&self) -> Announced {
+        self.announced.clone()
+    }
+
+    /// How it ended. To be asked after the last frame: frames that nobody took are thrown away, and then this is
+    /// [`DecodeError::Cancelled`].
+    pub async fn outcome(mut self) -> Result<Decoded, DecodeError> {
+        self.frames.close();
+        (&mut self.outcome).await.unwrap_or(Err(DecodeError::Panicked))
+    }
+}
+
+impl Drop for Decoding {
+    fn drop(&mut self) {
+        self.frames.close();
+    }
+}
+
+/// Starts GStreamer and looks for the parts of it that every video needs. [`start`] does it too.
+pub fn init() -> Result<(), DecodeError> {
+    pipeline::init()
+}
+
+/// Decodes the video behind `uri` on a new thread. It needs no runtime, and blocks none.
+pub fn start(uri: &Url, settings: DecodeSettings) -> Decoding {
+    let (frames, receiver) = async_channel::bounded(settings.queue.max(1));
+    let (done, outcome) = oneshot::channel();
+    let announced = Announced::default();
+    let decoding = Decoding { frames: receiver, announced: announced.clone(), outcome };
+    let uri = uri.clone();
+    let thread = std::thread::Builder::new().name("decode".into()).spawn(move || {
+        let decode = AssertUnwindSafe(|| run::decode(&uri, &settings, &announced, &frames));
+        let outcome = catch_unwind(decode).unwrap_or_else(|_| {
+            error!(%uri, "the decoding thread panicked");
+            Err(DecodeError::Panicked)
+        });
+        // Nobody asks for the outcome of a cancelled video.
+        let _ = done.send(outcome);
+        drop(frames);
+    });
+    if let Err(error) = thread {
+        // The closure is gone, and with it both channels: the caller sees no frames, and `Panicked`.
+        error!(%error, "cannot start a thread for decoding");
+    }
+    decoding
+}

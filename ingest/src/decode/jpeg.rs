@@ -1,0 +1,57 @@
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app::{AppSink, AppSrc};
+use gstreamer_video::{VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta};
+use moliceiro_nats::messages::Size;
+
+use super::error;
+use super::pipeline::{Running, element};
+
+const TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(30);
+
+/// GStreamer's JPEG encoder, for pictures of one size.
+pub(super) struct JpegEncoder {
+    running: Running,
+    input: AppSrc,
+    output: AppSink,
+    size: Size,
+}
+
+impl JpegEncoder {
+    /// `quality` is 1 to 100.
+    pub(super) fn new(size: Size, quality: u8) -> Result<Self, gst::glib::BoolError> {
+        let caps = VideoInfo::builder(VideoFormat::I420, size.width, size.height).build()?.to_caps()?;
+        let input = AppSrc::builder().caps(&caps).format(gst::Format::Time).build();
+        let encoder = element("jpegenc").property("quality", i32::from(quality.clamp(1, 100))).build()?;
+        let output = AppSink::builder().sync(false).max_buffers(1).build();
+        let pipeline = gst::Pipeline::new();
+        pipeline.add_many([input.upcast_ref(), &encoder, output.upcast_ref()])?;
+        gst::Element::link_many([input.upcast_ref(), &encoder, output.upcast_ref()])?;
+        let running = Running::new(pipeline);
+        running.play()?;
+        Ok(Self { running, input, output, size })
+    }
+
+    /// Encodes the planes of an I420 picture as they are. The error is a line of text.
+    pub(super) fn encode(&mut self, planes: Vec<u8>) -> Result<Vec<u8>, String> {
+        let mut buffer = gst::Buffer::from_mut_slice(planes);
+        let luma = self.size.width as usize * self.size.height as usize;
+        let chroma_width = self.size.width.div_ceil(2);
+        let chroma = chroma_width as usize * self.size.height.div_ceil(2) as usize;
+        let strides = [self.size.width, chroma_width, chroma_width].map(|stride| stride as i32);
+        let (offsets, flags) = ([0, luma, luma + chroma], VideoFrameFlags::empty());
+        let Size { width, height } = self.size;
+        VideoMeta::add_full(buffer.make_mut(), flags, VideoFormat::I420, width, height, &offsets, &strides).map_err(|error| error.to_string())?;
+        self.input.push_buffer(buffer).map_err(|error| error.to_string())?;
+        let Some(sample) = self.output.try_pull_sample(TIMEOUT) else { return Err(self.failure()) };
+        let map = sample.buffer().and_then(|buffer| buffer.map_readable().ok());
+        map.map(|bytes| bytes.to_vec()).ok_or_else(|| "the JPEG encoder gave an unreadable buffer".to_owned())
+    }
+
+    fn failure(&self) -> String {
+        match self.running.pop(&[gst::MessageType::Error]).as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Error(message)) => error::describe(&message.error(), message.debug().as_deref()),
+            _ => "the JPEG encoder gave no picture".to_owned(),
+        }
+    }
+}

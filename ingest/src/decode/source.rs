@@ -1,0 +1,81 @@
+use std::fs::{File, FileType};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+
+use gstreamer as gst;
+use url::Url;
+
+use super::error::DecodeError;
+
+/// A file that is there and can be read.
+pub(super) struct Checked {
+    /// As GStreamer wants it.
+    pub(super) uri: String,
+    /// As people want it: the path.
+    pub(super) name: String,
+}
+
+/// Checks what can be known before GStreamer looks at the file.
+///
+/// GStreamer's own answers to these faults are vaguer, and a named pipe would block it for ever.
+pub(super) fn check(uri: &Url) -> Result<Checked, DecodeError> {
+    if uri.scheme() != "file" {
+        return Err(DecodeError::UnsupportedScheme { uri: uri.to_string(), scheme: uri.scheme().to_owned() });
+    }
+    let not_local = || DecodeError::NotLocal { uri: uri.to_string() };
+    let file = uri.to_file_path().map_err(|()| not_local())?;
+    let path = file.display().to_string();
+    let metadata = std::fs::metadata(&file).map_err(|error| unreadable(&path, &error))?;
+    if !metadata.is_file() {
+        return Err(DecodeError::NotAFile { path, what: kind(metadata.file_type()) });
+    }
+    if metadata.len() == 0 {
+        return Err(DecodeError::Empty { path });
+    }
+    File::open(&file).map_err(|error| unreadable(&path, &error))?;
+    let uri = gst::glib::filename_to_uri(&file, None).map_err(|_| not_local())?;
+    Ok(Checked { uri: uri.into(), name: path })
+}
+
+fn unreadable(path: &str, error: &io::Error) -> DecodeError {
+    let path = path.to_owned();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => DecodeError::NotFound { path },
+        _ => DecodeError::NotReadable { path, reason: error.to_string() },
+    }
+}
+
+fn kind(file: FileType) -> &'static str {
+    if file.is_dir() {
+        "a directory"
+    } else if file.is_fifo() {
+        "a named pipe"
+    } else if file.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_told_from_a_missing_one() {
+        let error = |kind: io::ErrorKind| unreadable("/a.mp4", &kind.into());
+        assert!(matches!(error(io::ErrorKind::PermissionDenied), DecodeError::NotReadable { .. }));
+        assert!(matches!(error(io::ErrorKind::NotFound), DecodeError::NotFound { .. }));
+    }
+
+    #[test]
+    fn a_path_with_strange_characters_stays_the_same_file() {
+        let folder = std::env::temp_dir().join(format!("moliceiro source ü%25#?{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("a b.mp4");
+        std::fs::write(&file, "x").unwrap();
+        let uri = check(&Url::from_file_path(&file).unwrap()).unwrap().uri;
+        assert_eq!(gst::glib::filename_from_uri(&uri).unwrap().0, file);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,89 @@
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt};
+use moliceiro_nats::messages::{Ended, Event, Frame, Progress, VERSION};
+use moliceiro_nats::publish::{StoreError, store, store_event};
+use moliceiro_nats::{Streams, VideoId, subjects};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::decode::{self, DecodeSettings, DecodedFrame, Decoding};
+
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A video whose frames are all stored, and its end too.
+pub(crate) struct Fed {
+    pub(crate) frames: u64,
+    pub(crate) problem: Option<String>,
+}
+
+/// Decodes a video and stores its frames, then its end. Waits where the queue is full. Dropping it stops decoding.
+pub(crate) async fn feed(
+    streams: &Streams,
+    video: &VideoId,
+    uri: &Url,
+    settings: DecodeSettings,
+    window: usize,
+) -> Result<Fed, StoreError> {
+    let (first, every) = (settings.skip_before, settings.every);
+    let mut decoding = decode::start(uri, settings);
+    let published = publish_frames(streams, video, &mut decoding, first, window).await;
+    let ended = match published {
+        // A frame that no server takes ends the video, with those before it.
+        Err((published, error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. }))) => cut_off(published, every, error.to_string()),
+        Err((_, error)) => return Err(error),
+        Ok(published) => match decoding.outcome().await {
+            Ok(decoded) => Ended {
+                frames: decoded.frames,
+                decoded: decoded.decoded,
+                duration: decoded.duration,
+                problem: decoded.problem.map(|problem| problem.to_string()),
+            },
+            Err(error) => cut_off(published, every, error.to_string()),
+        },
+    };
+    let id = subjects::event_message_id(video, "ended");
+    store_event(&streams.jetstream, video, Some(&id), Event::Ended(ended.clone())).await?;
+    Ok(Fed { frames: ended.frames, problem: ended.problem })
+}
+
+/// The end of a video of which only the frames below `published` are there.
+fn cut_off(published: u64, every: u64, problem: String) -> Ended {
+    Ended { frames: published.div_ceil(every), decoded: published, duration: None, problem: Some(problem) }
+}
+
+/// Stores frames, several at a time, and says now and then how far it is. Gives the bound below which all are stored.
+async fn publish_frames(
+    streams: &Streams,
+    video: &VideoId,
+    decoding: &mut Decoding,
+    first: u64,
+    window: usize,
+) -> Result<u64, (u64, StoreError)> {
+    let (mut published, mut said) = (first, Instant::now());
+    let announced = decoding.announced();
+    let frames = decoding.frames.clone();
+    let mut stored = pin!(frames.map(|frame| store_frame(streams, video, frame)).buffered(window));
+    loop {
+        match stored.try_next().await {
+            Ok(Some(index)) => published = index + 1,
+            Ok(None) => return Ok(published),
+            Err(error) => return Err((published, error)),
+        }
+        if said.elapsed() >= PROGRESS_INTERVAL {
+            said = Instant::now();
+            let progress = Progress { published, announced: announced.frames() };
+            let progress = Event::Progress(progress);
+            store_event(&streams.jetstream, video, None, progress).await.map_err(|error| (published, error))?;
+        }
+    }
+}
+
+async fn store_frame(streams: &Streams, video: &VideoId, frame: DecodedFrame) -> Result<u64, StoreError> {
+    let DecodedFrame { index, pts, size, letterbox, color, encoding, pixels } = frame;
+    let message = Frame { version: VERSION, video: video.clone(), index, pts, encoding, size, letterbox, color, pixels };
+    let id = subjects::frame_message_id(video, index);
+    store(&streams.jetstream, &subjects::frames(video), &id, message.to_cbor().into()).await?;
+    Ok(index)
+}

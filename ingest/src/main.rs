@@ -1,0 +1,13 @@
+//! `moliceiro-ingest`: the ingest as a service of its own.
+
+use std::process::ExitCode;
+
+use moliceiro_ingest::{IngestArguments, run};
+use moliceiro_service::serve;
+
+fn main() -> ExitCode {
+    moliceiro_service::main(|arguments: IngestArguments| {
+        let service = arguments.service()?;
+        serve(&service.log.clone(), |shutdown| run(service, shutdown))
+    })
+}

@@ -1,0 +1,171 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_nats::jetstream::{AckKind, Message};
+use futures_util::StreamExt;
+use moliceiro_nats::messages::{Event, Upload, VideoEntry, from_json, to_json};
+use moliceiro_nats::publish::{StoreError, store, store_event};
+use moliceiro_nats::{Streams, VideoId, subjects};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::feed::{Fed, feed};
+use crate::settings::IngestService;
+
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+const EXPIRY: Duration = Duration::from_secs(30);
+
+/// One video being ingested.
+struct Job {
+    streams: Streams,
+    service: Arc<IngestService>,
+    shutdown: CancellationToken,
+    message: Message,
+}
+
+/// Takes uploads, each as soon as one of the places is free, until `shutdown`; then hands back what it has.
+pub(crate) async fn run(streams: &Streams, service: &IngestService, shutdown: &CancellationToken) {
+    let service = Arc::new(service.clone());
+    let places = Arc::new(Semaphore::new(service.ingest.videos));
+    let jobs = TaskTracker::new();
+    let pulling = async {
+        while let Ok(place) = places.clone().acquire_owned().await {
+            let Some(message) = next_upload(streams).await else { continue };
+            let job = Job { streams: streams.clone(), service: service.clone(), shutdown: shutdown.clone(), message };
+            jobs.spawn(async move {
+                job.run().await;
+                drop(place);
+            });
+        }
+    };
+    shutdown.run_until_cancelled(pulling).await;
+    jobs.close();
+    jobs.wait().await;
+}
+
+async fn next_upload(streams: &Streams) -> Option<Message> {
+    let batch = streams.ingest.batch().max_messages(1).expires(EXPIRY).messages().await;
+    let next = match batch {
+        Ok(mut messages) => messages.next().await?,
+        Err(error) => Err(error.into()),
+    };
+    match next {
+        Ok(message) => Some(message),
+        Err(error) => {
+            warn!(%error, "cannot pull uploads; trying again");
+            tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            None
+        }
+    }
+}
+
+/// What becomes of an upload's message.
+enum Verdict {
+    /// Every frame and the end are stored.
+    Ack,
+    /// It is no upload.
+    Drop,
+    /// This ingest is ending: another goes on, and it costs no attempt.
+    HandBack(VideoId, Upload),
+    /// It may go better next time.
+    Retry(StoreError),
+}
+
+impl Job {
+    async fn run(self) {
+        let progress = async {
+            let mut ticks = tokio::time::interval(self.service.streams.upload_ack_wait / 3);
+            loop {
+                ticks.tick().await;
+                if let Err(error) = self.message.ack_with(AckKind::Progress).await {
+                    warn!(%error, "cannot tell the server that an upload is in work");
+                }
+            }
+        };
+        let verdict = tokio::select! {
+            verdict = self.ingest() => verdict,
+            () = progress => unreachable!("progress is told for ever"),
+        };
+        let done = match verdict {
+            Verdict::Ack => self.message.double_ack().await,
+            Verdict::Drop => self.message.ack_with(AckKind::Term).await,
+            Verdict::HandBack(video, upload) => self.hand_back(video, upload).await,
+            Verdict::Retry(error) => {
+                warn!(%error, "an upload is not finished; it will be tried again");
+                self.message.ack_with(AckKind::Nak(Some(PAUSE_AFTER_ERROR))).await
+            }
+        };
+        if let Err(error) = done {
+            warn!(%error, "cannot acknowledge an upload: it will come again, and change nothing");
+        }
+    }
+
+    async fn ingest(&self) -> Verdict {
+        let upload = match Upload::parse(&self.message.payload) {
+            Ok(upload) => upload,
+            Err(reason) => {
+                error!(%reason, "dropping a malformed upload message");
+                return Verdict::Drop;
+            }
+        };
+        let (sequence, stored_at) = self.stored();
+        let video = upload.video(sequence, stored_at);
+        let started = upload.started(stored_at, self.service.ingest.every);
+        let entry = self.entry(&video).await;
+        if entry.as_ref().is_some_and(|entry| entry.ended.is_some()) {
+            info!(%video, "all of the video's frames are published already");
+            return Verdict::Ack;
+        }
+        let first = entry.map_or(0, |entry| entry.published);
+        info!(%video, name = started.name, uri = started.uri, first, "decoding");
+        let every = started.every;
+        let id = subjects::event_message_id(&video, "started");
+        if let Err(error) = store_event(&self.streams.jetstream, &video, Some(&id), Event::Started(started)).await {
+            return Verdict::Retry(error);
+        }
+        let feeding = feed(&self.streams, &video, &upload.uri, self.service.ingest.decoding(every, first), self.service.ingest.publish_window);
+        match self.shutdown.run_until_cancelled(feeding).await {
+            Some(Ok(Fed { frames, problem })) => {
+                info!(%video, frames, problem, "all frames are published");
+                Verdict::Ack
+            }
+            Some(Err(error)) => Verdict::Retry(error),
+            None => Verdict::HandBack(video, upload),
+        }
+    }
+
+    /// Where and when the upload was stored: both are the same for each of its deliveries.
+    fn stored(&self) -> (u64, SystemTime) {
+        match self.message.info() {
+            Ok(info) => (info.stream_sequence, info.published.into()),
+            Err(error) => {
+                warn!(%error, "the upload's message says nothing of where it was stored");
+                (0, SystemTime::now())
+            }
+        }
+    }
+
+    /// What is known of the video so far. If that cannot be had, the video is decoded from its start, which is safe.
+    async fn entry(&self, video: &VideoId) -> Option<VideoEntry> {
+        let bytes = match self.streams.videos.get(video.as_str()).await {
+            Ok(bytes) => bytes?,
+            Err(error) => {
+                warn!(%video, %error, "cannot look up the video");
+                return None;
+            }
+        };
+        from_json(&bytes).inspect_err(|error| warn!(%video, %error, "the video's entry cannot be read")).ok()
+    }
+
+    /// Queues the upload anew, as the same video, before this delivery of it is acknowledged.
+    async fn hand_back(&self, video: VideoId, mut upload: Upload) -> Result<(), async_nats::Error> {
+        info!(%video, "handing the video back");
+        let (sequence, _) = self.stored();
+        let id = format!("{video}/handed-back/{sequence}");
+        upload.id = Some(video);
+        store(&self.streams.jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
+        self.message.double_ack().await
+    }
+}

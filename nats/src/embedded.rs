@@ -1,0 +1,252 @@
+//! A private `nats-server`: a child process on a free loopback port, with its store in a folder of its own.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::{Errno, FdFlags};
+use rustix::process::{Pid, Signal};
+use serde::Deserialize;
+use thiserror::Error;
+use tracing::{debug, warn};
+
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// After a process was killed its server may live for a moment.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(10);
+/// Go keeps freed block caches for a while; this is where it starts to give them back.
+const MEMORY_LIMIT: &str = "256MiB";
+
+/// A running private server. Dropping it stops it; so does the death of this process, in whatever way.
+pub struct EmbeddedServer {
+    url: String,
+    process: Pid,
+    exit: mpsc::Receiver<ExitStatus>,
+    stopped: bool,
+    _lock: File,
+}
+
+/// Why there is no private server.
+#[derive(Debug, Error)]
+pub enum EmbeddedError {
+    /// The program is not where it should be.
+    #[error("no nats-server at {}: {source}. Run `make setup`, install nats-server, or use one that runs with --nats URL", program.display())]
+    Missing {
+        /// Where it was looked for.
+        program: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process has the folder.
+    #[error("another moliceiro works in {}: wait for it to end, or give this one a folder of its own with --data", folder.display())]
+    InUse {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// The folder cannot be written.
+    #[error("the data folder {} cannot be used: {source}. Give another with --data", folder.display())]
+    Folder {
+        /// The data folder.
+        folder: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The server ended before it was ready.
+    #[error("nats-server ended at its start ({status}); the end of {}: {last_line}", log.display())]
+    Ended {
+        /// How.
+        status: ExitStatus,
+        /// Its log file.
+        log: PathBuf,
+        /// The last thing it said.
+        last_line: String,
+    },
+    /// The server started but never listened.
+    #[error("nats-server did not get ready within {} s; see {}", START_TIMEOUT.as_secs(), log.display())]
+    NotReady {
+        /// Its log file.
+        log: PathBuf,
+    },
+}
+
+#[derive(Deserialize)]
+struct Ports {
+    nats: Vec<String>,
+}
+
+impl EmbeddedServer {
+    /// Starts `program` with its store in `folder`, which is made if it is not there. Blocks until the server listens.
+    pub fn start(program: &Path, folder: &Path) -> Result<Self, EmbeddedError> {
+        let unusable = |source| EmbeddedError::Folder { folder: folder.to_owned(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
+        let folder = &folder.canonicalize().map_err(unusable)?;
+        let lock = lock(folder)?;
+        let ports = tempfile::tempdir_in(folder).map_err(unusable)?;
+        let password = nuid::next().to_string();
+        let (config, log) = (folder.join("nats-server.conf"), folder.join("nats-server.log"));
+        // The log of one run is enough to say what went wrong in it.
+        if let Err(error) = fs::remove_file(&log)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(unusable(error));
+        }
+        write_private(&config, &configuration(folder, ports.path(), &log, &password)).map_err(unusable)?;
+
+        let (process, exit) = spawn(program, &config, lock.as_raw_fd())?;
+        let mut server = Self { url: String::new(), process, exit, stopped: false, _lock: lock };
+        let address = server.wait_until_ready(ports.path(), &log)?;
+        server.url = format!("nats://moliceiro:{password}@{address}");
+        Ok(server)
+    }
+
+    /// Where clients reach it, with the password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Tells how the server ended, if it did by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.exit.try_recv().ok();
+        self.stopped |= status.is_some();
+        status
+    }
+
+    /// Asks the server to end, and waits; after a while, ends it.
+    pub fn stop(mut self) {
+        self.shut_down();
+    }
+
+    fn shut_down(&mut self) {
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
+        for signal in [Signal::TERM, Signal::KILL] {
+            // An error means that it has ended.
+            if rustix::process::kill_process(self.process, signal).is_err() || self.exit.recv_timeout(STOP_TIMEOUT).is_ok() {
+                return;
+            }
+            warn!(?signal, "nats-server does not end");
+        }
+    }
+
+    fn wait_until_ready(&mut self, ports: &Path, log: &Path) -> Result<String, EmbeddedError> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while Instant::now() < deadline {
+            if let Some(status) = self.ended() {
+                let text = fs::read_to_string(log).unwrap_or_default();
+                let last_line = text.lines().last().unwrap_or("(empty)").to_owned();
+                return Err(EmbeddedError::Ended { status, log: log.to_owned(), last_line });
+            }
+            if let Some(address) = listening(ports) {
+                debug!(address, "nats-server listens");
+                return Ok(address);
+            }
+            thread::sleep(POLL);
+        }
+        Err(EmbeddedError::NotReady { log: log.to_owned() })
+    }
+}
+
+impl Drop for EmbeddedServer {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, EmbeddedError> {
+    let unusable = |source| EmbeddedError::Folder { folder: folder.to_owned(), source };
+    let file = File::options().create(true).append(true).mode(0o600).open(folder.join("lock")).map_err(unusable)?;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(POLL),
+            Err(TryLockError::WouldBlock) => return Err(EmbeddedError::InUse { folder: folder.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
+    }
+}
+
+/// The server writes its address into this folder once it listens (its `ports_file_dir` option).
+fn listening(ports: &Path) -> Option<String> {
+    let file = fs::read_dir(ports).ok()?.flatten().find(|f| f.path().extension().is_some_and(|e| e == "ports"))?;
+    let ports: Ports = serde_json::from_slice(&fs::read(file.path()).ok()?).ok()?;
+    let url = ports.nats.first()?;
+    Some(url.strip_prefix("nats://").unwrap_or(url).to_owned())
+}
+
+/// Other users of the machine can reach the port, so there is a password.
+fn configuration(folder: &Path, ports: &Path, log: &Path, password: &str) -> String {
+    let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
+    format!(
+        "# Written anew at each start.\nserver_name: moliceiro\nlisten: 127.0.0.1:-1\nports_file_dir: {}\nlog_file: {}\nmax_payload: 8MB\n\
+         authorization {{ user: moliceiro, password: {password:?} }}\njetstream {{ store_dir: {}, sync_interval: always }}\n",
+        quoted(ports),
+        quoted(log),
+        quoted(&folder.join("jetstream")),
+    )
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    use io::Write;
+    File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+}
+
+/// Starts the server on a thread that lives as long as it: the kernel's death signal is tied to the thread that forked.
+fn spawn(program: &Path, config: &Path, lock: RawFd) -> Result<(Pid, mpsc::Receiver<ExitStatus>), EmbeddedError> {
+    let missing = |source| EmbeddedError::Missing { program: program.to_owned(), source };
+    let mut command = Command::new(program);
+    command.arg("--config").arg(config).env("GOMEMLIMIT", MEMORY_LIMIT);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // A Ctrl-C on the terminal is for us: the server has to outlive the services.
+    command.process_group(0);
+    bind_life(&mut command, lock);
+    let (started, start) = mpsc::sync_channel(1);
+    let (ended, exit) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("nats-server".into())
+        .spawn(move || match command.spawn() {
+            Ok(mut child) => {
+                // Nobody waits for either when the process is already ending.
+                let _ = started.send(Ok(pid(&child)));
+                let _ = ended.send(child.wait().unwrap_or_else(|_| ExitStatus::from_raw(0)));
+            }
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
+        })
+        .map_err(missing)?;
+    let process = start.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it died"))).map_err(missing)?;
+    Ok((process, exit))
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+/// The server dies with this process, and the folder stays locked as long as either lives.
+fn bind_life(command: &mut Command, lock: RawFd) {
+    let parent = rustix::process::getpid();
+    let in_child = move || {
+        // SAFETY: the descriptor is open: the caller holds the file while the child is started, and a fork copies it.
+        rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(lock) }, FdFlags::empty())?;
+        #[cfg(target_os = "linux")]
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The parent may have died before the line above took effect.
+        if rustix::process::getppid() != Some(parent) {
+            return Err(Errno::SRCH.into());
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made and nothing is allocated, so no lock that another thread
+    // held at the fork can be waited for. No crate offers the death signal without `pre_exec`, which is unsafe.
+    unsafe { command.pre_exec(in_child) };
+}

@@ -1,0 +1,23 @@
+//! The contract between Moliceiro's services.
+//!
+//! Services never call each other: they meet in the subjects, streams and messages that are named here, and only here.
+//!
+//! - [`subjects`] names every subject, stream, consumer and bucket, and the identity of a video.
+//! - [`streams`] creates them, and refuses to work on ones that were created differently.
+//! - [`messages`] is what travels: CBOR between services, JSON for people and other programs.
+//! - [`connect`] reaches a server and checks that it can do the work.
+//! - [`publish`] stores a message, waiting out full streams and lost connections.
+//! - [`dead`] gives up a frame.
+//! - [`embedded`] runs a private `nats-server` as a child process.
+
+pub mod connect;
+pub mod dead;
+pub mod embedded;
+pub mod messages;
+pub mod publish;
+pub mod streams;
+pub mod subjects;
+
+pub use connect::{ConnectError, NatsSettings, Patience, connect};
+pub use streams::{Streams, StreamsError, StreamsSettings};
+pub use subjects::{InvalidVideoId, VideoId};

@@ -1,0 +1,76 @@
+//! What travels between the services (CBOR), and between Moliceiro and everyone else (JSON).
+//!
+//! Every message has a `version`; unknown fields are ignored, so that a newer sender can be read by an older reader.
+
+mod event;
+mod frame;
+mod summary;
+mod upload;
+mod video;
+
+use serde::{Serialize, de::DeserializeOwned};
+use thiserror::Error;
+
+pub use event::{Abandoned, Detection, Ended, Event, Failed, FrameResult, Progress, Started, VideoEvent};
+pub use frame::{Color, Encoding, Frame, Letterbox, Matrix, Size};
+pub use summary::Summary;
+pub use upload::{MalformedUpload, Upload};
+pub use video::{FailedFrame, Unconfirmed, VideoEntry, VideoState};
+
+/// The version of every message that this code writes, and the only one it reads.
+pub const VERSION: u8 = 1;
+
+/// A message that cannot be read. It never will be: it is not worth a retry.
+#[derive(Debug, Error)]
+pub enum MalformedMessage {
+    /// The bytes are not the CBOR of this message.
+    #[error("not a CBOR message of this kind: {0}")]
+    Cbor(String),
+    /// The bytes are not the JSON of this message.
+    #[error("not a JSON message of this kind: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A later Moliceiro wrote it.
+    #[error("message version {0} is newer than this program ({VERSION}): update it")]
+    Version(u8),
+    /// The fields contradict each other.
+    #[error("contradictory message: {0}")]
+    Contradiction(String),
+}
+
+/// A message with a version of its own.
+pub trait Versioned {
+    /// The version its sender wrote.
+    fn version(&self) -> u8;
+}
+
+/// The CBOR of a message.
+pub fn to_cbor<T: Serialize>(message: &T, capacity: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(capacity);
+    #[expect(clippy::expect_used, reason = "writing to memory cannot fail, and our messages have no value that CBOR lacks")]
+    ciborium::into_writer(message, &mut bytes).expect("CBOR into memory");
+    bytes
+}
+
+/// Reads a message that [`to_cbor`] wrote.
+pub fn from_cbor<T: DeserializeOwned + Versioned>(bytes: &[u8]) -> Result<T, MalformedMessage> {
+    let message: T = ciborium::from_reader(bytes).map_err(|e| MalformedMessage::Cbor(e.to_string()))?;
+    checked(message)
+}
+
+/// The JSON of a message.
+pub fn to_json<T: Serialize>(message: &T) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "our messages have string keys only, which is all that JSON asks")]
+    serde_json::to_vec(message).expect("JSON into memory")
+}
+
+/// Reads a message that [`to_json`] wrote.
+pub fn from_json<T: DeserializeOwned + Versioned>(bytes: &[u8]) -> Result<T, MalformedMessage> {
+    checked(serde_json::from_slice(bytes)?)
+}
+
+fn checked<T: Versioned>(message: T) -> Result<T, MalformedMessage> {
+    match message.version() {
+        VERSION => Ok(message),
+        other => Err(MalformedMessage::Version(other)),
+    }
+}

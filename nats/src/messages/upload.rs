@@ -1,0 +1,173 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use url::Url;
+
+use super::Started;
+use crate::VideoId;
+
+const MAX_NAME_LENGTH: usize = 255;
+
+/// The trigger: a video to be counted, as JSON (or a bare URI) on `videos.upload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// [`super::VERSION`]; may be left out.
+    #[serde(default = "current_version")]
+    pub version: u8,
+    /// The identity that the sender wants. Left out, it is made from the name and the stored message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<VideoId>,
+    /// Where the video is, such as `file:///data/a.mp4`.
+    pub uri: Url,
+    /// What people call it. Left out, it is the last part of the URI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Look at each how many-th frame only. Left out, the ingest's own setting holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<u64>,
+}
+
+fn current_version() -> u8 {
+    super::VERSION
+}
+
+/// A trigger that names no video.
+#[derive(Debug, Error)]
+pub enum MalformedUpload {
+    /// It has no text.
+    #[error("empty upload message: send a URI such as file:///data/a.mp4, or JSON with a \"uri\"")]
+    Empty,
+    /// It is no text.
+    #[error("the upload message is not UTF-8 text")]
+    NotText,
+    /// It begins like JSON but is no upload.
+    #[error("the upload message {text:?} is not the JSON of an upload: {reason}")]
+    Json {
+        /// Its beginning.
+        text: String,
+        /// What is wrong with it.
+        reason: serde_json::Error,
+    },
+    /// It is neither JSON nor a URI.
+    #[error("the upload message {text:?} is no URI ({reason}): send one such as file:///data/a.mp4")]
+    Uri {
+        /// Its beginning.
+        text: String,
+        /// What is wrong with it.
+        reason: url::ParseError,
+    },
+    /// A field has a value that cannot be.
+    #[error("the upload message's {field} {reason}")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Upload {
+    /// Reads a trigger as anyone may send it: a bare URI, an absolute path, or JSON.
+    pub fn parse(payload: &[u8]) -> Result<Self, MalformedUpload> {
+        let text = std::str::from_utf8(payload).map_err(|_| MalformedUpload::NotText)?.trim();
+        let beginning = || text.chars().take(80).collect();
+        if text.is_empty() {
+            return Err(MalformedUpload::Empty);
+        }
+        if text.starts_with('{') {
+            let upload: Self = serde_json::from_str(text).map_err(|reason| MalformedUpload::Json { text: beginning(), reason })?;
+            return upload.checked();
+        }
+        let uri = match Url::from_file_path(text) {
+            Ok(uri) => uri,
+            Err(()) => Url::parse(text).map_err(|reason| MalformedUpload::Uri { text: beginning(), reason })?,
+        };
+        Ok(Self { version: super::VERSION, id: None, uri, name: None, every: None })
+    }
+
+    fn checked(self) -> Result<Self, MalformedUpload> {
+        if self.version != super::VERSION {
+            let reason = format!("{} is not one that this program reads ({})", self.version, super::VERSION);
+            return Err(MalformedUpload::Field { field: "version", reason });
+        }
+        if self.every == Some(0) {
+            return Err(MalformedUpload::Field { field: "every", reason: "must be 1 (each frame) or more".into() });
+        }
+        if let Some(name) = &self.name
+            && (name.trim().is_empty() || name.len() > MAX_NAME_LENGTH || name.chars().any(char::is_control))
+        {
+            let reason = format!("must be 1 to {MAX_NAME_LENGTH} bytes of text on one line");
+            return Err(MalformedUpload::Field { field: "name", reason });
+        }
+        Ok(self)
+    }
+
+    /// The identity of the video: the same for every delivery of one stored message.
+    pub fn video(&self, stream_sequence: u64, stored_at: SystemTime) -> VideoId {
+        self.id.clone().unwrap_or_else(|| VideoId::for_message(&self.name(), stream_sequence, stored_at))
+    }
+
+    /// The first event of the video's life. `default_every` holds for uploads that say nothing.
+    pub fn started(&self, stored_at: SystemTime, default_every: u64) -> Started {
+        let uploaded_at = stored_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        Started {
+            name: self.name(),
+            uri: self.uri.to_string(),
+            every: self.every.unwrap_or(default_every),
+            uploaded_at: u64::try_from(uploaded_at).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// What people call the video.
+    pub fn name(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        let path = self.uri.to_file_path().ok();
+        let file = path.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned());
+        let last = || self.uri.path_segments().and_then(|mut s| s.next_back().map(str::to_owned)).filter(|s| !s.is_empty());
+        let name = file.or_else(last).unwrap_or_else(|| self.uri.to_string());
+        name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_NAME_LENGTH / 4).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_a_path_and_json_are_uploads() {
+        for (text, name) in [
+            ("file:///data/a.mp4", "a.mp4"),
+            ("  file:///data/a%20b.mp4\n", "a b.mp4"),
+            ("/data/ü.mkv", "ü.mkv"),
+            (r#"{"uri": "file:///data/a.mp4", "unknown": [1]}"#, "a.mp4"),
+            (r#"{"uri": "file:///data/a.mp4", "name": "harbour", "every": 5, "version": 1}"#, "harbour"),
+            ("rtsp://127.0.0.1/", "rtsp://127.0.0.1/"),
+        ] {
+            assert_eq!(Upload::parse(text.as_bytes()).unwrap().name(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_video_is_refused_with_a_reason() {
+        for (payload, part) in [
+            (&b""[..], "empty"),
+            (b" \n", "empty"),
+            (b"\xff\xfe", "UTF-8"),
+            (b"a.mp4", "no URI"),
+            (b"{", "not the JSON"),
+            (br#"{"name": "x"}"#, "uri"),
+            (br#"{"uri": "nonsense"}"#, "not the JSON"),
+            (br#"{"uri": "file:///a", "every": 0}"#, "every"),
+            (br#"{"uri": "file:///a", "every": "two"}"#, "invalid type"),
+            (br#"{"uri": "file:///a", "name": "a\nb"}"#, "name"),
+            (br#"{"uri": "file:///a", "version": 9}"#, "version"),
+            (br#"{"uri": "file:///a", "id": "a.b"}"#, "no video id"),
+        ] {
+            let error = Upload::parse(payload).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

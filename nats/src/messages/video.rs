@@ -1,0 +1,96 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Ended, Started, Summary, Versioned};
+use crate::VideoId;
+
+/// Where a video is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VideoState {
+    /// Frames are being decoded; some may be counted already.
+    Decoding,
+    /// All frames are decoded; some are not counted yet.
+    Counting,
+    /// Every frame is counted.
+    Done,
+    /// Every frame there was is counted, but there should have been more.
+    Incomplete,
+    /// There was no frame to count.
+    Failed,
+}
+
+impl VideoState {
+    /// True when nothing more will happen to the video.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Incomplete | Self::Failed)
+    }
+}
+
+/// A frame that could not be looked at, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedFrame {
+    /// The frame's index.
+    pub index: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a frame adds to the totals, kept apart until ingest has confirmed that there is such a frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unconfirmed {
+    /// The frame's index.
+    pub index: u64,
+    /// The detector's own time on it, in microseconds.
+    pub processing_us: u64,
+    /// Objects found in it, by class.
+    pub classes: BTreeMap<String, u64>,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+}
+
+/// All that is known of a video, as JSON under its id in the `videos` bucket. Only aggregators write it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VideoEntry {
+    /// [`super::VERSION`]
+    pub version: u8,
+    /// The video's identity.
+    pub video: VideoId,
+    /// Where it is in its life.
+    pub state: VideoState,
+    /// What ingest said of it first.
+    pub started: Started,
+    /// Every frame with a smaller index was published.
+    pub published: u64,
+    /// How many frames the container announces.
+    pub announced: Option<u64>,
+    /// What ingest said of it last.
+    pub ended: Option<Ended>,
+    /// Frames counted.
+    pub counted: u64,
+    /// Frames failed.
+    pub failed: u64,
+    /// The first of those, with reasons.
+    pub failures: Vec<FailedFrame>,
+    /// Results of frames that ingest has not confirmed yet.
+    pub unconfirmed: Vec<Unconfirmed>,
+    /// Which frames are counted or failed: a Roaring bitmap in its portable format, as base64.
+    pub seen: String,
+    /// The detectors' own time on the counted frames, in microseconds.
+    pub processing_us: u64,
+    /// Objects found, by class.
+    pub classes: BTreeMap<String, u64>,
+    /// When the last frame was counted, in milliseconds since 1970-01-01 UTC.
+    pub finished_at: Option<u64>,
+    /// True once the summary is published.
+    pub summary_published: bool,
+    /// The summary, once the state is final.
+    pub summary: Option<Summary>,
+}
+
+impl Versioned for VideoEntry {
+    fn version(&self) -> u8 {
+        self.version
+    }
+}

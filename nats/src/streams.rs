@@ -1,0 +1,312 @@
+//! The streams, consumers and buckets: created by whichever service comes first, checked by all.
+
+mod check;
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
+use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
+use async_nats::jetstream::{Context, kv, object_store};
+use backon::{ExponentialBuilder, Retryable};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tracing::warn;
+
+use crate::subjects::{
+    ADVISORIES, AGGREGATOR_CONSUMER, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, SUMMARIES, UPLOADS,
+    UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
+};
+
+const API_TIMEOUT: Duration = Duration::from_secs(5);
+/// An election of a new leader takes seconds; creating streams waits that long and no longer.
+const CREATION_ATTEMPTS: usize = 8;
+
+/// Settings `[streams]`: how much the streams hold, and how often a message is tried.
+///
+/// They are used when a stream is created. A stream that exists keeps its limits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamsSettings {
+    /// Copies of every stream, on as many servers of a cluster: 1, 3 or 5.
+    pub replicas: usize,
+    /// Bytes that the frame queue may hold. A full queue makes ingest wait.
+    pub frames_max_bytes: u64,
+    /// Frames of one video that the queue may hold, so that a long video leaves room for others.
+    pub frames_max_per_video: u64,
+    /// Bytes that the results of unfinished videos may take.
+    pub results_max_bytes: u64,
+    /// How long a detector may be silent about a frame before another gets it.
+    #[serde(with = "humantime_serde")]
+    pub frame_ack_wait: Duration,
+    /// How often a frame is handed out before it is given up.
+    pub frame_max_deliver: u64,
+    /// How long an ingest may be silent about a video before another gets it.
+    #[serde(with = "humantime_serde")]
+    pub upload_ack_wait: Duration,
+    /// How often a video is handed out before it is given up.
+    pub upload_max_deliver: u64,
+    /// How long the server remembers message ids. A frame published twice within it is stored once.
+    #[serde(with = "humantime_serde")]
+    pub duplicate_window: Duration,
+    /// How long summaries, alarms, finished videos' entries and uploaded bytes are kept.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
+    /// How long dead letters are kept.
+    #[serde(with = "humantime_serde")]
+    pub keep_dead: Duration,
+}
+
+const MIB: u64 = 1 << 20;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Default for StreamsSettings {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            frames_max_bytes: 512 * MIB,
+            frames_max_per_video: 256,
+            results_max_bytes: 1024 * MIB,
+            frame_ack_wait: Duration::from_secs(10),
+            frame_max_deliver: 5,
+            upload_ack_wait: Duration::from_secs(10),
+            upload_max_deliver: 3,
+            duplicate_window: Duration::from_secs(120),
+            keep: 7 * DAY,
+            keep_dead: 7 * DAY,
+        }
+    }
+}
+
+impl StreamsSettings {
+    /// The settings that cannot be, each with what would do.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        let mut check = |ok: bool, key, what: &str| {
+            if !ok {
+                problems.push((key, what.to_owned()));
+            }
+        };
+        let countable = |n: u64| n <= i64::MAX as u64;
+        check(matches!(self.replicas, 1 | 3 | 5), "replicas", "1, 3 or 5");
+        check(self.frames_max_bytes >= MIB && countable(self.frames_max_bytes), "frames_max_bytes", "1048576 or more");
+        check(self.frames_max_per_video >= 1 && countable(self.frames_max_per_video), "frames_max_per_video", "1 or more");
+        check(self.results_max_bytes >= MIB && countable(self.results_max_bytes), "results_max_bytes", "1048576 or more");
+        check((1..=1000).contains(&self.frame_max_deliver), "frame_max_deliver", "1 to 1000");
+        check((1..=1000).contains(&self.upload_max_deliver), "upload_max_deliver", "1 to 1000");
+        for (key, wait) in [("frame_ack_wait", self.frame_ack_wait), ("upload_ack_wait", self.upload_ack_wait)] {
+            check(wait >= Duration::from_millis(100), key, "100ms or longer");
+        }
+        check(self.duplicate_window >= Duration::from_millis(100), "duplicate_window", "100ms or longer");
+        for (key, keep) in [("keep", self.keep), ("keep_dead", self.keep_dead)] {
+            check(keep >= self.duplicate_window, key, "no shorter than streams.duplicate_window");
+        }
+        problems
+    }
+
+    fn stream_configs(&self) -> [Config; 6] {
+        let base = |name: &str, subjects: Vec<String>, description: &str| Config {
+            name: name.into(),
+            subjects,
+            description: Some(description.into()),
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            duplicate_window: self.duplicate_window,
+            allow_direct: true,
+            ..Config::default()
+        };
+        let work_queue = |config: Config| Config { retention: RetentionPolicy::WorkQueue, discard: DiscardPolicy::New, ..config };
+        let advisories = [FRAMES, UPLOADS].map(max_deliveries_advisories).to_vec();
+        [
+            Config {
+                max_bytes: bytes(64 * MIB),
+                ..work_queue(base(UPLOADS, vec![crate::subjects::UPLOAD_SUBJECT.into()], "Videos to be counted"))
+            },
+            Config {
+                max_bytes: bytes(self.frames_max_bytes),
+                max_messages_per_subject: bytes(self.frames_max_per_video),
+                discard_new_per_subject: true,
+                ..work_queue(base(FRAMES, vec!["frames.*".into()], "Frames to be looked at"))
+            },
+            Config {
+                max_bytes: bytes(self.results_max_bytes),
+                discard: DiscardPolicy::New,
+                ..base(RESULTS, vec!["results.*".into()], "What happened to each unfinished video")
+            },
+            Config {
+                max_bytes: bytes(64 * MIB),
+                max_age: self.keep,
+                ..base(SUMMARIES, vec!["summaries.*".into(), "alarms.*".into()], "Summaries and alarms, as JSON")
+            },
+            Config { max_bytes: bytes(16 * MIB), ..work_queue(base(ADVISORIES, advisories, "Messages that ran out of deliveries")) },
+            Config {
+                max_bytes: bytes(256 * MIB),
+                max_age: self.keep_dead,
+                ..base(DEAD, vec!["dead.*".into()], "Payloads that could not be processed")
+            },
+        ]
+    }
+
+    fn consumer(&self, name: &str, ack_wait: Duration, max_deliver: i64) -> pull::Config {
+        const IN_HAND: i64 = 4096;
+        pull::Config {
+            durable_name: Some(name.into()),
+            ack_policy: AckPolicy::Explicit,
+            deliver_policy: DeliverPolicy::All,
+            ack_wait,
+            max_deliver,
+            max_ack_pending: IN_HAND,
+            num_replicas: self.replicas,
+            ..pull::Config::default()
+        }
+    }
+
+    fn consumer_configs(&self) -> [(&'static str, pull::Config); 4] {
+        let wait = self.frame_ack_wait;
+        // The server wants fewer steps than deliveries; the last one holds for the rest.
+        let steps = usize::try_from(self.frame_max_deliver - 1).unwrap_or(usize::MAX).min(3);
+        let backoff = [wait, wait, 3 * wait][..steps].to_vec();
+        [
+            (UPLOADS, self.consumer(INGEST_CONSUMER, self.upload_ack_wait, bytes(self.upload_max_deliver))),
+            (FRAMES, pull::Config { backoff, ..self.consumer(DETECTORS_CONSUMER, wait, bytes(self.frame_max_deliver)) }),
+            (RESULTS, self.consumer(AGGREGATOR_CONSUMER, Duration::from_secs(30), -1)),
+            (ADVISORIES, self.consumer(DEAD_CONSUMER, Duration::from_secs(30), -1)),
+        ]
+    }
+}
+
+/// Counts and sizes fit: [`StreamsSettings::problems`] refuses larger ones.
+fn bytes(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Why the streams cannot be used.
+#[derive(Debug, Error)]
+pub enum StreamsError {
+    /// One exists with a configuration that breaks what is promised.
+    #[error(
+        "{what} exists on the NATS server with {field} = {found}; Moliceiro needs {needed}. Rename or delete it, or use another server"
+    )]
+    Incompatible {
+        /// Such as `stream FRAMES`.
+        what: String,
+        /// Which part of its configuration.
+        field: &'static str,
+        /// As it is.
+        found: String,
+        /// As it should be.
+        needed: String,
+    },
+    /// The server does not create or show one.
+    #[error("the NATS server does not give {what}: {reason}")]
+    Unavailable {
+        /// Such as `stream FRAMES`.
+        what: String,
+        /// What it says.
+        reason: String,
+    },
+}
+
+fn unavailable<E: Display>(what: impl Into<String>) -> impl FnOnce(E) -> StreamsError {
+    let what = what.into();
+    move |error| StreamsError::Unavailable { what, reason: error.to_string() }
+}
+
+/// All that services share, there and as it should be. Cheap to clone.
+#[derive(Clone)]
+pub struct Streams {
+    /// For publishing.
+    pub jetstream: Context,
+    /// [`UPLOADS`]
+    pub uploads: Stream,
+    /// [`FRAMES`]
+    pub frames: Stream,
+    /// [`RESULTS`]
+    pub results: Stream,
+    /// [`SUMMARIES`]
+    pub summaries: Stream,
+    /// [`VIDEOS_BUCKET`]
+    pub videos: kv::Store,
+    /// [`INGEST_CONSUMER`] of [`UPLOADS`]
+    pub ingest: Consumer<pull::Config>,
+    /// [`DETECTORS_CONSUMER`] of [`FRAMES`]
+    pub detectors: Consumer<pull::Config>,
+    /// [`AGGREGATOR_CONSUMER`] of [`RESULTS`]
+    pub aggregator: Consumer<pull::Config>,
+    /// [`DEAD_CONSUMER`] of [`ADVISORIES`]
+    pub exhausted: Consumer<pull::Config>,
+}
+
+impl Streams {
+    /// Creates what is missing, and checks what is there.
+    ///
+    /// `publishes_in_flight` bounds the unacknowledged publishes of this connection, and so the memory they take.
+    pub async fn open(client: Client, settings: &StreamsSettings, publishes_in_flight: usize) -> Result<Self, StreamsError> {
+        let jetstream =
+            ContextBuilder::new().timeout(API_TIMEOUT).ack_timeout(API_TIMEOUT).max_ack_inflight(publishes_in_flight).build(client);
+        let attempt = || Self::open_once(&jetstream, settings);
+        let pauses = ExponentialBuilder::default().with_max_times(CREATION_ATTEMPTS);
+        let waiting = |error: &StreamsError, pause: Duration| warn!(%error, retry_in = ?pause, "the streams are not there yet");
+        attempt.retry(pauses).when(|e| matches!(e, StreamsError::Unavailable { .. })).notify(waiting).await
+    }
+
+    async fn open_once(jetstream: &Context, settings: &StreamsSettings) -> Result<Self, StreamsError> {
+        let mut streams = Vec::new();
+        for config in settings.stream_configs() {
+            let what = format!("stream {}", config.name);
+            let stream = jetstream.get_or_create_stream(config.clone()).await.map_err(unavailable(&what))?;
+            check::stream(&what, &stream.cached_info().config, &config)?;
+            streams.push(stream);
+        }
+        let mut consumers = Vec::new();
+        for (stream, config) in settings.consumer_configs() {
+            let name = config.durable_name.clone().unwrap_or_default();
+            let what = format!("consumer {name} of stream {stream}");
+            let stream = streams.iter().find(|s| s.cached_info().config.name == stream).ok_or("not opened").map_err(unavailable(&what))?;
+            let consumer = stream.get_or_create_consumer(&name, config.clone()).await.map_err(unavailable(&what))?;
+            check::consumer(&what, &consumer.cached_info().config, &config)?;
+            consumers.push(consumer);
+        }
+        let (Ok([uploads, frames, results, summaries, ..]), Ok([ingest, detectors, aggregator, exhausted])) =
+            (<[Stream; 6]>::try_from(streams), <[Consumer<pull::Config>; 4]>::try_from(consumers))
+        else {
+            unreachable!("as many are opened as there are configurations")
+        };
+        let videos = videos_bucket(jetstream, settings).await?;
+        uploads_bucket(jetstream, settings).await?;
+        Ok(Self { jetstream: jetstream.clone(), uploads, frames, results, summaries, videos, ingest, detectors, aggregator, exhausted })
+    }
+}
+
+async fn videos_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<kv::Store, StreamsError> {
+    if let Ok(store) = jetstream.get_key_value(VIDEOS_BUCKET).await {
+        return Ok(store);
+    }
+    let config = kv::Config {
+        bucket: VIDEOS_BUCKET.into(),
+        description: "State of each video".into(),
+        history: 1,
+        max_age: settings.keep,
+        storage: StorageType::File,
+        num_replicas: settings.replicas,
+        ..kv::Config::default()
+    };
+    jetstream.create_key_value(config).await.map_err(unavailable(format!("bucket {VIDEOS_BUCKET}")))
+}
+
+async fn uploads_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<(), StreamsError> {
+    if jetstream.get_object_store(UPLOADS_BUCKET).await.is_ok() {
+        return Ok(());
+    }
+    let config = object_store::Config {
+        bucket: UPLOADS_BUCKET.into(),
+        description: Some("Uploaded videos".into()),
+        max_age: settings.keep,
+        storage: StorageType::File,
+        num_replicas: settings.replicas,
+        ..object_store::Config::default()
+    };
+    jetstream.create_object_store(config).await.map(drop).map_err(unavailable(format!("object store {UPLOADS_BUCKET}")))
+}

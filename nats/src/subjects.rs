@@ -1,0 +1,179 @@
+//! Every name on the wire, in one place.
+
+use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Stream of videos to be counted.
+pub const UPLOADS: &str = "UPLOADS";
+/// Stream of frames to be looked at.
+pub const FRAMES: &str = "FRAMES";
+/// Stream of what happened to each video.
+pub const RESULTS: &str = "RESULTS";
+/// Stream of summaries and alarms.
+pub const SUMMARIES: &str = "SUMMARIES";
+/// Stream that keeps the server's own notes about messages that ran out of deliveries.
+pub const ADVISORIES: &str = "ADVISORIES";
+/// Stream of the payloads that could not be processed.
+pub const DEAD: &str = "DEAD";
+/// Key-value bucket: one entry for each video.
+pub const VIDEOS_BUCKET: &str = "videos";
+/// Object store of uploaded bytes.
+pub const UPLOADS_BUCKET: &str = "uploads";
+
+/// Durable consumer of [`UPLOADS`].
+pub const INGEST_CONSUMER: &str = "ingest";
+/// Durable consumer of [`FRAMES`].
+pub const DETECTORS_CONSUMER: &str = "detectors";
+/// Durable consumer of [`RESULTS`].
+pub const AGGREGATOR_CONSUMER: &str = "aggregator";
+/// Durable consumer of [`ADVISORIES`].
+pub const DEAD_CONSUMER: &str = "aggregator-dead";
+
+/// Subject of the upload trigger.
+pub const UPLOAD_SUBJECT: &str = "videos.upload";
+
+/// Subjects on which the server says that a message of `stream` ran out of deliveries.
+pub fn max_deliveries_advisories(stream: &str) -> String {
+    format!("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{stream}.*")
+}
+
+/// Subject of one video's frames.
+pub fn frames(video: &VideoId) -> String {
+    format!("frames.{video}")
+}
+
+/// Subject of what happens to one video.
+pub fn results(video: &VideoId) -> String {
+    format!("results.{video}")
+}
+
+/// Subject of one video's summary.
+pub fn summary(video: &VideoId) -> String {
+    format!("summaries.{video}")
+}
+
+/// Subject of one video's dead frames.
+pub fn dead(video: &VideoId) -> String {
+    format!("dead.{video}")
+}
+
+/// `Nats-Msg-Id` of a frame, and of the one result that each frame has.
+pub fn frame_message_id(video: &VideoId, index: u64) -> String {
+    format!("{video}/{index}")
+}
+
+/// `Nats-Msg-Id` of an event that a video has at most once, such as `started`.
+pub fn event_message_id(video: &VideoId, event: &str) -> String {
+    format!("{video}/{event}")
+}
+
+const MAX_ID_LENGTH: usize = 64;
+const MAX_SLUG_LENGTH: usize = 32;
+
+/// The identity of one upload: a single subject token of letters, digits, `-` and `_`, at most 64 of them.
+///
+/// The same file uploaded twice is two videos. An upload that is delivered twice is one.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct VideoId(String);
+
+/// A text that cannot be a [`VideoId`].
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{0:?} is no video id: use 1 to 64 letters, digits, '-' and '_'")]
+pub struct InvalidVideoId(pub String);
+
+impl VideoId {
+    /// An id that says whose it is: the name made safe for a subject, then what makes it unique.
+    pub fn for_name(name: &str, unique: &str) -> Self {
+        let mut slug = String::new();
+        for c in name.chars().take(4 * MAX_SLUG_LENGTH) {
+            if slug.len() == MAX_SLUG_LENGTH {
+                break;
+            }
+            if c.is_ascii_alphanumeric() {
+                slug.push(c);
+            } else if !slug.is_empty() && !slug.ends_with('-') {
+                slug.push('-');
+            }
+        }
+        let unique: String = unique.chars().filter(char::is_ascii_alphanumeric).take(MAX_ID_LENGTH - MAX_SLUG_LENGTH - 1).collect();
+        let slug = slug.trim_end_matches('-');
+        Self(if slug.is_empty() { format!("video-{unique}") } else { format!("{slug}-{unique}") })
+    }
+
+    /// The id of an upload whose sender gave none.
+    ///
+    /// It is made of what the server keeps with the message, so that every delivery of it gives the same id.
+    pub fn for_message(name: &str, stream_sequence: u64, published: std::time::SystemTime) -> Self {
+        let published = published.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self::for_name(name, &format!("{:x}x{stream_sequence}", published.as_millis()))
+    }
+
+    /// The id of the video that a subject such as `frames.<video>` is about.
+    pub fn of_subject(subject: &str) -> Option<Self> {
+        let (_, token) = subject.split_once('.')?;
+        Self::try_from(token.to_owned()).ok()
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for VideoId {
+    type Error = InvalidVideoId;
+
+    fn try_from(text: String) -> Result<Self, InvalidVideoId> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if text.is_empty() || text.len() > MAX_ID_LENGTH || !text.chars().all(allowed) {
+            return Err(InvalidVideoId(text));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<VideoId> for String {
+    fn from(id: VideoId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for VideoId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for VideoId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_gives_a_valid_id() {
+        for name in ["bikes.mp4", "", "...", "a b/c>*.avi", "föö.mkv", &"x".repeat(500), "日本語"] {
+            let id = VideoId::for_name(name, "0123456789abcdefABCDEF");
+            assert_eq!(VideoId::try_from(id.to_string()), Ok(id.clone()), "{name}");
+            assert!(id.as_str().ends_with("0123456789abcdefABCDEF"), "{id}");
+        }
+        assert_eq!(VideoId::for_name("bikes.mp4", "7").as_str(), "bikes-mp4-7");
+    }
+
+    #[test]
+    fn an_id_is_one_subject_token() {
+        for text in ["", "a.b", "a b", "*", ">", "a/b", &"x".repeat(65)] {
+            assert_eq!(VideoId::try_from(text.to_owned()), Err(InvalidVideoId(text.to_owned())));
+        }
+        assert_eq!(VideoId::of_subject("frames.a-1").map(String::from), Some("a-1".to_owned()));
+        assert_eq!(VideoId::of_subject("frames"), None);
+    }
+}

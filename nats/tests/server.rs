@@ -1,0 +1,191 @@
+//! The contract against a real server: streams are made once, checked always, and messages are stored for certain.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream::stream::{Config, RetentionPolicy};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use moliceiro_nats::embedded::{EmbeddedError, EmbeddedServer};
+use moliceiro_nats::publish::{StoreError, store};
+use moliceiro_nats::{ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, connect};
+use tempfile::TempDir;
+
+const IN_FLIGHT: usize = 64;
+
+fn program() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps/bin/nats-server")
+}
+
+struct Server {
+    process: EmbeddedServer,
+    folder: TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let process = EmbeddedServer::start(&program(), folder.path()).unwrap();
+        Self { process, folder }
+    }
+
+    fn settings(&self) -> NatsSettings {
+        NatsSettings { url: self.process.url().into(), credentials: None }
+    }
+
+    async fn client(&self) -> Client {
+        connect(&self.settings(), "test", Patience::FailAtOnce).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn services_may_all_come_first() {
+    let server = Server::start();
+    let settings = StreamsSettings::default();
+    let open = || async { Streams::open(server.client().await, &settings, IN_FLIGHT).await };
+    let (a, b, c) = tokio::join!(open(), open(), open());
+    for streams in [a, b, c] {
+        let frames = streams.unwrap().frames.get_info().await.unwrap();
+        assert_eq!(frames.config.retention, RetentionPolicy::WorkQueue);
+        assert_eq!(frames.config.max_messages_per_subject, 256);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_another_shape_is_refused_by_field() {
+    for (spoil, field) in [
+        ((|c| c.subjects = vec!["frames.>".into()]) as fn(&mut Config), "subjects"),
+        (|c| c.retention = RetentionPolicy::Limits, "retention"),
+        (|c| c.discard_new_per_subject = false, "discard_new_per_subject"),
+    ] {
+        let server = Server::start();
+        let settings = StreamsSettings::default();
+        let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
+        let mut config = streams.frames.cached_info().config.clone();
+        streams.jetstream.delete_stream("FRAMES").await.unwrap();
+        spoil(&mut config);
+        streams.jetstream.create_stream(config).await.unwrap();
+        match Streams::open(server.client().await, &settings, IN_FLIGHT).await {
+            Err(StreamsError::Incompatible { what, field: found, .. }) => assert_eq!((what.as_str(), found), ("stream FRAMES", field)),
+            other => panic!("{:?}", other.err()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn limits_that_an_operator_chose_are_kept() {
+    let server = Server::start();
+    let chosen = StreamsSettings { frames_max_per_video: 3, frame_ack_wait: Duration::from_secs(77), ..StreamsSettings::default() };
+    Streams::open(server.client().await, &chosen, IN_FLIGHT).await.unwrap();
+    let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+    assert_eq!(streams.frames.get_info().await.unwrap().config.max_messages_per_subject, 3);
+    assert_eq!(streams.detectors.cached_info().config.ack_wait, Duration::from_secs(77));
+}
+
+#[tokio::test]
+async fn a_full_queue_makes_its_publisher_wait_and_no_other() {
+    let server = Server::start();
+    let settings = StreamsSettings { frames_max_per_video: 2, ..StreamsSettings::default() };
+    let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
+    let publish = |subject: &'static str, index: usize| {
+        let (jetstream, id) = (streams.jetstream.clone(), format!("{subject}/{index}"));
+        async move { store(&jetstream, subject, &id, Bytes::from_static(b"frame")).await.unwrap() }
+    };
+    publish("frames.a", 0).await;
+    publish("frames.a", 1).await;
+    let blocked = tokio::spawn(publish("frames.a", 2));
+    publish("frames.b", 0).await;
+    assert!(!blocked.is_finished());
+
+    let mut messages = streams.detectors.messages().await.unwrap();
+    let first = messages.next().await.unwrap().unwrap();
+    first.double_ack().await.unwrap();
+    assert!(!blocked.await.unwrap().duplicate);
+    assert_eq!(streams.frames.get_info().await.unwrap().state.messages, 3);
+    assert!(publish("frames.b", 0).await.duplicate);
+}
+
+#[tokio::test]
+async fn a_message_that_no_server_takes_is_an_error_and_not_a_wait() {
+    let server = Server::start();
+    let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+    let payload = Bytes::from(vec![0; 9 << 20]);
+    assert!(matches!(store(&streams.jetstream, "frames.a", "a/0", payload).await, Err(StoreError::TooLarge { .. })));
+}
+
+#[tokio::test]
+async fn a_server_that_stops_comes_back_with_all_that_was_stored() {
+    let mut server = Server::start();
+    let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+    store(&streams.jetstream, "frames.a", "a/0", Bytes::from_static(b"frame")).await.unwrap();
+    let Server { process, folder } = server;
+    process.stop();
+    let process = EmbeddedServer::start(&program(), folder.path()).unwrap();
+    server = Server { process, folder };
+    let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+    assert_eq!(streams.frames.get_info().await.unwrap().state.messages, 1);
+}
+
+#[tokio::test]
+async fn one_folder_has_one_server() {
+    let server = Server::start();
+    let second = EmbeddedServer::start(&program(), server.folder.path());
+    assert!(matches!(second, Err(EmbeddedError::InUse { .. })), "{:?}", second.err());
+}
+
+#[tokio::test]
+async fn a_program_that_is_missing_or_no_server_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = EmbeddedServer::start(Path::new("/nonexistent/nats-server"), folder.path());
+    assert!(matches!(missing, Err(EmbeddedError::Missing { .. })), "{:?}", missing.err());
+    let other = EmbeddedServer::start(Path::new("/bin/false"), folder.path());
+    assert!(matches!(other, Err(EmbeddedError::Ended { .. })), "{:?}", other.err());
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    assert!(matches!(EmbeddedServer::start(&program(), &file), Err(EmbeddedError::Folder { .. })));
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_is_told_without_its_password() {
+    let server = Server::start();
+    let address = server.process.url().rsplit_once('@').unwrap().1.to_owned();
+    for url in [format!("nats://moliceiro:wrong@{address}"), format!("nats://{address}"), "nats://127.0.0.1:1".into()] {
+        let settings = NatsSettings { url, credentials: None };
+        let error = connect(&settings, "test", Patience::FailAtOnce).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+        assert!(!error.to_string().contains("wrong"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_jetstream_or_too_old_is_told() {
+    for (info, expected) in [
+        (r#"{"server_id":"x","version":"2.9.10","jetstream":true,"headers":true,"max_payload":1048576,"proto":1}"#, "2.9.10"),
+        (r#"{"server_id":"x","version":"2.15.1","headers":true,"max_payload":1048576,"proto":1}"#, "JetStream"),
+    ] {
+        let url = format!("nats://{}", greet(info).await);
+        let error = connect(&NatsSettings { url, credentials: None }, "test", Patience::FailAtOnce).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+/// An old release cannot be had here: this says what one says, and answers the client's first ping.
+async fn greet(info: &'static str) -> std::net::SocketAddr {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let (read, mut write) = socket.into_split();
+        write.write_all(format!("INFO {info}\r\n").as_bytes()).await.unwrap();
+        let mut lines = BufReader::new(read).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line.starts_with("PING") {
+                write.write_all(b"PONG\r\n").await.unwrap();
+            }
+        }
+    });
+    address
+}

@@ -1,0 +1,64 @@
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use tokio_util::sync::CancellationToken;
+
+use crate::logs::{LogSettings, start_logging};
+use crate::settings::SettingsError;
+use crate::shutdown::shutdown_on_signals;
+
+/// Exit code of a program that was called or configured wrongly (`sysexits.h`).
+pub const EX_USAGE: u8 = 64;
+
+/// Reads the command line. Help and version end the program well; anything wrong ends it with [`EX_USAGE`].
+pub fn parse_arguments<A: Parser>() -> Result<A, ExitCode> {
+    A::try_parse().map_err(|error| {
+        // Nothing is left to tell a terminal that is gone.
+        let _ = error.print();
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+            _ => ExitCode::from(EX_USAGE),
+        }
+    })
+}
+
+/// The whole `main` of a program: reads the command line, runs, and turns an error into a line and an exit code.
+///
+/// Wrong settings exit with [`EX_USAGE`], any other error with 1.
+pub fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<ExitCode>) -> ExitCode {
+    match parse_arguments().map(run) {
+        Ok(Ok(code)) | Err(code) => code,
+        Ok(Err(error)) => {
+            eprintln!("error: {}", one_line(&error));
+            match error.downcast_ref::<SettingsError>() {
+                Some(_) => ExitCode::from(EX_USAGE),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// Runs a service from its settings to its end: logs, a runtime, and a token that signals cancel.
+pub fn serve<F, E>(log: &LogSettings, run: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<ExitCode>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<anyhow::Error>,
+{
+    start_logging(log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = shutdown_on_signals()?;
+        run(shutdown).await.map(|()| ExitCode::SUCCESS).map_err(Into::into)
+    })
+}
+
+/// The error and its causes, each said once: many libraries repeat the cause in their own message.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match () {
+        () if line.is_empty() => cause,
+        () if line.contains(&cause) => line,
+        () => format!("{line}: {cause}"),
+    })
+}

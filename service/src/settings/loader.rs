@@ -1,0 +1,222 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
+
+use super::{SECTIONS, Section, SettingsError};
+
+const PREFIX: &str = "MOLICEIRO";
+const SEPARATOR: &str = "__";
+/// Below this a name is no typing error for another.
+const SIMILAR: f64 = 0.8;
+
+/// Collects the sources of settings, from weak to strong.
+#[derive(Clone, Debug, Default)]
+pub struct Loader {
+    file: Option<PathBuf>,
+    flags: Vec<Flag>,
+    defaults: Vec<Flag>,
+}
+
+#[derive(Clone, Debug)]
+struct Flag {
+    origin: String,
+    key: String,
+    value: String,
+}
+
+/// A value of the command line, or a default that a command changes, as a source of its own: it keeps its origin.
+#[derive(Clone, Debug)]
+struct Flags(Vec<Flag>);
+
+impl Source for Flags {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let mut sections: Map<String, Map<String, Value>> = Map::new();
+        for Flag { origin, key, value } in &self.0 {
+            let (section, key) = key.split_once('.').unwrap_or((key, ""));
+            sections.entry(section.to_owned()).or_default().insert(key.to_owned(), Value::new(Some(origin), value.clone()));
+        }
+        Ok(sections.into_iter().map(|(name, keys)| (name, Value::new(None, ValueKind::Table(keys)))).collect())
+    }
+}
+
+impl Loader {
+    /// Built-in defaults and the environment.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a TOML file.
+    pub fn file(mut self, file: Option<PathBuf>) -> Self {
+        self.file = file;
+        self
+    }
+
+    /// Adds a value of the command line, if it was given, for a key such as `nats.url`.
+    pub fn flag<T: ToString>(mut self, flag: &str, key: &str, value: Option<T>) -> Self {
+        if let Some(value) = value {
+            self.flags.push(Flag { origin: format!("command line {flag}"), key: key.to_owned(), value: value.to_string() });
+        }
+        self
+    }
+
+    /// Changes a default, for a command that is used differently from a service.
+    pub fn default_for(mut self, command: &str, key: &str, value: impl ToString) -> Self {
+        self.defaults.push(Flag { origin: format!("default of {command}"), key: key.to_owned(), value: value.to_string() });
+        self
+    }
+
+    /// Reads all sources and refuses unknown tables. The keys within a table are checked by [`Settings::section`].
+    pub fn load(self) -> Result<Settings, SettingsError> {
+        let mut sources = Config::builder().add_source(Flags(self.defaults));
+        if let Some(file) = &self.file {
+            let name = file.display().to_string();
+            let text = std::fs::read_to_string(file).map_err(|e| SettingsError::File { file: name.clone(), reason: e.to_string() })?;
+            let table: Map<String, Value> = File::from_str(&text, FileFormat::Toml)
+                .collect()
+                .map_err(|e| SettingsError::File { file: name.clone(), reason: e.to_string().trim().replace('\n', " ") })?;
+            sources = sources.add_source(FromFile { name, table });
+        }
+        let environment = Environment::with_prefix(PREFIX).prefix_separator(SEPARATOR).separator(SEPARATOR);
+        let sources = sources.add_source(environment).add_source(Flags(self.flags));
+        let merged = sources.build().map_err(|e| SettingsError::Invalid(vec![e.to_string()]))?;
+        let mut settings = Settings { sections: BTreeMap::new() };
+        let mut problems = Vec::new();
+        for (name, value) in merged.cache.into_table().unwrap_or_default() {
+            let origin = value.origin().map(str::to_owned);
+            match (SECTIONS.contains(&name.as_str()), value.into_table()) {
+                (true, Ok(keys)) => drop(settings.sections.insert(name, keys)),
+                (true, Err(_)) => {
+                    problems.push(format!("{name} (from {}) is a table of settings: set {name}.KEY", shown(origin.as_deref(), &name)))
+                }
+                (false, keys) => {
+                    let origin = origin.or_else(|| keys.ok()?.values().find_map(|v| v.origin().map(str::to_owned)));
+                    let hint = similar(&name, SECTIONS.iter().copied()).unwrap_or_else(|| format!("there are {}", SECTIONS.join(", ")));
+                    problems.push(format!("unknown settings table {name} (from {}): {hint}", shown(origin.as_deref(), &name)));
+                }
+            }
+        }
+        if problems.is_empty() { Ok(settings) } else { Err(SettingsError::Invalid(problems)) }
+    }
+}
+
+/// The values of a file, each with the file as its origin.
+#[derive(Clone, Debug)]
+struct FromFile {
+    name: String,
+    table: Map<String, Value>,
+}
+
+impl Source for FromFile {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let own = |value: Value| Value::new(Some(&self.name), value.kind);
+        let section = |value: Value| match value.kind {
+            ValueKind::Table(keys) => Value::new(Some(&self.name), ValueKind::Table(keys.into_iter().map(|(k, v)| (k, own(v))).collect())),
+            other => Value::new(Some(&self.name), other),
+        };
+        Ok(self.table.clone().into_iter().map(|(name, value)| (name, section(value))).collect())
+    }
+}
+
+/// All values that differ from the built-in ones, by section and key.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(super) sections: BTreeMap<String, Map<String, Value>>,
+}
+
+impl Settings {
+    /// Where the value of a key such as `nats.url` comes from; `None` if it is the built-in default.
+    pub fn origin(&self, key: &str) -> Option<String> {
+        let (section, name) = key.split_once('.')?;
+        Some(shown(self.sections.get(section)?.get(name)?.origin(), key))
+    }
+
+    /// The settings of one section: its defaults, and what the sources say over them. Tells all that is wrong at once.
+    pub fn section<S: Section>(&self) -> Result<S, SettingsError> {
+        let defaults = defaults::<S>()?;
+        let given = self.sections.get(S::NAME).cloned().unwrap_or_default();
+        let mut given: Vec<_> = given.into_iter().collect();
+        given.sort_by(|a, b| a.0.cmp(&b.0));
+        let origins: Map<String, String> =
+            given.iter().map(|(key, value)| (key.clone(), shown(value.origin(), &format!("{}.{key}", S::NAME)))).collect();
+        let mut problems = Vec::new();
+        let mut merged = defaults.clone();
+        for (key, value) in given {
+            let from = &origins[&key];
+            if !defaults.contains_key(&key) {
+                let hint = similar(&key, defaults.keys().map(String::as_str)).unwrap_or_else(|| "`moliceiro config` lists all".into());
+                problems.push(format!("unknown setting {}.{key} (from {from}): {hint}", S::NAME));
+                continue;
+            }
+            // One value over the defaults at a time: whatever is wrong then is this value's fault.
+            let mut alone = defaults.clone();
+            alone.insert(key.clone(), value.clone());
+            let text = value.to_string();
+            match read::<S>(alone) {
+                Ok(_) => drop(merged.insert(key, value)),
+                Err(error) => problems.push(format!("{}.{key} = {value} (from {from}): {}", S::NAME, reason::<S>(&key, &error, &text))),
+            }
+        }
+        let section = read::<S>(merged.clone()).map_err(|e| SettingsError::Invalid(vec![e.to_string()]))?;
+        for (key, wanted) in section.problems() {
+            let value = merged.get(key).map(ToString::to_string).unwrap_or_default();
+            let from = origins.get(key).cloned().unwrap_or_else(|| "built-in default".into());
+            problems.push(format!("{}.{key} = {value} (from {from}) cannot be: give {wanted}", S::NAME));
+        }
+        if problems.is_empty() { Ok(section) } else { Err(SettingsError::Invalid(problems)) }
+    }
+}
+
+pub(super) fn defaults<S: Section>() -> Result<Map<String, Value>, SettingsError> {
+    let defaults = Config::try_from(&S::default()).and_then(|c| c.cache.into_table());
+    defaults.map_err(|e| SettingsError::Invalid(vec![format!("the defaults of {}: {e}", S::NAME)]))
+}
+
+fn read<S: Section>(table: Map<String, Value>) -> Result<S, ConfigError> {
+    Value::new(None, ValueKind::Table(table)).try_deserialize()
+}
+
+/// What is wrong with a value, without the library's own naming of key and source, and what would do.
+fn reason<S: Section>(key: &str, error: &ConfigError, text: &str) -> String {
+    match error {
+        ConfigError::At { error, .. } => reason::<S>(key, error, text),
+        ConfigError::Type { unexpected, expected, .. } => format!("invalid type: {unexpected}, expected {expected}"),
+        other => {
+            let message = other.to_string();
+            match () {
+                () if message.contains("variant") => choices::<S>(key, text).unwrap_or(message),
+                () if message.contains("a duration") => format!("{message} such as 10s, 500ms or 1h 30m"),
+                () => message,
+            }
+        }
+    }
+}
+
+/// This library does not name the choices that there are; the TOML reader does.
+fn choices<S: Section>(key: &str, text: &str) -> Option<String> {
+    let table = toml::Table::from_iter([(key.to_owned(), toml::Value::from(text))]);
+    let error = table.try_into::<S>().err()?.to_string();
+    error.lines().find(|line| line.contains("expected")).map(str::to_owned)
+}
+
+/// A source as its user knows it. The library says only «the environment»: the variable's name follows from the key.
+pub(super) fn shown(origin: Option<&str>, key: &str) -> String {
+    match origin {
+        None | Some("the environment") => format!("environment {PREFIX}{SEPARATOR}{}", key.to_uppercase().replace('.', SEPARATOR)),
+        Some(origin) => origin.to_owned(),
+    }
+}
+
+fn similar<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let likeness = |other: &str| strsim::jaro_winkler(name, other);
+    let best = known.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) >= SIMILAR).then(|| format!("did you mean {best}?"))
+}

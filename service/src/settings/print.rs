@@ -1,0 +1,43 @@
+use std::fmt::Write;
+
+use config::{Value, ValueKind};
+
+use super::loader::{defaults, shown};
+use super::{Section, Settings, SettingsError};
+
+impl Settings {
+    /// One section as a TOML table, each line with where its value comes from; checked first.
+    pub fn print<S: Section>(&self) -> Result<String, SettingsError> {
+        self.section::<S>()?;
+        let given = self.sections.get(S::NAME);
+        let mut keys: Vec<_> = defaults::<S>()?.into_iter().collect();
+        keys.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut text = format!("[{}]\n", S::NAME);
+        for (key, default) in keys {
+            let (value, from) = match given.and_then(|g| g.get(&key)) {
+                Some(value) => (value, shown(value.origin(), &format!("{}.{key}", S::NAME))),
+                None => (&default, "built-in default".to_owned()),
+            };
+            let line = match toml_value(value, &default) {
+                Some(value) => format!("{key} = {value}"),
+                None => format!("# {key} is not set"),
+            };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{line:<50} # {from}");
+        }
+        Ok(text)
+    }
+}
+
+/// A value as TOML, in the type that its default has: the environment and the command line give strings only.
+fn toml_value(value: &Value, default: &Value) -> Option<String> {
+    let text = value.to_string();
+    let plain = |kind: &ValueKind| !matches!(kind, ValueKind::String(_) | ValueKind::Nil);
+    match &value.kind {
+        ValueKind::Nil => None,
+        kind if plain(kind) || plain(&default.kind) => Some(text),
+        // An optional number that the environment or the command line gave.
+        _ if matches!(default.kind, ValueKind::Nil) && text.parse::<f64>().is_ok() => Some(text),
+        _ => Some(toml::Value::String(moliceiro_nats::connect::without_password(&text)).to_string()),
+    }
+}
