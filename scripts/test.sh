@@ -10,6 +10,8 @@ step() {
 
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
+# Tests of the whole run the programs of every package, which a test run of one package does not build.
+step cargo build --workspace --locked
 step cargo test --workspace --locked
 step env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 printf '\n==> all steps passed\n'

@@ -1,8 +1,10 @@
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{Consumer, StreamError, pull};
+use async_nats::jetstream::consumer::{StreamError, pull};
+use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
+use moliceiro_nats::Streams;
 use moliceiro_nats::messages::{VideoEvent, from_cbor};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
@@ -15,6 +17,7 @@ const EXPIRY: Duration = Duration::from_secs(30);
 /// Results as they come, many at a time.
 pub(crate) struct Batches {
     messages: pull::Stream,
+    results: Stream,
     linger: Duration,
 }
 
@@ -25,9 +28,9 @@ pub(crate) struct Received {
 }
 
 impl Batches {
-    pub(crate) async fn open(consumer: &Consumer<pull::Config>, linger: Duration) -> Result<Self, StreamError> {
-        let messages = consumer.stream().max_messages_per_batch(MOST).heartbeat(HEARTBEAT).expires(EXPIRY).messages().await?;
-        Ok(Self { messages, linger })
+    pub(crate) async fn open(streams: &Streams, linger: Duration) -> Result<Self, StreamError> {
+        let messages = streams.aggregator.stream().max_messages_per_batch(MOST).heartbeat(HEARTBEAT).expires(EXPIRY).messages().await?;
+        Ok(Self { messages, results: streams.results.clone(), linger })
     }
 
     /// Waits for a first result, then collects more for a while. `None` when pulling has to be begun anew.
@@ -50,7 +53,7 @@ impl Batches {
 
     async fn receive_into(&mut self, batch: &mut Vec<Received>) -> Option<()> {
         match self.messages.next().await? {
-            Ok(message) => batch.extend(parse(message).await),
+            Ok(message) => batch.extend(parse(&self.results, message).await),
             // A missed heartbeat or a lost connection: the stream goes on by itself.
             Err(error) => warn!(%error, "trouble while pulling results"),
         }
@@ -59,7 +62,7 @@ impl Batches {
 }
 
 /// A message that is no result never will be one: it is said, and not seen again.
-async fn parse(message: Message) -> Option<Received> {
+async fn parse(results: &Stream, message: Message) -> Option<Received> {
     let error = match from_cbor::<VideoEvent>(&message.payload) {
         Ok(event) if message.subject.as_str() == moliceiro_nats::subjects::results(&event.video) => {
             return Some(Received { event, message });
@@ -68,8 +71,17 @@ async fn parse(message: Message) -> Option<Received> {
         Err(error) => error.to_string(),
     };
     warn!(subject = %message.subject, error, "dropping a malformed result");
-    if let Err(error) = message.ack_with(AckKind::Term).await {
-        warn!(%error, "cannot drop it: it will come again");
-    }
+    discard(results, &message).await;
     None
+}
+
+/// Terminates a message, and removes it: what is no part of a video's life is not to fill the log.
+pub(crate) async fn discard(results: &Stream, message: &Message) {
+    if let Err(error) = message.ack_with(AckKind::Term).await {
+        return warn!(%error, "cannot drop a result: it will come again");
+    }
+    let Ok(info) = message.info() else { return };
+    if let Err(error) = results.delete_message(info.stream_sequence).await {
+        warn!(%error, "cannot remove a dropped result from the log");
+    }
 }

@@ -66,15 +66,14 @@ impl Entries {
         .await
     }
 
-    /// Tries until the server answers, or it is time to end.
+    /// Tries until the server answers; when it is time to end, once more at most.
     async fn patiently<T, F>(&self, attempt: impl Fn(Store) -> F) -> Result<T, EntryError>
     where
         F: Future<Output = Result<T, EntryError>>,
     {
         let pauses = ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE).with_jitter().without_max_times();
         let store = self.store.clone();
-        let retried = (move || attempt(store.clone())).retry(pauses).when(|e| matches!(e, EntryError::OutOfReach(_)));
-        let ending = || Err(EntryError::OutOfReach("this aggregator is ending".into()));
-        self.shutdown.run_until_cancelled(retried).await.unwrap_or_else(ending)
+        let may_pass = |error: &EntryError| matches!(error, EntryError::OutOfReach(_)) && !self.shutdown.is_cancelled();
+        (move || attempt(store.clone())).retry(pauses).when(may_pass).await
     }
 }

@@ -99,7 +99,7 @@ async fn give_up_frame(streams: &Streams, message: &StreamMessage, advisory: &Ad
         warn!(subject = %message.subject, "removing a message from the frame queue that is no frame");
         return Ok(());
     };
-    let reason = format!("no detector finished it in {deliveries} deliveries");
+    let reason = format!("no detector finished it; it was handed out {deliveries} times");
     info!(%video, frame = index, reason, "giving up a frame");
     let failed = Failed { index, reason, detector: None, deliveries };
     store_payload(&streams.jetstream, &video, &failed, message.payload.clone()).await?;
@@ -110,7 +110,7 @@ async fn give_up_upload(streams: &Streams, message: &StreamMessage, advisory: &A
     let Ok(upload) = Upload::parse(&message.payload) else { return Ok(()) };
     let stored_at = message.time.into();
     let (video, name) = (upload.video(message.sequence, stored_at), upload.name());
-    let reason = format!("no ingest finished it in {} deliveries", advisory.deliveries);
+    let reason = format!("no ingest finished it; it was handed out {} times", advisory.deliveries);
     info!(%video, name, reason, "giving up a video");
     let events = [("started", Event::Started(upload.started(stored_at, 1))), ("abandoned", Event::Abandoned(Abandoned { reason }))];
     for (id, event) in events {

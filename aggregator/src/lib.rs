@@ -60,7 +60,7 @@ pub async fn run(
 async fn count_results(streams: &Streams, linger: Duration, mut on_summary: impl FnMut(&Summary), shutdown: &CancellationToken) {
     let mut tally = tally::Tally::new(streams.clone(), shutdown.clone());
     while !shutdown.is_cancelled() {
-        let mut batches = match batch::Batches::open(&streams.aggregator, linger).await {
+        let mut batches = match batch::Batches::open(streams, linger).await {
             Ok(batches) => batches,
             Err(error) => {
                 warn!(%error, "cannot pull results; trying again");

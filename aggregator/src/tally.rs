@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::batch::Received;
+use crate::batch::{Received, discard};
 use crate::count::{Applied, VideoCount};
 use crate::entries::{Entries, EntryError};
 
@@ -141,7 +141,7 @@ impl Tally {
             Verdict::Retry(pause) => message.ack_with(AckKind::Nak(Some(pause))).await,
             Verdict::Drop(reason) => {
                 warn!(video = %received.event.video, event = ?received.event.event, reason, "dropping a result");
-                message.ack_with(AckKind::Term).await
+                return discard(&self.streams.results, message).await;
             }
         };
         if let Err(error) = done {

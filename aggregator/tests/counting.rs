@@ -1,5 +1,6 @@
 //! Any order, any repetition, any split into batches and any crash between them lead to the same totals.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 use std::collections::BTreeMap;
 
 use moliceiro_aggregator::count::{Applied, VideoCount};

@@ -19,6 +19,8 @@ fn bad_videos(folder: &Path) -> Vec<(PathBuf, &'static str)> {
     let audio = folder.join("audio.mp4");
     ffmpeg(&["-f", "lavfi", "-i", "sine=duration=1"], &audio);
     let whole = fs::read(short_video(folder, "whole.mp4")).unwrap();
+    let subfolder = folder.join("folder.mp4");
+    fs::create_dir(&subfolder).unwrap();
     let no_frames = folder.join("noframes.mkv");
     ffmpeg(&["-i", folder.join("whole.mp4").to_str().unwrap(), "-frames:v", "0", "-c", "copy"], &no_frames);
     vec![
@@ -28,7 +30,7 @@ fn bad_videos(folder: &Path) -> Vec<(PathBuf, &'static str)> {
         (audio, "no video"),
         (file("truncated.mp4", &whole[..whole.len() / 2]), "damaged"),
         (no_frames, "fram"),
-        (folder.to_owned(), "directory"),
+        (subfolder, "directory"),
     ]
 }
 
@@ -38,7 +40,11 @@ fn each_bad_video_is_one_clear_line_and_the_good_ones_are_counted() {
     let bad = bad_videos(folder.path());
     let good = short_video(folder.path(), "good.mkv");
     let mut process = Process::start(
-        run(&folder.path().join("data")).arg("--json").args(bad.iter().map(|(path, _)| path)).arg(&good).arg(sample("carphone_pristine.mp4")),
+        run(&folder.path().join("data"))
+            .arg("--json")
+            .args(bad.iter().map(|(path, _)| path))
+            .arg(&good)
+            .arg(sample("carphone_pristine.mp4")),
     );
     let found = summaries(&process.expect_code(1));
     let errors = process.stderr();
@@ -60,7 +66,8 @@ fn each_bad_video_is_one_clear_line_and_the_good_ones_are_counted() {
 fn a_video_that_breaks_off_has_a_summary_that_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole.mp4");
-    let source = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4", "-pix_fmt", "yuv420p", "-g", "10", "-movflags", "+faststart"];
+    let source =
+        ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4", "-pix_fmt", "yuv420p", "-g", "10", "-movflags", "+faststart"];
     ffmpeg(&source, &whole);
     let bytes = fs::read(&whole).unwrap();
     let cut = folder.path().join("cut.mp4");

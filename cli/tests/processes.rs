@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use url::Url;
 
 fn service(name: &str, server: &Server, arguments: &[&str]) -> Process {
-    Process::start(Command::new(program(name)).args(["--nats", &server.url(), "--log", "info"]).args(arguments))
+    Process::start(Command::new(program(name)).args(["--nats", &server.url(), "--log", "debug"]).args(arguments))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,7 +22,7 @@ async fn five_processes_count_what_a_core_publish_names() {
     let server = Server::start();
     let aggregator = service("moliceiro-aggregator", &server, &[]);
     let ingest = service("moliceiro-ingest", &server, &[]);
-    let detectors = [1, 2].map(|_| service("moliceiro-detector", &server, &["--sessions", "1", "--log", "debug"]));
+    let detectors = [1, 2].map(|_| service("moliceiro-detector", &server, &["--sessions", "1"]));
     for process in [&aggregator, &ingest, &detectors[0], &detectors[1]] {
         process.wait_for_stderr("is ready", 1);
     }
@@ -75,8 +75,7 @@ fn services_end_in_order_when_told_to() {
 
 #[test]
 fn services_wait_for_a_server_and_say_so() {
-    let mut process =
-        Process::start(Command::new(program("moliceiro-aggregator")).args(["--nats", "nats://127.0.0.1:1"]));
+    let mut process = Process::start(Command::new(program("moliceiro-aggregator")).args(["--nats", "nats://127.0.0.1:1"]));
     process.wait_for_stderr("waiting for the NATS server", 2);
     process.signal(rustix::process::Signal::TERM);
     process.expect_code(0);
@@ -111,9 +110,8 @@ fn each_program_links_only_what_it_needs() {
 fn settings_that_cannot_be_end_a_service_before_it_does_anything() {
     for name in ["moliceiro-aggregator", "moliceiro-ingest", "moliceiro-detector"] {
         let begun = Instant::now();
-        let mut process = Process::start(
-            Command::new(program(name)).args(["--nats", "nats://127.0.0.1:1"]).env("MOLICEIRO__STREAMS__REPLICAS", "2"),
-        );
+        let mut process =
+            Process::start(Command::new(program(name)).args(["--nats", "nats://127.0.0.1:1"]).env("MOLICEIRO__STREAMS__REPLICAS", "2"));
         process.expect_code(64);
         let said = process.stderr().join("\n");
         assert!(said.contains("streams.replicas = 2 (from environment MOLICEIRO__STREAMS__REPLICAS)"), "{said}");

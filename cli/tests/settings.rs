@@ -64,7 +64,7 @@ fn a_wrong_setting_is_told_by_key_source_and_what_would_do() {
     in_file("[ingest]\nwdith = 3", &["ingest.wdith", path, "did you mean width?"]);
     in_file("[igest]\nwidth = 3", &["igest", path, "did you mean ingest?"]);
     in_file("ingest = 3", &["ingest", path, "table"]);
-    in_file("[ingest]\nwidth = 3", &["ingest.width = 3", path, "16 to 4096"]);
+    in_file("[ingest]\nwidth = 3", &["ingest.width = 3", path, "16 to 2048"]);
     in_file("[ingest]\nwidth = \"wide\"", &["ingest.width = wide", path, "expected an integer"]);
     in_file("[ingest]\nencoding = \"gif\"", &["ingest.encoding = gif", path, "`jpeg`", "`i420`"]);
     in_file("[streams]\nkeep = \"1 fortnight\"", &["streams.keep = 1 fortnight", path, "such as 10s"]);

@@ -17,7 +17,7 @@ use crate::inference::{Inference, Looked};
 use crate::settings::DetectorService;
 
 /// How long a pull waits for frames. At the end the last pull is waited for, so that no frame is handed to nobody.
-const PULL_EXPIRY: Duration = Duration::from_secs(1);
+const PULL_EXPIRY: Duration = Duration::from_millis(250);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 

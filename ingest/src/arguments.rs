@@ -21,15 +21,14 @@ pub struct IngestArguments {
     pub every: Option<String>,
 }
 
-
 impl IngestArguments {
     /// The settings that the file, the environment and these arguments give.
     pub fn service(&self) -> Result<IngestService, SettingsError> {
-        let loader = self
-            .common
-            .loader()
-            .flag("--encoding", "ingest.encoding", self.encoding.as_ref())
-            .flag("--every", "ingest.every", self.every.as_ref());
+        let loader = self.common.loader().flag("--encoding", "ingest.encoding", self.encoding.as_ref()).flag(
+            "--every",
+            "ingest.every",
+            self.every.as_ref(),
+        );
         IngestService::from_settings(&loader.load()?)
     }
 }

@@ -3,19 +3,22 @@
 //! The way of a frame: [`pipeline`] lets GStreamer find the video's demuxer and decoder and queues what comes out;
 //! [`run`] takes one frame after the other from there, watches for errors and stalls, and counts; [`picture`] scales,
 //! turns upright and letterboxes it; [`jpeg`] encodes it; a bounded channel takes it to whoever called [`start`]. Each
-//! step waits for the next one, so memory stays bounded. At the end, [`verdict`] tells a whole video from one cut short.
+//! step waits for the next one, so memory stays bounded. Meanwhile, [`watch`] looks at what the demuxer and the decoder get,
+//! so that at the end [`verdict`] can tell a whole video from one that is cut short or damaged.
 
 mod announced;
+mod claims;
 mod color;
+mod elements;
 mod error;
+mod file;
 mod geometry;
 mod jpeg;
 mod picture;
 mod pipeline;
 mod run;
-mod source;
-mod spans;
 mod verdict;
+mod watch;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -110,7 +113,7 @@ impl Drop for Decoding {
 
 /// Starts GStreamer and looks for the parts of it that every video needs. [`start`] does it too.
 pub fn init() -> Result<(), DecodeError> {
-    pipeline::init()
+    elements::init()
 }
 
 /// Decodes the video behind `uri` on a new thread. It needs no runtime, and blocks none.

@@ -5,7 +5,6 @@ use futures_util::{StreamExt, TryStreamExt};
 use moliceiro_nats::messages::{Ended, Event, Frame, Progress, VERSION};
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
-use tokio::time::Instant;
 use url::Url;
 
 use crate::decode::{self, DecodeSettings, DecodedFrame, Decoding};
@@ -31,7 +30,9 @@ pub(crate) async fn feed(
     let published = publish_frames(streams, video, &mut decoding, first, window).await;
     let ended = match published {
         // A frame that no server takes ends the video, with those before it.
-        Err((published, error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. }))) => cut_off(published, every, error.to_string()),
+        Err((published, error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. }))) => {
+            cut_off(published, every, error.to_string())
+        }
         Err((_, error)) => return Err(error),
         Ok(published) => match decoding.outcome().await {
             Ok(decoded) => Ended {
@@ -61,21 +62,24 @@ async fn publish_frames(
     first: u64,
     window: usize,
 ) -> Result<u64, (u64, StoreError)> {
-    let (mut published, mut said) = (first, Instant::now());
+    let (mut published, mut said) = (first, first);
     let announced = decoding.announced();
     let frames = decoding.frames.clone();
     let mut stored = pin!(frames.map(|frame| store_frame(streams, video, frame)).buffered(window));
+    let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
     loop {
-        match stored.try_next().await {
-            Ok(Some(index)) => published = index + 1,
-            Ok(None) => return Ok(published),
-            Err(error) => return Err((published, error)),
-        }
-        if said.elapsed() >= PROGRESS_INTERVAL {
-            said = Instant::now();
-            let progress = Progress { published, announced: announced.frames() };
-            let progress = Event::Progress(progress);
-            store_event(&streams.jetstream, video, None, progress).await.map_err(|error| (published, error))?;
+        tokio::select! {
+            next = stored.try_next() => match next {
+                Ok(Some(index)) => published = index + 1,
+                Ok(None) => return Ok(published),
+                Err(error) => return Err((published, error)),
+            },
+            // While the queue is full no frame is stored, but those before have to be known.
+            _ = ticks.tick() => if published > said {
+                let progress = Event::Progress(Progress { published, announced: announced.frames() });
+                store_event(&streams.jetstream, video, None, progress).await.map_err(|error| (published, error))?;
+                said = published;
+            },
         }
     }
 }

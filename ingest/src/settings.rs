@@ -18,7 +18,7 @@ pub struct IngestSettings {
     pub height: u32,
     /// `jpeg` (small, for networks) or `i420` (larger, costs nothing to make).
     pub encoding: Encoding,
-    /// 1 (small) to 100 (like the original).
+    /// 1 (small) to 100 (like the original). Below 90, objects that are hard to see come and go.
     pub jpeg_quality: u8,
     /// Each how many-th frame is looked at, unless the upload says.
     pub every: u64,
@@ -37,7 +37,7 @@ impl Default for IngestSettings {
             width: 416,
             height: 416,
             encoding: Encoding::Jpeg,
-            jpeg_quality: 90,
+            jpeg_quality: 95,
             every: 1,
             videos: 4,
             publish_window: 16,
@@ -56,8 +56,8 @@ impl Section for IngestSettings {
                 problems.push((key, what.to_owned()));
             }
         };
-        check((16..=4096).contains(&self.width), "width", "16 to 4096 pixels");
-        check((16..=4096).contains(&self.height), "height", "16 to 4096 pixels");
+        check((16..=2048).contains(&self.width), "width", "16 to 2048 pixels");
+        check((16..=2048).contains(&self.height), "height", "16 to 2048 pixels");
         check((1..=100).contains(&self.jpeg_quality), "jpeg_quality", "1 to 100");
         check(self.every >= 1, "every", "1 (each frame) or more");
         check((1..=64).contains(&self.videos), "videos", "1 to 64");

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
-use moliceiro_nats::messages::{Event, Upload, VideoEntry, from_json, to_json};
+use moliceiro_nats::messages::{Event, Started, Upload, VideoEntry, VideoEvent, from_cbor, from_json, to_json};
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tokio::sync::Semaphore;
@@ -15,13 +15,14 @@ use crate::feed::{Fed, feed};
 use crate::settings::IngestService;
 
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
-const EXPIRY: Duration = Duration::from_secs(30);
+/// How long a pull waits for an upload. At the end the last pull is waited for, so that no upload is handed to nobody.
+const PULL_EXPIRY: Duration = Duration::from_secs(1);
 
 /// One video being ingested.
 struct Job {
     streams: Streams,
     service: Arc<IngestService>,
-    shutdown: CancellationToken,
+    hand_back: CancellationToken,
     message: Message,
 }
 
@@ -30,23 +31,23 @@ pub(crate) async fn run(streams: &Streams, service: &IngestService, shutdown: &C
     let service = Arc::new(service.clone());
     let places = Arc::new(Semaphore::new(service.ingest.videos));
     let jobs = TaskTracker::new();
-    let pulling = async {
-        while let Ok(place) = places.clone().acquire_owned().await {
-            let Some(message) = next_upload(streams).await else { continue };
-            let job = Job { streams: streams.clone(), service: service.clone(), shutdown: shutdown.clone(), message };
-            jobs.spawn(async move {
-                job.run().await;
-                drop(place);
-            });
-        }
-    };
-    shutdown.run_until_cancelled(pulling).await;
+    // Told only when nothing is pulled here any more: what is handed back is for others.
+    let hand_back = CancellationToken::new();
+    while let Some(Ok(place)) = shutdown.run_until_cancelled(places.clone().acquire_owned()).await {
+        let Some(message) = next_upload(streams).await else { continue };
+        let job = Job { streams: streams.clone(), service: service.clone(), hand_back: hand_back.clone(), message };
+        jobs.spawn(async move {
+            job.run().await;
+            drop(place);
+        });
+    }
+    hand_back.cancel();
     jobs.close();
     jobs.wait().await;
 }
 
 async fn next_upload(streams: &Streams) -> Option<Message> {
-    let batch = streams.ingest.batch().max_messages(1).expires(EXPIRY).messages().await;
+    let batch = streams.ingest.batch().max_messages(1).expires(PULL_EXPIRY).messages().await;
     let next = match batch {
         Ok(mut messages) => messages.next().await?,
         Err(error) => Err(error.into()),
@@ -112,27 +113,33 @@ impl Job {
         };
         let (sequence, stored_at) = self.stored();
         let video = upload.video(sequence, stored_at);
-        let started = upload.started(stored_at, self.service.ingest.every);
         let entry = self.entry(&video).await;
         if entry.as_ref().is_some_and(|entry| entry.ended.is_some()) {
             info!(%video, "all of the video's frames are published already");
             return Verdict::Ack;
         }
-        let first = entry.map_or(0, |entry| entry.published);
+        let first = entry.as_ref().map_or(0, |entry| entry.published);
+        // A take-over keeps to what was begun, whatever its own settings.
+        let begun = match entry {
+            Some(entry) => Some(entry.started),
+            None => self.begun(&video).await,
+        };
+        let started = begun.unwrap_or_else(|| upload.started(stored_at, self.service.ingest.every));
         info!(%video, name = started.name, uri = started.uri, first, "decoding");
         let every = started.every;
         let id = subjects::event_message_id(&video, "started");
         if let Err(error) = store_event(&self.streams.jetstream, &video, Some(&id), Event::Started(started)).await {
             return Verdict::Retry(error);
         }
-        let feeding = feed(&self.streams, &video, &upload.uri, self.service.ingest.decoding(every, first), self.service.ingest.publish_window);
-        match self.shutdown.run_until_cancelled(feeding).await {
+        let feeding =
+            feed(&self.streams, &video, &upload.uri, self.service.ingest.decoding(every, first), self.service.ingest.publish_window);
+        match self.hand_back.run_until_cancelled(feeding).await {
             Some(Ok(Fed { frames, problem })) => {
                 info!(%video, frames, problem, "all frames are published");
                 Verdict::Ack
             }
             Some(Err(error)) => Verdict::Retry(error),
-            None => Verdict::HandBack(video, upload),
+            None => Verdict::HandBack(video, Upload { every: Some(every), ..upload }),
         }
     }
 
@@ -157,6 +164,15 @@ impl Job {
             }
         };
         from_json(&bytes).inspect_err(|error| warn!(%video, %error, "the video's entry cannot be read")).ok()
+    }
+
+    /// How the video was begun, if no aggregator has seen that yet.
+    async fn begun(&self, video: &VideoId) -> Option<Started> {
+        let first = self.streams.results.get_first_raw_message_by_subject(subjects::results(video), 1).await.ok()?;
+        match from_cbor(&first.payload) {
+            Ok(VideoEvent { event: Event::Started(started), .. }) => Some(started),
+            _ => None,
+        }
     }
 
     /// Queues the upload anew, as the same video, before this delivery of it is acknowledged.

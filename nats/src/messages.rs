@@ -29,8 +29,8 @@ pub enum MalformedMessage {
     /// The bytes are not the JSON of this message.
     #[error("not a JSON message of this kind: {0}")]
     Json(#[from] serde_json::Error),
-    /// A later Moliceiro wrote it.
-    #[error("message version {0} is newer than this program ({VERSION}): update it")]
+    /// Another release of Moliceiro wrote it.
+    #[error("message version {0} is not the one that this program reads ({VERSION}): run the same release everywhere")]
     Version(u8),
     /// The fields contradict each other.
     #[error("contradictory message: {0}")]
@@ -53,8 +53,14 @@ pub fn to_cbor<T: Serialize>(message: &T, capacity: usize) -> Vec<u8> {
 
 /// Reads a message that [`to_cbor`] wrote.
 pub fn from_cbor<T: DeserializeOwned + Versioned>(bytes: &[u8]) -> Result<T, MalformedMessage> {
-    let message: T = ciborium::from_reader(bytes).map_err(|e| MalformedMessage::Cbor(e.to_string()))?;
-    checked(message)
+    use ciborium::de::Error;
+    let reason = |error| match error {
+        Error::Io(_) => "it ends too early".to_owned(),
+        Error::Syntax(at) => format!("no CBOR at byte {at}"),
+        Error::Semantic(_, reason) => reason,
+        Error::RecursionLimitExceeded => "it is nested too deeply".to_owned(),
+    };
+    checked(ciborium::from_reader(bytes).map_err(|error| MalformedMessage::Cbor(reason(error)))?)
 }
 
 /// The JSON of a message.

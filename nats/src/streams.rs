@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
-use async_nats::jetstream::context::ContextBuilder;
+use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
-use async_nats::jetstream::{Context, kv, object_store};
+use async_nats::jetstream::{self, Context, ErrorCode, kv, object_store};
 use backon::{ExponentialBuilder, Retryable};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -21,8 +21,12 @@ use crate::subjects::{
 };
 
 const API_TIMEOUT: Duration = Duration::from_secs(5);
+/// What an aggregator that died had in hand comes to the next one after this time. A result counted twice changes nothing.
+const RESULT_ACK_WAIT: Duration = Duration::from_secs(5);
+const ADVISORY_ACK_WAIT: Duration = Duration::from_secs(30);
 /// An election of a new leader takes seconds; creating streams waits that long and no longer.
-const CREATION_ATTEMPTS: usize = 8;
+const CREATION_ATTEMPTS: usize = 15;
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Settings `[streams]`: how much the streams hold, and how often a message is tried.
 ///
@@ -51,7 +55,7 @@ pub struct StreamsSettings {
     /// How long the server remembers message ids. A frame published twice within it is stored once.
     #[serde(with = "humantime_serde")]
     pub duplicate_window: Duration,
-    /// How long summaries, alarms, finished videos' entries and uploaded bytes are kept.
+    /// How long summaries, alarms and uploaded bytes are kept, and entries of videos of which nothing new is heard.
     #[serde(with = "humantime_serde")]
     pub keep: Duration,
     /// How long dead letters are kept.
@@ -171,8 +175,8 @@ impl StreamsSettings {
         [
             (UPLOADS, self.consumer(INGEST_CONSUMER, self.upload_ack_wait, bytes(self.upload_max_deliver))),
             (FRAMES, pull::Config { backoff, ..self.consumer(DETECTORS_CONSUMER, wait, bytes(self.frame_max_deliver)) }),
-            (RESULTS, self.consumer(AGGREGATOR_CONSUMER, Duration::from_secs(30), -1)),
-            (ADVISORIES, self.consumer(DEAD_CONSUMER, Duration::from_secs(30), -1)),
+            (RESULTS, self.consumer(AGGREGATOR_CONSUMER, RESULT_ACK_WAIT, -1)),
+            (ADVISORIES, self.consumer(DEAD_CONSUMER, ADVISORY_ACK_WAIT, -1)),
         ]
     }
 }
@@ -199,7 +203,17 @@ pub enum StreamsError {
         /// As it should be.
         needed: String,
     },
-    /// The server does not create or show one.
+    /// The server will not create one.
+    #[error("the NATS server refuses {what}: {reason}. The streams need {} MiB of its JetStream file store, and as many servers as replicas", reserved_mib(.settings))]
+    Refused {
+        /// Such as `stream FRAMES`.
+        what: String,
+        /// What it says.
+        reason: String,
+        /// What was asked for.
+        settings: Box<StreamsSettings>,
+    },
+    /// The server does not create or show one now.
     #[error("the NATS server does not give {what}: {reason}")]
     Unavailable {
         /// Such as `stream FRAMES`.
@@ -212,6 +226,16 @@ pub enum StreamsError {
 fn unavailable<E: Display>(what: impl Into<String>) -> impl FnOnce(E) -> StreamsError {
     let what = what.into();
     move |error| StreamsError::Unavailable { what, reason: error.to_string() }
+}
+
+fn reserved_mib(settings: &StreamsSettings) -> u64 {
+    settings.stream_configs().iter().map(|config| config.max_bytes.unsigned_abs() / MIB).sum()
+}
+
+/// A cluster that has no leader yet, or not all its servers, may have them soon.
+fn may_pass(error: &jetstream::Error) -> bool {
+    const UNAVAILABLE: usize = 503;
+    error.code() == UNAVAILABLE || error.error_code() == ErrorCode::CLUSTER_NO_PEERS
 }
 
 /// All that services share, there and as it should be. Cheap to clone.
@@ -247,7 +271,7 @@ impl Streams {
         let jetstream =
             ContextBuilder::new().timeout(API_TIMEOUT).ack_timeout(API_TIMEOUT).max_ack_inflight(publishes_in_flight).build(client);
         let attempt = || Self::open_once(&jetstream, settings);
-        let pauses = ExponentialBuilder::default().with_max_times(CREATION_ATTEMPTS);
+        let pauses = ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE).with_max_times(CREATION_ATTEMPTS);
         let waiting = |error: &StreamsError, pause: Duration| warn!(%error, retry_in = ?pause, "the streams are not there yet");
         attempt.retry(pauses).when(|e| matches!(e, StreamsError::Unavailable { .. })).notify(waiting).await
     }
@@ -256,7 +280,12 @@ impl Streams {
         let mut streams = Vec::new();
         for config in settings.stream_configs() {
             let what = format!("stream {}", config.name);
-            let stream = jetstream.get_or_create_stream(config.clone()).await.map_err(unavailable(&what))?;
+            let stream = jetstream.get_or_create_stream(config.clone()).await.map_err(|error| match error.kind() {
+                CreateStreamErrorKind::JetStream(reason) if !may_pass(&reason) => {
+                    StreamsError::Refused { what: what.clone(), reason: reason.to_string(), settings: Box::new(settings.clone()) }
+                }
+                _ => unavailable(&what)(error),
+            })?;
             check::stream(&what, &stream.cached_info().config, &config)?;
             streams.push(stream);
         }

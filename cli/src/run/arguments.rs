@@ -2,7 +2,9 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use moliceiro_detector::{DetectorSettings, open_model};
+use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::embedded::EmbeddedServer;
+use moliceiro_nats::messages::Size;
 use moliceiro_service::{CommonArguments, Settings, SettingsError, bundled};
 
 use super::is_given;
@@ -57,9 +59,17 @@ impl RunArguments {
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())
             .flag("--model", "detector.model", self.model.as_ref());
         let detector: DetectorSettings = loader.clone().load()?.section()?;
-        let size = open_model(&detector)?.size();
+        let model = open_model(&detector)?;
+        let size = model.size();
         let loader = loader.default_for("the model", "ingest.width", size.width).default_for("the model", "ingest.height", size.height);
-        Ok(loader.load()?)
+        let settings = loader.load()?;
+        let IngestSettings { width, height, .. } = settings.section()?;
+        if !model.takes(Size { width, height }) {
+            let wrong =
+                format!("ingest.width × ingest.height = {width}×{height} is not what the model takes: give {}×{}", size.width, size.height);
+            return Err(SettingsError::Invalid(vec![wrong]).into());
+        }
+        Ok(settings)
     }
 
     /// The private server, unless the settings name another.

@@ -100,7 +100,7 @@ impl Followed {
             Ok(_) => {}
             Err(error) => warn!(subject = %message.subject, %error, "a summary cannot be read"),
         }
-        if let Err(error) = message.ack().await {
+        if let Err(error) = message.double_ack().await {
             warn!(%error, "cannot acknowledge a summary: it may be printed again");
         }
     }
@@ -110,13 +110,14 @@ impl Followed {
         match summary.state {
             VideoState::Done => {}
             VideoState::Incomplete => progress.say(&format!("error: {} is incomplete: {problem}", summary.name)),
+            _ if problem.contains(&summary.name) => progress.say(&format!("error: {problem}")),
             _ => progress.say(&format!("error: {}: {problem}", summary.name)),
         }
         if let Some(first) = summary.failed.first() {
             let (n, reason) = (summary.failed_frames, &first.reason);
-            progress.say(&format!("warning: {}: {n} of its frames could not be looked at; frame {}: {reason}", summary.name, first.index));
+            progress.say(&format!("error: {}: {n} of its frames could not be looked at; frame {}: {reason}", summary.name, first.index));
         }
-        self.all_well &= summary.state == VideoState::Done;
+        self.all_well &= summary.state == VideoState::Done && summary.failed_frames == 0;
     }
 
     /// What to tell someone who stopped the run.

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::TryStreamExt;
-use moliceiro_nats::messages::{Event, Upload, VERSION, VideoEntry, VideoEvent, from_cbor, from_json, to_json};
+use moliceiro_nats::messages::{Event, Upload, VERSION, VideoEvent, from_cbor, to_json};
 use moliceiro_nats::publish::store;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use moliceiro_service::SettingsError;
@@ -91,7 +92,7 @@ struct Unfinished {
     every: Option<u64>,
 }
 
-/// A video is unfinished while its upload is queued, or while its log is kept and its entry is not final.
+/// The videos whose upload or log is kept, and that have no summary yet.
 async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfinished>> {
     let mut found = BTreeMap::new();
     for sequence in stored(&streams.uploads).await? {
@@ -107,17 +108,26 @@ async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfin
     let mut logs = streams.results.info_with_subjects("results.*").await?;
     while let Some((subject, _)) = logs.try_next().await? {
         let Some(video) = VideoId::of_subject(&subject) else { continue };
-        let entry = streams.videos.get(video.as_str()).await?;
-        let entry: Option<VideoEntry> = entry.and_then(|bytes| from_json(&bytes).ok());
-        if entry.is_some_and(|entry| entry.summary_published) {
-            continue;
-        }
         let first = streams.results.get_first_raw_message_by_subject(&subject, 1).await?;
         if let Ok(VideoEvent { event: Event::Started(started), .. }) = from_cbor(&first.payload) {
             found.entry(video).or_insert(Unfinished { uri: started.uri, name: started.name, every: Some(started.every) });
         }
     }
-    Ok(found)
+    let mut unfinished = BTreeMap::new();
+    for (video, what) in found {
+        if !has_summary(streams, &video).await? {
+            unfinished.insert(video, what);
+        }
+    }
+    Ok(unfinished)
+}
+
+async fn has_summary(streams: &Streams, video: &VideoId) -> anyhow::Result<bool> {
+    match streams.summaries.get_last_raw_message_by_subject(&subjects::summary(video)).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Sequence numbers of the messages that a stream holds.

@@ -1,7 +1,7 @@
 //! Real programs, started and watched by tests, and ended with them.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "each test file uses its part; a test may panic")]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -69,18 +69,37 @@ pub fn short_video(folder: &Path, name: &str) -> PathBuf {
 
 #[derive(Default)]
 struct Output {
-    lines: Mutex<Vec<String>>,
+    read: Mutex<Read>,
     more: Condvar,
 }
 
+#[derive(Default)]
+struct Read {
+    lines: Vec<String>,
+    ended: bool,
+}
+
 impl Output {
-    fn follow(self: Arc<Self>, from: impl Read + Send + 'static) -> thread::JoinHandle<()> {
+    fn follow(self: Arc<Self>, from: impl io::Read + Send + 'static) -> thread::JoinHandle<()> {
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
-                self.lines.lock().unwrap().push(line);
+                self.read.lock().unwrap().lines.push(line);
                 self.more.notify_all();
             }
+            self.read.lock().unwrap().ended = true;
+            self.more.notify_all();
         })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.read.lock().unwrap().lines.clone()
+    }
+
+    /// Waits for lines that are enough, and gives all there are; none if the output ends or too much time passes.
+    fn wait(&self, enough: impl Fn(&[String]) -> bool) -> Option<Vec<String>> {
+        let waiting = |read: &mut Read| !enough(&read.lines) && !read.ended;
+        let (read, _) = self.more.wait_timeout_while(self.read.lock().unwrap(), LONG, waiting).unwrap();
+        enough(&read.lines).then(|| read.lines.clone())
     }
 }
 
@@ -109,34 +128,23 @@ impl Process {
     }
 
     pub fn stdout(&self) -> Vec<String> {
-        self.out.lines.lock().unwrap().clone()
+        self.out.lines()
     }
 
     pub fn stderr(&self) -> Vec<String> {
-        self.err.lines.lock().unwrap().clone()
+        self.err.lines()
     }
 
     /// Waits until `n` lines of standard error have `part` in them.
     pub fn wait_for_stderr(&self, part: &str, n: usize) {
-        let deadline = Instant::now() + LONG;
-        let mut lines = self.err.lines.lock().unwrap();
-        while lines.iter().filter(|line| line.contains(part)).count() < n {
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no {part:?} in {lines:#?}");
-            lines = self.err.more.wait_timeout(lines, left).unwrap().0;
-        }
+        let enough = |lines: &[String]| lines.iter().filter(|line| line.contains(part)).count() >= n;
+        assert!(self.err.wait(enough).is_some(), "no {part:?} in {:#?}", self.stderr());
     }
 
     /// Waits until standard output has as many lines.
     pub fn wait_for_stdout(&self, n: usize) -> Vec<String> {
-        let deadline = Instant::now() + LONG;
-        let mut lines = self.out.lines.lock().unwrap();
-        while lines.len() < n {
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{lines:#?}\n{:#?}", self.stderr());
-            lines = self.out.more.wait_timeout(lines, left).unwrap().0;
-        }
-        lines.clone()
+        let lines = self.out.wait(|lines| lines.len() >= n);
+        lines.unwrap_or_else(|| panic!("{:#?}\n{:#?}", self.stdout(), self.stderr()))
     }
 
     pub fn wait(&mut self) -> ExitStatus {

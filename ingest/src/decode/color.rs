@@ -1,4 +1,6 @@
-use gstreamer_video::{VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoFormat, VideoInfo, VideoTransferFunction};
+use gstreamer_video::{
+    VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoFormat, VideoInfo, VideoTransferFunction,
+};
 use moliceiro_nats::messages::{Color, Matrix};
 
 /// What the values of an I420 picture made from frames of `source` mean, for GStreamer's converter and for the detector.
@@ -14,8 +16,7 @@ pub(super) struct PictureColor {
 pub(super) fn of_picture(source: &VideoInfo) -> PictureColor {
     let given = source.colorimetry();
     if source.is_rgb() || given.matrix() == VideoColorMatrix::Rgb {
-        let picture =
-            VideoColorimetry::new(VideoColorRange::Range0_255, VideoColorMatrix::Bt601, given.transfer(), given.primaries());
+        let picture = VideoColorimetry::new(VideoColorRange::Range0_255, VideoColorMatrix::Bt601, given.transfer(), given.primaries());
         return PictureColor { source: given, picture, color: Color { matrix: Matrix::Bt601, full_range: true } };
     }
     let known = fill_in(given, source);
@@ -25,7 +26,7 @@ pub(super) fn of_picture(source: &VideoInfo) -> PictureColor {
         _ => Matrix::Bt601,
     };
     let color = Color { matrix, full_range: known.range() == VideoColorRange::Range0_255 };
-    PictureColor { source: known.clone(), picture: known, color }
+    PictureColor { source: known, picture: known, color }
 }
 
 /// Puts GStreamer's own defaults for a size in place of what a stream leaves open.

@@ -69,7 +69,9 @@ pub enum DecodeError {
         reason: String,
     },
     /// No installed plugin decodes it.
-    #[error("{video} needs a GStreamer plugin that is not installed: {what}; install it (gstreamer1.0-libav has most), or convert the video to H.264")]
+    #[error(
+        "{video} needs a GStreamer plugin that is not installed: {what}; install it (gstreamer1.0-libav has most), or convert the video to H.264"
+    )]
     MissingPlugin {
         /// The file.
         video: String,
@@ -159,6 +161,16 @@ pub enum Problem {
         /// How long it was waited for.
         after: Duration,
     },
+}
+
+impl DecodeError {
+    /// What GStreamer says; else the whole text.
+    pub(super) fn into_reason(self) -> String {
+        match self {
+            Self::Damaged { reason, .. } | Self::Failed { reason, .. } | Self::NotReadable { reason, .. } => reason,
+            other => other.to_string(),
+        }
+    }
 }
 
 impl Problem {

@@ -42,7 +42,7 @@ impl Orientation {
 }
 
 /// Where a stored frame, turned upright, lies in a picture of size `picture`: as large as fits with its display aspect
-/// ratio kept, and centred. Offsets are even, so that each chroma sample is either the frame's or black.
+/// ratio kept, and centred.
 pub(super) fn letterbox(stored: Size, pixel_aspect: (u32, u32), orientation: Orientation, picture: Size) -> Letterbox {
     let (horizontal, vertical) = match pixel_aspect {
         (0, _) | (_, 0) => (1, 1),
@@ -53,7 +53,7 @@ pub(super) fn letterbox(stored: Size, pixel_aspect: (u32, u32), orientation: Ori
     let scale = (f64::from(picture.width) / width).min(f64::from(picture.height) / height);
     let fit = |length: f64, limit: u32| ((length * scale).round_ties_even() as u32).clamp(1, limit);
     let content = Size { width: fit(width, picture.width), height: fit(height, picture.height) };
-    let centre = |whole: u32, part: u32| ((whole - part) / 2) & !1;
+    let centre = |whole: u32, part: u32| (whole - part) / 2;
     Letterbox {
         source: orientation.turn(stored),
         left: centre(picture.width, content.width),
@@ -74,14 +74,14 @@ mod tests {
 
     #[test]
     fn a_wide_frame_lies_between_black_rows() {
-        let expected = Letterbox { source: size(640, 272), left: 0, top: 118, content: size(416, 177) };
+        let expected = Letterbox { source: size(640, 272), left: 0, top: 119, content: size(416, 177) };
         assert_eq!(letterbox(size(640, 272), (1, 1), Orientation::default(), PICTURE), expected);
     }
 
     #[test]
     fn pixel_aspect_counts_before_turning() {
         let turned = Orientation::from_method(VideoOrientationMethod::_90r);
-        let expected = Letterbox { source: size(576, 720), left: 90, top: 0, content: size(234, 416) };
+        let expected = Letterbox { source: size(576, 720), left: 91, top: 0, content: size(234, 416) };
         assert_eq!(letterbox(size(720, 576), (64, 45), turned, PICTURE), expected);
     }
 

@@ -4,8 +4,9 @@ use gstreamer_app::{AppSink, AppSrc};
 use gstreamer_video::{VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta};
 use moliceiro_nats::messages::Size;
 
+use super::elements::element;
 use super::error;
-use super::pipeline::{Running, element};
+use super::pipeline::Running;
 
 const TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(30);
 
@@ -20,9 +21,11 @@ pub(super) struct JpegEncoder {
 impl JpegEncoder {
     /// `quality` is 1 to 100.
     pub(super) fn new(size: Size, quality: u8) -> Result<Self, gst::glib::BoolError> {
-        let caps = VideoInfo::builder(VideoFormat::I420, size.width, size.height).build()?.to_caps()?;
+        let caps = VideoInfo::builder(VideoFormat::Y444, size.width, size.height).build()?.to_caps()?;
         let input = AppSrc::builder().caps(&caps).format(gst::Format::Time).build();
-        let encoder = element("jpegenc").property("quality", i32::from(quality.clamp(1, 100))).build()?;
+        // The fast transform, which is the default, loses so much that objects at the threshold come and go.
+        let encoder =
+            element("jpegenc").property("quality", i32::from(quality.clamp(1, 100))).property_from_str("idct-method", "islow").build()?;
         let output = AppSink::builder().sync(false).max_buffers(1).build();
         let pipeline = gst::Pipeline::new();
         pipeline.add_many([input.upcast_ref(), &encoder, output.upcast_ref()])?;
@@ -32,16 +35,15 @@ impl JpegEncoder {
         Ok(Self { running, input, output, size })
     }
 
-    /// Encodes the planes of an I420 picture as they are. The error is a line of text.
+    /// Encodes the planes of a picture with full chroma as they are: what is halved is lost, and bytes are cheap beside it. The error is a line of text.
     pub(super) fn encode(&mut self, planes: Vec<u8>) -> Result<Vec<u8>, String> {
         let mut buffer = gst::Buffer::from_mut_slice(planes);
-        let luma = self.size.width as usize * self.size.height as usize;
-        let chroma_width = self.size.width.div_ceil(2);
-        let chroma = chroma_width as usize * self.size.height.div_ceil(2) as usize;
-        let strides = [self.size.width, chroma_width, chroma_width].map(|stride| stride as i32);
-        let (offsets, flags) = ([0, luma, luma + chroma], VideoFrameFlags::empty());
+        let plane = self.size.width as usize * self.size.height as usize;
+        let strides = [self.size.width as i32; 3];
+        let (offsets, flags) = ([0, plane, 2 * plane], VideoFrameFlags::empty());
         let Size { width, height } = self.size;
-        VideoMeta::add_full(buffer.make_mut(), flags, VideoFormat::I420, width, height, &offsets, &strides).map_err(|error| error.to_string())?;
+        VideoMeta::add_full(buffer.make_mut(), flags, VideoFormat::Y444, width, height, &offsets, &strides)
+            .map_err(|error| error.to_string())?;
         self.input.push_buffer(buffer).map_err(|error| error.to_string())?;
         let Some(sample) = self.output.try_pull_sample(TIMEOUT) else { return Err(self.failure()) };
         let map = sample.buffer().and_then(|buffer| buffer.map_readable().ok());

@@ -7,14 +7,14 @@ use tracing::{debug, info};
 use url::Url;
 
 use super::error::{DecodeError, Problem};
+use super::file::{self, Checked};
 use super::geometry::Orientation;
 use super::jpeg::JpegEncoder;
-use super::picture::PictureMaker;
-use super::pipeline::{self, Next, Source};
+use super::picture::{Chroma, PictureMaker};
+use super::pipeline::{Next, Source};
 use super::verdict::{self, Covered};
-use super::source::{self, Checked};
-use super::spans::timeline;
-use super::{Announced, DecodeSettings, Decoded, DecodedFrame};
+use super::watch::timeline;
+use super::{Announced, DecodeSettings, Decoded, DecodedFrame, claims, elements};
 
 /// How often a wait is interrupted to look whether anybody still wants the video.
 const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(50);
@@ -25,28 +25,39 @@ type Frames = async_channel::Sender<DecodedFrame>;
 
 /// Decodes a whole video on this thread.
 pub(super) fn decode(uri: &Url, settings: &DecodeSettings, announced: &Announced, frames: &Frames) -> Result<Decoded, DecodeError> {
-    pipeline::init()?;
-    let Checked { uri, name } = source::check(uri)?;
-    let mut source = Source::open(&uri, &name)?;
+    elements::init()?;
+    let Checked { uri, name, path, kind } = file::check(uri)?;
+    let mut source = Source::open(&uri, kind, &name)?;
     let jpeg = match settings.encoding {
-        Encoding::Jpeg => Some(JpegEncoder::new(settings.size, settings.jpeg_quality).map_err(|error| DecodeError::Failed { video: name.clone(), reason: error.to_string() })?),
+        Encoding::Jpeg => Some(
+            JpegEncoder::new(settings.size, settings.jpeg_quality)
+                .map_err(|error| DecodeError::Failed { video: name.clone(), reason: error.to_string() })?,
+        ),
         Encoding::I420 => None,
     };
-    let mut run = Run { settings, announced, frames, jpeg, maker: None, orientation: Orientation::default(), totals: Totals::default() };
+    let mut run = Run {
+        settings,
+        announced,
+        frames,
+        jpeg,
+        maker: None,
+        orientation: Orientation::default(),
+        totals: Totals::default(),
+        claimed: claims::avi_duration(&path),
+    };
     let stopped = run.drain(&mut source)?;
-    if let Some(duration) = source.announced_duration() {
-        announced.set_duration(duration);
-    }
+    run.announce_duration(&source);
     let Run { totals, .. } = run;
-    let spans = source.spans().clone();
+    let watch = source.watch().clone();
     let failure = source.into_failure(totals.decoded == 0);
     if totals.decoded == 0 {
         let error = failure.or(stopped.map(|problem| problem.into_error(&name)));
         return Err(error.unwrap_or(DecodeError::NoFrames { video: name }));
     }
     let problem = stopped
-        .or_else(|| failure.map(|error| Problem::Broken { reason: error.to_string() }))
-        .or_else(|| verdict::cut_short(&totals.covered, announced, &spans));
+        .or_else(|| failure.map(|error| Problem::Broken { reason: error.into_reason() }))
+        .or_else(|| verdict::cut_short(&totals.covered, announced, &watch))
+        .or_else(|| verdict::damaged(totals.decoded, &watch));
     info!(name, decoded = totals.decoded, problem = problem.as_ref().map(tracing::field::display), "a video is decoded");
     Ok(Decoded { frames: totals.frames, decoded: totals.decoded, duration: totals.covered.duration(), problem })
 }
@@ -66,6 +77,8 @@ struct Run<'a> {
     maker: Option<PictureMaker>,
     orientation: Orientation,
     totals: Totals,
+    /// Duration that the file's header claims, where GStreamer doesn't tell.
+    claimed: Option<u64>,
 }
 
 impl Run<'_> {
@@ -120,10 +133,14 @@ impl Run<'_> {
     fn announce(&self, source: &Source, info: &VideoInfo) {
         let rate = info.fps();
         self.announced.set_frame_rate(rate.numer().unsigned_abs(), rate.denom().unsigned_abs());
-        if let Some(duration) = source.announced_duration() {
+        self.announce_duration(source);
+        debug!(format = info.name(), width = info.width(), height = info.height(), colors = %info.colorimetry(), announced = ?self.announced, "the first frame");
+    }
+
+    fn announce_duration(&self, source: &Source) {
+        if let Some(duration) = source.announced_duration().max(self.claimed) {
             self.announced.set_duration(duration);
         }
-        debug!(format = info.name(), width = info.width(), height = info.height(), colors = %info.colorimetry(), announced = ?self.announced, "the first frame");
     }
 
     fn picture(&mut self, index: u64, pts: Option<u64>, buffer: &gst::BufferRef, info: &VideoInfo) -> Result<DecodedFrame, String> {
@@ -131,11 +148,10 @@ impl Run<'_> {
         let (orientation, size) = (self.orientation, self.settings.size);
         let fitting = self.maker.take().filter(|maker| maker.fits(info, orientation)).map(Ok);
         let maker = self.maker.insert(fitting.unwrap_or_else(|| PictureMaker::new(info, orientation, size)).map_err(text)?);
-        let planes = maker.make(buffer).map_err(text)?;
         let (letterbox, color) = (maker.letterbox(), maker.color());
         let (encoding, pixels) = match &mut self.jpeg {
-            Some(encoder) => (Encoding::Jpeg, encoder.encode(planes)?),
-            None => (Encoding::I420, planes),
+            Some(encoder) => (Encoding::Jpeg, encoder.encode(maker.make(buffer, Chroma::Full).map_err(text)?)?),
+            None => (Encoding::I420, maker.make(buffer, Chroma::Halved).map_err(text)?),
         };
         Ok(DecodedFrame { index, pts, size, letterbox, color, encoding, pixels })
     }

@@ -1,6 +1,9 @@
 use super::Announced;
 use super::error::Problem;
-use super::spans::Spans;
+use super::watch::Watch;
+
+/// Containers round, and sound comes in packets.
+const TOLERANCE: u64 = 200_000_000;
 
 /// The part of a video's timeline that its decoded frames cover, in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,15 +41,17 @@ impl Covered {
 /// Says so if the video ends before what its container announces.
 ///
 /// Sound that is longer than the video is no fault of the video: if any stream reaches the announced end, all is there.
-pub(super) fn cut_short(covered: &Covered, announced: &Announced, spans: &Spans) -> Option<Problem> {
+pub(super) fn cut_short(covered: &Covered, announced: &Announced, watch: &Watch) -> Option<Problem> {
     let (decoded, announced) = (covered.end()?, announced.duration()?);
     let tolerance = TOLERANCE.max(covered.length.saturating_mul(2));
     let reaches = |end: u64| end.saturating_add(tolerance) >= announced;
     // Without a demuxer, the length is a guess from the bit rate.
-    let demuxed = spans.end()?;
-    tracing::debug!(decoded, announced, demuxed, length = covered.length, "verdict");
+    let demuxed = watch.end()?;
     (!reaches(decoded) && !reaches(demuxed)).then_some(Problem::CutShort { decoded, announced })
 }
 
-/// Containers round, and sound comes in packets.
-const TOLERANCE: u64 = 200_000_000;
+/// Says so if the decoder was given more frames than it gave.
+pub(super) fn damaged(decoded: u64, watch: &Watch) -> Option<Problem> {
+    let lost = watch.packets()?.checked_sub(decoded).filter(|lost| *lost > 0)?;
+    Some(Problem::Damaged { lost })
+}

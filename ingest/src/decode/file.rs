@@ -1,11 +1,21 @@
 use std::fs::{File, FileType};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
 
 use gstreamer as gst;
 use url::Url;
 
 use super::error::DecodeError;
+
+/// What a file's first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A still JPEG. Only `jpegparse` reads its orientation (EXIF), and GStreamer 1.22 does not plug it by itself; where it
+    /// is made to, for all videos, it gives up a Motion JPEG at its first bad frame.
+    Jpeg,
+    Other,
+}
 
 /// A file that is there and can be read.
 pub(super) struct Checked {
@@ -13,6 +23,8 @@ pub(super) struct Checked {
     pub(super) uri: String,
     /// As people want it: the path.
     pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) kind: Kind,
 }
 
 /// Checks what can be known before GStreamer looks at the file.
@@ -27,14 +39,16 @@ pub(super) fn check(uri: &Url) -> Result<Checked, DecodeError> {
     let path = file.display().to_string();
     let metadata = std::fs::metadata(&file).map_err(|error| unreadable(&path, &error))?;
     if !metadata.is_file() {
-        return Err(DecodeError::NotAFile { path, what: kind(metadata.file_type()) });
+        return Err(DecodeError::NotAFile { path, what: what_it_is(metadata.file_type()) });
     }
     if metadata.len() == 0 {
         return Err(DecodeError::Empty { path });
     }
-    File::open(&file).map_err(|error| unreadable(&path, &error))?;
+    let mut start = [0; 3];
+    let read = File::open(&file).and_then(|mut file| file.read(&mut start)).map_err(|error| unreadable(&path, &error))?;
+    let kind = if start[..read] == [0xff, 0xd8, 0xff] { Kind::Jpeg } else { Kind::Other };
     let uri = gst::glib::filename_to_uri(&file, None).map_err(|_| not_local())?;
-    Ok(Checked { uri: uri.into(), name: path })
+    Ok(Checked { uri: uri.into(), name: path, path: file, kind })
 }
 
 fn unreadable(path: &str, error: &io::Error) -> DecodeError {
@@ -45,7 +59,7 @@ fn unreadable(path: &str, error: &io::Error) -> DecodeError {
     }
 }
 
-fn kind(file: FileType) -> &'static str {
+fn what_it_is(file: FileType) -> &'static str {
     if file.is_dir() {
         "a directory"
     } else if file.is_fifo() {
