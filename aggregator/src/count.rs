@@ -155,6 +155,8 @@ impl VideoCount {
                 *self.classes.entry(label).or_insert(0) += n;
             }
         }
+        // Frames counted in a row become one run.
+        self.seen.optimize();
         self.failures.sort_by_key(|failure| failure.index);
         self.failures.truncate(MOST_FAILURES);
         if self.ended.is_some() {

@@ -118,19 +118,22 @@ pub fn init() -> Result<(), DecodeError> {
 
 /// Decodes the video behind `uri` on a new thread. It needs no runtime, and blocks none.
 pub fn start(uri: &Url, settings: DecodeSettings) -> Decoding {
-    let (frames, receiver) = async_channel::bounded(settings.queue.max(1));
+    let uri = uri.clone();
+    spawn(settings.queue, move |announced, frames| run::decode(&uri, &settings, announced, frames))
+}
+
+fn spawn(
+    queue: usize,
+    decode: impl FnOnce(&Announced, &async_channel::Sender<DecodedFrame>) -> Result<Decoded, DecodeError> + Send + 'static,
+) -> Decoding {
+    let (frames, receiver) = async_channel::bounded(queue.max(1));
     let (done, outcome) = oneshot::channel();
     let announced = Announced::default();
     let decoding = Decoding { frames: receiver, announced: announced.clone(), outcome };
-    let uri = uri.clone();
     let thread = std::thread::Builder::new().name("decode".into()).spawn(move || {
-        let decode = AssertUnwindSafe(|| run::decode(&uri, &settings, &announced, &frames));
-        let outcome = catch_unwind(decode).unwrap_or_else(|_| {
-            error!(%uri, "the decoding thread panicked");
-            Err(DecodeError::Panicked)
-        });
+        let outcome = catch_unwind(AssertUnwindSafe(|| decode(&announced, &frames)));
         // Nobody asks for the outcome of a cancelled video.
-        let _ = done.send(outcome);
+        let _ = done.send(outcome.unwrap_or(Err(DecodeError::Panicked)));
         drop(frames);
     });
     if let Err(error) = thread {
@@ -138,4 +141,16 @@ pub fn start(uri: &Url, settings: DecodeSettings) -> Decoding {
         error!(%error, "cannot start a thread for decoding");
     }
     decoding
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_while_decoding_is_an_error() {
+        let decoding = spawn(1, |_, _| panic!("as a test"));
+        assert!(decoding.frames.recv().await.is_err());
+        assert_eq!(decoding.outcome().await, Err(DecodeError::Panicked));
+    }
 }

@@ -14,7 +14,7 @@ use super::is_given;
 /// Starts a private NATS server and all services, counts every frame of each VIDEO, prints each summary as it is complete, and leaves nothing running. What a run that was stopped left undone, the next one finishes.
 #[derive(Clone, Debug, Parser)]
 #[command(
-    after_help = "Exit codes: 0 every video was counted to its end; 1 one was not; 64 wrong usage or settings; 130 stopped by Ctrl-C or a signal"
+    after_help = "Exit codes: 0 every frame of every video was counted; 1 one was not; 64 wrong usage or settings; 130 stopped by Ctrl-C or a signal"
 )]
 pub(crate) struct RunArguments {
     /// Files (videos or still images), or file:// URIs
