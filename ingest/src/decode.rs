@@ -17,6 +17,7 @@ mod jpeg;
 mod picture;
 mod pipeline;
 mod run;
+mod scale;
 mod verdict;
 mod watch;
 

@@ -117,6 +117,9 @@ pub(super) fn watch_elements(pipeline: &gst::Pipeline, watch: &Watch) {
         if class.contains("Demux") {
             watch.demuxer(element);
         }
+        if class.contains("Parser") {
+            element.sink_pads().iter().for_each(hide_container_colors);
+        }
         if class.contains("Decoder") {
             // One bad frame is no reason to give up the rest: what is lost is counted.
             if element.has_property("max-errors") {
@@ -124,5 +127,21 @@ pub(super) fn watch_elements(pipeline: &gst::Pipeline, watch: &Watch) {
             }
             watch.decoder(element);
         }
+    });
+}
+
+/// Lets the streams that say themselves what their colours mean have the say.
+///
+/// GStreamer 1.22 takes what an MP4 says instead, and takes full range there for limited.
+fn hide_container_colors(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        let Some(gst::EventView::Caps(event)) = info.event().map(|event| event.view()) else { return gst::PadProbeReturn::Ok };
+        let mut caps = event.caps_owned();
+        let says_itself = caps.structure(0).is_some_and(|format| ["video/x-h264", "video/x-h265"].contains(&format.name().as_str()));
+        if says_itself {
+            caps.make_mut().iter_mut().for_each(|format| format.remove_field("colorimetry"));
+            info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+        }
+        gst::PadProbeReturn::Ok
     });
 }

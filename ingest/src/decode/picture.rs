@@ -1,12 +1,10 @@
 use gstreamer as gst;
-use gstreamer_video::{
-    VideoColorMatrix, VideoConverter, VideoConverterConfig, VideoFormat, VideoFrameExt, VideoFrameRef, VideoGammaMode, VideoInfo,
-    VideoMatrixMode, VideoPrimariesMode, VideoResamplerMethod,
-};
+use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
 use moliceiro_nats::messages::{Color, Letterbox, Size};
 
 use super::color;
 use super::geometry::{Orientation, letterbox};
+use super::scale::Scaler;
 
 /// A chroma sample without colour.
 const NO_CHROMA: u8 = 128;
@@ -18,10 +16,7 @@ pub(super) struct PictureMaker {
     picture: Size,
     letterbox: Letterbox,
     color: Color,
-    converter: VideoConverter,
-    scaled: VideoInfo,
-    /// What the converter writes: the frame in its final size, but not turned yet.
-    scratch: gst::Buffer,
+    scaler: Scaler,
     /// A chroma plane of the picture that is to be halved.
     placed: Vec<u8>,
 }
@@ -43,35 +38,8 @@ impl PictureMaker {
         let letterbox = letterbox(stored, aspect, orientation, picture);
         let content = orientation.turn(letterbox.content);
         let colors = color::of_picture(source);
-        // Interlaced frames are scaled as a whole, whatever their fields.
-        let from = VideoInfo::builder(source.format(), stored.width, stored.height)
-            .colorimetry(&colors.source)
-            .chroma_site(source.chroma_site())
-            .build()?;
-        let scaled = VideoInfo::builder(VideoFormat::Y444, content.width, content.height)
-            .colorimetry(&colors.picture)
-            .chroma_site(source.chroma_site())
-            .build()?;
-        let mut config = VideoConverterConfig::new();
-        // Of GStreamer's methods the one whose counts come closest to the reference's on the sample videos.
-        config.set_resampler_method(VideoResamplerMethod::Lanczos);
-        config.set_gamma_mode(VideoGammaMode::None);
-        config.set_primaries_mode(VideoPrimariesMode::None);
-        let convert_matrix = colors.source.matrix() == VideoColorMatrix::Rgb;
-        config.set_matrix_mode(if convert_matrix { VideoMatrixMode::Full } else { VideoMatrixMode::None });
-        let converter = VideoConverter::new(&from, &scaled, Some(config))?;
-        let scratch = gst::Buffer::with_size(scaled.size())?;
-        Ok(Self {
-            source: source.clone(),
-            orientation,
-            picture,
-            letterbox,
-            color: colors.color,
-            converter,
-            scaled,
-            scratch,
-            placed: Vec::new(),
-        })
+        let scaler = Scaler::new(source, &colors, content)?;
+        Ok(Self { source: source.clone(), orientation, picture, letterbox, color: colors.color, scaler, placed: Vec::new() })
     }
 
     pub(super) fn fits(&self, source: &VideoInfo, orientation: Orientation) -> bool {
@@ -88,12 +56,8 @@ impl PictureMaker {
 
     /// The picture's planes, without padding.
     pub(super) fn make(&mut self, frame: &gst::BufferRef, chroma: Chroma) -> Result<Vec<u8>, gst::glib::BoolError> {
-        let source = VideoFrameRef::from_buffer_ref_readable(frame, &self.source)?;
-        {
-            let mut scaled = VideoFrameRef::from_buffer_ref_writable(self.scratch.make_mut(), &self.scaled)?;
-            self.converter.frame_ref(&source, &mut scaled);
-        }
-        let scaled = VideoFrameRef::from_buffer_ref_readable(&self.scratch, &self.scaled)?;
+        self.scaler.scale(frame, &self.source)?;
+        let scaled = self.scaler.scaled()?;
         let (width, height) = (self.picture.width as usize, self.picture.height as usize);
         let mut picture = Vec::with_capacity(3 * width * height);
         let black = if self.color.full_range { 0 } else { 16 };
@@ -117,7 +81,7 @@ impl PictureMaker {
     fn place(&self, scaled: &VideoFrameRef<&gst::BufferRef>, plane: u32, border: u8, to: &mut Vec<u8>) -> Result<(), gst::glib::BoolError> {
         let (width, start) = (self.picture.width as usize, to.len());
         to.resize(start + width * self.picture.height as usize, border);
-        let (from, Letterbox { top, content, .. }) = (self.plane(scaled, plane)?, self.letterbox);
+        let (from, Letterbox { top, content, .. }) = (Self::plane(scaled, plane)?, self.letterbox);
         for (y, row) in to[start..].chunks_exact_mut(width).skip(top as usize).take(content.height as usize).enumerate() {
             from.copy_row(self.orientation, y, self.within(row));
         }
@@ -130,9 +94,9 @@ impl PictureMaker {
         &mut row[left..left + self.letterbox.content.width as usize]
     }
 
-    fn plane<'a>(&self, scaled: &'a VideoFrameRef<&gst::BufferRef>, plane: u32) -> Result<Plane<'a>, gst::glib::BoolError> {
+    fn plane<'a>(scaled: &'a VideoFrameRef<&gst::BufferRef>, plane: u32) -> Result<Plane<'a>, gst::glib::BoolError> {
         let stride = scaled.plane_stride().get(plane as usize).map_or(0, |stride| stride.unsigned_abs() as usize);
-        let (width, height) = (self.scaled.width() as usize, self.scaled.height() as usize);
+        let (width, height) = (scaled.width() as usize, scaled.height() as usize);
         Ok(Plane { data: scaled.plane_data(plane)?, stride, width, height })
     }
 }
