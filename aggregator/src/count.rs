@@ -1,7 +1,8 @@
 //! The counting core: plain data and functions, no I/O.
 //!
 //! Any order of events, any repetition and any split into batches leads to the same totals: each frame adds to them once,
-//! and only when ingest has confirmed that the frame exists.
+//! and only when ingest has confirmed that the frame exists. Of two results of a frame the one that found out what is in it
+//! is the one that counts: so it does not matter which came first, and a failed frame can be looked at again later.
 
 use std::collections::BTreeMap;
 
@@ -24,14 +25,14 @@ pub struct VideoCount {
     published: u64,
     announced: Option<u64>,
     ended: Option<Ended>,
-    seen: RoaringTreemap,
+    counted: RoaringTreemap,
+    failed: RoaringTreemap,
     unconfirmed: BTreeMap<u64, Unconfirmed>,
-    counted: u64,
-    failed: u64,
     failures: Vec<FailedFrame>,
     processing_us: u64,
     classes: BTreeMap<String, u64>,
     finished_at: Option<u64>,
+    corrections: u64,
 }
 
 /// What an event did to the totals.
@@ -60,14 +61,14 @@ impl VideoCount {
             published: 0,
             announced: None,
             ended: None,
-            seen: RoaringTreemap::new(),
+            counted: RoaringTreemap::new(),
+            failed: RoaringTreemap::new(),
             unconfirmed: BTreeMap::new(),
-            counted: 0,
-            failed: 0,
             failures: Vec::new(),
             processing_us: 0,
             classes: BTreeMap::new(),
             finished_at: None,
+            corrections: 0,
         }
     }
 
@@ -124,7 +125,13 @@ impl VideoCount {
 
     fn take(&mut self, result: Unconfirmed) -> Applied {
         let index = result.index;
-        if self.seen.contains(index) || self.unconfirmed.contains_key(&index) {
+        let known = |unconfirmed: &Unconfirmed| unconfirmed.failure.is_none() || result.failure.is_some();
+        let failed_before = self.failed.contains(index);
+        let news = match self.unconfirmed.get(&index) {
+            Some(unconfirmed) => !known(unconfirmed),
+            None => !self.counted.contains(index) && (!failed_before || result.failure.is_none()),
+        };
+        if !news {
             return Applied::Duplicate;
         }
         let beyond_end = self.ended.as_ref().is_some_and(|ended| index >= ended.decoded);
@@ -134,6 +141,7 @@ impl VideoCount {
         if index >= self.published && self.unconfirmed.len() >= MOST_UNCONFIRMED {
             return Applied::NotYet;
         }
+        self.corrections += u64::from(failed_before && self.finished_at.is_some());
         self.unconfirmed.insert(index, result);
         Applied::Changed
     }
@@ -142,13 +150,17 @@ impl VideoCount {
     fn settle(&mut self) {
         let still_unconfirmed = self.unconfirmed.split_off(&self.published);
         for (index, result) in std::mem::replace(&mut self.unconfirmed, still_unconfirmed) {
-            self.seen.insert(index);
             match result.failure {
                 Some(reason) => {
-                    self.failed += 1;
+                    self.failed.insert(index);
                     self.failures.push(FailedFrame { index, reason });
                 }
-                None => self.counted += 1,
+                None => {
+                    self.counted.insert(index);
+                    if self.failed.remove(index) {
+                        self.failures.retain(|failure| failure.index != index);
+                    }
+                }
             }
             self.processing_us = self.processing_us.saturating_add(result.processing_us);
             for (label, n) in result.classes {
@@ -156,7 +168,8 @@ impl VideoCount {
             }
         }
         // Frames counted in a row become one run.
-        self.seen.optimize();
+        self.counted.optimize();
+        self.failed.optimize();
         self.failures.sort_by_key(|failure| failure.index);
         self.failures.truncate(MOST_FAILURES);
         if self.ended.is_some() {
@@ -165,7 +178,7 @@ impl VideoCount {
     }
 
     fn is_complete(&self) -> bool {
-        self.ended.as_ref().is_some_and(|ended| self.counted + self.failed >= ended.frames)
+        self.ended.as_ref().is_some_and(|ended| self.counted.len() + self.failed.len() >= ended.frames)
     }
 
     /// Where the video is in its life.
@@ -191,23 +204,21 @@ impl VideoCount {
             uri: self.started.uri.clone(),
             state: self.state(),
             problem: ended.problem.clone(),
-            processed_frames: self.counted,
-            failed_frames: self.failed,
+            corrections: self.corrections,
+            processed_frames: self.counted.len(),
+            failed_frames: self.failed.len(),
             failed: self.failures.clone(),
-            average_processing_ms: per(self.processing_us as f64 / 1e3, self.counted as f64),
+            average_processing_ms: per(self.processing_us as f64 / 1e3, self.counted.len() as f64),
             classes: self.classes.clone(),
             top: Summary::ranking(&self.classes, 3),
             duration_s: ended.duration.map(|ns| ns as f64 / 1e9),
             wall_time_s,
-            frames_per_second: per(self.counted as f64, wall_time_s),
+            frames_per_second: per(self.counted.len() as f64, wall_time_s),
         })
     }
 
     /// The video's entry in the bucket.
     pub fn to_entry(&self, video: &VideoId, summary_published: bool) -> VideoEntry {
-        let mut bitmap = Vec::with_capacity(self.seen.serialized_size());
-        #[expect(clippy::expect_used, reason = "writing to memory cannot fail")]
-        self.seen.serialize_into(&mut bitmap).expect("bitmap into memory");
         VideoEntry {
             version: VERSION,
             video: video.clone(),
@@ -216,11 +227,13 @@ impl VideoCount {
             published: self.published,
             announced: self.announced,
             ended: self.ended.clone(),
-            counted: self.counted,
-            failed: self.failed,
+            counted: self.counted.len(),
+            failed: self.failed.len(),
             failures: self.failures.clone(),
             unconfirmed: self.unconfirmed.values().cloned().collect(),
-            seen: BASE64.encode(bitmap),
+            counted_frames: to_base64(&self.counted),
+            failed_frames: to_base64(&self.failed),
+            corrections: self.corrections,
             processing_us: self.processing_us,
             classes: self.classes.clone(),
             finished_at: self.finished_at,
@@ -231,23 +244,33 @@ impl VideoCount {
 
     /// The totals as an entry in the bucket holds them.
     pub fn from_entry(entry: VideoEntry) -> Result<Self, BrokenBitmap> {
-        let bitmap = BASE64.decode(&entry.seen).map_err(|e| BrokenBitmap(e.to_string()))?;
-        let seen = RoaringTreemap::deserialize_from(&bitmap[..]).map_err(|e| BrokenBitmap(e.to_string()))?;
         Ok(Self {
             started: entry.started,
             published: entry.published,
             announced: entry.announced,
             ended: entry.ended,
-            seen,
+            counted: from_base64(&entry.counted_frames)?,
+            failed: from_base64(&entry.failed_frames)?,
             unconfirmed: entry.unconfirmed.into_iter().map(|u| (u.index, u)).collect(),
-            counted: entry.counted,
-            failed: entry.failed,
             failures: entry.failures,
             processing_us: entry.processing_us,
             classes: entry.classes,
             finished_at: entry.finished_at,
+            corrections: entry.corrections,
         })
     }
+}
+
+fn to_base64(frames: &RoaringTreemap) -> String {
+    let mut bytes = Vec::with_capacity(frames.serialized_size());
+    #[expect(clippy::expect_used, reason = "writing to memory cannot fail")]
+    frames.serialize_into(&mut bytes).expect("bitmap into memory");
+    BASE64.encode(bytes)
+}
+
+fn from_base64(text: &str) -> Result<RoaringTreemap, BrokenBitmap> {
+    let bytes = BASE64.decode(text).map_err(|e| BrokenBitmap(e.to_string()))?;
+    RoaringTreemap::deserialize_from(&bytes[..]).map_err(|e| BrokenBitmap(e.to_string()))
 }
 
 fn changed_if(news: bool) -> Applied {

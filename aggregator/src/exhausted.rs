@@ -6,7 +6,7 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
-use moliceiro_nats::dead::{frame_identity, store_failed, store_payload};
+use moliceiro_nats::dead::{FrameIdentity, bury};
 use moliceiro_nats::messages::{Abandoned, Event, Failed, Upload};
 use moliceiro_nats::publish::{StoreError, store_event};
 use moliceiro_nats::{Streams, subjects};
@@ -95,15 +95,14 @@ async fn message_at(stream: &Stream, sequence: u64) -> Result<Option<StreamMessa
 
 async fn give_up_frame(streams: &Streams, message: &StreamMessage, advisory: &Advisory) -> Result<(), ExhaustedError> {
     let deliveries = advisory.deliveries;
-    let Some((video, index)) = frame_identity(&message.subject, Some(&message.headers)) else {
+    let Some(frame) = FrameIdentity::of(&message.subject, Some(&message.headers)) else {
         warn!(subject = %message.subject, "removing a message from the frame queue that is no frame");
         return Ok(());
     };
     let reason = format!("no detector finished it; it was handed out {deliveries} times");
-    info!(%video, frame = index, reason, "giving up a frame");
-    let failed = Failed { index, reason, detector: None, deliveries };
-    store_payload(&streams.jetstream, &video, &failed, message.payload.clone()).await?;
-    Ok(store_failed(&streams.jetstream, &video, &failed).await?)
+    info!(video = %frame.video, frame = frame.index, reason, "giving up a frame");
+    let failed = Failed { index: frame.index, reason, detector: None, deliveries };
+    Ok(bury(&streams.jetstream, &frame, &failed, message.payload.clone()).await?)
 }
 
 async fn give_up_upload(streams: &Streams, message: &StreamMessage, advisory: &Advisory) -> Result<(), ExhaustedError> {

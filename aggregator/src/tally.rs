@@ -3,7 +3,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::PublishMessage;
-use moliceiro_nats::messages::{Event, Summary, VideoState, to_json};
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use moliceiro_nats::messages::{Event, Summary, VideoState, from_json, to_json};
 use moliceiro_nats::publish::{StoreError, store_message};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
@@ -31,6 +32,8 @@ struct Held {
     count: VideoCount,
     revision: Option<u64>,
     summary_published: bool,
+    /// The corrections that the published summary has.
+    corrections_published: u64,
 }
 
 /// What becomes of a result's message.
@@ -71,7 +74,7 @@ impl Tally {
                     for (received, verdict) in results.iter().zip(verdicts) {
                         self.carry_out(received, verdict).await;
                     }
-                    self.forget_if_finished(&video).await;
+                    self.forget_if_finished(&video, &results).await;
                 }
                 Err(error) => {
                     warn!(%video, %error, "results are not counted yet; they will come again");
@@ -116,22 +119,25 @@ impl Tally {
         on_summary: &mut impl FnMut(&Summary),
     ) -> Result<(), TallyError> {
         if changed {
+            let published =
+                held.summary_published && held.count.summary(video).is_some_and(|s| s.corrections == held.corrections_published);
+            held.summary_published = published;
             held.revision = Some(self.entries.write(&held.count.to_entry(video, held.summary_published), held.revision).await?);
         }
         let Some(summary) = held.count.summary(video).filter(|_| !held.summary_published) else { return Ok(()) };
         publish_summary(&self.streams, &summary).await?;
         log_summary(&summary);
         on_summary(&summary);
-        held.summary_published = true;
+        (held.summary_published, held.corrections_published) = (true, summary.corrections);
         held.revision = Some(self.entries.write(&held.count.to_entry(video, true), held.revision).await?);
         Ok(())
     }
 
     async fn load(&self, video: &VideoId) -> Result<Option<Held>, TallyError> {
         let Some((entry, revision)) = self.entries.load(video).await? else { return Ok(None) };
-        let summary_published = entry.summary_published;
+        let (summary_published, corrections_published) = (entry.summary_published, entry.corrections);
         let count = VideoCount::from_entry(entry).map_err(|e| EntryError::Broken(e.to_string()))?;
-        Ok(Some(Held { count, revision: Some(revision), summary_published }))
+        Ok(Some(Held { count, revision: Some(revision), summary_published, corrections_published }))
     }
 
     async fn carry_out(&self, received: &Received, verdict: Verdict) {
@@ -150,12 +156,14 @@ impl Tally {
     }
 
     /// A finished video's results are in its totals for ever: they need no room any more.
-    async fn forget_if_finished(&mut self, video: &VideoId) {
+    async fn forget_if_finished(&mut self, video: &VideoId, results: &[Received]) {
         if !self.videos.get(video).is_some_and(|held| held.summary_published) {
             return;
         }
         self.videos.remove(video);
-        if let Err(error) = self.streams.results.purge().filter(subjects::results(video)).await {
+        // Those after them may be corrections, which are not counted yet.
+        let last = results.iter().filter_map(|received| Some(received.message.info().ok()?.stream_sequence)).max().unwrap_or(0);
+        if let Err(error) = self.streams.results.purge().sequence(last + 1).filter(subjects::results(video)).await {
             warn!(%video, %error, "cannot remove the results of a finished video");
         }
     }
@@ -165,7 +173,7 @@ impl Tally {
 fn apply(held: Option<Held>, results: &[Received]) -> Option<(Held, Vec<Verdict>, bool)> {
     let begin = || {
         let started = results.iter().find_map(|r| if let Event::Started(started) = &r.event.event { Some(started) } else { None })?;
-        Some(Held { count: VideoCount::new(started.clone()), revision: None, summary_published: false })
+        Some(Held { count: VideoCount::new(started.clone()), revision: None, summary_published: false, corrections_published: 0 })
     };
     let mut held = held.or_else(begin)?;
     let mut changed = held.revision.is_none();
@@ -190,15 +198,29 @@ fn unknown(received: &Received) -> Verdict {
     }
 }
 
-/// Publishes the summary, unless somebody has: at most one is ever stored for a video.
-async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<(), StoreError> {
-    let message = PublishMessage::build()
-        .message_id(format!("{}/summary", summary.video))
-        .expected_last_subject_sequence(0)
-        .payload(to_json(summary).into());
-    match store_message(&streams.jetstream, &subjects::summary(&summary.video), message).await {
-        Ok(_) | Err(StoreError::NotFirst { .. }) => Ok(()),
-        Err(error) => Err(error),
+/// Publishes the summary, unless somebody has: at most one is ever stored for a video, and one for each correction.
+async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<(), TallyError> {
+    let subject = subjects::summary(&summary.video);
+    loop {
+        let last = match streams.summaries.get_last_raw_message_by_subject(&subject).await {
+            Ok(message) => Some(message),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => None,
+            Err(error) => return Err(EntryError::OutOfReach(error.to_string()).into()),
+        };
+        let published = last.as_ref().and_then(|message| from_json::<Summary>(&message.payload).ok());
+        if published.is_some_and(|published| published.corrections >= summary.corrections) {
+            return Ok(());
+        }
+        let message = PublishMessage::build()
+            .message_id(format!("{}/summary/{}", summary.video, summary.corrections))
+            .expected_last_subject_sequence(last.map_or(0, |message| message.sequence))
+            .payload(to_json(summary).into());
+        match store_message(&streams.jetstream, &subject, message).await {
+            Ok(_) => return Ok(()),
+            // Somebody was faster: what they published may be this.
+            Err(StoreError::NotFirst { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `moliceiro`: tells what is in a video, on one machine or many.
 
+mod dead;
 mod run;
 mod show_config;
 
@@ -11,6 +12,7 @@ use moliceiro_detector::DetectorArguments;
 use moliceiro_ingest::IngestArguments;
 use moliceiro_service::serve;
 
+use dead::DeadCommand;
 use run::RunArguments;
 use show_config::ConfigArguments;
 
@@ -34,6 +36,8 @@ enum Command {
     Ingest(IngestArguments),
     Detector(DetectorArguments),
     Aggregator(AggregatorArguments),
+    #[command(subcommand)]
+    Dead(DeadCommand),
     Config(ConfigArguments),
 }
 
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
             let print = moliceiro_aggregator::printer(service.aggregator.output);
             serve(&service.log.clone(), |shutdown| moliceiro_aggregator::run(service, print, shutdown))
         }
+        Command::Dead(command) => dead::run(&command),
         Command::Config(arguments) => show_config::show(&arguments),
     })
 }

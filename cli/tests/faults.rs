@@ -408,3 +408,55 @@ async fn results_that_come_twice_and_in_any_order() {
     site.assert_faultless().await;
     echo.abort();
 }
+
+fn dead(site: &Site, arguments: &[&str]) -> Vec<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_moliceiro"));
+    Process::start(command.arg("dead").args(arguments).args(["--nats", &site.url]).args(&site.settings)).expect_code(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_ran_out_of_deliveries_are_kept_shown_replayed_and_counted_after_all() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frame_max_deliver=1"]);
+    let [aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    detector.wait_for_stderr("frame done", 20);
+    detector.signal(Signal::KILL);
+    let _second = site.ready("detector");
+    let summary = site.summaries(1).await.remove(0);
+    assert_eq!((summary.state, summary.processed_frames + summary.failed_frames), (VideoState::Done, FRAMES));
+    assert!(summary.failed_frames > 0, "{summary:?}");
+    assert!(summary.failed[0].reason.contains("no detector finished it"), "{summary:?}");
+
+    let video = summary.video.as_str();
+    let listed = dead(&site, &["list"]);
+    // A frame whose result was stored a moment before the detector died ran out of deliveries too, and counts.
+    assert!(listed.len() as u64 >= summary.failed_frames, "{listed:#?}");
+    let first = summary.failed[0].index.to_string();
+    assert!(listed.iter().any(|line| line.starts_with(&format!("{video}\t{first}\t1\t"))), "{listed:#?}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("frame.jpg");
+    dead(&site, &["show", video, &first, "--output", image.to_str().unwrap()]);
+    let probed =
+        Command::new("ffprobe").args(["-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0"]).arg(&image).output();
+    assert_eq!(String::from_utf8(probed.unwrap().stdout).unwrap().trim(), "416,416");
+
+    assert_eq!(dead(&site, &["replay", video]).len(), listed.len());
+    assert!(dead(&site, &["list"]).is_empty());
+    // A correction for each frame, or for several together.
+    let corrected = async {
+        for n in 2.. {
+            let summary = site.summaries(n).await.remove(n - 1);
+            if summary.failed_frames == 0 {
+                return summary;
+            }
+        }
+        unreachable!("corrections end")
+    };
+    let corrected = timeout(LONG, corrected).await.unwrap();
+    assert_eq!(counts(&corrected), faultless());
+    assert_eq!(corrected.corrections, summary.failed_frames);
+    aggregator.wait_for_stdout(12);
+    assert!(aggregator.stdout().contains(&format!("{VIDEO} (corrected)")));
+}

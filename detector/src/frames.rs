@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
-use moliceiro_nats::dead::{frame_identity, store_failed, store_payload};
+use moliceiro_nats::Streams;
+use moliceiro_nats::dead::{FrameIdentity, bury};
 use moliceiro_nats::messages::{Event, Failed, FrameResult};
 use moliceiro_nats::publish::{StoreError, store_event};
-use moliceiro_nats::{Streams, VideoId, subjects};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -149,17 +149,17 @@ impl Desk {
     }
 
     async fn look(&self, message: &Message) -> Result<Verdict, StoreError> {
-        let Some((video, index)) = frame_identity(&message.subject, message.headers.as_ref()) else {
+        let Some(frame) = FrameIdentity::of(&message.subject, message.headers.as_ref()) else {
             warn!(subject = %message.subject, "dropping a message from the frame queue that is no frame");
             return Ok(Verdict::Drop);
         };
+        let (video, index) = (&frame.video, frame.index);
         let deliveries = message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1));
         match self.inference.look(video.clone(), index, message.payload.clone()).await {
             Some(Looked::Found { pts, detections, processing_us }) => {
                 debug!(%video, frame = index, processing_us, found = detections.len(), "frame done");
                 let result = FrameResult { index, pts, detections, processing_us, detector: self.name.clone() };
-                let id = subjects::frame_message_id(&video, index);
-                store_event(&self.streams.jetstream, &video, Some(&id), Event::Frame(result)).await?;
+                store_event(&self.streams.jetstream, video, Some(&frame.message_id), Event::Frame(result)).await?;
                 Ok(Verdict::Ack)
             }
             Some(Looked::Failed(reason)) if deliveries < self.max_deliver => {
@@ -167,16 +167,12 @@ impl Desk {
                 Ok(Verdict::Retry)
             }
             Some(Looked::Failed(reason) | Looked::Impossible(reason)) => {
-                self.give_up(message, &video, Failed { index, reason, detector: Some(self.name.clone()), deliveries }).await?;
+                warn!(%video, frame = index, reason, deliveries, "giving up a frame");
+                let failed = Failed { index, reason, detector: Some(self.name.clone()), deliveries };
+                bury(&self.streams.jetstream, &frame, &failed, message.payload.clone()).await?;
                 Ok(Verdict::Drop)
             }
             None => Ok(Verdict::Leave),
         }
-    }
-
-    async fn give_up(&self, message: &Message, video: &VideoId, failed: Failed) -> Result<(), StoreError> {
-        warn!(%video, frame = failed.index, reason = failed.reason, deliveries = failed.deliveries, "giving up a frame");
-        store_payload(&self.streams.jetstream, video, &failed, message.payload.clone()).await?;
-        store_failed(&self.streams.jetstream, video, &failed).await
     }
 }

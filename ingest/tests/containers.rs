@@ -1,51 +1,20 @@
 //! Every frame that ffprobe counts is decoded, whatever container, codec, size, shape or timing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+mod videos;
 
-use moliceiro_ingest::decode::{DecodeSettings, Decoded, DecodedFrame, start};
-use moliceiro_nats::messages::{Encoding, Size};
-use tempfile::TempDir;
-use url::Url;
+use std::path::Path;
 
-fn settings() -> DecodeSettings {
-    DecodeSettings {
-        size: Size { width: 416, height: 416 },
-        encoding: Encoding::I420,
-        jpeg_quality: 90,
-        every: 1,
-        skip_before: 0,
-        queue: 4,
-        stall_timeout: Duration::from_secs(30),
-    }
-}
-
-async fn decode(path: &Path) -> (Vec<DecodedFrame>, Decoded) {
-    let decoding = start(&Url::from_file_path(path).unwrap(), settings());
-    let mut frames = Vec::new();
-    while let Ok(frame) = decoding.frames.recv().await {
-        frames.push(DecodedFrame { pixels: Vec::new(), ..frame });
-    }
-    let decoded = decoding.outcome().await.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    (frames, decoded)
-}
+use moliceiro_ingest::decode::{Decoded, DecodedFrame};
+use moliceiro_nats::messages::Size;
+use videos::{H264, SOUND, SOURCE, Videos, decode, run};
 
 /// The frames that ffprobe decodes.
 fn ffprobe(path: &Path) -> u64 {
-    let output = Command::new("ffprobe")
-        .args(["-v", "error", "-count_frames", "-select_streams", "v:0", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"])
-        .arg(path)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.trim().trim_end_matches(',').lines().next().unwrap().trim_end_matches(',').parse().unwrap_or_else(|e| panic!("{e}: {text:?}"))
-}
-
-fn ffmpeg(arguments: &str, output: &Path) {
-    let done = Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments.split(' ')).arg(output).output().unwrap();
-    assert!(done.status.success(), "{}: {}", output.display(), String::from_utf8_lossy(&done.stderr));
+    let count = "-v error -count_frames -select_streams v:0 -show_entries stream=nb_read_frames -of csv=p=0";
+    let text = run("ffprobe", count, path);
+    let first = text.lines().next().unwrap_or_default().trim_end_matches(',');
+    first.parse().unwrap_or_else(|e| panic!("{e}: {text:?}"))
 }
 
 async fn assert_same_count(path: &Path) -> (Vec<DecodedFrame>, Decoded) {
@@ -60,36 +29,19 @@ async fn assert_same_count(path: &Path) -> (Vec<DecodedFrame>, Decoded) {
     (frames, decoded)
 }
 
-const SOURCE: &str = "-f lavfi -i testsrc2=size=320x240:rate=25:duration=2";
-const SOUND: &str = "-f lavfi -i sine=duration=2";
-
-struct Videos(TempDir);
-
-impl Videos {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn make(&self, name: &str, arguments: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        ffmpeg(arguments, &path);
-        path
-    }
-}
-
 #[tokio::test]
 async fn every_container_and_codec_gives_every_frame() {
     let videos = Videos::new();
     for (name, arguments) in [
         ("b-frames-and-audio.mp4", format!("{SOURCE} {SOUND} -c:v libx264 -bf 3 -pix_fmt yuv420p -c:a aac")),
-        ("fragmented.mp4", format!("{SOURCE} -c:v libx264 -pix_fmt yuv420p -movflags frag_keyframe+empty_moov")),
-        ("vorbis.mkv", format!("{SOURCE} {SOUND} -c:v libx264 -pix_fmt yuv420p -c:a libvorbis")),
+        ("fragmented.mp4", format!("{SOURCE} {H264} -movflags frag_keyframe+empty_moov")),
+        ("vorbis.mkv", format!("{SOURCE} {SOUND} {H264} -c:a libvorbis")),
         ("vp9.webm", format!("{SOURCE} -c:v libvpx-vp9 -deadline realtime -cpu-used 8")),
         ("vp8.webm", format!("{SOURCE} -c:v libvpx -deadline realtime -cpu-used 8")),
         ("mpeg4.avi", format!("{SOURCE} -c:v mpeg4 -q:v 5")),
         ("mjpeg.mov", format!("{SOURCE} -c:v mjpeg -q:v 5")),
         ("mpeg2.ts", format!("{SOURCE} {SOUND} -c:v mpeg2video -q:v 5 -c:a mp2")),
-        ("h264.ts", format!("{SOURCE} -c:v libx264 -pix_fmt yuv420p")),
+        ("h264.ts", format!("{SOURCE} {H264}")),
     ] {
         assert_same_count(&videos.make(name, &arguments)).await;
     }
@@ -106,9 +58,8 @@ async fn odd_dimensions_give_every_frame() {
 #[tokio::test]
 async fn a_rotated_video_is_upright() {
     let videos = Videos::new();
-    let lying = videos.make("lying.mp4", &format!("{SOURCE} -c:v libx264 -pix_fmt yuv420p"));
-    let path = videos.0.path().join("upright.mp4");
-    ffmpeg(&format!("-i {} -c copy -metadata:s:v:0 rotate=90", lying.display()), &path);
+    let lying = videos.make("lying.mp4", &format!("{SOURCE} {H264}"));
+    let path = videos.make("upright.mp4", &format!("-i {} -c copy -metadata:s:v:0 rotate=90", lying.display()));
     let (frames, _) = assert_same_count(&path).await;
     let letterbox = frames[0].letterbox;
     assert_eq!(letterbox.source, Size { width: 240, height: 320 });
@@ -118,7 +69,7 @@ async fn a_rotated_video_is_upright() {
 #[tokio::test]
 async fn pixels_that_are_not_square_keep_the_aspect_ratio_of_the_display() {
     let videos = Videos::new();
-    let video = videos.make("wide.mp4", &format!("{SOURCE} -vf setsar=2/1 -c:v libx264 -pix_fmt yuv420p"));
+    let video = videos.make("wide.mp4", &format!("{SOURCE} -vf setsar=2/1 {H264}"));
     let (frames, _) = assert_same_count(&video).await;
     let letterbox = frames[0].letterbox;
     assert_eq!(letterbox.source, Size { width: 320, height: 240 });
@@ -129,7 +80,7 @@ async fn pixels_that_are_not_square_keep_the_aspect_ratio_of_the_display() {
 async fn a_variable_frame_rate_drops_and_repeats_nothing() {
     let videos = Videos::new();
     let select = "select='not(mod(n,3))+lt(n,10)'";
-    let video = videos.make("vfr.mkv", &format!("{SOURCE} -vf {select} -fps_mode vfr -c:v libx264 -pix_fmt yuv420p"));
+    let video = videos.make("vfr.mkv", &format!("{SOURCE} -vf {select} -fps_mode vfr {H264}"));
     let (frames, _) = assert_same_count(&video).await;
     let gaps: Vec<_> = frames.windows(2).map(|pair| (pair[1].pts.unwrap() - pair[0].pts.unwrap()) / 1_000_000).collect();
     assert!(gaps.contains(&40) && gaps.contains(&120), "{gaps:?}");
@@ -139,8 +90,8 @@ async fn a_variable_frame_rate_drops_and_repeats_nothing() {
 async fn a_still_image_is_one_frame() {
     let videos = Videos::new();
     for name in ["still.jpg", "still.png"] {
-        let path = videos.0.path().join(name);
-        ffmpeg(&format!("{SOURCE} -frames:v 1 -pix_fmt {}", if name.ends_with("png") { "rgb24" } else { "yuvj420p" }), &path);
+        let pixels = if name.ends_with("png") { "rgb24" } else { "yuvj420p" };
+        let path = videos.make(name, &format!("{SOURCE} -frames:v 1 -pix_fmt {pixels}"));
         let (frames, decoded) = decode(&path).await;
         assert_eq!((frames.len(), decoded.frames, decoded.problem), (1, 1, None), "{name}");
     }

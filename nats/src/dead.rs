@@ -2,13 +2,15 @@
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
+use async_nats::jetstream::stream::{DeleteMessageError, LastRawMessageErrorKind, RawMessageError, Stream};
 use bytes::Bytes;
+use thiserror::Error;
 
-use crate::VideoId;
 use crate::messages::{Event, Failed};
-use crate::publish::{StoreError, store_event, store_message};
+use crate::publish::{StoreError, store, store_event, store_message};
 use crate::subjects;
+use crate::{Streams, VideoId};
 
 /// Header of a dead letter: why it was given up.
 pub const REASON: &str = "Moliceiro-Reason";
@@ -19,35 +21,113 @@ pub const DETECTOR: &str = "Moliceiro-Detector";
 /// Header of a dead letter: the index of its frame.
 pub const INDEX: &str = "Moliceiro-Frame";
 
-/// Which frame a message is, told without opening it: by its subject and its `Nats-Msg-Id`.
+/// Which frame a message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameIdentity {
+    /// The video.
+    pub video: VideoId,
+    /// The frame's index.
+    pub index: u64,
+    /// The message's `Nats-Msg-Id`, which is its result's too: `<video>/<index>`, and `/<token>` after it when replayed.
+    pub message_id: String,
+}
+
+impl FrameIdentity {
+    /// The identity of a message, told without opening it: by its subject and its id.
+    ///
+    /// A message that no ingest sent has no such id, and is no video's frame.
+    pub fn of(subject: &str, headers: Option<&HeaderMap>) -> Option<Self> {
+        let video = VideoId::of_subject(subject)?;
+        let message_id = headers?.get(async_nats::header::NATS_MESSAGE_ID)?.to_string();
+        let mut parts = message_id.splitn(3, '/');
+        if parts.next()? != video.as_str() {
+            return None;
+        }
+        let index = parts.next()?.parse().ok()?;
+        Some(Self { video, index, message_id })
+    }
+}
+
+/// Stores that a frame failed, and keeps its payload with the reason.
 ///
-/// A message that no ingest sent has no such id, and is no video's frame.
-pub fn frame_identity(subject: &str, headers: Option<&HeaderMap>) -> Option<(VideoId, u64)> {
-    let video = VideoId::of_subject(subject)?;
-    let id = headers?.get(async_nats::header::NATS_MESSAGE_ID)?.as_str();
-    let (named, index) = id.rsplit_once('/')?;
-    let index = index.parse().ok()?;
-    (named == video.as_str()).then_some((video, index))
+/// The failure has the id that the frame's result would have had: within the window of duplicates, the first is stored.
+pub async fn bury(jetstream: &Context, frame: &FrameIdentity, failed: &Failed, payload: Bytes) -> Result<(), StoreError> {
+    store_payload(jetstream, frame, failed, payload).await?;
+    store_event(jetstream, &frame.video, Some(&frame.message_id), Event::Failed(failed.clone())).await
 }
 
-/// Stores that a frame failed, under the id that its result would have had: the first of the two is the one that counts.
-pub async fn store_failed(jetstream: &Context, video: &VideoId, failed: &Failed) -> Result<(), StoreError> {
-    let id = subjects::frame_message_id(video, failed.index);
-    store_event(jetstream, video, Some(&id), Event::Failed(failed.clone())).await
-}
-
-/// Keeps the payload of a failed frame, and why it failed.
-pub async fn store_payload(jetstream: &Context, video: &VideoId, failed: &Failed, payload: Bytes) -> Result<(), StoreError> {
+async fn store_payload(jetstream: &Context, frame: &FrameIdentity, failed: &Failed, payload: Bytes) -> Result<(), StoreError> {
     let one_line = |text: &str| text.replace(['\r', '\n'], " ");
     let mut message = PublishMessage::build()
-        .message_id(format!("dead/{}", subjects::frame_message_id(video, failed.index)))
+        .message_id(format!("dead/{}", frame.message_id))
         .header(REASON, one_line(&failed.reason).as_str())
         .header(DELIVERIES, failed.deliveries.to_string().as_str())
         .header(INDEX, failed.index.to_string().as_str());
     if let Some(detector) = &failed.detector {
         message = message.header(DETECTOR, one_line(detector).as_str());
     }
-    store_message(jetstream, &subjects::dead(video), message.payload(payload)).await.map(drop)
+    store_message(jetstream, &subjects::dead(&frame.video), message.payload(payload)).await.map(drop)
+}
+
+/// A frame that was given up, as it is kept.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Its number in the stream.
+    pub sequence: u64,
+    /// Its video.
+    pub video: VideoId,
+    /// Its index and why it failed.
+    pub failed: Failed,
+    /// What was to be looked at.
+    pub payload: Bytes,
+}
+
+impl DeadLetter {
+    fn of(message: StreamMessage) -> Option<Self> {
+        let header = |name: &str| message.headers.get(name).map(|value| value.to_string());
+        let failed = Failed {
+            index: header(INDEX)?.parse().ok()?,
+            reason: header(REASON).unwrap_or_default(),
+            detector: header(DETECTOR),
+            deliveries: header(DELIVERIES)?.parse().ok()?,
+        };
+        let video = VideoId::of_subject(&message.subject)?;
+        Some(Self { sequence: message.sequence, video, failed, payload: message.payload })
+    }
+}
+
+/// The dead letters, oldest first: of one video or all, of one frame or all. Others' messages in the stream are passed over.
+pub async fn letters(dead: &Stream, video: Option<&VideoId>, index: Option<u64>) -> Result<Vec<DeadLetter>, RawMessageError> {
+    let filter = video.map_or_else(|| "dead.*".to_owned(), subjects::dead);
+    let (mut letters, mut next) = (Vec::new(), 1);
+    loop {
+        let message = match dead.get_first_raw_message_by_subject(&filter, next).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(letters),
+            Err(error) => return Err(error),
+        };
+        next = message.sequence + 1;
+        letters.extend(DeadLetter::of(message).filter(|letter| index.is_none_or(|index| letter.failed.index == index)));
+    }
+}
+
+/// Queues the frame again, and only then removes the letter.
+pub async fn replay(streams: &Streams, letter: &DeadLetter) -> Result<(), ReplayError> {
+    let id = format!("{}/{}", subjects::frame_message_id(&letter.video, letter.failed.index), nuid::next());
+    store(&streams.jetstream, &subjects::frames(&letter.video), &id, letter.payload.clone()).await?;
+    streams.dead.delete_message(letter.sequence).await?;
+    Ok(())
+}
+
+/// A dead letter that was not replayed, or not removed after it was: then it is there twice, and counts once.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// It is not queued.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is queued, but still a dead letter too.
+    #[error("the frame is queued, but the dead letter could not be removed: {0}")]
+    Remove(#[from] DeleteMessageError),
 }
 
 #[cfg(test)]
@@ -59,12 +139,13 @@ mod tests {
         let identity = |subject: &str, id: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("Nats-Msg-Id", id);
-            frame_identity(subject, Some(&headers)).map(|(video, index)| (video.to_string(), index))
+            FrameIdentity::of(subject, Some(&headers)).map(|frame| (frame.video.to_string(), frame.index))
         };
         assert_eq!(identity("frames.a-1", "a-1/7"), Some(("a-1".into(), 7)));
+        assert_eq!(identity("frames.a-1", "a-1/7/again"), Some(("a-1".into(), 7)));
         for (subject, id) in [("frames.a-1", "b-1/7"), ("frames.a-1", "a-1"), ("frames.a-1", "a-1/x"), ("frames", "a-1/7")] {
             assert_eq!(identity(subject, id), None, "{subject} {id}");
         }
-        assert_eq!(frame_identity("frames.a-1", None), None);
+        assert_eq!(FrameIdentity::of("frames.a-1", None), None);
     }
 }

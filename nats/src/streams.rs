@@ -251,6 +251,8 @@ pub struct Streams {
     pub results: Stream,
     /// [`SUMMARIES`]
     pub summaries: Stream,
+    /// [`DEAD`]
+    pub dead: Stream,
     /// [`VIDEOS_BUCKET`]
     pub videos: kv::Store,
     /// [`INGEST_CONSUMER`] of [`UPLOADS`]
@@ -298,14 +300,26 @@ impl Streams {
             check::consumer(&what, &consumer.cached_info().config, &config)?;
             consumers.push(consumer);
         }
-        let (Ok([uploads, frames, results, summaries, ..]), Ok([ingest, detectors, aggregator, exhausted])) =
+        let (Ok([uploads, frames, results, summaries, _, dead]), Ok([ingest, detectors, aggregator, exhausted])) =
             (<[Stream; 6]>::try_from(streams), <[Consumer<pull::Config>; 4]>::try_from(consumers))
         else {
             unreachable!("as many are opened as there are configurations")
         };
         let videos = videos_bucket(jetstream, settings).await?;
         uploads_bucket(jetstream, settings).await?;
-        Ok(Self { jetstream: jetstream.clone(), uploads, frames, results, summaries, videos, ingest, detectors, aggregator, exhausted })
+        Ok(Self {
+            jetstream: jetstream.clone(),
+            uploads,
+            frames,
+            results,
+            summaries,
+            dead,
+            videos,
+            ingest,
+            detectors,
+            aggregator,
+            exhausted,
+        })
     }
 }
 

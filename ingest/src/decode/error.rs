@@ -70,7 +70,7 @@ pub enum DecodeError {
     },
     /// No installed plugin decodes it.
     #[error(
-        "{video} needs a GStreamer plugin that is not installed: {what}; install it (gstreamer1.0-libav has most), or convert the video to H.264"
+        "{video} needs a GStreamer plugin that is not installed: {what}; install it (most are in gstreamer1.0-libav and gstreamer1.0-plugins-ugly), or convert the video to H.264"
     )]
     MissingPlugin {
         /// The file.

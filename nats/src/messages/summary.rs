@@ -21,6 +21,9 @@ pub struct Summary {
     pub state: VideoState,
     /// Why it is not `done`.
     pub problem: Option<String>,
+    /// Frames that were looked at after the first summary of the video. Not 0: this summary takes the place of an earlier one.
+    #[serde(default)]
+    pub corrections: u64,
     /// Frames that were looked at.
     pub processed_frames: u64,
     /// Frames that could not be looked at.
@@ -64,9 +67,12 @@ impl Summary {
 /// The lines that the system before this one printed, to the letter, under the video's name.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let corrected = if self.corrections > 0 { " (corrected)" } else { "" };
         match self.state {
-            VideoState::Incomplete => writeln!(f, "{} (incomplete: {})", self.name, self.problem.as_deref().unwrap_or("unknown"))?,
-            _ => writeln!(f, "{}", self.name)?,
+            VideoState::Incomplete => {
+                writeln!(f, "{}{corrected} (incomplete: {})", self.name, self.problem.as_deref().unwrap_or("unknown"))?;
+            }
+            _ => writeln!(f, "{}{corrected}", self.name)?,
         }
         writeln!(f, "Processed frames: {}", self.processed_frames)?;
         writeln!(f, "Average processing time per frame: {:.0}ms", self.average_processing_ms)?;
@@ -90,6 +96,7 @@ mod tests {
             uri: "file:///bikes.mp4".into(),
             state: VideoState::Done,
             problem: None,
+            corrections: 0,
             processed_frames: 250,
             failed_frames: 0,
             failed: vec![],

@@ -75,8 +75,12 @@ pub struct VideoEntry {
     pub failures: Vec<FailedFrame>,
     /// Results of frames that ingest has not confirmed yet.
     pub unconfirmed: Vec<Unconfirmed>,
-    /// Which frames are counted or failed: a Roaring bitmap in its portable format, as base64.
-    pub seen: String,
+    /// Which frames are counted: a 64-bit Roaring bitmap in its portable format, as base64.
+    pub counted_frames: String,
+    /// Which frames failed, in the same way.
+    pub failed_frames: String,
+    /// Frames that failed when the summary was made, and were counted after all.
+    pub corrections: u64,
     /// The detectors' own time on the counted frames, in microseconds.
     pub processing_us: u64,
     /// Objects found, by class.

@@ -1,0 +1,43 @@
+use jpeg_encoder::{ColorType, Encoder, EncodingError};
+use moliceiro_nats::messages::{Encoding, Frame, MalformedMessage};
+use thiserror::Error;
+
+const QUALITY: u8 = 95;
+
+/// A payload of which no image can be made.
+#[derive(Debug, Error)]
+pub(crate) enum ImageError {
+    #[error(transparent)]
+    Message(#[from] MalformedMessage),
+    #[error("its size is more than a JPEG can have")]
+    TooLarge,
+    #[error(transparent)]
+    Jpeg(#[from] EncodingError),
+}
+
+/// A frame's picture as a JPEG file. Bytes that came as a JPEG are given as they came, whatever is wrong with them.
+pub(crate) fn of(payload: &[u8]) -> Result<Vec<u8>, ImageError> {
+    let frame = Frame::from_cbor(payload)?;
+    match frame.encoding {
+        Encoding::Jpeg => Ok(frame.pixels),
+        Encoding::I420 => encode(&frame),
+    }
+}
+
+fn encode(frame: &Frame) -> Result<Vec<u8>, ImageError> {
+    let (width, height) = (frame.size.width as usize, frame.size.height as usize);
+    let (luma, chroma) = frame.pixels.split_at(width * height);
+    let (cb, cr) = chroma.split_at(chroma.len() / 2);
+    let half = width.div_ceil(2);
+    let mut pixels = Vec::with_capacity(3 * luma.len());
+    for (y, row) in luma.chunks(width).enumerate() {
+        for (x, luma) in row.iter().enumerate() {
+            let at = (y / 2) * half + x / 2;
+            pixels.extend([*luma, cb[at], cr[at]]);
+        }
+    }
+    let side = |length: u32| u16::try_from(length).map_err(|_| ImageError::TooLarge);
+    let mut jpeg = Vec::new();
+    Encoder::new(&mut jpeg, QUALITY).encode(&pixels, side(frame.size.width)?, side(frame.size.height)?, ColorType::Ycbcr)?;
+    Ok(jpeg)
+}
