@@ -16,6 +16,7 @@ use moliceiro_nats::messages::{
 };
 use moliceiro_nats::{NatsSettings, Patience, VideoId, connect};
 use rustix::process::Signal;
+use support::proxy::{Proxy, Weather};
 use support::{LONG, Process, Server, program, run, sample, summaries};
 use tokio::time::{sleep, timeout};
 use url::Url;
@@ -199,6 +200,42 @@ impl PlainServer {
         self.process.wait();
         self.process = Self::spawn(&self.folder, self.port);
     }
+}
+
+/// A site whose services reach the server through a proxy.
+async fn behind_proxy(server: &Server, settings: &[&str]) -> (Proxy, Site) {
+    let url = server.url();
+    let (login, address) = url.rsplit_once('@').unwrap();
+    let proxy = Proxy::start(address.to_owned()).await;
+    let site = Site::new(format!("{login}@{}", proxy.address), settings);
+    (proxy, site)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_cut_for_ten_seconds() {
+    let server = Server::start();
+    let (proxy, site) = behind_proxy(&server, &["--set", "streams.frames_max_per_video=8"]).await;
+    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    detector.wait_for_stderr("frame done", 20);
+    proxy.set(Weather::Cut);
+    sleep(Duration::from_secs(10)).await;
+    proxy.set(Weather::Fair { latency: Duration::ZERO });
+    site.assert_faultless().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn latency_of_200_milliseconds_with_resets() {
+    let server = Server::start();
+    let (proxy, site) = behind_proxy(&server, &[]).await;
+    proxy.set(Weather::Fair { latency: Duration::from_millis(200) });
+    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    for done in [10, 40, 70] {
+        detector.wait_for_stderr("frame done", done);
+        proxy.reset();
+    }
+    site.assert_faultless().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
