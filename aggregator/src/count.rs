@@ -15,8 +15,9 @@ use thiserror::Error;
 
 /// Reasons kept for failed frames: enough to see a pattern, few enough for one entry.
 const MOST_FAILURES: usize = 20;
-/// Results of frames that ingest has not confirmed yet: it confirms each second, so that more are somebody's mistake.
-const MOST_UNCONFIRMED: usize = 10_000;
+/// Results of frames that ingest has not confirmed yet: it confirms so often that more are somebody's mistake. With so many,
+/// an entry still fits into a message of NATS's default size.
+const MOST_UNCONFIRMED: usize = 2_000;
 
 /// The totals of one video.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,10 +1,10 @@
 //! Decodes one video on threads of its own, and hands its frames over as letterboxed pictures.
 //!
-//! The way of a frame: [`pipeline`] lets GStreamer find the video's demuxer and decoder and queues what comes out;
-//! [`run`] takes one frame after the other from there, watches for errors and stalls, and counts; [`picture`] scales,
-//! turns upright and letterboxes it; [`jpeg`] encodes it; a bounded channel takes it to whoever called [`start`]. Each
-//! step waits for the next one, so memory stays bounded. Meanwhile, [`watch`] looks at what the demuxer and the decoder get,
-//! so that at the end [`verdict`] can tell a whole video from one that is cut short or damaged.
+//! The way of a frame: `pipeline` lets GStreamer find the video's demuxer and decoder and queues what comes out;
+//! `run` takes one frame after the other from there, watches for errors and stalls, and counts; `picture` scales,
+//! turns upright and letterboxes it; `jpeg` encodes it; a bounded channel takes it to whoever called [`start`]. Each
+//! step waits for the next one, so memory stays bounded. Meanwhile, `watch` looks at what the demuxer and the decoder get,
+//! so that at the end `verdict` can tell a whole video from one that is cut short or damaged.
 
 mod announced;
 mod claims;

@@ -10,6 +10,8 @@ use url::Url;
 use crate::decode::{self, DecodeSettings, DecodedFrame, Decoding};
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Many detectors are faster than a second.
+const PROGRESS_FRAMES: u64 = 250;
 
 /// A video whose frames are all stored, and its end too.
 pub(crate) struct Fed {
@@ -68,18 +70,22 @@ async fn publish_frames(
     let mut stored = pin!(frames.map(|frame| store_frame(streams, video, frame)).buffered(window));
     let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
     loop {
-        tokio::select! {
+        let due = tokio::select! {
             next = stored.try_next() => match next {
-                Ok(Some(index)) => published = index + 1,
+                Ok(Some(index)) => {
+                    published = index + 1;
+                    published - said >= PROGRESS_FRAMES
+                }
                 Ok(None) => return Ok(published),
                 Err(error) => return Err((published, error)),
             },
             // While the queue is full no frame is stored, but those before have to be known.
-            _ = ticks.tick() => if published > said {
-                let progress = Event::Progress(Progress { published, announced: announced.frames() });
-                store_event(&streams.jetstream, video, None, progress).await.map_err(|error| (published, error))?;
-                said = published;
-            },
+            _ = ticks.tick() => published > said,
+        };
+        if due {
+            let progress = Event::Progress(Progress { published, announced: announced.frames() });
+            store_event(&streams.jetstream, video, None, progress).await.map_err(|error| (published, error))?;
+            said = published;
         }
     }
 }

@@ -5,7 +5,7 @@
 //! - [`subjects`] names every subject, stream, consumer and bucket, and the identity of a video.
 //! - [`streams`] creates them, and refuses to work on ones that were created differently.
 //! - [`messages`] is what travels: CBOR between services, JSON for people and other programs.
-//! - [`connect`] reaches a server and checks that it can do the work.
+//! - [`mod@connect`] reaches a server and checks that it can do the work.
 //! - [`publish`] stores a message, waiting out full streams and lost connections.
 //! - [`dead`] gives up a frame.
 //! - [`embedded`] runs a private `nats-server` as a child process.
