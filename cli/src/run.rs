@@ -75,10 +75,10 @@ impl Session {
         let streams = Streams::open(client, &self.services.streams, PUBLISHES_IN_FLIGHT).await?;
         let audience = if self.server.is_some() { Audience::Private } else { Audience::Shared };
         let plan = Plan::make(&streams, requests, self.every, audience).await?;
-        if plan.is_empty() {
+        let mut followed = Followed::open(&streams, audience, plan.videos()).await?;
+        if followed.is_empty() {
             anyhow::bail!(SettingsError::Invalid(vec!["no VIDEO is given, and no earlier run left one undone; see --help".into()]));
         }
-        let mut followed = Followed::open(&streams, audience, plan.videos()).await?;
         plan.submit(&streams).await?;
 
         let mut services = Services::start(&self.services);

@@ -167,3 +167,17 @@ fn a_second_ctrl_c_ends_it_at_once_and_leaves_nothing_running() {
     let gone = eventually(Instant::now() + LONG, || servers_of(&data).is_empty().then_some(()));
     assert!(gone.is_some(), "nats-server outlives the run");
 }
+
+#[test]
+fn a_summary_that_could_not_be_written_is_printed_by_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let video = short_video(folder.path(), "a.mp4");
+    let data = folder.path().join("data");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let failed = run(&data).arg(&video).stdout(full).output().unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert!(said.contains("cannot write the summary of a.mp4"), "{said}");
+    assert_eq!(count(&data, &[])[0].processed_frames, 10);
+    Process::start(&mut run(&data)).expect_code(64);
+}

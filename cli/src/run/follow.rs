@@ -23,12 +23,16 @@ pub(crate) enum Audience {
 
 /// On a private server this consumer remembers which summaries were printed, also when this process is killed.
 const PRINTED_CONSUMER: &str = "printed";
+/// A summary that a killed run was about to print comes to the next one after this time.
+const PRINT_WAIT: Duration = Duration::from_secs(2);
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 const MOST_AT_ONCE: usize = 16;
 
 /// The videos of this run on their way to their summaries.
 pub(crate) struct Followed {
     pending: BTreeMap<VideoId, String>,
+    /// Summaries of earlier runs that nobody has printed.
+    unprinted: u64,
     all_well: bool,
     audience: Audience,
     entries: kv::Watch,
@@ -40,6 +44,7 @@ impl Followed {
         let base = pull::Config {
             filter_subject: "summaries.*".into(),
             ack_policy: AckPolicy::Explicit,
+            ack_wait: PRINT_WAIT,
             inactive_threshold: FORGET_AFTER,
             ..pull::Config::default()
         };
@@ -53,9 +58,19 @@ impl Followed {
             Audience::Shared => pull::Config { deliver_policy: DeliverPolicy::New, ..base },
         };
         let consumer = streams.summaries.create_consumer(config).await.context("cannot follow the summaries")?;
+        let info = consumer.cached_info();
+        let unprinted = match audience {
+            Audience::Private => info.num_pending + info.num_ack_pending as u64,
+            Audience::Shared => 0,
+        };
         let summaries = consumer.stream().max_messages_per_batch(MOST_AT_ONCE).messages().await.context("cannot follow the summaries")?;
         let entries = streams.videos.watch_all_from_revision(1).await.context("cannot follow the videos")?;
-        Ok(Self { pending: videos.into_iter().collect(), all_well: true, audience, entries, summaries })
+        Ok(Self { pending: videos.into_iter().collect(), unprinted, all_well: true, audience, entries, summaries })
+    }
+
+    /// True when there is nothing to wait for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.unprinted == 0
     }
 
     /// Shows progress and prints summaries until there is one for every video. Tells whether all were counted to their end.
@@ -63,7 +78,7 @@ impl Followed {
         for (video, name) in &self.pending {
             progress.add(video, name);
         }
-        while !self.pending.is_empty() {
+        while !self.is_empty() {
             tokio::select! {
                 entry = self.entries.next() => match entry {
                     Some(Ok(entry)) => self.show(progress, &entry),
@@ -71,7 +86,7 @@ impl Followed {
                     None => anyhow::bail!("the NATS server stopped telling how the videos go on"),
                 },
                 summary = self.summaries.next() => match summary {
-                    Some(Ok(message)) => self.take(progress, json, &message).await,
+                    Some(Ok(message)) => self.take(progress, json, &message).await?,
                     Some(Err(error)) => warn!(%error, "trouble while following the summaries"),
                     None => anyhow::bail!("the NATS server stopped giving summaries"),
                 },
@@ -89,13 +104,16 @@ impl Followed {
     }
 
     /// Prints a summary, and only then says that it was.
-    async fn take(&mut self, progress: &Progress, json: bool, message: &async_nats::jetstream::Message) {
+    async fn take(&mut self, progress: &Progress, json: bool, message: &async_nats::jetstream::Message) -> anyhow::Result<()> {
         match from_json::<Summary>(&message.payload) {
             Ok(summary) if self.audience == Audience::Private || self.pending.contains_key(&summary.video) => {
                 progress.finish(&summary.video);
-                progress.suspended(|| print(&summary, json));
+                let printed = progress.suspended(|| print(&summary, json));
+                printed.with_context(|| format!("cannot write the summary of {} to standard output", summary.name))?;
                 self.complain(progress, &summary);
-                self.pending.remove(&summary.video);
+                if self.pending.remove(&summary.video).is_none() {
+                    self.unprinted = self.unprinted.saturating_sub(1);
+                }
             }
             Ok(_) => {}
             Err(error) => warn!(subject = %message.subject, %error, "a summary cannot be read"),
@@ -103,6 +121,7 @@ impl Followed {
         if let Err(error) = message.double_ack().await {
             warn!(%error, "cannot acknowledge a summary: it may be printed again");
         }
+        Ok(())
     }
 
     fn complain(&mut self, progress: &Progress, summary: &Summary) {
@@ -125,19 +144,20 @@ impl Followed {
         let names: Vec<_> = self.pending.values().map(String::as_str).collect();
         match self.audience {
             Audience::Private => format!("stopped; not finished: {}. Run the same command again to go on", names.join(", ")),
-            Audience::Shared => format!("stopped; the server goes on with: {}", names.join(", ")),
+            Audience::Shared => {
+                format!("stopped; not finished: {}. They stay on the server, for the services that use it", names.join(", "))
+            }
         }
     }
 }
 
-fn print(summary: &Summary, json: bool) {
+fn print(summary: &Summary, json: bool) -> std::io::Result<()> {
     let text = match (json, summary.state) {
         (true, _) => String::from_utf8_lossy(&to_json(summary)).into_owned(),
-        (false, VideoState::Failed) => return,
+        (false, VideoState::Failed) => return Ok(()),
         (false, _) => summary.to_string(),
     };
     let mut out = std::io::stdout().lock();
-    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
-        warn!(%error, "cannot write to standard output");
-    }
+    writeln!(out, "{text}")?;
+    out.flush()
 }

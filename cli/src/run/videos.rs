@@ -65,10 +65,6 @@ impl Plan {
         Ok(plan)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.left.is_empty() && self.uploads.is_empty()
-    }
-
     /// Identity and name of each.
     pub(crate) fn videos(&self) -> Vec<(VideoId, String)> {
         let new = self.uploads.iter().map(|(video, upload)| (video.clone(), upload.name()));

@@ -13,7 +13,8 @@ const SIMILAR: f64 = 0.8;
 /// Collects the sources of settings, from weak to strong.
 #[derive(Clone, Debug, Default)]
 pub struct Loader {
-    file: Option<PathBuf>,
+    /// Its name and text: it is read once, because a pipe has its text only once.
+    file: Option<(String, Result<String, String>)>,
     flags: Vec<Flag>,
     defaults: Vec<Flag>,
 }
@@ -52,7 +53,7 @@ impl Loader {
 
     /// Adds a TOML file.
     pub fn file(mut self, file: Option<PathBuf>) -> Self {
-        self.file = file;
+        self.file = file.map(|file| (file.display().to_string(), std::fs::read_to_string(&file).map_err(|e| e.to_string())));
         self
     }
 
@@ -73,9 +74,8 @@ impl Loader {
     /// Reads all sources and refuses unknown tables. The keys within a table are checked by [`Settings::section`].
     pub fn load(self) -> Result<Settings, SettingsError> {
         let mut sources = Config::builder().add_source(Flags(self.defaults));
-        if let Some(file) = &self.file {
-            let name = file.display().to_string();
-            let text = std::fs::read_to_string(file).map_err(|e| SettingsError::File { file: name.clone(), reason: e.to_string() })?;
+        if let Some((name, text)) = self.file {
+            let text = text.map_err(|reason| SettingsError::File { file: name.clone(), reason })?;
             let table: Map<String, Value> = File::from_str(&text, FileFormat::Toml)
                 .collect()
                 .map_err(|e| SettingsError::File { file: name.clone(), reason: e.to_string().trim().replace('\n', " ") })?;
