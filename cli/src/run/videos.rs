@@ -4,7 +4,7 @@ use std::path::Path;
 use anyhow::Context;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::TryStreamExt;
-use moliceiro_nats::messages::{Event, Upload, VERSION, VideoEvent, from_cbor, to_json};
+use moliceiro_nats::messages::{Event, Upload, VideoEvent, from_cbor, to_json};
 use moliceiro_nats::publish::store;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use moliceiro_service::SettingsError;
@@ -31,7 +31,7 @@ fn request(video: &str) -> Result<Request, String> {
         let path = std::path::absolute(Path::new(video)).map_err(|e| format!("no path: {e}"))?;
         Url::from_file_path(&path).map_err(|()| "this path cannot be written as a URI".to_owned())?
     };
-    let name = Upload { version: VERSION, id: None, uri: uri.clone(), name: None, every: None }.name();
+    let name = Upload::of(uri.clone()).name();
     Ok(Request { uri, name })
 }
 
@@ -56,7 +56,7 @@ impl Plan {
                 Some((video, unfinished)) => drop(plan.left.insert(video, unfinished.name)),
                 None => {
                     let video = VideoId::for_name(&name, &nuid::next());
-                    let upload = Upload { version: VERSION, id: Some(video.clone()), uri, name: Some(name), every };
+                    let upload = Upload { id: Some(video.clone()), name: Some(name), every, ..Upload::of(uri) };
                     plan.uploads.push((video, upload));
                 }
             }
