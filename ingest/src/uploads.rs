@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
-use moliceiro_nats::messages::{Event, Started, Upload, VideoEntry, VideoEvent, from_cbor, from_json, to_json};
+use moliceiro_nats::messages::{Event, Started, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json, to_json};
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tokio::sync::Semaphore;
@@ -17,6 +17,8 @@ use crate::settings::IngestService;
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// How long a pull waits for an upload. At the end the last pull is waited for, so that no upload is handed to nobody.
 const PULL_EXPIRY: Duration = Duration::from_secs(1);
+/// How often is looked whether somebody has cancelled a video that is in work.
+const CANCEL_CHECK: Duration = Duration::from_millis(500);
 
 /// One video being ingested.
 struct Job {
@@ -68,6 +70,8 @@ enum Verdict {
     Ack,
     /// It is no upload.
     Drop,
+    /// Nobody wants its video any more.
+    Cancelled(VideoId),
     /// This ingest is ending: another goes on, and it costs no attempt.
     HandBack(VideoId, Upload),
     /// It may go better next time.
@@ -92,6 +96,7 @@ impl Job {
         let done = match verdict {
             Verdict::Ack => self.message.double_ack().await,
             Verdict::Drop => self.message.ack_with(AckKind::Term).await,
+            Verdict::Cancelled(video) => self.forget(&video).await,
             Verdict::HandBack(video, upload) => self.hand_back(video, upload).await,
             Verdict::Retry(error) => {
                 warn!(%error, "an upload is not finished; it will be tried again");
@@ -114,6 +119,9 @@ impl Job {
         let (sequence, stored_at) = self.stored();
         let video = upload.video(sequence, stored_at);
         let entry = self.entry(&video).await;
+        if entry.as_ref().is_some_and(is_cancelled) {
+            return Verdict::Cancelled(video);
+        }
         if entry.as_ref().is_some_and(|entry| entry.ended.is_some()) {
             info!(%video, "all of the video's frames are published already");
             return Verdict::Ack;
@@ -121,8 +129,8 @@ impl Job {
         let first = entry.as_ref().map_or(0, |entry| entry.published);
         // A take-over keeps to what was begun, whatever its own settings.
         let begun = match entry {
-            Some(entry) => Some(entry.started),
-            None => self.begun(&video).await,
+            Some(entry) if entry.state != VideoState::Queued => Some(entry.started),
+            _ => self.begun(&video).await,
         };
         let started = begun.unwrap_or_else(|| upload.started(stored_at, self.service.ingest.every));
         info!(%video, name = started.name, uri = started.uri, first, "decoding");
@@ -133,7 +141,11 @@ impl Job {
         }
         let feeding =
             feed(&self.streams, &video, &upload.uri, self.service.ingest.decoding(every, first), self.service.ingest.publish_window);
-        match self.hand_back.run_until_cancelled(feeding).await {
+        let fed = tokio::select! {
+            fed = self.hand_back.run_until_cancelled(feeding) => fed,
+            () = self.until_cancelled(&video) => return Verdict::Cancelled(video),
+        };
+        match fed {
             Some(Ok(Fed { frames, problem })) => {
                 info!(%video, frames, problem, "all frames are published");
                 Verdict::Ack
@@ -166,13 +178,35 @@ impl Job {
         from_json(&bytes).inspect_err(|error| warn!(%video, %error, "the video's entry cannot be read")).ok()
     }
 
+    async fn until_cancelled(&self, video: &VideoId) {
+        loop {
+            tokio::time::sleep(CANCEL_CHECK).await;
+            if self.entry(video).await.as_ref().is_some_and(is_cancelled) {
+                return;
+            }
+        }
+    }
+
     /// How the video was begun, if no aggregator has seen that yet.
     async fn begun(&self, video: &VideoId) -> Option<Started> {
-        let first = self.streams.results.get_first_raw_message_by_subject(subjects::results(video), 1).await.ok()?;
-        match from_cbor(&first.payload) {
-            Ok(VideoEvent { event: Event::Started(started), .. }) => Some(started),
-            _ => None,
+        let mut from = 1;
+        loop {
+            let message = self.streams.results.get_first_raw_message_by_subject(subjects::results(video), from).await.ok()?;
+            match from_cbor::<VideoEvent>(&message.payload).ok()?.event {
+                Event::Started(started) => return Some(started),
+                Event::Queued(_) => from = message.sequence + 1,
+                _ => return None,
+            }
         }
+    }
+
+    /// Takes a cancelled video out of the queues. The aggregator removed its frames too, but more may have come since.
+    async fn forget(&self, video: &VideoId) -> Result<(), async_nats::Error> {
+        info!(%video, "the video is cancelled");
+        if let Err(error) = self.streams.frames.purge().filter(subjects::frames(video)).await {
+            warn!(%video, %error, "cannot remove the frames of a cancelled video");
+        }
+        self.message.double_ack().await
     }
 
     /// Queues the upload anew, as the same video, before this delivery of it is acknowledged.
@@ -184,4 +218,8 @@ impl Job {
         store(&self.streams.jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
         self.message.double_ack().await
     }
+}
+
+fn is_cancelled(entry: &VideoEntry) -> bool {
+    entry.state == VideoState::Cancelled
 }
