@@ -15,6 +15,8 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::report;
+
 const RETRY: Duration = Duration::from_secs(5);
 
 /// `io.nats.jetstream.advisory.v1.max_deliver`
@@ -100,7 +102,7 @@ async fn give_up_frame(streams: &Streams, message: &StreamMessage, advisory: &Ad
         return Ok(());
     };
     let reason = format!("no detector finished it; it was handed out {deliveries} times");
-    info!(video = %frame.video, frame = frame.index, reason, "giving up a frame");
+    report::frame_given_up(&frame, &reason);
     let failed = Failed { index: frame.index, reason, detector: None, deliveries };
     Ok(bury(&streams.jetstream, &frame, &failed, message.payload.clone()).await?)
 }

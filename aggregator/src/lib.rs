@@ -9,17 +9,21 @@ mod batch;
 pub mod count;
 mod entries;
 mod exhausted;
+mod gauges;
+pub mod metrics;
 mod output;
+mod report;
 mod settings;
 mod tally;
 
 use std::time::Duration;
 
+use moliceiro_nats::Streams;
 use moliceiro_nats::messages::Summary;
-use moliceiro_nats::{ConnectError, Patience, Streams, StreamsError, connect};
+use moliceiro_service::{OpenError, Readiness, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 pub use arguments::AggregatorArguments;
 pub use output::{print_json, print_text, printer};
@@ -32,28 +36,23 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Why an aggregator ends before it is told to.
 #[derive(Debug, Error)]
 pub enum AggregatorError {
-    /// No usable server.
+    /// No usable server or streams.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// No usable streams.
-    #[error(transparent)]
-    Streams(#[from] StreamsError),
+    Open(#[from] OpenError),
 }
 
 /// Counts until `shutdown`. `on_summary` is told each summary that this aggregator publishes.
 pub async fn run(
     service: AggregatorService,
     on_summary: impl FnMut(&Summary) + Send,
+    readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), AggregatorError> {
-    let connecting = async {
-        let client = connect(&service.nats, "moliceiro-aggregator", Patience::WaitForServer).await?;
-        Ok::<_, AggregatorError>(Streams::open(client, &service.streams, PUBLISHES_IN_FLIGHT).await?)
-    };
-    let Some(streams) = shutdown.run_until_cancelled(connecting).await.transpose()? else { return Ok(()) };
-    info!("aggregator is ready");
+    let opening = open_streams("aggregator", &service.nats, &service.streams, PUBLISHES_IN_FLIGHT, &readiness);
+    let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
+    report::ready();
     let counting = count_results(&streams, service.aggregator.linger, on_summary, &shutdown);
-    tokio::join!(counting, exhausted::run(&streams, &shutdown));
+    tokio::join!(counting, exhausted::run(&streams, &shutdown), gauges::run(&streams, service.streams.keep, &shutdown));
     Ok(())
 }
 

@@ -1,19 +1,20 @@
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use moliceiro_nats::messages::{Event, Summary, VideoState, from_json, to_json};
+use moliceiro_nats::messages::{Event, Summary, from_json, milliseconds_now, to_json};
 use moliceiro_nats::publish::{StoreError, store_message};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use crate::batch::{Received, discard};
 use crate::count::{Applied, VideoCount};
 use crate::entries::{Entries, EntryError};
+use crate::report;
 
 /// Results may overtake their video's `Started`. After this many deliveries nobody knows the video.
 const PATIENCE_WITH_UNKNOWN: i64 = 10;
@@ -38,8 +39,10 @@ struct Held {
 
 /// What becomes of a result's message.
 enum Verdict {
-    /// Its part in the totals is durable, or it has none.
-    Ack,
+    /// Its part in the totals is durable.
+    Counted,
+    /// It has no part in them, or had it before.
+    Known,
     /// It may make sense later.
     Retry(Duration),
     /// It never will.
@@ -64,6 +67,7 @@ impl Tally {
     ///
     /// When it is time to end it gives up waiting for a server that is gone: what is not acknowledged comes again.
     pub(crate) async fn take(&mut self, batch: Vec<Received>, on_summary: &mut impl FnMut(&Summary)) {
+        report::batch(batch.len());
         let mut by_video: BTreeMap<VideoId, Vec<Received>> = BTreeMap::new();
         for received in batch {
             by_video.entry(received.event.video.clone()).or_default().push(received);
@@ -104,7 +108,7 @@ impl Tally {
                     self.videos.insert(video.clone(), held);
                     return Ok(verdicts);
                 }
-                Err(TallyError::Entry(EntryError::Conflict)) => debug!(%video, "another aggregator was first; counting on from its totals"),
+                Err(TallyError::Entry(EntryError::Conflict)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -126,7 +130,7 @@ impl Tally {
         }
         let Some(summary) = held.count.summary(video).filter(|_| !held.summary_published) else { return Ok(()) };
         publish_summary(&self.streams, &summary).await?;
-        log_summary(&summary);
+        report::summary(&summary);
         on_summary(&summary);
         (held.summary_published, held.corrections_published) = (true, summary.corrections);
         held.revision = Some(self.entries.write(&held.count.to_entry(video, true), held.revision).await?);
@@ -143,10 +147,20 @@ impl Tally {
     async fn carry_out(&self, received: &Received, verdict: Verdict) {
         let message = &received.message;
         let done = match verdict {
-            Verdict::Ack => message.ack().await,
-            Verdict::Retry(pause) => message.ack_with(AckKind::Nak(Some(pause))).await,
+            Verdict::Counted => {
+                report::counted(&received.event);
+                message.ack().await
+            }
+            Verdict::Known => {
+                report::duplicate();
+                message.ack().await
+            }
+            Verdict::Retry(pause) => {
+                report::retried();
+                message.ack_with(AckKind::Nak(Some(pause))).await
+            }
             Verdict::Drop(reason) => {
-                warn!(video = %received.event.video, event = ?received.event.event, reason, "dropping a result");
+                report::late(&received.event, reason);
                 return discard(&self.streams.results, message).await;
             }
         };
@@ -181,9 +195,9 @@ fn apply(held: Option<Held>, results: &[Received]) -> Option<(Held, Vec<Verdict>
     let mut verdict = |received: &Received| match held.count.apply(&received.event.event, now) {
         Applied::Changed => {
             changed = true;
-            Verdict::Ack
+            Verdict::Counted
         }
-        Applied::Duplicate => Verdict::Ack,
+        Applied::Duplicate => Verdict::Known,
         Applied::NoSuchFrame => Verdict::Drop("its video has no such frame"),
         Applied::NotYet => Verdict::Retry(NOT_YET_RETRY),
     };
@@ -222,18 +236,4 @@ async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<(), Tal
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-fn log_summary(summary: &Summary) {
-    let (video, name) = (&summary.video, &summary.name);
-    let problem = summary.problem.as_deref().unwrap_or_default();
-    match summary.state {
-        VideoState::Failed => warn!(%video, name, problem, "video failed"),
-        VideoState::Incomplete => warn!(%video, name, problem, frames = summary.processed_frames, "video is incomplete"),
-        _ => info!(%video, name, frames = summary.processed_frames, failed = summary.failed_frames, "video is done"),
-    }
-}
-
-fn milliseconds_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX))
 }

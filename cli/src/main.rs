@@ -1,9 +1,11 @@
 //! `moliceiro`: tells what is in a video, on one machine or many.
 
 mod dead;
+mod metrics_reference;
 mod run;
 mod show_config;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +41,8 @@ enum Command {
     #[command(subcommand)]
     Dead(DeadCommand),
     Config(ConfigArguments),
+    /// Prints what each metric means, as Markdown
+    Metrics,
 }
 
 fn main() -> ExitCode {
@@ -46,18 +50,22 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Ingest(arguments) => {
             let service = arguments.service()?;
-            serve(&service.log.clone(), |shutdown| moliceiro_ingest::run(service, shutdown))
+            serve(&service.base.clone(), |readiness, shutdown| moliceiro_ingest::run(service, readiness, shutdown))
         }
         Command::Detector(arguments) => {
             let service = arguments.service()?;
-            serve(&service.log.clone(), |shutdown| moliceiro_detector::run(service, shutdown))
+            serve(&service.base.clone(), |readiness, shutdown| moliceiro_detector::run(service, readiness, shutdown))
         }
         Command::Aggregator(arguments) => {
             let service = arguments.service()?;
             let print = moliceiro_aggregator::printer(service.aggregator.output);
-            serve(&service.log.clone(), |shutdown| moliceiro_aggregator::run(service, print, shutdown))
+            serve(&service.base.clone(), |readiness, shutdown| moliceiro_aggregator::run(service, print, readiness, shutdown))
         }
         Command::Dead(command) => dead::run(&command),
         Command::Config(arguments) => show_config::show(&arguments),
+        Command::Metrics => {
+            write!(std::io::stdout(), "{}", metrics_reference::reference())?;
+            Ok(ExitCode::SUCCESS)
+        }
     })
 }

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
@@ -10,10 +10,11 @@ use moliceiro_nats::publish::{StoreError, store_event};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::DetectorError;
 use crate::inference::{Inference, Looked};
+use crate::report;
 use crate::settings::DetectorService;
 
 /// How long a pull waits for frames. At the end the last pull is waited for, so that no frame is handed to nobody.
@@ -88,13 +89,16 @@ async fn pull(desk: &Arc<Desk>, mut free: Vec<OwnedSemaphorePermit>, tasks: &Tas
             return tokio::time::sleep(PAUSE_AFTER_ERROR).await;
         }
     };
+    let mut pulled = 0;
     while let Some(next) = messages.next().await {
         match next {
             Ok(message) => {
                 let (desk, place) = (desk.clone(), free.pop());
+                let in_hand = report::frame_pulled(&message);
+                pulled += 1;
                 tasks.spawn(async move {
                     desk.handle(message).await;
-                    drop(place);
+                    drop((in_hand, place));
                 });
             }
             Err(error) => {
@@ -103,6 +107,7 @@ async fn pull(desk: &Arc<Desk>, mut free: Vec<OwnedSemaphorePermit>, tasks: &Tas
             }
         }
     }
+    report::pulled(pulled);
 }
 
 /// What becomes of a frame's message.
@@ -139,7 +144,7 @@ impl Desk {
             Ok(Verdict::Retry) => message.ack_with(AckKind::Nak(Some(RETRY))).await,
             Ok(Verdict::Leave) => return self.broken.cancel(),
             Err(error) => {
-                warn!(subject = %message.subject, %error, "a frame's result cannot be stored");
+                report::result_not_stored(&message.subject, &error);
                 message.ack_with(AckKind::Nak(Some(RETRY))).await
             }
         };
@@ -150,29 +155,33 @@ impl Desk {
 
     async fn look(&self, message: &Message) -> Result<Verdict, StoreError> {
         let Some(frame) = FrameIdentity::of(&message.subject, message.headers.as_ref()) else {
-            warn!(subject = %message.subject, "dropping a message from the frame queue that is no frame");
+            report::no_frame(&message.subject);
             return Ok(Verdict::Drop);
         };
         let (video, index) = (&frame.video, frame.index);
         let deliveries = message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1));
         match self.inference.look(video.clone(), index, message.payload.clone()).await {
-            Some(Looked::Found { pts, detections, processing_us }) => {
-                debug!(%video, frame = index, processing_us, found = detections.len(), "frame done");
-                let result = FrameResult { index, pts, detections, processing_us, detector: self.name.clone() };
+            Some(Looked::Found { pts, decoded_at, detections, processing_us }) => {
+                let (found, began) = (detections.len(), Instant::now());
+                let result = FrameResult { index, pts, decoded_at, detections, processing_us, detector: self.name.clone() };
                 store_event(&self.streams.jetstream, video, Some(&frame.message_id), Event::Frame(result)).await?;
+                report::frame_done(video, index, found, processing_us, began.elapsed());
                 Ok(Verdict::Ack)
             }
             Some(Looked::Failed(reason)) if deliveries < self.max_deliver => {
-                warn!(%video, frame = index, reason, deliveries, "a frame failed; trying again");
+                report::frame_retried(video, index, &reason, deliveries);
                 Ok(Verdict::Retry)
             }
             Some(Looked::Failed(reason) | Looked::Impossible(reason)) => {
-                warn!(%video, frame = index, reason, deliveries, "giving up a frame");
                 let failed = Failed { index, reason, detector: Some(self.name.clone()), deliveries };
+                report::frame_dead(video, &failed);
                 bury(&self.streams.jetstream, &frame, &failed, message.payload.clone()).await?;
                 Ok(Verdict::Drop)
             }
-            None => Ok(Verdict::Leave),
+            None => {
+                report::frame_left(video, index);
+                Ok(Verdict::Leave)
+            }
         }
     }
 }

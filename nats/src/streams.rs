@@ -251,6 +251,8 @@ pub struct Streams {
     pub results: Stream,
     /// [`SUMMARIES`]
     pub summaries: Stream,
+    /// [`ADVISORIES`]
+    pub advisories: Stream,
     /// [`DEAD`]
     pub dead: Stream,
     /// [`VIDEOS_BUCKET`]
@@ -278,6 +280,15 @@ impl Streams {
         attempt.retry(pauses).when(|e| matches!(e, StreamsError::Unavailable { .. })).notify(waiting).await
     }
 
+    /// Asks the server whether the streams are still there, and waits for its answer no longer than a few seconds.
+    pub async fn check(&self) -> Result<(), StreamsError> {
+        for stream in [&self.uploads, &self.frames, &self.results, &self.summaries, &self.dead] {
+            let what = format!("stream {}", stream.cached_info().config.name);
+            stream.get_info().await.map_err(unavailable(what))?;
+        }
+        Ok(())
+    }
+
     async fn open_once(jetstream: &Context, settings: &StreamsSettings) -> Result<Self, StreamsError> {
         let mut streams = Vec::new();
         for config in settings.stream_configs() {
@@ -300,7 +311,7 @@ impl Streams {
             check::consumer(&what, &consumer.cached_info().config, &config)?;
             consumers.push(consumer);
         }
-        let (Ok([uploads, frames, results, summaries, _, dead]), Ok([ingest, detectors, aggregator, exhausted])) =
+        let (Ok([uploads, frames, results, summaries, advisories, dead]), Ok([ingest, detectors, aggregator, exhausted])) =
             (<[Stream; 6]>::try_from(streams), <[Consumer<pull::Config>; 4]>::try_from(consumers))
         else {
             unreachable!("as many are opened as there are configurations")
@@ -313,6 +324,7 @@ impl Streams {
             frames,
             results,
             summaries,
+            advisories,
             dead,
             videos,
             ingest,

@@ -22,6 +22,17 @@ pub enum VideoState {
 }
 
 impl VideoState {
+    /// As it is written in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decoding => "decoding",
+            Self::Counting => "counting",
+            Self::Done => "done",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+        }
+    }
+
     /// True when nothing more will happen to the video.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Done | Self::Incomplete | Self::Failed)
