@@ -7,6 +7,7 @@
 mod arguments;
 mod families;
 mod frames;
+mod hand;
 mod inference;
 mod manifest;
 mod model;
@@ -76,7 +77,7 @@ pub async fn run(service: DetectorService, shutdown: CancellationToken) -> Resul
     };
     let Some(streams) = shutdown.run_until_cancelled(connecting).await.transpose()? else { return Ok(()) };
     info!(sessions, model = inference.model_name(), "detector is ready");
-    frames::run(streams, &service, inference, in_hand, &shutdown).await
+    frames::run(streams, &service, inference, in_hand as u32, &shutdown).await
 }
 
 /// Loads ONNX Runtime and the model as [`run`] would, and runs it once, so that what is wrong is known early.
