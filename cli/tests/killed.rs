@@ -46,6 +46,18 @@ async fn an_aggregator_killed_at_many_instants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stand_by_aggregator_takes_over_by_itself() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
+    let [first, stand_by, detector, _ingest] = ["aggregator", "aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    detector.wait_for_stderr("frame done", 40);
+    first.signal(Signal::KILL);
+    site.assert_faultless().await;
+    stand_by.wait_for_stderr("video is done", 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ingest_killed_while_decoding_and_another_takes_over() {
     let server = Server::start();
     // A short queue keeps the ingest waiting for the detector, in the middle of the video.
@@ -109,7 +121,7 @@ async fn a_frame_that_kills_every_detector_fails_alone() {
     };
     assert_eq!(signals, [Some(Signal::FPE.as_raw()); 3], "it dies each time");
 
-    let (state, processed, failed, classes): Counts = faultless_of(&without);
+    let (state, processed, failed, classes): Counts = faultless_of(&without, 1);
     assert_eq!((state, failed), (VideoState::Done, 0));
     assert_eq!(counts(&summary), (VideoState::Done, processed, 1, classes));
     assert_eq!(summary.failed[0].index, DEADLY);

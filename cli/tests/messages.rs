@@ -14,9 +14,12 @@ use moliceiro_nats::messages::{
     Color, Detection, Encoding, Event, Frame, FrameResult, Letterbox, Matrix, Size, VideoEvent, VideoState, to_cbor,
 };
 use rustix::process::Signal;
+use serde_json::json;
+use support::echo::{echo, seeded};
 use support::site::{FRAMES, Site, VIDEO, counts, faultless};
-use support::{LONG, Process, Server};
+use support::{LONG, Process, Server, sample};
 use tokio::time::{sleep, timeout};
+use url::Url;
 
 /// A frame that claims to be of a video, as a faulty sender might make it.
 fn poison(video: &VideoId, index: u64) -> Frame {
@@ -120,34 +123,56 @@ async fn a_frame_that_cannot_be_looked_at_is_counted_as_failed() {
     assert_eq!(dead.payload, spoiled, "its payload is kept");
 }
 
-/// Every result comes again without its id, long after or just before others, as after a fault between sending and its
-/// acknowledgement.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_message_comes_twice() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &[]);
+    let [_aggregator, detector, ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    let echo = echo(site.client().await, seeded()).await;
+    let uri = Url::from_file_path(sample(VIDEO)).unwrap();
+    site.upload_json(&json!({"uri": uri, "id": "twice-1"})).await;
+    site.assert_faultless().await;
+    detector.wait_for_stderr("frame done", 2 * FRAMES as usize);
+    let taken_up = ["decoding", "all of the video's frames are published already"];
+    let taken_up = |lines: Vec<String>| lines.iter().filter(|line| taken_up.iter().any(|part| line.contains(part))).count();
+    assert!(taken_up(ingest.stderr()) >= 2, "{:#?}", ingest.stderr());
+    echo.abort();
+}
+
+/// Results are taken out of the log before an aggregator sees them, and put back in another order, each of them twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn results_that_come_twice_and_in_any_order() {
     let server = Server::start();
-    let site = Site::new(server.url(), &[]);
-    let _all = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
-    let client = site.client().await;
-    let mut results = client.subscribe("results.*").await.unwrap();
-    let echo = tokio::spawn(async move {
-        let mut kept = Vec::new();
-        let mut echoed = std::collections::BTreeSet::new();
-        while let Some(message) = results.next().await {
-            if !echoed.insert(message.payload.clone()) {
-                continue;
-            }
-            kept.push((message.subject, message.payload));
-            // Reversed in groups: an echo of a later result comes before that of an earlier one.
-            if kept.len() >= 7 {
-                for (subject, payload) in kept.drain(..).rev() {
-                    client.publish(subject, payload).await.unwrap();
-                }
-            }
-        }
-    });
+    let site = Site::new(server.url(), &["--set", "aggregator.linger=0ms"]);
+    let [detector, ingest] = ["detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
+    ingest.wait_for_stderr("all frames are published", 1);
+    detector.wait_for_stderr("frame done", FRAMES as usize);
+    let jetstream = jetstream::new(site.client().await);
+    let log = jetstream.get_stream("RESULTS").await.unwrap();
+    let settled = async {
+        // The last frame is done before its result is stored.
+        while jetstream.get_stream("FRAMES").await.unwrap().cached_info().state.messages > 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(LONG, settled).await.unwrap();
+    let mut results = Vec::new();
+    for sequence in 1..=log.get_info().await.unwrap().state.last_sequence {
+        let message = log.get_raw_message(sequence).await.unwrap();
+        results.extend([(message.subject.clone(), message.payload.clone()), (message.subject, message.payload)]);
+    }
+    assert!(results.len() as u64 >= 2 * (FRAMES + 2), "{}", results.len());
+    log.purge().await.unwrap();
+    seeded().shuffle(&mut results);
+    let _aggregator = site.ready("aggregator");
+    for some in results.chunks(10) {
+        for (subject, payload) in some {
+            jetstream.publish(subject.clone(), payload.clone()).await.unwrap().await.unwrap();
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
     site.assert_faultless().await;
-    echo.abort();
 }
 
 fn dead(site: &Site, arguments: &[&str]) -> Vec<String> {

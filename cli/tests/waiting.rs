@@ -6,10 +6,13 @@ mod support;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
+use moliceiro_nats::messages::VideoEntry;
 use rustix::process::Signal;
-use support::Server;
+use serde_json::json;
 use support::site::{FRAMES, Site, VIDEO, counts};
+use support::{Server, ffmpeg, sample, short_video};
 use tokio::time::sleep;
+use url::Url;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_queue_so_short_that_ingest_mostly_waits() {
@@ -40,7 +43,7 @@ async fn detectors_that_come_late() {
     early.signal(Signal::TERM);
     early.expect_code(0);
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(10) {
+    while begun.elapsed() < Duration::from_secs(30) {
         sleep(Duration::from_secs(1)).await;
         let jetstream = jetstream::new(site.client().await);
         let frames = jetstream.get_stream("FRAMES").await.unwrap().get_info().await.unwrap();
@@ -66,4 +69,25 @@ async fn many_videos_at_once_some_of_the_same_name() {
         assert_eq!(counts(summary), counts(&found[0]));
     }
     assert_eq!(found.iter().filter(|summary| summary.name == "same name").count(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_video_does_not_wait_for_the_end_of_a_long_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = folder.path().join("long.mp4");
+    ffmpeg(&["-stream_loop", "9", "-i", sample(VIDEO).to_str().unwrap(), "-an", "-c", "copy"], &long);
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=32"]);
+    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload_json(&json!({"uri": Url::from_file_path(&long).unwrap(), "id": "long"})).await;
+    detector.wait_for_stderr("frame done", 20);
+    site.upload_json(&json!({"uri": Url::from_file_path(short_video(folder.path(), "short.mp4")).unwrap(), "id": "short"})).await;
+    let first = site.summaries(1).await.remove(0);
+    assert_eq!((first.video.as_str(), first.processed_frames), ("short", 10));
+    let videos = jetstream::new(site.client().await).get_key_value("videos").await.unwrap();
+    let long: VideoEntry = serde_json::from_slice(&videos.get("long").await.unwrap().unwrap()).unwrap();
+    assert!(long.counted < 600, "the short one waited for {} frames", long.counted);
+    let second = site.summaries(2).await.remove(1);
+    assert_eq!((second.video.as_str(), second.failed_frames), ("long", 0));
+    assert_eq!(second.processed_frames, 10 * FRAMES);
 }

@@ -57,7 +57,7 @@ pub struct StreamsSettings {
     /// How long the server remembers message ids. A frame published twice within it is stored once.
     #[serde(with = "humantime_serde")]
     pub duplicate_window: Duration,
-    /// How long summaries, alarms and uploaded bytes are kept, and entries of videos of which nothing new is heard.
+    /// How long results, summaries, alarms and uploaded bytes are kept, and entries of videos of which nothing new is heard.
     #[serde(with = "humantime_serde")]
     pub keep: Duration,
     /// How long dead letters are kept.
@@ -138,6 +138,7 @@ impl StreamsSettings {
             },
             Config {
                 max_bytes: bytes(self.results_max_bytes),
+                max_age: self.keep,
                 discard: DiscardPolicy::New,
                 ..base(RESULTS, vec!["results.*".into()], "What happened to each unfinished video")
             },

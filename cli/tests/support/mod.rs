@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "each test file uses its part; a test may panic")]
 
 pub mod deadly;
+pub mod echo;
 pub mod proxy;
 pub mod site;
 

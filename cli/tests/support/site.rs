@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use moliceiro_nats::messages::{Summary, VideoState};
 use moliceiro_nats::{NatsSettings, Patience, connect};
 use rustix::process::Signal;
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
@@ -30,9 +31,9 @@ pub fn counts(summary: &Summary) -> Counts {
 }
 
 /// The counts of a run in which nothing goes wrong, with frames encoded as the services do.
-pub fn faultless_of(video: &Path) -> Counts {
+pub fn faultless_of(video: &Path, every: u64) -> Counts {
     let data = tempfile::tempdir().unwrap();
-    let arguments = ["--json", "--set", "ingest.encoding=jpeg", video.to_str().unwrap()];
+    let arguments = ["--json", "--set", "ingest.encoding=jpeg", "--every", &every.to_string(), video.to_str().unwrap()];
     let summary = summaries(&Process::start(run(data.path()).args(arguments)).expect_code(0)).remove(0);
     assert_eq!((summary.state, summary.failed_frames), (VideoState::Done, 0));
     counts(&summary)
@@ -41,7 +42,7 @@ pub fn faultless_of(video: &Path) -> Counts {
 /// As [`faultless_of`], of [`VIDEO`].
 pub fn faultless() -> Counts {
     static FAULTLESS: OnceLock<Counts> = OnceLock::new();
-    FAULTLESS.get_or_init(|| faultless_of(&sample(VIDEO))).clone()
+    FAULTLESS.get_or_init(|| faultless_of(&sample(VIDEO), 1)).clone()
 }
 
 /// A server, and programs that use it.
@@ -91,10 +92,12 @@ impl Site {
     }
 
     pub async fn upload_file(&self, video: &Path, name: &str) {
-        let uri = Url::from_file_path(video).unwrap();
-        let upload = format!(r#"{{"uri": "{uri}", "name": "{name}"}}"#);
+        self.upload_json(&json!({"uri": Url::from_file_path(video).unwrap(), "name": name})).await;
+    }
+
+    pub async fn upload_json(&self, upload: &serde_json::Value) {
         let jetstream = jetstream::new(self.client().await);
-        jetstream.publish("videos.upload", upload.into()).await.unwrap().await.unwrap();
+        jetstream.publish("videos.upload", upload.to_string().into()).await.unwrap().await.unwrap();
     }
 
     /// Waits until so many videos have a summary.
