@@ -103,7 +103,11 @@ async fn give_up_frame(streams: &Streams, message: &StreamMessage, advisory: &Ad
     };
     let reason = format!("no detector finished it; it was handed out {deliveries} times");
     report::frame_given_up(&frame, &reason);
-    let failed = Failed { index: frame.index, reason, detector: None, deliveries };
+    // The name that a detector left before the last delivery of the frame, which it did not survive.
+    let name = streams.attempts.get(subjects::attempt(&frame.video, frame.index)).await;
+    let name = name.map_err(|error| ExhaustedError::Server(error.to_string()))?;
+    let detector = name.map(|name| String::from_utf8_lossy(&name).into_owned());
+    let failed = Failed { index: frame.index, reason, detector, deliveries };
     Ok(bury(&streams.jetstream, &frame, &failed, message.payload.clone()).await?)
 }
 

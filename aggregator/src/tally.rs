@@ -21,6 +21,9 @@ const PATIENCE_WITH_UNKNOWN: i64 = 10;
 const UNKNOWN_RETRY: Duration = Duration::from_millis(500);
 const NOT_YET_RETRY: Duration = Duration::from_secs(1);
 
+/// The totals in memory spare reading the entries again. A video that another aggregator finished is not heard of any more.
+const MOST_HELD: usize = 1_000;
+
 /// The totals of the videos in progress, as last written.
 pub(crate) struct Tally {
     streams: Streams,
@@ -68,6 +71,9 @@ impl Tally {
     /// When it is time to end it gives up waiting for a server that is gone: what is not acknowledged comes again.
     pub(crate) async fn take(&mut self, batch: Vec<Received>, on_summary: &mut impl FnMut(&Summary)) {
         report::batch(batch.len());
+        if self.videos.len() > MOST_HELD {
+            self.videos.clear();
+        }
         let mut by_video: BTreeMap<VideoId, Vec<Received>> = BTreeMap::new();
         for received in batch {
             by_video.entry(received.event.video.clone()).or_default().push(received);

@@ -1,18 +1,19 @@
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
-use moliceiro_nats::Streams;
 use moliceiro_nats::dead::{FrameIdentity, bury};
 use moliceiro_nats::messages::{Event, Failed, FrameResult};
 use moliceiro_nats::publish::{StoreError, store_event};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use moliceiro_nats::{Streams, subjects};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::DetectorError;
+use crate::hand::{Hand, Places};
 use crate::inference::{Inference, Looked};
 use crate::report;
 use crate::settings::DetectorService;
@@ -26,6 +27,7 @@ const RETRY: Duration = Duration::from_secs(1);
 struct Desk {
     streams: Streams,
     inference: Inference,
+    hand: Hand,
     name: String,
     ack_wait: Duration,
     max_deliver: u64,
@@ -33,23 +35,23 @@ struct Desk {
     broken: CancellationToken,
 }
 
-/// Pulls as many frames as there are free places, until `shutdown`; then finishes those in hand.
+/// Pulls as many frames as it may have in hand, until `shutdown`; then finishes those.
 pub(crate) async fn run(
     streams: Streams,
     service: &DetectorService,
     inference: Inference,
-    in_hand: usize,
+    in_hand: u32,
     shutdown: &CancellationToken,
 ) -> Result<(), DetectorError> {
     let desk = Arc::new(Desk {
         streams,
         inference,
+        hand: Hand::new(in_hand),
         name: service.detector.instance_name(),
         ack_wait: service.streams.frame_ack_wait,
         max_deliver: service.streams.frame_max_deliver,
         broken: CancellationToken::new(),
     });
-    let places = Arc::new(Semaphore::new(in_hand));
     let tasks = TaskTracker::new();
     while !shutdown.is_cancelled() && !desk.broken.is_cancelled() {
         let stop = async {
@@ -59,46 +61,46 @@ pub(crate) async fn run(
             }
         };
         let free = tokio::select! {
-            free = take_free(&places, in_hand) => free,
+            free = desk.hand.free() => free,
             () = stop => break,
         };
-        pull(&desk, free, &tasks).await;
+        let again = pull(&desk, free, &tasks).await;
+        if !again.is_empty() {
+            desk.handle_alone(again).await;
+        }
     }
     tasks.close();
     tasks.wait().await;
     if desk.broken.is_cancelled() { Err(DetectorError::ThreadDied) } else { Ok(()) }
 }
 
-/// Waits for a free place, and takes all that are free.
-async fn take_free(places: &Arc<Semaphore>, most: usize) -> Vec<OwnedSemaphorePermit> {
-    let mut free: Vec<_> = places.clone().acquire_owned().await.into_iter().collect();
-    while free.len() < most
-        && let Ok(place) = places.clone().try_acquire_owned()
-    {
-        free.push(place);
-    }
-    free
-}
-
-async fn pull(desk: &Arc<Desk>, mut free: Vec<OwnedSemaphorePermit>, tasks: &TaskTracker) {
-    let batch = desk.streams.detectors.batch().max_messages(free.len()).expires(PULL_EXPIRY).messages().await;
+/// Pulls a frame for each free place, and begins those that come for the first time. Gives those that came again.
+async fn pull(desk: &Arc<Desk>, mut free: Places, tasks: &TaskTracker) -> Vec<Message> {
+    let mut again = Vec::new();
+    let batch = desk.streams.detectors.batch().max_messages(free.num_permits()).expires(PULL_EXPIRY).messages().await;
     let mut messages = match batch {
         Ok(messages) => messages,
         Err(error) => {
             warn!(%error, "cannot pull frames; trying again");
-            return tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            return again;
         }
     };
     let mut pulled = 0;
-    while let Some(next) = messages.next().await {
+    while let Some(next) = desk.meanwhile_in_work(&again, messages.next()).await {
+        desk.tell_in_work(&again).await;
+        if let Ok(message) = &next {
+            report::frame_pulled(message);
+            pulled += 1;
+        }
         match next {
+            Ok(message) if deliveries(&message) > 1 => again.push(message),
             Ok(message) => {
-                let (desk, place) = (desk.clone(), free.pop());
-                let in_hand = report::frame_pulled(&message);
-                pulled += 1;
+                let (desk, place) = (desk.clone(), free.split(1));
                 tasks.spawn(async move {
-                    desk.handle(message).await;
-                    drop((in_hand, place));
+                    desk.handle(&message).await;
+                    desk.hand.trust();
+                    drop(place);
                 });
             }
             Err(error) => {
@@ -108,6 +110,24 @@ async fn pull(desk: &Arc<Desk>, mut free: Vec<OwnedSemaphorePermit>, tasks: &Tas
         }
     }
     report::pulled(pulled);
+    again
+}
+
+/// How often the frame was handed out, with this time.
+fn deliveries(message: &Message) -> u64 {
+    message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1))
+}
+
+/// The order in which to look at frames that came again, of which one may be deadly.
+///
+/// Those that died together come again together. Every other time the order is reversed: so each has been before the deadly
+/// one at its third delivery at the latest.
+fn in_turn(mut again: Vec<Message>) -> Vec<Message> {
+    again.sort_by_key(|message| {
+        let sequence = message.info().map_or(0, |info| info.stream_sequence);
+        if deliveries(message).is_multiple_of(2) { u64::MAX - sequence } else { sequence }
+    });
+    again
 }
 
 /// What becomes of a frame's message.
@@ -123,21 +143,57 @@ enum Verdict {
 }
 
 impl Desk {
-    async fn handle(&self, message: Message) {
+    /// Looks at frames that came again: one after the other, with nothing else in hand.
+    async fn handle_alone(&self, again: Vec<Message>) {
+        let places = self.meanwhile_in_work(&again, self.hand.all()).await;
+        let again = in_turn(again);
+        for (turn, message) in again.iter().enumerate() {
+            let waiting = &again[turn + 1..];
+            self.tell_in_work(waiting).await;
+            self.meanwhile_in_work(waiting, self.handle(message)).await;
+            if self.broken.is_cancelled() {
+                break;
+            }
+        }
+        self.hand.distrust();
+        drop(places);
+    }
+
+    /// Tells the server now and then that these frames are in work, until `done`.
+    async fn meanwhile_in_work<T>(&self, frames: &[Message], done: impl Future<Output = T>) -> T {
         let in_work = async {
             let mut ticks = tokio::time::interval(self.ack_wait / 3);
             ticks.tick().await;
             loop {
                 ticks.tick().await;
-                if let Err(error) = message.ack_with(AckKind::Progress).await {
-                    warn!(%error, "cannot tell the server that a frame is in work");
-                }
+                self.tell_in_work(frames).await;
             }
         };
-        let verdict = tokio::select! {
-            verdict = self.look(&message) => verdict,
+        tokio::select! {
+            done = done => done,
             () = in_work => unreachable!("progress is told for ever"),
-        };
+        }
+    }
+
+    async fn tell_in_work(&self, frames: &[Message]) {
+        for message in frames {
+            if let Err(error) = message.ack_with(AckKind::Progress).await {
+                warn!(%error, "cannot tell the server that a frame is in work");
+            }
+        }
+    }
+
+    /// Nobody else could say who had the frame last, if this process dies of it.
+    async fn leave_name(&self, frame: &FrameIdentity) {
+        let (video, index) = (&frame.video, frame.index);
+        if let Err(error) = self.streams.attempts.put(subjects::attempt(video, index), self.name.clone().into()).await {
+            warn!(%video, frame = index, %error, "cannot leave a name before a frame's last delivery");
+        }
+    }
+
+    async fn handle(&self, message: &Message) {
+        let _in_hand = report::InHand::new();
+        let verdict = self.meanwhile_in_work(slice::from_ref(message), self.look(message)).await;
         let done = match verdict {
             Ok(Verdict::Ack) => message.ack().await,
             Ok(Verdict::Drop) => message.ack_with(AckKind::Term).await,
@@ -159,7 +215,10 @@ impl Desk {
             return Ok(Verdict::Drop);
         };
         let (video, index) = (&frame.video, frame.index);
-        let deliveries = message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1));
+        let deliveries = deliveries(message);
+        if deliveries > 1 && deliveries >= self.max_deliver {
+            self.leave_name(&frame).await;
+        }
         match self.inference.look(video.clone(), index, message.payload.clone()).await {
             Some(Looked::Found { pts, decoded_at, detections, processing_us }) => {
                 let (found, began) = (detections.len(), Instant::now());

@@ -7,6 +7,7 @@
 mod arguments;
 mod families;
 mod frames;
+mod hand;
 mod inference;
 mod manifest;
 pub mod metrics;
@@ -75,7 +76,7 @@ pub async fn run(service: DetectorService, readiness: Readiness, shutdown: Cance
     let opening = open_streams("detector", &service.nats, &service.streams, in_hand * 2, &readiness);
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
     report::ready(sessions, inference.model_name(), inference.runtime());
-    frames::run(streams, &service, inference, in_hand, &shutdown).await
+    frames::run(streams, &service, inference, in_hand as u32, &shutdown).await
 }
 
 /// Loads ONNX Runtime and the model as [`run`] would, and runs it once, so that what is wrong is known early.

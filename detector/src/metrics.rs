@@ -43,7 +43,7 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
             "Frames that one pull brought",
             &[0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0],
         ),
-        in_hand: catalogue.gauge("moliceiro_detector_frames_in_hand", "Frames pulled and not settled yet"),
+        in_hand: catalogue.gauge("moliceiro_detector_frames_in_hand", "Frames that are looked at, or wait for it, in this process"),
         sessions: catalogue.gauge("moliceiro_detector_sessions", "Frames that can be looked at at the same time"),
         queue_seconds: catalogue.histogram(
             "moliceiro_detector_queue_seconds",

@@ -11,8 +11,15 @@ use tracing::{debug, info, warn};
 use crate::metrics::METRICS;
 use crate::phases::Phases;
 
-/// A frame that this detector has in hand, until it is dropped.
+/// A frame that this detector works on, until it is dropped.
 pub(crate) struct InHand(());
+
+impl InHand {
+    pub(crate) fn new() -> Self {
+        METRICS.in_hand.inc();
+        Self(())
+    }
+}
 
 impl Drop for InHand {
     fn drop(&mut self) {
@@ -34,8 +41,7 @@ pub(crate) fn pulled(frames: usize) {
     METRICS.pull_frames.observe(frames as f64);
 }
 
-pub(crate) fn frame_pulled(message: &Message) -> InHand {
-    METRICS.in_hand.inc();
+pub(crate) fn frame_pulled(message: &Message) {
     METRICS.pulled.inc();
     if let Ok(info) = message.info() {
         if info.delivered > 1 {
@@ -45,7 +51,6 @@ pub(crate) fn frame_pulled(message: &Message) -> InHand {
         let waited = SystemTime::now().duration_since(info.published.into()).unwrap_or_default();
         METRICS.queue_seconds.observe(waited.as_secs_f64());
     }
-    InHand(())
 }
 
 pub(crate) fn looked_at(phases: &Phases, detections: &[Detection]) {

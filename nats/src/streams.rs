@@ -16,13 +16,15 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::subjects::{
-    ADVISORIES, AGGREGATOR_CONSUMER, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, SUMMARIES, UPLOADS,
-    UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
+    ADVISORIES, AGGREGATOR_CONSUMER, ATTEMPTS_BUCKET, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, SUMMARIES,
+    UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
 };
 
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// What an aggregator that died had in hand comes to the next one after this time. A result counted twice changes nothing.
 const RESULT_ACK_WAIT: Duration = Duration::from_secs(5);
+/// The server says that a frame ran out of deliveries when the next one is pulled: a while after, if no detector is left.
+const KEEP_ATTEMPTS: Duration = DAY;
 const ADVISORY_ACK_WAIT: Duration = Duration::from_secs(30);
 /// An election of a new leader takes seconds; creating streams waits that long and no longer.
 const CREATION_ATTEMPTS: usize = 15;
@@ -55,7 +57,7 @@ pub struct StreamsSettings {
     /// How long the server remembers message ids. A frame published twice within it is stored once.
     #[serde(with = "humantime_serde")]
     pub duplicate_window: Duration,
-    /// How long summaries, alarms and uploaded bytes are kept, and entries of videos of which nothing new is heard.
+    /// How long results, summaries, alarms and uploaded bytes are kept, and entries of videos of which nothing new is heard.
     #[serde(with = "humantime_serde")]
     pub keep: Duration,
     /// How long dead letters are kept.
@@ -136,6 +138,7 @@ impl StreamsSettings {
             },
             Config {
                 max_bytes: bytes(self.results_max_bytes),
+                max_age: self.keep,
                 discard: DiscardPolicy::New,
                 ..base(RESULTS, vec!["results.*".into()], "What happened to each unfinished video")
             },
@@ -151,6 +154,18 @@ impl StreamsSettings {
                 ..base(DEAD, vec!["dead.*".into()], "Payloads that could not be processed")
             },
         ]
+    }
+
+    fn bucket_config(&self, name: &str, description: &str, max_age: Duration) -> kv::Config {
+        kv::Config {
+            bucket: name.into(),
+            description: description.into(),
+            history: 1,
+            max_age,
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            ..kv::Config::default()
+        }
     }
 
     fn consumer(&self, name: &str, ack_wait: Duration, max_deliver: i64) -> pull::Config {
@@ -257,6 +272,8 @@ pub struct Streams {
     pub dead: Stream,
     /// [`VIDEOS_BUCKET`]
     pub videos: kv::Store,
+    /// [`ATTEMPTS_BUCKET`]
+    pub attempts: kv::Store,
     /// [`INGEST_CONSUMER`] of [`UPLOADS`]
     pub ingest: Consumer<pull::Config>,
     /// [`DETECTORS_CONSUMER`] of [`FRAMES`]
@@ -316,7 +333,9 @@ impl Streams {
         else {
             unreachable!("as many are opened as there are configurations")
         };
-        let videos = videos_bucket(jetstream, settings).await?;
+        let videos = bucket(jetstream, settings.bucket_config(VIDEOS_BUCKET, "State of each video", settings.keep)).await?;
+        let attempts = settings.bucket_config(ATTEMPTS_BUCKET, "Who has a frame at its last delivery", KEEP_ATTEMPTS);
+        let attempts = bucket(jetstream, attempts).await?;
         uploads_bucket(jetstream, settings).await?;
         Ok(Self {
             jetstream: jetstream.clone(),
@@ -327,6 +346,7 @@ impl Streams {
             advisories,
             dead,
             videos,
+            attempts,
             ingest,
             detectors,
             aggregator,
@@ -335,24 +355,21 @@ impl Streams {
     }
 }
 
-async fn videos_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<kv::Store, StreamsError> {
-    if let Ok(store) = jetstream.get_key_value(VIDEOS_BUCKET).await {
-        return Ok(store);
-    }
-    let config = kv::Config {
-        bucket: VIDEOS_BUCKET.into(),
-        description: "State of each video".into(),
-        history: 1,
-        max_age: settings.keep,
-        storage: StorageType::File,
-        num_replicas: settings.replicas,
-        ..kv::Config::default()
+async fn bucket(jetstream: &Context, config: kv::Config) -> Result<kv::Store, StreamsError> {
+    let what = format!("bucket {}", config.bucket);
+    let found = match jetstream.get_key_value(&config.bucket).await {
+        Ok(found) => found,
+        Err(_) => jetstream.create_key_value(config.clone()).await.map_err(unavailable(&what))?,
     };
-    jetstream.create_key_value(config).await.map_err(unavailable(format!("bucket {VIDEOS_BUCKET}")))
+    check::bucket(&what, &found.stream.cached_info().config, config.num_replicas, config.max_age);
+    Ok(found)
 }
 
 async fn uploads_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<(), StreamsError> {
+    let what = format!("object store {UPLOADS_BUCKET}");
     if jetstream.get_object_store(UPLOADS_BUCKET).await.is_ok() {
+        let stream = jetstream.get_stream(format!("OBJ_{UPLOADS_BUCKET}")).await.map_err(unavailable(&what))?;
+        check::bucket(&what, &stream.cached_info().config, settings.replicas, settings.keep);
         return Ok(());
     }
     let config = object_store::Config {
@@ -363,5 +380,5 @@ async fn uploads_bucket(jetstream: &Context, settings: &StreamsSettings) -> Resu
         num_replicas: settings.replicas,
         ..object_store::Config::default()
     };
-    jetstream.create_object_store(config).await.map(drop).map_err(unavailable(format!("object store {UPLOADS_BUCKET}")))
+    jetstream.create_object_store(config).await.map(drop).map_err(unavailable(what))
 }
