@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
@@ -86,6 +87,9 @@ async fn the_leader_dies_in_mid_run_and_comes_back_empty() {
     }
     let client = connect(&NatsSettings { url: url.clone(), credentials: None }, "test", Patience::WaitForServer).await.unwrap();
     let jetstream = jetstream::new(client);
+    let replicas: BTreeMap<_, _> =
+        jetstream.streams().map(|info| info.unwrap().config).map(|config| (config.name, config.num_replicas)).collect().await;
+    assert!(replicas.len() == 9 && replicas.values().all(|replicas| *replicas == 3), "{replicas:?}");
     let upload = async |name: &str| {
         let uri = Url::from_file_path(sample("carphone_pristine.mp4")).unwrap();
         let upload = format!(r#"{{"uri": "{uri}", "name": "{name}"}}"#);

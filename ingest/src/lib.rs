@@ -7,13 +7,14 @@
 mod arguments;
 pub mod decode;
 mod feed;
+pub mod metrics;
+mod report;
 mod settings;
 mod uploads;
 
-use moliceiro_nats::{ConnectError, Patience, Streams, StreamsError, connect};
+use moliceiro_service::{OpenError, Readiness, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
 pub use arguments::IngestArguments;
 pub use settings::{IngestService, IngestSettings};
@@ -21,27 +22,21 @@ pub use settings::{IngestService, IngestSettings};
 /// Why an ingest ends before it is told to.
 #[derive(Debug, Error)]
 pub enum IngestError {
-    /// No usable server.
+    /// No usable server or streams.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// No usable streams.
-    #[error(transparent)]
-    Streams(#[from] StreamsError),
+    Open(#[from] OpenError),
     /// No usable GStreamer.
     #[error(transparent)]
     Decode(#[from] decode::DecodeError),
 }
 
 /// Decodes uploads until `shutdown`.
-pub async fn run(service: IngestService, shutdown: CancellationToken) -> Result<(), IngestError> {
+pub async fn run(service: IngestService, readiness: Readiness, shutdown: CancellationToken) -> Result<(), IngestError> {
     decode::init()?;
     let publishes_in_flight = service.ingest.videos * (service.ingest.publish_window + 2);
-    let connecting = async {
-        let client = connect(&service.nats, "moliceiro-ingest", Patience::WaitForServer).await?;
-        Ok::<_, IngestError>(Streams::open(client, &service.streams, publishes_in_flight).await?)
-    };
-    let Some(streams) = shutdown.run_until_cancelled(connecting).await.transpose()? else { return Ok(()) };
-    info!("ingest is ready");
+    let opening = open_streams("ingest", &service.nats, &service.streams, publishes_in_flight, &readiness);
+    let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
+    report::ready();
     uploads::run(&streams, &service, &shutdown).await;
     Ok(())
 }

@@ -9,9 +9,10 @@ use moliceiro_nats::{Streams, VideoId, subjects};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::warn;
 
-use crate::feed::{Fed, feed};
+use crate::feed::feed;
+use crate::report;
 use crate::settings::IngestService;
 
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -80,6 +81,7 @@ enum Verdict {
 
 impl Job {
     async fn run(self) {
+        let _in_hand = report::InHand::new();
         let progress = async {
             let mut ticks = tokio::time::interval(self.service.streams.upload_ack_wait / 3);
             loop {
@@ -99,12 +101,12 @@ impl Job {
             Verdict::Cancelled(video) => self.forget(&video).await,
             Verdict::HandBack(video, upload) => self.hand_back(video, upload).await,
             Verdict::Retry(error) => {
-                warn!(%error, "an upload is not finished; it will be tried again");
+                report::upload_retried(&error);
                 self.message.ack_with(AckKind::Nak(Some(PAUSE_AFTER_ERROR))).await
             }
         };
         if let Err(error) = done {
-            warn!(%error, "cannot acknowledge an upload: it will come again, and change nothing");
+            report::upload_not_acknowledged(&error);
         }
     }
 
@@ -112,7 +114,7 @@ impl Job {
         let upload = match Upload::parse(&self.message.payload) {
             Ok(upload) => upload,
             Err(reason) => {
-                error!(%reason, "dropping a malformed upload message");
+                report::upload_malformed(&reason);
                 return Verdict::Drop;
             }
         };
@@ -123,7 +125,7 @@ impl Job {
             return Verdict::Cancelled(video);
         }
         if entry.as_ref().is_some_and(|entry| entry.ended.is_some()) {
-            info!(%video, "all of the video's frames are published already");
+            report::upload_known(&video);
             return Verdict::Ack;
         }
         let first = entry.as_ref().map_or(0, |entry| entry.published);
@@ -133,7 +135,7 @@ impl Job {
             _ => self.begun(&video).await,
         };
         let started = begun.unwrap_or_else(|| upload.started(stored_at, self.service.ingest.every));
-        info!(%video, name = started.name, uri = started.uri, first, "decoding");
+        report::decoding(&video, &started, first);
         let every = started.every;
         let id = subjects::event_message_id(&video, "started");
         if let Err(error) = store_event(&self.streams.jetstream, &video, Some(&id), Event::Started(started)).await {
@@ -146,8 +148,8 @@ impl Job {
             () = self.until_cancelled(&video) => return Verdict::Cancelled(video),
         };
         match fed {
-            Some(Ok(Fed { frames, problem })) => {
-                info!(%video, frames, problem, "all frames are published");
+            Some(Ok(fed)) => {
+                report::all_published(&video, &fed);
                 Verdict::Ack
             }
             Some(Err(error)) => Verdict::Retry(error),
@@ -202,7 +204,7 @@ impl Job {
 
     /// Takes a cancelled video out of the queues. The aggregator removed its frames too, but more may have come since.
     async fn forget(&self, video: &VideoId) -> Result<(), async_nats::Error> {
-        info!(%video, "the video is cancelled");
+        report::upload_cancelled(video);
         if let Err(error) = self.streams.frames.purge().filter(subjects::frames(video)).await {
             warn!(%video, %error, "cannot remove the frames of a cancelled video");
         }
@@ -211,7 +213,7 @@ impl Job {
 
     /// Queues the upload anew, as the same video, before this delivery of it is acknowledged.
     async fn hand_back(&self, video: VideoId, mut upload: Upload) -> Result<(), async_nats::Error> {
-        info!(%video, "handing the video back");
+        report::upload_handed_back(&video);
         let (sequence, _) = self.stored();
         let id = format!("{video}/handed-back/{sequence}");
         upload.id = Some(video);

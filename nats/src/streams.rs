@@ -16,13 +16,15 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::subjects::{
-    ADVISORIES, AGGREGATOR_CONSUMER, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, SUMMARIES, UPLOADS,
-    UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
+    ADVISORIES, AGGREGATOR_CONSUMER, ATTEMPTS_BUCKET, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, SUMMARIES,
+    UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
 };
 
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// What an aggregator that died had in hand comes to the next one after this time. A result counted twice changes nothing.
 const RESULT_ACK_WAIT: Duration = Duration::from_secs(5);
+/// The server says that a frame ran out of deliveries when the next one is pulled: a while after, if no detector is left.
+const KEEP_ATTEMPTS: Duration = DAY;
 const ADVISORY_ACK_WAIT: Duration = Duration::from_secs(30);
 /// An election of a new leader takes seconds; creating streams waits that long and no longer.
 const CREATION_ATTEMPTS: usize = 15;
@@ -160,6 +162,18 @@ impl StreamsSettings {
         ]
     }
 
+    fn bucket_config(&self, name: &str, description: &str, max_age: Duration) -> kv::Config {
+        kv::Config {
+            bucket: name.into(),
+            description: description.into(),
+            history: 1,
+            max_age,
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            ..kv::Config::default()
+        }
+    }
+
     fn consumer(&self, name: &str, ack_wait: Duration, max_deliver: i64) -> pull::Config {
         const IN_HAND: i64 = 4096;
         pull::Config {
@@ -258,10 +272,14 @@ pub struct Streams {
     pub results: Stream,
     /// [`SUMMARIES`]
     pub summaries: Stream,
+    /// [`ADVISORIES`]
+    pub advisories: Stream,
     /// [`DEAD`]
     pub dead: Stream,
     /// [`VIDEOS_BUCKET`]
     pub videos: kv::Store,
+    /// [`ATTEMPTS_BUCKET`]
+    pub attempts: kv::Store,
     /// [`INGEST_CONSUMER`] of [`UPLOADS`]
     pub ingest: Consumer<pull::Config>,
     /// [`DETECTORS_CONSUMER`] of [`FRAMES`]
@@ -283,6 +301,15 @@ impl Streams {
         let pauses = ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE).with_max_times(CREATION_ATTEMPTS);
         let waiting = |error: &StreamsError, pause: Duration| warn!(%error, retry_in = ?pause, "the streams are not there yet");
         attempt.retry(pauses).when(|e| matches!(e, StreamsError::Unavailable { .. })).notify(waiting).await
+    }
+
+    /// Asks the server whether the streams are still there, and waits for its answer no longer than a few seconds.
+    pub async fn check(&self) -> Result<(), StreamsError> {
+        for stream in [&self.uploads, &self.frames, &self.results, &self.summaries, &self.dead] {
+            let what = format!("stream {}", stream.cached_info().config.name);
+            stream.get_info().await.map_err(unavailable(what))?;
+        }
+        Ok(())
     }
 
     async fn open_once(jetstream: &Context, settings: &StreamsSettings) -> Result<Self, StreamsError> {
@@ -307,12 +334,14 @@ impl Streams {
             check::consumer(&what, &consumer.cached_info().config, &config)?;
             consumers.push(consumer);
         }
-        let (Ok([uploads, frames, results, summaries, _, dead]), Ok([ingest, detectors, aggregator, exhausted])) =
+        let (Ok([uploads, frames, results, summaries, advisories, dead]), Ok([ingest, detectors, aggregator, exhausted])) =
             (<[Stream; 6]>::try_from(streams), <[Consumer<pull::Config>; 4]>::try_from(consumers))
         else {
             unreachable!("as many are opened as there are configurations")
         };
-        let videos = videos_bucket(jetstream, settings).await?;
+        let videos = bucket(jetstream, settings.bucket_config(VIDEOS_BUCKET, "State of each video", settings.keep)).await?;
+        let attempts = settings.bucket_config(ATTEMPTS_BUCKET, "Who has a frame at its last delivery", KEEP_ATTEMPTS);
+        let attempts = bucket(jetstream, attempts).await?;
         uploads_bucket(jetstream, settings).await?;
         Ok(Self {
             jetstream: jetstream.clone(),
@@ -320,8 +349,10 @@ impl Streams {
             frames,
             results,
             summaries,
+            advisories,
             dead,
             videos,
+            attempts,
             ingest,
             detectors,
             aggregator,
@@ -330,24 +361,21 @@ impl Streams {
     }
 }
 
-async fn videos_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<kv::Store, StreamsError> {
-    if let Ok(store) = jetstream.get_key_value(VIDEOS_BUCKET).await {
-        return Ok(store);
-    }
-    let config = kv::Config {
-        bucket: VIDEOS_BUCKET.into(),
-        description: "State of each video".into(),
-        history: 1,
-        max_age: settings.keep,
-        storage: StorageType::File,
-        num_replicas: settings.replicas,
-        ..kv::Config::default()
+async fn bucket(jetstream: &Context, config: kv::Config) -> Result<kv::Store, StreamsError> {
+    let what = format!("bucket {}", config.bucket);
+    let found = match jetstream.get_key_value(&config.bucket).await {
+        Ok(found) => found,
+        Err(_) => jetstream.create_key_value(config.clone()).await.map_err(unavailable(&what))?,
     };
-    jetstream.create_key_value(config).await.map_err(unavailable(format!("bucket {VIDEOS_BUCKET}")))
+    check::bucket(&what, &found.stream.cached_info().config, config.num_replicas, config.max_age);
+    Ok(found)
 }
 
 async fn uploads_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<(), StreamsError> {
+    let what = format!("object store {UPLOADS_BUCKET}");
     if jetstream.get_object_store(UPLOADS_BUCKET).await.is_ok() {
+        let stream = jetstream.get_stream(format!("OBJ_{UPLOADS_BUCKET}")).await.map_err(unavailable(&what))?;
+        check::bucket(&what, &stream.cached_info().config, settings.replicas, settings.keep);
         return Ok(());
     }
     let config = object_store::Config {
@@ -358,5 +386,5 @@ async fn uploads_bucket(jetstream: &Context, settings: &StreamsSettings) -> Resu
         num_replicas: settings.replicas,
         ..object_store::Config::default()
     };
-    jetstream.create_object_store(config).await.map(drop).map_err(unavailable(format!("object store {UPLOADS_BUCKET}")))
+    jetstream.create_object_store(config).await.map(drop).map_err(unavailable(what))
 }

@@ -68,6 +68,7 @@ impl RunArguments {
             .loader()
             .default_for(COMMAND, "log.level", "error")
             .default_for(COMMAND, "log.format", "text")
+            .default_for(COMMAND, "metrics.listen", "off")
             .default_for(COMMAND, "ingest.encoding", "i420")
             .flag("--detectors", "detector.sessions", self.detectors.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())

@@ -1,7 +1,10 @@
 //! Real programs, started and watched by tests, and ended with them.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "each test file uses its part; a test may panic")]
 
+pub mod deadly;
+pub mod echo;
 pub mod proxy;
+pub mod site;
 
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -147,6 +150,11 @@ impl Process {
     pub fn wait_for_stdout(&self, n: usize) -> Vec<String> {
         let lines = self.out.wait(|lines| lines.len() >= n);
         lines.unwrap_or_else(|| panic!("{:#?}\n{:#?}", self.stdout(), self.stderr()))
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     pub fn wait(&mut self) -> ExitStatus {
