@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 
 VIDEO ?= .deps/samples/bikes.mp4
 
-.PHONY: help setup build run test soak clean
+.PHONY: help setup setup-tests build run test soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -17,7 +17,10 @@ build: setup ## build the moliceiro program, optimised
 run: build ## count the objects in a video: make run VIDEO=street.mp4
 	target/release/moliceiro run $(VIDEO)
 
-test: setup ## check formatting, lints and documentation, and run every test
+setup-tests: setup # what only tests need, too
+	@scripts/setup-tests.sh
+
+test: setup-tests ## check formatting, lints and documentation, and run every test
 	@scripts/test.sh
 
 soak: setup ## break things at random and compare every summary: make soak MINUTES=10 SEED=42

@@ -3,60 +3,11 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
-use std::time::Instant;
 
 use moliceiro_nats::{NatsSettings, Patience, connect};
-use serde_json::Value;
-use support::{LONG, Process, Server, eventually, nats_server, program, project};
-
-/// A service whose endpoint is on a port of its own choice.
-struct Observed {
-    process: Process,
-    address: String,
-}
-
-impl Observed {
-    fn start(service: &str, url: &str) -> Self {
-        let arguments = ["--nats", url, "--set", "metrics.listen=127.0.0.1:0", "--set", "log.format=text"];
-        let process = Process::start(Command::new(program(&format!("moliceiro-{service}"))).args(arguments));
-        process.wait_for_stderr("metrics and health on http://", 1);
-        let line = process.stderr().into_iter().find(|line| line.contains("metrics and health on")).unwrap();
-        let address = line.rsplit_once("http://").unwrap().1.trim().to_owned();
-        Self { process, address }
-    }
-
-    /// The status and the body that a path answers with.
-    fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-    }
-
-    fn wait_until_ready(&self) {
-        self.wait_for(|body| body["ready"] == true);
-    }
-
-    /// Waits until it is not ready because of a condition, for a reason with `part` in it.
-    fn wait_until_not_ready(&self, condition: &str, part: &str) {
-        self.wait_for(|body| body["ready"] == false && body["conditions"][condition].as_str().is_some_and(|reason| reason.contains(part)));
-    }
-
-    fn wait_for(&self, awaited: impl Fn(&Value) -> bool) {
-        let look = || {
-            let (status, body) = self.get("/readyz");
-            let body: Value = serde_json::from_str(&body).unwrap();
-            assert_eq!(body["ready"], status == 200, "{status} {body}");
-            awaited(&body).then_some(())
-        };
-        eventually(Instant::now() + LONG, look).unwrap_or_else(|| panic!("{}\n{:#?}", self.get("/readyz").1, self.process.stderr()));
-    }
-}
+use support::observed::Observed;
+use support::{Process, Server, nats_server, program, project};
 
 #[test]
 fn a_service_without_a_server_is_alive_and_not_ready_and_says_why() {

@@ -3,6 +3,7 @@
 
 pub mod deadly;
 pub mod echo;
+pub mod observed;
 pub mod proxy;
 pub mod site;
 
