@@ -135,11 +135,7 @@ impl Videos {
     }
 
     pub async fn left_over(&self, world: &World) -> String {
-        let mut left = format!("{:?}", self.unfinished.keys());
-        for stream in ["UPLOADS", "FRAMES", "RESULTS", "ADVISORIES"] {
-            let messages = world.jetstream().get_stream(stream).await.map(|stream| stream.cached_info().state.messages);
-            left += &format!(", {stream}: {messages:?}");
-        }
+        let left = format!("{:?}, {:?}", self.unfinished.keys(), world.waiting().await);
         left + "\n" + &self.unfinished.keys().map(|id| world.log_of(id)).collect::<Vec<_>>().join("\n")
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
-use async_nats::jetstream;
+use async_nats::jetstream::{self, consumer::pull};
 use fastrand::Rng;
 use rustix::process::Signal;
 use tokio::task::JoinHandle;
@@ -146,14 +146,21 @@ impl World {
         self.mend().await;
     }
 
+    /// The messages that wait for someone, by stream. A result that was counted may stay in its stream until it is too old.
+    pub async fn waiting(&self) -> Vec<(&'static str, Option<u64>)> {
+        let jetstream = self.jetstream();
+        let mut waiting = Vec::new();
+        for stream in ["UPLOADS", "FRAMES", "ADVISORIES"] {
+            waiting.push((stream, jetstream.get_stream(stream).await.ok().map(|stream| stream.cached_info().state.messages)));
+        }
+        let results = jetstream.get_consumer_from_stream::<pull::Config, _, _>("aggregator", "RESULTS").await.ok();
+        waiting.push(("RESULTS", results.map(|results| results.cached_info().num_pending + results.cached_info().num_ack_pending as u64)));
+        waiting
+    }
+
     /// True when no message waits for anyone, and all that were told to end have.
     pub async fn is_empty(&self) -> bool {
-        for stream in ["UPLOADS", "FRAMES", "RESULTS", "ADVISORIES"] {
-            if self.jetstream().get_stream(stream).await.map_or(1, |stream| stream.cached_info().state.messages) > 0 {
-                return false;
-            }
-        }
-        self.ending.is_empty()
+        self.ending.is_empty() && self.waiting().await.iter().all(|(_, messages)| *messages == Some(0))
     }
 
     /// What was said about something.
