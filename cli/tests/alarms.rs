@@ -7,11 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_nats::jetstream;
+use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{Alarm, VideoState, from_json};
+use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, connect};
 use rustix::process::Signal;
 use serde_json::json;
 use support::site::{Site, VIDEO};
-use support::{Process, Server, run, sample, summaries};
+use support::{Process, Server, nats_server, run, sample, summaries};
 use tokio::time::sleep;
 use url::Url;
 
@@ -72,6 +74,26 @@ fn a_killed_run_and_the_next_print_each_alarm_in_order() {
     // Those whose marks as printed the server had not written when it died with the run come again.
     assert!(whole.starts_with(&printed) && whole.ends_with(&resumed), "{printed:#?}\n{resumed:#?}");
     assert!(printed.len() + resumed.len() >= whole.len(), "{} and {} of {}", printed.len(), resumed.len(), whole.len());
+}
+
+/// A release without alarms left a consumer that was told of summaries only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_from_before_prints_alarms_too() {
+    let data = tempfile::tempdir().unwrap();
+    let server = EmbeddedServer::start(&nats_server(), data.path()).unwrap();
+    let client = connect(&NatsSettings { url: server.url().to_owned(), credentials: None }, "test", Patience::FailAtOnce).await.unwrap();
+    let streams = Streams::open(client, &StreamsSettings::default(), 4).await.unwrap();
+    let printed = jetstream::consumer::pull::Config {
+        durable_name: Some("printed".into()),
+        filter_subject: "summaries.*".into(),
+        ack_wait: Duration::from_secs(2),
+        ..Default::default()
+    };
+    streams.summaries.create_consumer(printed).await.unwrap();
+    drop(streams);
+    server.stop();
+    let lines = run_sample(data.path(), &["--every", "20", "--max", "0"]);
+    assert!(!alarm_lines(&lines).is_empty(), "{lines:#?}");
 }
 
 async fn published(site: &Site) -> Vec<Alarm> {
