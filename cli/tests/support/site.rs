@@ -104,7 +104,8 @@ impl Site {
     pub async fn summaries(&self, n: usize) -> Vec<Summary> {
         let jetstream = jetstream::new(self.client().await);
         let stream = jetstream.get_stream("SUMMARIES").await.unwrap();
-        let consumer = stream.create_consumer(jetstream::consumer::pull::Config::default()).await.unwrap();
+        let config = jetstream::consumer::pull::Config { filter_subject: "summaries.*".into(), ..Default::default() };
+        let consumer = stream.create_consumer(config).await.unwrap();
         let mut messages = consumer.messages().await.unwrap();
         let mut found = Vec::new();
         while found.len() < n {
