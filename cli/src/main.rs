@@ -1,9 +1,11 @@
 //! `moliceiro`: tells what is in a video, on one machine or many.
 
 mod dead;
+mod figures;
 mod metrics_reference;
 mod run;
 mod show_config;
+mod top;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -17,6 +19,7 @@ use moliceiro_service::serve;
 use dead::DeadCommand;
 use run::RunArguments;
 use show_config::ConfigArguments;
+use top::TopArguments;
 
 /// Tells what is in a video: counts the objects in every frame, once
 #[derive(Parser)]
@@ -25,7 +28,8 @@ use show_config::ConfigArguments;
     version,
     after_help = "Examples:\n  moliceiro run bikes.mp4           count one video, with everything in this one command\n  \
                   moliceiro run --json *.mkv        many, as JSON lines\n  \
-                  moliceiro detector --nats nats://server:4222   lend this machine to a cluster"
+                  moliceiro detector --nats nats://server:4222   lend this machine to a cluster\n  \
+                  moliceiro top --nats nats://server:4222        look on"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -35,6 +39,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Run(RunArguments),
+    Top(TopArguments),
     Ingest(IngestArguments),
     Detector(DetectorArguments),
     Aggregator(AggregatorArguments),
@@ -48,6 +53,7 @@ enum Command {
 fn main() -> ExitCode {
     moliceiro_service::main(|arguments: Arguments| match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Ingest(arguments) => {
             let service = arguments.service()?;
             serve(&service.base.clone(), |readiness, shutdown| moliceiro_ingest::run(service, readiness, shutdown))
