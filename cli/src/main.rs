@@ -2,11 +2,13 @@
 
 mod dead;
 mod detections;
+mod figures;
 mod metrics_reference;
 mod reader;
 mod run;
 mod show_config;
 mod status;
+mod top;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -22,6 +24,7 @@ use detections::DetectionsArguments;
 use run::RunArguments;
 use show_config::ConfigArguments;
 use status::StatusArguments;
+use top::TopArguments;
 
 /// Tells what is in a video: counts the objects in every frame, once
 #[derive(Parser)]
@@ -30,7 +33,8 @@ use status::StatusArguments;
     version,
     after_help = "Examples:\n  moliceiro run bikes.mp4           count one video, with everything in this one command\n  \
                   moliceiro run --json *.mkv        many, as JSON lines\n  \
-                  moliceiro detector --nats nats://server:4222   lend this machine to a cluster"
+                  moliceiro detector --nats nats://server:4222   lend this machine to a cluster\n  \
+                  moliceiro top --nats nats://server:4222        look on"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -40,6 +44,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Run(RunArguments),
+    Top(TopArguments),
     Ingest(IngestArguments),
     Detector(DetectorArguments),
     Aggregator(AggregatorArguments),
@@ -55,6 +60,7 @@ enum Command {
 fn main() -> ExitCode {
     moliceiro_service::main(|arguments: Arguments| match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Ingest(arguments) => {
             let service = arguments.service()?;
             serve(&service.base.clone(), |readiness, shutdown| moliceiro_ingest::run(service, readiness, shutdown))

@@ -8,6 +8,8 @@ use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::VideoEntry;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::figures::Figures;
+
 /// Without a terminal each video has a line so often.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 const BAR: &str = "{prefix:20!} {wide_bar} {msg}";
@@ -50,7 +52,7 @@ impl Progress {
         let Some(video) = videos.get_mut(&entry.video) else { return };
         let figures = Figures::of(entry);
         let (since, before) = *video.begun.get_or_insert((Instant::now(), figures.counted));
-        let text = figures.text(figures.counted - before.min(figures.counted), since.elapsed());
+        let text = text(&figures, figures.counted - before.min(figures.counted), since.elapsed());
         if let Some(total) = figures.total
             && self.terminal
         {
@@ -58,7 +60,7 @@ impl Progress {
                 video.bar.set_style(style(BAR));
                 video.bar.set_length(total);
             }
-            video.bar.set_position((figures.counted + figures.failed).min(total));
+            video.bar.set_position(figures.settled().min(total));
         }
         video.bar.set_message(text.clone());
         if !self.terminal && video.last_line.elapsed() >= LINE_INTERVAL {
@@ -102,37 +104,16 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// The figures of a video in progress.
-struct Figures {
-    decoded: u64,
-    counted: u64,
-    failed: u64,
-    total: Option<u64>,
-}
-
-impl Figures {
-    fn of(entry: &VideoEntry) -> Self {
-        let (mut counted, mut failed) = (entry.counted, entry.failed);
-        for result in &entry.unconfirmed {
-            *(if result.failure.is_some() { &mut failed } else { &mut counted }) += 1;
+fn text(figures: &Figures, counted_since: u64, elapsed: Duration) -> String {
+    let rate = counted_since as f64 / elapsed.as_secs_f64().max(0.001);
+    let mut text = format!("{} decoded, {} counted, {} failed", figures.decoded, figures.counted, figures.failed);
+    if counted_since > 0 && elapsed >= Duration::from_millis(500) {
+        text += &format!(", {rate:.0} frames/s");
+        if let Some(total) = figures.total {
+            text += &format!(", {} left", clock(total.saturating_sub(figures.settled()) as f64 / rate));
         }
-        let announced = entry.announced.map(|n| n.div_ceil(entry.started.every.max(1)));
-        let total = entry.ended.as_ref().map(|ended| ended.frames).or(announced);
-        Self { decoded: entry.published, counted, failed, total }
     }
-
-    fn text(&self, counted_since: u64, elapsed: Duration) -> String {
-        let rate = counted_since as f64 / elapsed.as_secs_f64().max(0.001);
-        let mut text = format!("{} decoded, {} counted, {} failed", self.decoded, self.counted, self.failed);
-        if counted_since > 0 && elapsed >= Duration::from_millis(500) {
-            text += &format!(", {rate:.0} frames/s");
-            if let Some(total) = self.total {
-                let left = total.saturating_sub(self.counted + self.failed) as f64 / rate;
-                text += &format!(", {} left", clock(left));
-            }
-        }
-        text
-    }
+    text
 }
 
 fn clock(seconds: f64) -> String {
