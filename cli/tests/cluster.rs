@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use moliceiro_nats::messages::{Summary, VideoState};
 use moliceiro_nats::{NatsSettings, Patience, connect};
 use rustix::process::Signal;
-use support::{LONG, Process, nats_server, program, project, sample};
+use support::{LONG, Process, nats_server, one_of_several, program, project, sample};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use url::Url;
@@ -78,7 +78,7 @@ async fn the_leader_dies_in_mid_run_and_comes_back_empty() {
     let url = cluster.url();
     let service = |name: &str| {
         let arguments = ["--nats", &url, "--log", "debug", "--set", "streams.replicas=3", "--set", "streams.frames_max_per_video=8"];
-        Process::start(Command::new(program(&format!("moliceiro-{name}"))).args(arguments))
+        Process::start(Command::new(program(&format!("moliceiro-{name}"))).args(arguments).args(one_of_several()))
     };
     let [aggregator, detector, ingest] = ["aggregator", "detector", "ingest"].map(service);
     for process in [&aggregator, &detector, &ingest] {

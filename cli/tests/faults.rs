@@ -17,7 +17,7 @@ use moliceiro_nats::messages::{
 use moliceiro_nats::{NatsSettings, Patience, VideoId, connect};
 use rustix::process::Signal;
 use support::proxy::{Proxy, Weather};
-use support::{LONG, Process, Server, program, run, sample, summaries};
+use support::{LONG, Process, Server, one_of_several, program, run, sample, summaries};
 use tokio::time::{sleep, timeout};
 use url::Url;
 
@@ -55,7 +55,8 @@ struct Site {
 
 impl Site {
     fn new(url: String, settings: &[&str]) -> Self {
-        Self { url, settings: IMPATIENT.iter().chain(settings).map(|s| (*s).to_owned()).collect() }
+        let given = IMPATIENT.iter().chain(settings).map(|s| (*s).to_owned());
+        Self { url, settings: given.chain(one_of_several()).collect() }
     }
 
     fn start(&self, service: &str) -> Process {

@@ -6,6 +6,7 @@
 //! - [`streams`] creates them, and refuses to work on ones that were created differently.
 //! - [`messages`] is what travels: CBOR between services, JSON for people and other programs.
 //! - [`mod@connect`] reaches a server and checks that it can do the work.
+//! - [`objects`] holds the bytes of uploads.
 //! - [`publish`] stores a message, waiting out full streams and lost connections.
 //! - [`dead`] gives up a frame.
 //! - [`embedded`] runs a private `nats-server` as a child process.
@@ -14,6 +15,7 @@ pub mod connect;
 pub mod dead;
 pub mod embedded;
 pub mod messages;
+pub mod objects;
 pub mod publish;
 pub mod streams;
 pub mod subjects;

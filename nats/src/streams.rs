@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tracing::warn;
 
+use crate::objects::Objects;
 use crate::subjects::{
-    ADVISORIES, AGGREGATOR_CONSUMER, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, SUMMARIES, UPLOADS,
-    UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
+    ADVISORIES, AGGREGATOR_CONSUMER, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, REQUESTS_BUCKET, RESULTS, SUMMARIES,
+    UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
 };
 
 const API_TIMEOUT: Duration = Duration::from_secs(5);
@@ -255,6 +256,10 @@ pub struct Streams {
     pub dead: Stream,
     /// [`VIDEOS_BUCKET`]
     pub videos: kv::Store,
+    /// [`REQUESTS_BUCKET`]
+    pub requests: kv::Store,
+    /// [`UPLOADS_BUCKET`]
+    pub objects: Objects,
     /// [`INGEST_CONSUMER`] of [`UPLOADS`]
     pub ingest: Consumer<pull::Config>,
     /// [`DETECTORS_CONSUMER`] of [`FRAMES`]
@@ -306,9 +311,12 @@ impl Streams {
             unreachable!("as many are opened as there are configurations")
         };
         let videos = videos_bucket(jetstream, settings).await?;
-        uploads_bucket(jetstream, settings).await?;
+        let requests = requests_bucket(jetstream, settings).await?;
+        let objects = uploads_bucket(jetstream, settings).await?;
         Ok(Self {
             jetstream: jetstream.clone(),
+            objects,
+            requests,
             uploads,
             frames,
             results,
@@ -339,17 +347,34 @@ async fn videos_bucket(jetstream: &Context, settings: &StreamsSettings) -> Resul
     jetstream.create_key_value(config).await.map_err(unavailable(format!("bucket {VIDEOS_BUCKET}")))
 }
 
-async fn uploads_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<(), StreamsError> {
-    if jetstream.get_object_store(UPLOADS_BUCKET).await.is_ok() {
-        return Ok(());
+async fn requests_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<kv::Store, StreamsError> {
+    if let Ok(store) = jetstream.get_key_value(REQUESTS_BUCKET).await {
+        return Ok(store);
     }
-    let config = object_store::Config {
-        bucket: UPLOADS_BUCKET.into(),
-        description: Some("Uploaded videos".into()),
+    let config = kv::Config {
+        bucket: REQUESTS_BUCKET.into(),
+        description: "What was uploaded with which idempotency key".into(),
+        history: 1,
         max_age: settings.keep,
         storage: StorageType::File,
         num_replicas: settings.replicas,
-        ..object_store::Config::default()
+        ..kv::Config::default()
     };
-    jetstream.create_object_store(config).await.map(drop).map_err(unavailable(format!("object store {UPLOADS_BUCKET}")))
+    jetstream.create_key_value(config).await.map_err(unavailable(format!("bucket {REQUESTS_BUCKET}")))
+}
+
+async fn uploads_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<Objects, StreamsError> {
+    let what = format!("object store {UPLOADS_BUCKET}");
+    if jetstream.get_object_store(UPLOADS_BUCKET).await.is_err() {
+        let config = object_store::Config {
+            bucket: UPLOADS_BUCKET.into(),
+            description: Some("Uploaded videos".into()),
+            max_age: settings.keep,
+            storage: StorageType::File,
+            num_replicas: settings.replicas,
+            ..object_store::Config::default()
+        };
+        jetstream.create_object_store(config).await.map_err(unavailable(&what))?;
+    }
+    Objects::open(jetstream.clone()).await.map_err(unavailable(what))
 }

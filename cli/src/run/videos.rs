@@ -4,7 +4,7 @@ use std::path::Path;
 use anyhow::Context;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::TryStreamExt;
-use moliceiro_nats::messages::{Event, Upload, VERSION, VideoEvent, from_cbor, to_json};
+use moliceiro_nats::messages::{Event, Upload, VideoEvent, from_cbor, to_json};
 use moliceiro_nats::publish::store;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use moliceiro_service::SettingsError;
@@ -31,7 +31,7 @@ fn request(video: &str) -> Result<Request, String> {
         let path = std::path::absolute(Path::new(video)).map_err(|e| format!("no path: {e}"))?;
         Url::from_file_path(&path).map_err(|()| "this path cannot be written as a URI".to_owned())?
     };
-    let name = Upload { version: VERSION, id: None, uri: uri.clone(), name: None, every: None }.name();
+    let name = Upload::of_uri(uri.clone()).name();
     Ok(Request { uri, name })
 }
 
@@ -39,6 +39,8 @@ fn request(video: &str) -> Result<Request, String> {
 pub(crate) struct Plan {
     left: BTreeMap<VideoId, String>,
     uploads: Vec<(VideoId, Upload)>,
+    /// Where all of them are.
+    uris: Vec<String>,
 }
 
 impl Plan {
@@ -48,7 +50,8 @@ impl Plan {
             Audience::Private => unfinished(streams).await.context("cannot find out what an earlier run left undone")?,
             Audience::Shared => BTreeMap::new(),
         };
-        let mut plan = Self { left: BTreeMap::new(), uploads: Vec::new() };
+        let uris = requests.iter().map(|request| request.uri.to_string()).chain(left.values().map(|unfinished| unfinished.uri.clone()));
+        let mut plan = Self { uris: uris.collect(), left: BTreeMap::new(), uploads: Vec::new() };
         for Request { uri, name } in requests {
             let same = |unfinished: &Unfinished| unfinished.uri == uri.as_str() && every.is_none_or(|n| Some(n) == unfinished.every);
             let found = left.iter().find(|(_, unfinished)| same(unfinished)).map(|(video, _)| video.clone());
@@ -56,7 +59,7 @@ impl Plan {
                 Some((video, unfinished)) => drop(plan.left.insert(video, unfinished.name)),
                 None => {
                     let video = VideoId::for_name(&name, &nuid::next());
-                    let upload = Upload { version: VERSION, id: Some(video.clone()), uri, name: Some(name), every };
+                    let upload = Upload { id: Some(video.clone()), name: Some(name), every, ..Upload::of_uri(uri) };
                     plan.uploads.push((video, upload));
                 }
             }
@@ -69,6 +72,11 @@ impl Plan {
     pub(crate) fn videos(&self) -> Vec<(VideoId, String)> {
         let new = self.uploads.iter().map(|(video, upload)| (video.clone(), upload.name()));
         self.left.iter().map(|(video, name)| (video.clone(), name.clone())).chain(new).collect()
+    }
+
+    /// Where the videos are: this command may read them, whatever else it may.
+    pub(crate) fn uris(&self) -> &[String] {
+        &self.uris
     }
 
     /// Queues what is not queued yet.

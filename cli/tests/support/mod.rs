@@ -56,6 +56,12 @@ impl Server {
     }
 }
 
+/// Settings of an ingest that is one of several on a machine, and may read the samples.
+pub fn one_of_several() -> [String; 4] {
+    let samples = project().join(".deps/samples");
+    ["--set".into(), "ingest.listen=".into(), "--set".into(), format!("ingest.allow={}", samples.display())]
+}
+
 /// Makes a video with ffmpeg.
 pub fn ffmpeg(arguments: &[&str], output: &Path) {
     let done = Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).arg(output).output().unwrap();

@@ -83,7 +83,18 @@ impl Upload {
             Ok(uri) => uri,
             Err(()) => Url::parse(text).map_err(|reason| MalformedUpload::Uri { text: beginning(), reason })?,
         };
-        Ok(Self { version: super::VERSION, id: None, uri, name: None, every: None })
+        Ok(Self::of_uri(uri))
+    }
+
+    /// The video behind a URI, looked at as ingest's own settings say.
+    pub fn of_uri(uri: Url) -> Self {
+        Self { version: super::VERSION, id: None, uri, name: None, every: None }
+    }
+
+    /// Why a text cannot be the name of a video, if it cannot.
+    pub fn name_problem(name: &str) -> Option<String> {
+        let unusable = name.trim().is_empty() || name.len() > MAX_NAME_LENGTH || name.chars().any(char::is_control);
+        unusable.then(|| format!("must be 1 to {MAX_NAME_LENGTH} bytes of text on one line"))
     }
 
     fn checked(self) -> Result<Self, MalformedUpload> {
@@ -94,10 +105,7 @@ impl Upload {
         if self.every == Some(0) {
             return Err(MalformedUpload::Field { field: "every", reason: "must be 1 (each frame) or more".into() });
         }
-        if let Some(name) = &self.name
-            && (name.trim().is_empty() || name.len() > MAX_NAME_LENGTH || name.chars().any(char::is_control))
-        {
-            let reason = format!("must be 1 to {MAX_NAME_LENGTH} bytes of text on one line");
+        if let Some(reason) = self.name.as_deref().and_then(Self::name_problem) {
             return Err(MalformedUpload::Field { field: "name", reason });
         }
         Ok(self)

@@ -18,7 +18,9 @@ impl Settings {
                 Some(value) => (value, shown(value.origin(), &format!("{}.{key}", S::NAME))),
                 None => (&default, "built-in default".to_owned()),
             };
+            let hidden = S::SECRETS.contains(&key.as_str()) && given.is_some_and(|given| given.contains_key(&key));
             let line = match toml_value(value, &default) {
+                _ if hidden => format!("# {key} is set, and not shown"),
                 Some(value) => format!("{key} = {value}"),
                 None => format!("# {key} is not set"),
             };
@@ -35,9 +37,14 @@ fn toml_value(value: &Value, default: &Value) -> Option<String> {
     let plain = |kind: &ValueKind| !matches!(kind, ValueKind::String(_) | ValueKind::Nil);
     match &value.kind {
         ValueKind::Nil => None,
+        ValueKind::Array(parts) => Some(toml_list(parts.iter().map(ToString::to_string))),
         kind if plain(kind) || plain(&default.kind) => Some(text),
         // An optional number that the environment or the command line gave.
         _ if matches!(default.kind, ValueKind::Nil) && text.parse::<f64>().is_ok() => Some(text),
         _ => Some(toml::Value::String(moliceiro_nats::connect::without_password(&text)).to_string()),
     }
+}
+
+fn toml_list(parts: impl Iterator<Item = String>) -> String {
+    toml::Value::Array(parts.map(toml::Value::String).collect()).to_string()
 }
