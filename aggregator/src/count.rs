@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Ended, Event, FailedFrame, Started, Summary, Unconfirmed, VERSION, VideoEntry, VideoState};
+use moliceiro_nats::messages::{AlarmWatch, Ended, Event, FailedFrame, Started, Summary, Unconfirmed, VERSION, VideoEntry, VideoState};
 use roaring::RoaringTreemap;
 use thiserror::Error;
 
@@ -76,7 +76,7 @@ impl VideoCount {
     /// Takes an event in. `now` is in milliseconds since 1970-01-01 UTC.
     pub fn apply(&mut self, event: &Event, now: u64) -> Applied {
         let applied = match event {
-            Event::Started(_) => Applied::Duplicate,
+            Event::Queued(_) | Event::Started(_) | Event::Cancelled(_) => Applied::Duplicate,
             Event::Progress(progress) => {
                 let news = progress.published > self.published && self.ended.is_none();
                 if news {
@@ -97,13 +97,14 @@ impl VideoCount {
                 for detection in &frame.detections {
                     *classes.entry(detection.label.clone()).or_insert(0) += 1;
                 }
-                self.take(Unconfirmed { index: frame.index, processing_us: frame.processing_us, classes, failure: None })
+                self.take(Unconfirmed { index: frame.index, processing_us: frame.processing_us, classes, failure: None, sightings: vec![] })
             }
             Event::Failed(failed) => self.take(Unconfirmed {
                 index: failed.index,
                 processing_us: 0,
                 classes: BTreeMap::new(),
                 failure: Some(failed.reason.clone()),
+                sightings: vec![],
             }),
         };
         if applied == Applied::Changed {
@@ -212,6 +213,7 @@ impl VideoCount {
             average_processing_ms: per(self.processing_us as f64 / 1e3, self.counted.len() as f64),
             classes: self.classes.clone(),
             top: Summary::ranking(&self.classes, 3),
+            alarms: 0,
             duration_s: ended.duration.map(|ns| ns as f64 / 1e9),
             wall_time_s,
             frames_per_second: per(self.counted.len() as f64, wall_time_s),
@@ -228,6 +230,7 @@ impl VideoCount {
             published: self.published,
             announced: self.announced,
             ended: self.ended.clone(),
+            cancelled: None,
             counted: self.counted.len(),
             failed: self.failed.len(),
             failures: self.failures.clone(),
@@ -237,6 +240,8 @@ impl VideoCount {
             corrections: self.corrections,
             processing_us: self.processing_us,
             classes: self.classes.clone(),
+            alarms: 0,
+            alarm_watch: AlarmWatch::default(),
             finished_at: self.finished_at,
             summary_published,
             summary: self.summary(video),

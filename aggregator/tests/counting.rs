@@ -13,13 +13,13 @@ use proptest::prelude::*;
 const NOW: u64 = 1_700_000_010_000;
 
 fn started(every: u64) -> Started {
-    Started { name: "a.mp4".into(), uri: "file:///a.mp4".into(), every, uploaded_at: NOW - 10_000 }
+    Started { name: "a.mp4".into(), uri: "file:///a.mp4".into(), every, uploaded_at: NOW - 10_000, alarms: None, labels: vec![] }
 }
 
 fn frame(index: u64, labels: &[&str]) -> Event {
     let detection = |label: &&str| Detection { label: (*label).into(), score: 0.5, bounds: [0.0, 0.0, 1.0, 1.0] };
     let detections = labels.iter().map(detection).collect();
-    Event::Frame(FrameResult { index, pts: None, detections, processing_us: 1000 + index, detector: "d".into() })
+    Event::Frame(FrameResult { index, pts: None, detections, size: None, processing_us: 1000 + index, detector: "d".into() })
 }
 
 fn failed(index: u64) -> Event {

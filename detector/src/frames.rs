@@ -156,9 +156,9 @@ impl Desk {
         let (video, index) = (&frame.video, frame.index);
         let deliveries = message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1));
         match self.inference.look(video.clone(), index, message.payload.clone()).await {
-            Some(Looked::Found { pts, detections, processing_us }) => {
+            Some(Looked::Found { pts, detections, size, processing_us }) => {
                 debug!(%video, frame = index, processing_us, found = detections.len(), "frame done");
-                let result = FrameResult { index, pts, detections, processing_us, detector: self.name.clone() };
+                let result = FrameResult { index, pts, detections, size: Some(size), processing_us, detector: self.name.clone() };
                 store_event(&self.streams.jetstream, video, Some(&frame.message_id), Event::Frame(result)).await?;
                 Ok(Verdict::Ack)
             }

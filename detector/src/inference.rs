@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Detection, Frame};
+use moliceiro_nats::messages::{Detection, Frame, Size};
 use tokio::sync::oneshot;
 use tracing::info;
 
@@ -31,6 +31,8 @@ pub(crate) enum Looked {
     Found {
         pts: Option<u64>,
         detections: Vec<Detection>,
+        /// Of the video's own upright frame.
+        size: Size,
         /// Time from payload to detections, in microseconds.
         processing_us: u64,
     },
@@ -86,7 +88,7 @@ fn look(detector: &mut Detector, video: &VideoId, index: u64, payload: &[u8]) ->
     match detector.detect(&frame) {
         Ok(detections) => {
             let processing_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-            Looked::Found { pts: frame.pts, detections, processing_us }
+            Looked::Found { pts: frame.pts, detections, size: frame.letterbox.source, processing_us }
         }
         Err(error @ FrameError::Inference(_)) => Looked::Failed(error.to_string()),
         Err(error) => Looked::Impossible(error.to_string()),

@@ -7,6 +7,7 @@
 mod accept;
 mod auth;
 mod description;
+mod detections;
 mod events;
 mod incoming;
 mod keys;
@@ -25,6 +26,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::{Json, Router, middleware};
 use axum_server::Handle;
 use moliceiro_nats::objects::Objects;
+use moliceiro_nats::publish::StoreError;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -123,6 +125,14 @@ fn admit(api: &Api) -> Result<OwnedSemaphorePermit, Problem> {
     api.permits.clone().try_acquire_owned().map_err(|_| Problem::too_many(api.settings.uploads))
 }
 
+/// Stores what a client asks for, unless the streams are full or out of reach for too long.
+async fn in_time<T>(storing: impl Future<Output = Result<T, StoreError>>) -> Result<T, Problem> {
+    match tokio::time::timeout(STORE_TIMEOUT, storing).await {
+        Ok(stored) => stored.map_err(Problem::unavailable),
+        Err(_) => Err(Problem::unavailable("it is not stored yet")),
+    }
+}
+
 /// Serves until `shutdown`, then finishes what is in hand.
 pub(crate) async fn serve(
     listener: Listener,
@@ -178,8 +188,9 @@ fn router(api: Api) -> Router {
     let (routes, description) = OpenApiRouter::with_openapi(description::head())
         .routes(routes!(index, upload::upload_form))
         .routes(routes!(upload::upload_video, videos::list))
-        .routes(routes!(videos::show))
+        .routes(routes!(videos::show, videos::cancel))
         .routes(routes!(events::follow))
+        .routes(routes!(detections::list))
         .split_for_parts();
     let description = description::finish(description, !api.tokens.is_empty());
     let open = Router::new().route("/openapi.json", axum::routing::get(async || Json(description)));

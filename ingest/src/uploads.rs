@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
-use moliceiro_nats::messages::{Event, Started, Upload, VideoEntry, VideoEvent, from_cbor, from_json, to_json};
+use moliceiro_nats::messages::{Event, Started, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json, to_json};
 use moliceiro_nats::objects;
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
@@ -22,6 +22,9 @@ use crate::spool::spool;
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// How long a pull waits for an upload. At the end the last pull is waited for, so that no upload is handed to nobody.
 const PULL_EXPIRY: Duration = Duration::from_secs(1);
+
+/// How often an ingest looks whether its video is still wanted.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What all videos are ingested with.
 #[derive(Clone)]
@@ -134,8 +137,8 @@ impl Job {
         let (sequence, stored_at) = self.stored();
         let video = upload.video(sequence, stored_at);
         let entry = self.entry(&video).await;
-        if entry.as_ref().is_some_and(|entry| entry.ended.is_some()) {
-            info!(%video, "all of the video's frames are published already");
+        if entry.as_ref().is_some_and(|entry| entry.ended.is_some() || entry.state.is_final()) {
+            info!(%video, "nothing more of the video is to be published");
             return Verdict::Ack(video, upload.uri);
         }
         let refused = match self.means.allowed.check(&upload.uri).await {
@@ -155,13 +158,30 @@ impl Job {
         if let Err(error) = store_event(&self.means.streams.jetstream, &video, Some(&id), Event::Started(started)).await {
             return Verdict::Retry(error.to_string());
         }
-        match self.hand_back.run_until_cancelled(self.decode(&video, refused, wanted)).await {
+        let decoding = async {
+            tokio::select! {
+                fed = self.decode(&video, refused, wanted) => fed,
+                () = self.over(&video) => Ok(Fed { frames: wanted.first, problem: Some("cancelled".into()) }),
+            }
+        };
+        match self.hand_back.run_until_cancelled(decoding).await {
             Some(Ok(Fed { frames, problem })) => {
                 info!(%video, frames, problem, "all frames are published");
                 Verdict::Ack(video, upload.uri)
             }
             Some(Err(reason)) => Verdict::Retry(reason),
             None => Verdict::HandBack(video, Upload { every: Some(wanted.every), ..upload }),
+        }
+    }
+
+    /// Waits until somebody has cancelled the video.
+    async fn over(&self, video: &VideoId) {
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            if self.entry(video).await.is_some_and(|entry| entry.state == VideoState::Cancelled) {
+                return;
+            }
         }
     }
 
@@ -235,7 +255,7 @@ impl Job {
     async fn begun(&self, video: &VideoId) -> Option<Started> {
         let first = self.means.streams.results.get_first_raw_message_by_subject(subjects::results(video), 1).await.ok()?;
         match from_cbor(&first.payload) {
-            Ok(VideoEvent { event: Event::Started(started), .. }) => Some(started),
+            Ok(VideoEvent { event: Event::Started(started) | Event::Queued(started), .. }) => Some(started),
             _ => None,
         }
     }

@@ -9,10 +9,12 @@
 //! - [`objects`] holds the bytes of uploads.
 //! - [`publish`] stores a message, waiting out full streams and lost connections.
 //! - [`dead`] gives up a frame.
+//! - [`detections`](mod@detections) reads back what was found in each frame.
 //! - [`embedded`] runs a private `nats-server` as a child process.
 
 pub mod connect;
 pub mod dead;
+pub mod detections;
 pub mod embedded;
 pub mod messages;
 pub mod objects;

@@ -2,8 +2,10 @@
 //!
 //! Every message has a `version`; unknown fields are ignored, so that a newer sender can be read by an older reader.
 
+mod alarm;
 mod event;
 mod frame;
+mod status;
 mod summary;
 mod upload;
 mod video;
@@ -11,11 +13,13 @@ mod video;
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-pub use event::{Abandoned, Detection, Ended, Event, Failed, FrameResult, Progress, Started, VideoEvent};
+pub use alarm::{Alarm, AlarmRule, Comparison, MalformedRule, Region, Sighting};
+pub use event::{Abandoned, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Started, VideoEvent};
 pub use frame::{Color, Encoding, Frame, Letterbox, Matrix, Size};
+pub use status::VideoStatus;
 pub use summary::Summary;
 pub use upload::{MalformedUpload, Upload};
-pub use video::{FailedFrame, Unconfirmed, VideoEntry, VideoState};
+pub use video::{AlarmWatch, FailedFrame, Unconfirmed, VideoEntry, VideoState};
 
 /// The version of every message that this code writes, and the only one it reads.
 pub const VERSION: u8 = 1;

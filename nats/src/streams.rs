@@ -41,7 +41,7 @@ pub struct StreamsSettings {
     pub frames_max_bytes: u64,
     /// Frames of one video that the queue may hold, so that a long video leaves room for others.
     pub frames_max_per_video: u64,
-    /// Bytes that the results of unfinished videos may take.
+    /// Bytes that results may take. Above half of it, the oldest that are counted are removed.
     pub results_max_bytes: u64,
     /// How long a detector may be silent about a frame before another gets it.
     #[serde(with = "humantime_serde")]
@@ -59,6 +59,9 @@ pub struct StreamsSettings {
     /// How long summaries, alarms and uploaded bytes are kept, and entries of videos of which nothing new is heard.
     #[serde(with = "humantime_serde")]
     pub keep: Duration,
+    /// How long results are kept, and with them what was found in each frame.
+    #[serde(with = "humantime_serde")]
+    pub keep_detections: Duration,
     /// How long dead letters are kept.
     #[serde(with = "humantime_serde")]
     pub keep_dead: Duration,
@@ -80,6 +83,7 @@ impl Default for StreamsSettings {
             upload_max_deliver: 3,
             duplicate_window: Duration::from_secs(120),
             keep: 7 * DAY,
+            keep_detections: 7 * DAY,
             keep_dead: 7 * DAY,
         }
     }
@@ -105,7 +109,7 @@ impl StreamsSettings {
             check(wait >= Duration::from_millis(100), key, "100ms or longer");
         }
         check(self.duplicate_window >= Duration::from_millis(100), "duplicate_window", "100ms or longer");
-        for (key, keep) in [("keep", self.keep), ("keep_dead", self.keep_dead)] {
+        for (key, keep) in [("keep", self.keep), ("keep_detections", self.keep_detections), ("keep_dead", self.keep_dead)] {
             check(keep >= self.duplicate_window, key, "no shorter than streams.duplicate_window");
         }
         problems
@@ -137,11 +141,14 @@ impl StreamsSettings {
             },
             Config {
                 max_bytes: bytes(self.results_max_bytes),
+                max_age: self.keep_detections,
                 discard: DiscardPolicy::New,
-                ..base(RESULTS, vec!["results.*".into()], "What happened to each unfinished video")
+                ..base(RESULTS, vec!["results.*".into()], "What happened to each video")
             },
             Config {
                 max_bytes: bytes(64 * MIB),
+                // Alarms of one video leave room for the summaries of others.
+                max_messages_per_subject: 10_000,
                 max_age: self.keep,
                 ..base(SUMMARIES, vec!["summaries.*".into(), "alarms.*".into()], "Summaries and alarms, as JSON")
             },

@@ -34,6 +34,8 @@ pub const AGGREGATOR_CONSUMER: &str = "aggregator";
 /// Durable consumer of [`ADVISORIES`].
 pub const DEAD_CONSUMER: &str = "aggregator-dead";
 
+/// Subject of requests for a video's status, with the video's id as their text.
+pub const STATUS_SUBJECT: &str = "videos.status";
 /// Subject of the upload trigger.
 pub const UPLOAD_SUBJECT: &str = "videos.upload";
 
@@ -57,6 +59,11 @@ pub fn summary(video: &VideoId) -> String {
     format!("summaries.{video}")
 }
 
+/// Subject of one video's alarms.
+pub fn alarms(video: &VideoId) -> String {
+    format!("alarms.{video}")
+}
+
 /// Subject of one video's dead frames.
 pub fn dead(video: &VideoId) -> String {
     format!("dead.{video}")
@@ -70,6 +77,11 @@ pub fn frame_message_id(video: &VideoId, index: u64) -> String {
 /// `Nats-Msg-Id` of an event that a video has at most once, such as `started`.
 pub fn event_message_id(video: &VideoId, event: &str) -> String {
     format!("{video}/{event}")
+}
+
+/// `Nats-Msg-Id` of a video's alarm, by its number from 1.
+pub fn alarm_message_id(video: &VideoId, number: u64) -> String {
+    format!("{video}/alarm/{number}")
 }
 
 const MAX_ID_LENGTH: usize = 64;

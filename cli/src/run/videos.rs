@@ -31,7 +31,7 @@ fn request(video: &str) -> Result<Request, String> {
         let path = std::path::absolute(Path::new(video)).map_err(|e| format!("no path: {e}"))?;
         Url::from_file_path(&path).map_err(|()| "this path cannot be written as a URI".to_owned())?
     };
-    let name = Upload::of_uri(uri.clone()).name();
+    let name = Upload::of(uri.clone()).name();
     Ok(Request { uri, name })
 }
 
@@ -59,7 +59,7 @@ impl Plan {
                 Some((video, unfinished)) => drop(plan.left.insert(video, unfinished.name)),
                 None => {
                     let video = VideoId::for_name(&name, &nuid::next());
-                    let upload = Upload { id: Some(video.clone()), name: Some(name), every, ..Upload::of_uri(uri) };
+                    let upload = Upload { id: Some(video.clone()), name: Some(name), every, ..Upload::of(uri) };
                     plan.uploads.push((video, upload));
                 }
             }

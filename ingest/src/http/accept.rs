@@ -1,11 +1,11 @@
 //! From bytes that are stored to a video that nothing can lose.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Upload, to_json};
+use moliceiro_nats::messages::{Event, Upload, to_json};
 use moliceiro_nats::objects::{self, Stored};
-use moliceiro_nats::publish::{StoreError, store};
+use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::subjects;
 use tracing::info;
 
@@ -14,9 +14,6 @@ use super::keys::{Key, Record};
 use super::problem::Problem;
 use super::upload::{Accepted, object_uri};
 use super::videos::Links;
-
-/// How long a client waits for the streams to take its upload, if they are full or out of reach.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Makes a video of bytes that are stored.
 pub(super) async fn stored(api: &Api, name: String, every: Option<u64>, stored: Stored, key: Option<Key>) -> Result<Accepted, Problem> {
@@ -29,7 +26,7 @@ pub(super) async fn stored(api: &Api, name: String, every: Option<u64>, stored: 
     }
     let video = VideoId::for_name(&name, &nuid::next());
     let uri = object_uri(&video).parse().map_err(Problem::unavailable)?;
-    let upload = Upload { id: Some(video.clone()), name: Some(name), every, ..Upload::of_uri(uri) };
+    let upload = Upload { id: Some(video.clone()), name: Some(name), every, ..Upload::of(uri) };
     let (digest, size) = (stored.digest.clone(), stored.size());
     stored.keep(video.as_str(), video.as_str()).await?;
     info!(%video, size, "an upload is stored");
@@ -91,15 +88,15 @@ async fn submit(api: &Api, upload: Upload) -> Result<Accepted, Problem> {
     let video = accepted.id.clone();
     let jetstream = &api.means.streams.jetstream;
     let submitting = async {
+        // It changes nothing if an ingest was faster to start the video, or if it is told twice.
+        let queued = Event::Queued(upload.started(SystemTime::now(), api.settings.every));
         let id = format!("upload/{video}");
         store(jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
+        store_event(jetstream, &video, Some(&subjects::event_message_id(&video, "queued")), queued).await?;
         Ok::<_, StoreError>(())
     };
-    match tokio::time::timeout(PATIENCE, submitting).await {
-        Ok(Ok(())) => Ok(accepted),
-        Ok(Err(error)) => Err(Problem::unavailable(error)),
-        Err(_) => Err(Problem::unavailable("the upload is not stored yet")),
-    }
+    super::in_time(submitting).await?;
+    Ok(accepted)
 }
 
 fn accepted(upload: &Upload) -> Result<Accepted, Problem> {

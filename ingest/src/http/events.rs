@@ -64,7 +64,7 @@ type Notices = pull::Ordered;
 async fn notices(api: &Api, video: &VideoId) -> Result<Notices, Problem> {
     let config = pull::OrderedConfig {
         deliver_policy: DeliverPolicy::All,
-        filter_subjects: vec![format!("alarms.{video}"), subjects::summary(video)],
+        filter_subjects: vec![subjects::alarms(video), subjects::summary(video)],
         ..pull::OrderedConfig::default()
     };
     let consumer = api.means.streams.summaries.create_consumer(config).await.map_err(Problem::unavailable)?;

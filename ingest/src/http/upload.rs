@@ -14,7 +14,9 @@ use moliceiro_nats::messages::{MalformedUpload, Upload};
 use moliceiro_nats::objects::{self, Draft, Stored};
 use multer::Multipart;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::incoming::Incoming;
 use super::keys::Key;
@@ -26,6 +28,7 @@ use super::{Api, admit};
 const MAX_JSON: u64 = 64 * 1024;
 /// Files in one form: all of them are kept before the first is queued.
 const MAX_FILES: usize = 1000;
+const MOST_EVERY: u64 = 1_000_000;
 const UNNAMED: &str = "upload";
 
 /// How the bytes that follow are to be looked at.
@@ -35,7 +38,7 @@ pub(super) struct RawOptions {
     /// What people call the video: 1 to 255 bytes of text on one line. Left out, it is `upload`.
     name: Option<String>,
     /// Look at each how many-th frame only. Left out, the setting `ingest.every` holds.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, maximum = 1_000_000)]
     every: Option<u64>,
 }
 
@@ -44,17 +47,23 @@ pub(super) struct RawOptions {
 #[into_params(parameter_in = Query)]
 pub(super) struct FormOptions {
     /// Look at each how many-th frame only. Left out, the setting `ingest.every` holds.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, maximum = 1_000_000)]
     every: Option<u64>,
 }
 
 /// Files, under any field names.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes the form, which is read part by part")]
-pub(super) struct Form {
-    #[schema(format = Binary, content_media_type = "application/octet-stream")]
-    video: String,
+pub(super) struct Form;
+
+impl PartialSchema for Form {
+    fn schema() -> RefOr<Schema> {
+        let file = ObjectBuilder::new().schema_type(Type::String).content_media_type("application/octet-stream").min_length(Some(1));
+        let names = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_-]+$"));
+        let form = ObjectBuilder::new().additional_properties(Some(file)).property_names(Some(names.build()));
+        form.min_properties(Some(1)).description(Some("Files, under any field names")).into()
+    }
 }
+
+impl ToSchema for Form {}
 
 /// A video that is somewhere already.
 #[derive(Deserialize, ToSchema)]
@@ -66,8 +75,13 @@ pub(super) struct Described {
     /// What people call it: 1 to 255 bytes of text on one line. Left out, it is the last part of the URI.
     name: Option<String>,
     /// Look at each how many-th frame only. Left out, the setting `ingest.every` holds.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     every: Option<u64>,
+    /// Count only objects of these classes. Left out or empty: all.
+    #[schema(required = false)]
+    labels: Vec<String>,
+    /// Alarms to raise, such as `person > 10` or `boat >= 1 for 3 frames`. Left out, as the aggregator is set; an empty list: none.
+    alarms: Option<Vec<String>>,
 }
 
 /// A video that is queued. Nothing can lose it any more.
@@ -163,10 +177,8 @@ async fn receive_form(
 async fn read_form(api: &Api, mut form: Multipart<'_>, unparsed: &AtomicUsize, files: &mut Vec<(String, Stored)>) -> Result<(), Problem> {
     while let Some(mut field) = form.next_field().await.map_err(form_problem)? {
         unparsed.store(0, Ordering::Relaxed);
-        let Some(name) = field.file_name().map(file_name) else {
-            let name = field.name().unwrap_or_default();
-            return Err(Problem::unprocessable(format!("the field {name:?} is no file; with curl: -F '{name}=@FILE'")));
-        };
+        // curl names no file where it sends one from a pipe.
+        let name = file_name(field.file_name().or(field.name()).unwrap_or_default());
         if files.len() == MAX_FILES {
             return Err(Problem::unprocessable(format!("a form may have {MAX_FILES} files")));
         }
@@ -265,6 +277,7 @@ fn upload_of(json: &[u8]) -> Result<Upload, Problem> {
         MalformedUpload::Field { field, reason } => Problem::unprocessable(format!("{field} {reason}")),
         other => Problem::bad_request(other.to_string()),
     })?;
+    checked_every(upload.every)?;
     if upload.id.is_some() {
         return Err(Problem::unprocessable("id is chosen here; leave it out"));
     }
@@ -285,7 +298,9 @@ fn unsupported(detail: &str) -> Problem {
 
 fn checked_every(every: Option<u64>) -> Result<Option<u64>, Problem> {
     match every {
-        Some(0) => Err(Problem::unprocessable("every must be 1 (each frame) or more")),
+        Some(every) if !(1..=MOST_EVERY).contains(&every) => {
+            Err(Problem::unprocessable(format!("every must be 1 (each frame) to {MOST_EVERY}")))
+        }
         every => Ok(every),
     }
 }

@@ -8,13 +8,12 @@ use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Event, Started, Summary, VideoEntry, VideoEvent, VideoState, from_cbor, from_json};
+use moliceiro_nats::messages::{Cancelled, Event, Started, Summary, VideoEntry, VideoEvent, VideoState, VideoStatus, from_cbor, from_json};
+use moliceiro_nats::publish::store_event;
 use moliceiro_nats::subjects;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -75,6 +74,8 @@ pub(super) struct Video {
     frames: Frames,
     /// Objects found so far, by class.
     classes: BTreeMap<String, u64>,
+    /// Alarms raised so far.
+    alarms: u64,
     /// Once nothing more will happen: what was in it.
     summary: Option<Summary>,
     /// Where to ask for more.
@@ -83,34 +84,36 @@ pub(super) struct Video {
 
 impl Video {
     pub(super) fn of(entry: VideoEntry) -> Self {
-        let announced = entry.announced.map(|frames| frames.div_ceil(entry.started.every.max(1)));
-        let total = entry.ended.as_ref().map(|ended| ended.frames).or(announced);
+        let decoded = entry.published;
+        let status = VideoStatus::from(entry);
         Self {
-            links: Links::of(&entry.video),
-            id: entry.video,
-            name: entry.started.name,
-            uri: entry.started.uri,
-            state: entry.state,
-            uploaded_at: entry.started.uploaded_at,
-            every: entry.started.every,
-            frames: Frames { total, decoded: entry.published, counted: entry.counted, failed: entry.failed },
-            classes: entry.classes,
-            summary: entry.summary,
+            links: Links::of(&status.video),
+            id: status.video,
+            name: status.name,
+            uri: status.uri,
+            state: status.state,
+            uploaded_at: status.uploaded_at,
+            every: status.every,
+            frames: Frames { total: status.frames, decoded, counted: status.processed_frames, failed: status.failed_frames },
+            classes: status.classes,
+            alarms: status.alarms,
+            summary: status.summary,
         }
     }
 
     /// One that no aggregator knows yet.
-    fn begun(id: VideoId, started: Started) -> Self {
+    fn begun(id: VideoId, state: VideoState, started: Started) -> Self {
         Self {
             links: Links::of(&id),
             id,
             name: started.name,
             uri: started.uri,
-            state: VideoState::Decoding,
+            state,
             uploaded_at: started.uploaded_at,
             every: started.every,
             frames: Frames { total: None, decoded: 0, counted: 0, failed: 0 },
             classes: BTreeMap::new(),
+            alarms: 0,
             summary: None,
         }
     }
@@ -142,7 +145,8 @@ impl Api {
             Err(error) => return Err(Problem::unavailable(error)),
         };
         match from_cbor::<VideoEvent>(&first.payload) {
-            Ok(VideoEvent { event: Event::Started(started), .. }) => Ok(Video::begun(video, started)),
+            Ok(VideoEvent { event: Event::Queued(queued), .. }) => Ok(Video::begun(video, VideoState::Queued, queued)),
+            Ok(VideoEvent { event: Event::Started(started), .. }) => Ok(Video::begun(video, VideoState::Decoding, started)),
             _ => Err(Problem::no_such_video(id)),
         }
     }
@@ -169,6 +173,7 @@ pub(super) struct Wanted {
     #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
     /// Those after a page: what that page's `next` says.
+    #[param(pattern = "^[0-9]{1,15}\\.[A-Za-z0-9_-]{1,64}$")]
     after: Option<String>,
 }
 
@@ -209,13 +214,12 @@ fn state_name(state: VideoState) -> String {
 
 fn read_cursor(text: &str) -> Result<Place, Problem> {
     let wrong = || Problem::bad_request("after is none that a page gave");
-    let text = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
-    let (time, id) = text.split_once('/').ok_or_else(wrong)?;
+    let (time, id) = text.split_once('.').ok_or_else(wrong)?;
     Ok((Reverse(time.parse().map_err(|_| wrong())?), VideoId::try_from(id.to_owned()).map_err(|_| wrong())?))
 }
 
 fn write_cursor((Reverse(time), id): &Place) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{time}/{id}"))
+    format!("{time}.{id}")
 }
 
 /// A video in the order of its place.
@@ -275,4 +279,24 @@ async fn page(api: &Api, state: Option<VideoState>, limit: usize, after: Option<
     let videos = best.into_sorted_vec();
     let next = videos.last().filter(|_| more).map(|Placed(place, _)| write_cursor(place));
     Ok(Page { videos: videos.into_iter().map(|Placed(_, video)| video).collect(), next })
+}
+
+/// Cancels a video
+///
+/// Its frames leave the queue. What was counted so far stays.
+#[utoipa::path(
+    delete, path = "/videos/{id}", tag = "videos",
+    params(("id" = VideoId, Path, description = "The video's id")),
+    responses((status = 202, description = "The video is being cancelled"), super::Unknown, super::Over)
+)]
+pub(super) async fn cancel(State(api): State<Api>, id: Result<Path<String>, PathRejection>) -> Result<StatusCode, Problem> {
+    let Path(id) = id?;
+    let video = api.video(&id).await?;
+    if video.state.is_final() {
+        return Err(Problem::new(StatusCode::CONFLICT, format!("the video is {} already", state_name(video.state))));
+    }
+    let cancelled = Event::Cancelled(Cancelled { reason: "asked for by HTTP".into() });
+    let message_id = subjects::event_message_id(&video.id, "cancelled");
+    super::in_time(store_event(&api.means.streams.jetstream, &video.id, Some(&message_id), cancelled)).await?;
+    Ok(StatusCode::ACCEPTED)
 }

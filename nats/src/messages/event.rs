@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::Versioned;
+use super::{AlarmRule, Size, Versioned};
 use crate::VideoId;
 
 /// Something that happened to a video, as CBOR on `results.<video>`.
@@ -31,6 +31,8 @@ impl Versioned for VideoEvent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
+    /// Its upload is stored, and waits for an ingest. Changes nothing once a `Started` is known, which takes its place.
+    Queued(Started),
     /// An ingest took it up. Said once; a take-over repeats it, which changes nothing.
     Started(Started),
     /// How far its frames are published, from time to time.
@@ -43,6 +45,8 @@ pub enum Event {
     Ended(Ended),
     /// No ingest will publish the rest of its frames.
     Abandoned(Abandoned),
+    /// Somebody wants no more of it: what comes later changes nothing, unless it was finished before.
+    Cancelled(Cancelled),
 }
 
 /// The beginning of a video.
@@ -56,6 +60,12 @@ pub struct Started {
     pub every: u64,
     /// When the upload was stored, in milliseconds since 1970-01-01 UTC.
     pub uploaded_at: u64,
+    /// Alarms that its upload asks for; `None`: as the aggregator is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarms: Option<Vec<AlarmRule>>,
+    /// The classes that count; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 /// How far a video's frames are published.
@@ -76,6 +86,9 @@ pub struct FrameResult {
     pub pts: Option<u64>,
     /// What is in it, best first.
     pub detections: Vec<Detection>,
+    /// Width and height of the video's own upright frame, which the boxes are in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
     /// Time the detector itself spent on the frame, without waiting, in microseconds.
     pub processing_us: u64,
     /// Which detector.
@@ -124,5 +137,12 @@ pub struct Ended {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Abandoned {
     /// Why.
+    pub reason: String,
+}
+
+/// A video that somebody stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancelled {
+    /// Why, or by whom.
     pub reason: String,
 }

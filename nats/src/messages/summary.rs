@@ -17,7 +17,7 @@ pub struct Summary {
     pub name: String,
     /// Where it came from.
     pub uri: String,
-    /// `done`, `incomplete` (fewer frames than there should be) or `failed` (none).
+    /// `done`, `incomplete` (fewer frames than there should be), `failed` (none) or `cancelled`.
     pub state: VideoState,
     /// Why it is not `done`.
     pub problem: Option<String>,
@@ -36,6 +36,9 @@ pub struct Summary {
     pub classes: BTreeMap<String, u64>,
     /// The classes found most often, at most three; ties by name.
     pub top: Vec<String>,
+    /// Alarms raised.
+    #[serde(default)]
+    pub alarms: u64,
     /// Time that the video covers, in seconds.
     pub duration_s: Option<f64>,
     /// Time from the upload to the last frame counted, in seconds.
@@ -72,6 +75,7 @@ impl fmt::Display for Summary {
             VideoState::Incomplete => {
                 writeln!(f, "{}{corrected} (incomplete: {})", self.name, self.problem.as_deref().unwrap_or("unknown"))?;
             }
+            VideoState::Cancelled => writeln!(f, "{} (cancelled: {})", self.name, self.problem.as_deref().unwrap_or("unknown"))?,
             _ => writeln!(f, "{}{corrected}", self.name)?,
         }
         writeln!(f, "Processed frames: {}", self.processed_frames)?;
@@ -103,6 +107,7 @@ mod tests {
             average_processing_ms: 25.6,
             top: Summary::ranking(&classes, 3),
             classes,
+            alarms: 0,
             duration_s: Some(10.0),
             wall_time_s: 4.0,
             frames_per_second: 62.5,

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
-use super::Started;
+use super::{AlarmRule, Started};
 use crate::VideoId;
 
 const MAX_NAME_LENGTH: usize = 255;
+const MOST_LABELS: usize = 1000;
 
 /// The trigger: a video to be counted, as JSON (or a bare URI) on `videos.upload`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Upload {
     /// [`super::VERSION`]; may be left out.
     #[serde(default = "current_version")]
@@ -26,6 +27,12 @@ pub struct Upload {
     /// Look at each how many-th frame only. Left out, the ingest's own setting holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<u64>,
+    /// Alarms to raise. Left out, as the aggregator is set; an empty list: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarms: Option<Vec<AlarmRule>>,
+    /// Count only objects of these classes. Left out or empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 fn current_version() -> u8 {
@@ -83,12 +90,7 @@ impl Upload {
             Ok(uri) => uri,
             Err(()) => Url::parse(text).map_err(|reason| MalformedUpload::Uri { text: beginning(), reason })?,
         };
-        Ok(Self::of_uri(uri))
-    }
-
-    /// The video behind a URI, looked at as ingest's own settings say.
-    pub fn of_uri(uri: Url) -> Self {
-        Self { version: super::VERSION, id: None, uri, name: None, every: None }
+        Ok(Self::of(uri))
     }
 
     /// Why a text cannot be the name of a video, if it cannot.
@@ -97,7 +99,13 @@ impl Upload {
         unusable.then(|| format!("must be 1 to {MAX_NAME_LENGTH} bytes of text on one line"))
     }
 
-    fn checked(self) -> Result<Self, MalformedUpload> {
+    /// An upload that leaves all else to the services.
+    pub fn of(uri: Url) -> Self {
+        Self { version: super::VERSION, id: None, uri, name: None, every: None, alarms: None, labels: vec![] }
+    }
+
+    /// The upload, if no field has a value that cannot be.
+    pub fn checked(self) -> Result<Self, MalformedUpload> {
         if self.version != super::VERSION {
             let reason = format!("{} is not one that this program reads ({})", self.version, super::VERSION);
             return Err(MalformedUpload::Field { field: "version", reason });
@@ -108,7 +116,22 @@ impl Upload {
         if let Some(reason) = self.name.as_deref().and_then(Self::name_problem) {
             return Err(MalformedUpload::Field { field: "name", reason });
         }
+        if self.labels.len() > MOST_LABELS || self.labels.iter().any(|label| label.trim().is_empty()) {
+            let reason = format!("must be at most {MOST_LABELS} names of classes, such as [\"person\", \"boat\"]");
+            return Err(MalformedUpload::Field { field: "labels", reason });
+        }
+        self.check_alarms()?;
         Ok(self)
+    }
+
+    fn check_alarms(&self) -> Result<(), MalformedUpload> {
+        let rules = self.alarms.as_deref().unwrap_or_default();
+        let reason = match rules.iter().find(|rule| !self.labels.is_empty() && !self.labels.contains(&rule.label)) {
+            Some(rule) => format!("have {:?}, and {:?} is not one of the labels that count", rule.to_string(), rule.label),
+            None if rules.len() > AlarmRule::MOST => format!("must be at most {} rules", AlarmRule::MOST),
+            None => return Ok(()),
+        };
+        Err(MalformedUpload::Field { field: "alarms", reason })
     }
 
     /// The identity of the video: the same for every delivery of one stored message.
@@ -124,6 +147,8 @@ impl Upload {
             uri: self.uri.to_string(),
             every: self.every.unwrap_or(default_every),
             uploaded_at: u64::try_from(uploaded_at).unwrap_or(u64::MAX),
+            alarms: self.alarms.clone(),
+            labels: self.labels.clone(),
         }
     }
 
@@ -152,6 +177,7 @@ mod tests {
             ("/data/ü.mkv", "ü.mkv"),
             (r#"{"uri": "file:///data/a.mp4", "unknown": [1]}"#, "a.mp4"),
             (r#"{"uri": "file:///data/a.mp4", "name": "harbour", "every": 5, "version": 1}"#, "harbour"),
+            (r#"{"uri": "file:///a", "alarms": ["boat >= 1 for 3 frames"], "labels": ["boat"]}"#, "a"),
             ("rtsp://127.0.0.1/", "rtsp://127.0.0.1/"),
         ] {
             assert_eq!(Upload::parse(text.as_bytes()).unwrap().name(), name, "{text}");
@@ -172,6 +198,9 @@ mod tests {
             (br#"{"uri": "file:///a", "every": "two"}"#, "invalid type"),
             (br#"{"uri": "file:///a", "name": "a\nb"}"#, "name"),
             (br#"{"uri": "file:///a", "version": 9}"#, "version"),
+            (br#"{"uri": "file:///a", "labels": [""]}"#, "labels"),
+            (br#"{"uri": "file:///a", "alarms": ["boat"]}"#, "person > 10"),
+            (br#"{"uri": "file:///a", "alarms": ["boat > 1"], "labels": ["person"]}"#, "labels"),
             (br#"{"uri": "file:///a", "id": "a.b"}"#, "no video id"),
         ] {
             let error = Upload::parse(payload).unwrap_err().to_string();

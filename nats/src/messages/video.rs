@@ -2,13 +2,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ended, Started, Summary, Versioned};
+use super::{AlarmRule, Cancelled, Ended, Sighting, Started, Summary, Versioned};
 use crate::VideoId;
 
 /// Where a video is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VideoState {
+    /// It waits for an ingest.
+    Queued,
     /// Frames are being decoded; some may be counted already.
     Decoding,
     /// All frames are decoded; some are not counted yet.
@@ -19,12 +21,14 @@ pub enum VideoState {
     Incomplete,
     /// There was no frame to count.
     Failed,
+    /// Somebody stopped it.
+    Cancelled,
 }
 
 impl VideoState {
     /// True when nothing more will happen to the video.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Incomplete | Self::Failed)
+        matches!(self, Self::Done | Self::Incomplete | Self::Failed | Self::Cancelled)
     }
 }
 
@@ -48,6 +52,24 @@ pub struct Unconfirmed {
     pub classes: BTreeMap<String, u64>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
+    /// The alarm rules that hold in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sightings: Vec<Sighting>,
+}
+
+/// How far the frames of a video are judged by its alarm rules. Frames are judged in their order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AlarmWatch {
+    /// The rules, from the video's first event to its end.
+    pub rules: Vec<AlarmRule>,
+    /// Every frame with a smaller index is judged.
+    pub next: u64,
+    /// What holds in counted frames that are not judged yet, because one before them is missing.
+    pub ahead: Vec<Sighting>,
+    /// For each rule, in how many judged frames in a row it holds up to now.
+    pub runs: Vec<u32>,
+    /// The last alarms, of which it is not known that they are published.
+    pub unsent: Vec<Sighting>,
 }
 
 /// All that is known of a video, as JSON under its id in the `videos` bucket. Only aggregators write it.
@@ -67,6 +89,9 @@ pub struct VideoEntry {
     pub announced: Option<u64>,
     /// What ingest said of it last.
     pub ended: Option<Ended>,
+    /// Why it was cancelled, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<Cancelled>,
     /// Frames counted.
     pub counted: u64,
     /// Frames failed.
@@ -85,6 +110,12 @@ pub struct VideoEntry {
     pub processing_us: u64,
     /// Objects found, by class.
     pub classes: BTreeMap<String, u64>,
+    /// Alarms raised.
+    #[serde(default)]
+    pub alarms: u64,
+    /// Where the alarms stand.
+    #[serde(default)]
+    pub alarm_watch: AlarmWatch,
     /// When the last frame was counted, in milliseconds since 1970-01-01 UTC.
     pub finished_at: Option<u64>,
     /// True once the summary is published.
