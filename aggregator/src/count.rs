@@ -9,9 +9,13 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{AlarmWatch, Ended, Event, FailedFrame, Started, Summary, Unconfirmed, VERSION, VideoEntry, VideoState};
+use moliceiro_nats::messages::{
+    Alarm, AlarmRule, Cancelled, Ended, Event, FailedFrame, FrameResult, Started, Summary, Unconfirmed, VERSION, VideoEntry, VideoState,
+};
 use roaring::RoaringTreemap;
 use thiserror::Error;
+
+use crate::alarms::{Alarms, Known};
 
 /// Reasons kept for failed frames: enough to see a pattern, few enough for one entry.
 const MOST_FAILURES: usize = 20;
@@ -23,6 +27,9 @@ const MOST_UNCONFIRMED: usize = 2_000;
 #[derive(Clone, Debug, PartialEq)]
 pub struct VideoCount {
     started: Started,
+    /// No ingest has taken it up.
+    queued: bool,
+    cancelled: Option<Cancelled>,
     published: u64,
     announced: Option<u64>,
     ended: Option<Ended>,
@@ -34,6 +41,7 @@ pub struct VideoCount {
     classes: BTreeMap<String, u64>,
     finished_at: Option<u64>,
     corrections: u64,
+    alarms: Alarms,
 }
 
 /// What an event did to the totals.
@@ -45,7 +53,7 @@ pub enum Applied {
     Duplicate,
     /// It is about a frame that the video does not have.
     NoSuchFrame,
-    /// Too much is unconfirmed: it must come again.
+    /// Too much is unconfirmed, or its video is only queued: it must come again.
     NotYet,
 }
 
@@ -55,10 +63,13 @@ pub enum Applied {
 pub struct BrokenBitmap(String);
 
 impl VideoCount {
-    /// A video of which nothing is counted yet.
-    pub fn new(started: Started) -> Self {
+    /// A video of which nothing is counted yet. `rules` hold if its upload has none of its own.
+    pub fn new(started: Started, rules: &[AlarmRule]) -> Self {
         Self {
+            alarms: Alarms::new(&started, rules),
             started,
+            queued: false,
+            cancelled: None,
             published: 0,
             announced: None,
             ended: None,
@@ -73,10 +84,25 @@ impl VideoCount {
         }
     }
 
+    /// A video that waits for an ingest. When it is started, [`VideoCount::new`] takes its place.
+    pub fn queued(upload: Started) -> Self {
+        Self { queued: true, ..Self::new(upload, &[]) }
+    }
+
+    /// True as long as it waits for an ingest.
+    pub fn is_queued(&self) -> bool {
+        self.queued && self.cancelled.is_none()
+    }
+
     /// Takes an event in. `now` is in milliseconds since 1970-01-01 UTC.
     pub fn apply(&mut self, event: &Event, now: u64) -> Applied {
+        if self.cancelled.is_some() {
+            return Applied::Duplicate;
+        }
         let applied = match event {
-            Event::Queued(_) | Event::Started(_) | Event::Cancelled(_) => Applied::Duplicate,
+            Event::Queued(_) | Event::Started(_) => Applied::Duplicate,
+            Event::Cancelled(cancelled) => return self.cancel(cancelled, now),
+            _ if self.queued => Applied::NotYet,
             Event::Progress(progress) => {
                 let news = progress.published > self.published && self.ended.is_none();
                 if news {
@@ -93,11 +119,8 @@ impl VideoCount {
                 problem: Some(abandoned.reason.clone()),
             }),
             Event::Frame(frame) => {
-                let mut classes = BTreeMap::new();
-                for detection in &frame.detections {
-                    *classes.entry(detection.label.clone()).or_insert(0) += 1;
-                }
-                self.take(Unconfirmed { index: frame.index, processing_us: frame.processing_us, classes, failure: None, sightings: vec![] })
+                let (classes, sightings) = (self.classes_in(frame), self.alarms.sightings(frame));
+                self.take(Unconfirmed { index: frame.index, processing_us: frame.processing_us, classes, failure: None, sightings })
             }
             Event::Failed(failed) => self.take(Unconfirmed {
                 index: failed.index,
@@ -114,6 +137,27 @@ impl VideoCount {
             }
         }
         applied
+    }
+
+    fn cancel(&mut self, cancelled: &Cancelled, now: u64) -> Applied {
+        if self.finished_at.is_some() {
+            return Applied::Duplicate;
+        }
+        self.cancelled = Some(cancelled.clone());
+        self.finished_at = Some(now);
+        self.unconfirmed.clear();
+        self.alarms.stop();
+        Applied::Changed
+    }
+
+    /// The objects that count, by class.
+    fn classes_in(&self, frame: &FrameResult) -> BTreeMap<String, u64> {
+        let labels = &self.started.labels;
+        let mut classes = BTreeMap::new();
+        for detection in frame.detections.iter().filter(|found| labels.is_empty() || labels.contains(&found.label)) {
+            *classes.entry(detection.label.clone()).or_insert(0) += 1;
+        }
+        classes
     }
 
     fn end(&mut self, ended: Ended) -> Applied {
@@ -168,7 +212,14 @@ impl VideoCount {
             for (label, n) in result.classes {
                 *self.classes.entry(label).or_insert(0) += n;
             }
+            self.alarms.keep(result.sightings);
         }
+        let (counted, failed) = (&self.counted, &self.failed);
+        self.alarms.judge(self.started.every.max(1), |index| match () {
+            () if counted.contains(index) => Known::Seen,
+            () if failed.contains(index) => Known::Failed,
+            () => Known::Nothing,
+        });
         // Frames counted in a row become one run.
         self.counted.optimize();
         self.failed.optimize();
@@ -186,6 +237,8 @@ impl VideoCount {
     /// Where the video is in its life.
     pub fn state(&self) -> VideoState {
         match &self.ended {
+            _ if self.cancelled.is_some() => VideoState::Cancelled,
+            _ if self.queued => VideoState::Queued,
             None => VideoState::Decoding,
             Some(_) if !self.is_complete() => VideoState::Counting,
             Some(Ended { frames: 0, .. }) => VideoState::Failed,
@@ -196,7 +249,12 @@ impl VideoCount {
 
     /// The summary, once the state is final.
     pub fn summary(&self, video: &VideoId) -> Option<Summary> {
-        let (Some(finished_at), Some(ended)) = (self.finished_at, &self.ended) else { return None };
+        let finished_at = self.finished_at?;
+        let ended = self.ended.as_ref();
+        let problem = match &self.cancelled {
+            Some(Cancelled { reason }) => Some(reason.clone()),
+            None => ended.and_then(|ended| ended.problem.clone()),
+        };
         let wall_time_s = finished_at.saturating_sub(self.started.uploaded_at) as f64 / 1e3;
         let per = |total: f64, n: f64| if n > 0.0 { total / n } else { 0.0 };
         Some(Summary {
@@ -205,7 +263,7 @@ impl VideoCount {
             name: self.started.name.clone(),
             uri: self.started.uri.clone(),
             state: self.state(),
-            problem: ended.problem.clone(),
+            problem,
             corrections: self.corrections,
             processed_frames: self.counted.len(),
             failed_frames: self.failed.len(),
@@ -213,11 +271,21 @@ impl VideoCount {
             average_processing_ms: per(self.processing_us as f64 / 1e3, self.counted.len() as f64),
             classes: self.classes.clone(),
             top: Summary::ranking(&self.classes, 3),
-            alarms: 0,
-            duration_s: ended.duration.map(|ns| ns as f64 / 1e9),
+            alarms: self.alarms.raised(),
+            duration_s: ended.and_then(|ended| ended.duration).map(|ns| ns as f64 / 1e9),
             wall_time_s,
             frames_per_second: per(self.counted.len() as f64, wall_time_s),
         })
+    }
+
+    /// Alarms that were raised, of which it is not known that they are published; in the order of their frames.
+    pub fn unsent_alarms(&self, video: &VideoId) -> Vec<Alarm> {
+        self.alarms.unsent(video, &self.started.name)
+    }
+
+    /// All alarms are published.
+    pub fn alarms_sent(&mut self) {
+        self.alarms.sent();
     }
 
     /// The video's entry in the bucket.
@@ -230,7 +298,7 @@ impl VideoCount {
             published: self.published,
             announced: self.announced,
             ended: self.ended.clone(),
-            cancelled: None,
+            cancelled: self.cancelled.clone(),
             counted: self.counted.len(),
             failed: self.failed.len(),
             failures: self.failures.clone(),
@@ -240,8 +308,8 @@ impl VideoCount {
             corrections: self.corrections,
             processing_us: self.processing_us,
             classes: self.classes.clone(),
-            alarms: 0,
-            alarm_watch: AlarmWatch::default(),
+            alarms: self.alarms.raised(),
+            alarm_watch: self.alarms.to_watch(),
             finished_at: self.finished_at,
             summary_published,
             summary: self.summary(video),
@@ -252,6 +320,8 @@ impl VideoCount {
     pub fn from_entry(entry: VideoEntry) -> Result<Self, BrokenBitmap> {
         Ok(Self {
             started: entry.started,
+            queued: entry.state == VideoState::Queued,
+            cancelled: entry.cancelled,
             published: entry.published,
             announced: entry.announced,
             ended: entry.ended,
@@ -263,6 +333,7 @@ impl VideoCount {
             classes: entry.classes,
             finished_at: entry.finished_at,
             corrections: entry.corrections,
+            alarms: Alarms::from_watch(entry.alarm_watch, entry.alarms),
         })
     }
 }

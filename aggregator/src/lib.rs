@@ -1,28 +1,32 @@
 //! Counts every frame of every video once, and says what was in it.
 //!
 //! The way of a result: `batch` pulls it with others, `tally` adds it to its video's totals and writes those by
-//! compare-and-swap, publishes the summary when the last frame is in, and only then are the results acknowledged.
-//! `exhausted` speaks for messages that ran out of deliveries. The rules of counting are in `count`, without I/O.
+//! compare-and-swap, publishes alarms (`raise`) and, when the last frame is in, the summary, and only then are the results
+//! acknowledged. `exhausted` speaks for messages that ran out of deliveries, `room` makes room in the log of results, `status`
+//! answers who asks for a video. The rules of counting are in `count`, those of alarms in `alarms`, both without I/O.
 
+mod alarms;
 mod arguments;
 mod batch;
 pub mod count;
 mod entries;
 mod exhausted;
 mod output;
+mod raise;
+mod room;
 mod settings;
+mod status;
 mod tally;
 
 use std::time::Duration;
 
-use moliceiro_nats::messages::Summary;
 use moliceiro_nats::{ConnectError, Patience, Streams, StreamsError, connect};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use arguments::AggregatorArguments;
-pub use output::{print_json, print_text, printer};
+pub use output::{Report, printer};
 pub use settings::{AggregatorService, AggregatorSettings, OutputFormat};
 
 /// One publish after the other: an aggregator's own messages are few.
@@ -40,10 +44,10 @@ pub enum AggregatorError {
     Streams(#[from] StreamsError),
 }
 
-/// Counts until `shutdown`. `on_summary` is told each summary that this aggregator publishes.
+/// Counts until `shutdown`. `on_report` is told each alarm and summary that this aggregator publishes.
 pub async fn run(
     service: AggregatorService,
-    on_summary: impl FnMut(&Summary) + Send,
+    on_report: impl FnMut(Report<'_>) + Send,
     shutdown: CancellationToken,
 ) -> Result<(), AggregatorError> {
     let connecting = async {
@@ -52,15 +56,20 @@ pub async fn run(
     };
     let Some(streams) = shutdown.run_until_cancelled(connecting).await.transpose()? else { return Ok(()) };
     info!("aggregator is ready");
-    let counting = count_results(&streams, service.aggregator.linger, on_summary, &shutdown);
-    tokio::join!(counting, exhausted::run(&streams, &shutdown));
+    let counting = count_results(&streams, &service.aggregator, on_report, &shutdown);
+    tokio::join!(counting, exhausted::run(&streams, &shutdown), room::keep(&streams, &shutdown), status::serve(&streams, &shutdown));
     Ok(())
 }
 
-async fn count_results(streams: &Streams, linger: Duration, mut on_summary: impl FnMut(&Summary), shutdown: &CancellationToken) {
-    let mut tally = tally::Tally::new(streams.clone(), shutdown.clone());
+async fn count_results(
+    streams: &Streams,
+    settings: &AggregatorSettings,
+    mut on_report: impl FnMut(Report<'_>),
+    shutdown: &CancellationToken,
+) {
+    let mut tally = tally::Tally::new(streams.clone(), settings.alarms.clone(), shutdown.clone());
     while !shutdown.is_cancelled() {
-        let mut batches = match batch::Batches::open(streams, linger).await {
+        let mut batches = match batch::Batches::open(streams, settings.linger).await {
             Ok(batches) => batches,
             Err(error) => {
                 warn!(%error, "cannot pull results; trying again");
@@ -70,7 +79,7 @@ async fn count_results(streams: &Streams, linger: Duration, mut on_summary: impl
         };
         // A batch in hand is finished even when it is time to end: its totals may be written already.
         while let Some(Some(batch)) = shutdown.run_until_cancelled(batches.next()).await {
-            tally.take(batch, &mut on_summary).await;
+            tally.take(batch, &mut on_report).await;
         }
     }
 }

@@ -1,9 +1,12 @@
 use std::time::Duration;
 
+use moliceiro_nats::messages::AlarmRule;
 use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::settings::Problem;
 use moliceiro_service::{LogSettings, Section, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
+
+mod rules;
 
 /// Settings `[aggregator]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -14,7 +17,13 @@ pub struct AggregatorSettings {
     /// How long results are collected before the totals are written. Longer costs less, and shows progress later.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
+    /// Alarms of videos whose upload names none: a list, or one text with `;` between them.
+    #[serde(deserialize_with = "rules::deserialize")]
+    pub alarms: Vec<AlarmRule>,
 }
+
+/// The alarm that the system before this one had by default: `person > 10`.
+const MOST_PERSONS: u32 = 10;
 
 /// How a summary is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +39,7 @@ pub enum OutputFormat {
 
 impl Default for AggregatorSettings {
     fn default() -> Self {
-        Self { output: OutputFormat::Text, linger: Duration::from_millis(50) }
+        Self { output: OutputFormat::Text, linger: Duration::from_millis(50), alarms: vec![AlarmRule::more_than("person", MOST_PERSONS)] }
     }
 }
 
@@ -41,6 +50,9 @@ impl Section for AggregatorSettings {
         let mut problems = Vec::new();
         if self.linger > Duration::from_secs(5) {
             problems.push(("linger", "5s or shorter".into()));
+        }
+        if self.alarms.len() > AlarmRule::MOST {
+            problems.push(("alarms", format!("{} rules or fewer", AlarmRule::MOST)));
         }
         problems
     }

@@ -4,16 +4,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use moliceiro_nats::messages::{Event, Summary, VideoState, from_json, to_json};
+use moliceiro_nats::messages::{AlarmRule, Event, Started, Summary, VideoState, from_json, to_json};
 use moliceiro_nats::publish::{StoreError, store_message};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::Report;
 use crate::batch::{Received, discard};
 use crate::count::{Applied, VideoCount};
 use crate::entries::{Entries, EntryError};
+use crate::raise::{RaiseError, publish_alarms};
 
 /// Results may overtake their video's `Started`. After this many deliveries nobody knows the video.
 const PATIENCE_WITH_UNKNOWN: i64 = 10;
@@ -24,6 +26,7 @@ const NOT_YET_RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Tally {
     streams: Streams,
     entries: Entries,
+    rules: Vec<AlarmRule>,
     videos: HashMap<VideoId, Held>,
 }
 
@@ -52,29 +55,32 @@ enum TallyError {
     Entry(#[from] EntryError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Raise(#[from] RaiseError),
 }
 
 impl Tally {
-    pub(crate) fn new(streams: Streams, shutdown: CancellationToken) -> Self {
+    /// `rules` are for videos whose upload has none.
+    pub(crate) fn new(streams: Streams, rules: Vec<AlarmRule>, shutdown: CancellationToken) -> Self {
         let entries = Entries::new(streams.videos.clone(), shutdown);
-        Self { streams, entries, videos: HashMap::new() }
+        Self { streams, entries, rules, videos: HashMap::new() }
     }
 
     /// Counts a batch, makes the totals durable, and then acknowledges it.
     ///
     /// When it is time to end it gives up waiting for a server that is gone: what is not acknowledged comes again.
-    pub(crate) async fn take(&mut self, batch: Vec<Received>, on_summary: &mut impl FnMut(&Summary)) {
+    pub(crate) async fn take(&mut self, batch: Vec<Received>, on_report: &mut impl FnMut(Report<'_>)) {
         let mut by_video: BTreeMap<VideoId, Vec<Received>> = BTreeMap::new();
         for received in batch {
             by_video.entry(received.event.video.clone()).or_default().push(received);
         }
         for (video, results) in by_video {
-            match self.settle(&video, &results, on_summary).await {
+            match self.settle(&video, &results, on_report).await {
                 Ok(verdicts) => {
                     for (received, verdict) in results.iter().zip(verdicts) {
                         self.carry_out(received, verdict).await;
                     }
-                    self.forget_if_finished(&video, &results).await;
+                    self.forget_if_finished(&video);
                 }
                 Err(error) => {
                     warn!(%video, %error, "results are not counted yet; they will come again");
@@ -89,17 +95,17 @@ impl Tally {
         &mut self,
         video: &VideoId,
         results: &[Received],
-        on_summary: &mut impl FnMut(&Summary),
+        on_report: &mut impl FnMut(Report<'_>),
     ) -> Result<Vec<Verdict>, TallyError> {
         loop {
             let held = match self.videos.remove(video) {
                 Some(held) => Some(held),
                 None => self.load(video).await?,
             };
-            let Some((mut held, verdicts, changed)) = apply(held, results) else {
+            let Some((mut held, verdicts, changed)) = apply(held, results, &self.rules) else {
                 return Ok(results.iter().map(unknown).collect());
             };
-            match self.make_durable(video, &mut held, changed, on_summary).await {
+            match self.make_durable(video, &mut held, changed, on_report).await {
                 Ok(()) => {
                     self.videos.insert(video.clone(), held);
                     return Ok(verdicts);
@@ -110,13 +116,13 @@ impl Tally {
         }
     }
 
-    /// Writes the totals, and once the last frame is in them, publishes the summary and writes that it is.
+    /// Writes the totals, publishes alarms, and once the last frame is in the totals, publishes the summary and writes that it is.
     async fn make_durable(
         &self,
         video: &VideoId,
         held: &mut Held,
         changed: bool,
-        on_summary: &mut impl FnMut(&Summary),
+        on_report: &mut impl FnMut(Report<'_>),
     ) -> Result<(), TallyError> {
         if changed {
             let published =
@@ -124,10 +130,15 @@ impl Tally {
             held.summary_published = published;
             held.revision = Some(self.entries.write(&held.count.to_entry(video, held.summary_published), held.revision).await?);
         }
+        publish_alarms(&self.streams, video, &held.count.unsent_alarms(video), |alarm| on_report(Report::Alarm(alarm))).await?;
+        held.count.alarms_sent();
         let Some(summary) = held.count.summary(video).filter(|_| !held.summary_published) else { return Ok(()) };
+        if summary.state == VideoState::Cancelled {
+            self.remove_frames(video).await;
+        }
         publish_summary(&self.streams, &summary).await?;
         log_summary(&summary);
-        on_summary(&summary);
+        on_report(Report::Summary(&summary));
         (held.summary_published, held.corrections_published) = (true, summary.corrections);
         held.revision = Some(self.entries.write(&held.count.to_entry(video, true), held.revision).await?);
         Ok(())
@@ -155,28 +166,23 @@ impl Tally {
         }
     }
 
-    /// A finished video's results are in its totals for ever: they need no room any more.
-    async fn forget_if_finished(&mut self, video: &VideoId, results: &[Received]) {
-        if !self.videos.get(video).is_some_and(|held| held.summary_published) {
-            return;
+    /// Nobody needs to look at a cancelled video's frames. Those that are still looked at change nothing.
+    async fn remove_frames(&self, video: &VideoId) {
+        if let Err(error) = self.streams.frames.purge().filter(subjects::frames(video)).await {
+            warn!(%video, %error, "cannot remove the frames of a cancelled video");
         }
-        self.videos.remove(video);
-        // Those after them may be corrections, which are not counted yet.
-        let last = results.iter().filter_map(|received| Some(received.message.info().ok()?.stream_sequence)).max().unwrap_or(0);
-        if let Err(error) = self.streams.results.purge().sequence(last + 1).filter(subjects::results(video)).await {
-            warn!(%video, %error, "cannot remove the results of a finished video");
+    }
+
+    fn forget_if_finished(&mut self, video: &VideoId) {
+        if self.videos.get(video).is_some_and(|held| held.summary_published) {
+            self.videos.remove(video);
         }
     }
 }
 
 /// `None` when nobody knows the video: it has no entry, and none of these results begins it.
-fn apply(held: Option<Held>, results: &[Received]) -> Option<(Held, Vec<Verdict>, bool)> {
-    let begin = || {
-        let started = results.iter().find_map(|r| if let Event::Started(started) = &r.event.event { Some(started) } else { None })?;
-        Some(Held { count: VideoCount::new(started.clone()), revision: None, summary_published: false, corrections_published: 0 })
-    };
-    let mut held = held.or_else(begin)?;
-    let mut changed = held.revision.is_none();
+fn apply(held: Option<Held>, results: &[Received], rules: &[AlarmRule]) -> Option<(Held, Vec<Verdict>, bool)> {
+    let (mut held, mut changed) = begin(held, results, rules)?;
     let now = milliseconds_now();
     let mut verdict = |received: &Received| match held.count.apply(&received.event.event, now) {
         Applied::Changed => {
@@ -189,6 +195,25 @@ fn apply(held: Option<Held>, results: &[Received]) -> Option<(Held, Vec<Verdict>
     };
     let verdicts = results.iter().map(&mut verdict).collect();
     Some((held, verdicts, changed))
+}
+
+/// The video as it is, or as the first of these results make it; and whether that is news.
+fn begin(held: Option<Held>, results: &[Received], rules: &[AlarmRule]) -> Option<(Held, bool)> {
+    let first = |of: fn(&Event) -> Option<&Started>| results.iter().find_map(|received| of(&received.event.event)).cloned();
+    let started = || first(|event| if let Event::Started(started) = event { Some(started) } else { None });
+    let queued = || first(|event| if let Event::Queued(queued) = event { Some(queued) } else { None });
+    let held_at = |count, revision| Held { count, revision, summary_published: false, corrections_published: 0 };
+    match held {
+        Some(held) if !held.count.is_queued() => Some((held, false)),
+        Some(held) => match started() {
+            Some(started) => Some((held_at(VideoCount::new(started, rules), held.revision), true)),
+            None => Some((held, false)),
+        },
+        None => {
+            let count = started().map(|started| VideoCount::new(started, rules)).or_else(|| queued().map(VideoCount::queued))?;
+            Some((held_at(count, None), true))
+        }
+    }
 }
 
 fn unknown(received: &Received) -> Verdict {
@@ -230,6 +255,7 @@ fn log_summary(summary: &Summary) {
     match summary.state {
         VideoState::Failed => warn!(%video, name, problem, "video failed"),
         VideoState::Incomplete => warn!(%video, name, problem, frames = summary.processed_frames, "video is incomplete"),
+        VideoState::Cancelled => info!(%video, name, problem, frames = summary.processed_frames, "video is cancelled"),
         _ => info!(%video, name, frames = summary.processed_frames, failed = summary.failed_frames, "video is done"),
     }
 }

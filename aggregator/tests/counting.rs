@@ -75,7 +75,7 @@ proptest! {
         crash_every in 1_usize..20,
     ) {
         let events = life(n, every);
-        let mut expected = VideoCount::new(started(every));
+        let mut expected = VideoCount::new(started(every), &[]);
         for event in &events {
             expected.apply(event, NOW);
         }
@@ -84,7 +84,7 @@ proptest! {
         let mut order: Vec<_> = (0..shuffled.len()).collect();
         order.sort_by_key(|i| keys[*i % keys.len()].wrapping_mul(*i as u32 + 1));
 
-        let mut written = VideoCount::new(started(every));
+        let mut written = VideoCount::new(started(every), &[]);
         for batch in order.chunks(crash_every) {
             // The first try of each batch dies before it is written, so the batch comes again.
             let mut lost = restarted(&written);
@@ -105,7 +105,7 @@ proptest! {
     fn what_is_about_no_frame_of_the_video_changes_nothing(n in 1_u64..40, every in 1_u64..4, strange in any::<u64>(), late in any::<bool>()) {
         let no_such_frame = strange >= n * every || !strange.is_multiple_of(every);
         prop_assume!(no_such_frame);
-        let mut expected = VideoCount::new(started(every));
+        let mut expected = VideoCount::new(started(every), &[]);
         let mut count = expected.clone();
         if !late {
             count.apply(&frame(strange, &["person"; 5]), NOW);
@@ -123,7 +123,7 @@ proptest! {
 
 #[test]
 fn a_summary_is_there_only_when_every_frame_is_counted_or_failed() {
-    let mut count = VideoCount::new(started(1));
+    let mut count = VideoCount::new(started(1), &[]);
     assert_eq!(count.apply(&frame(0, &["person", "car"]), NOW), Applied::Changed);
     assert_eq!(count.state(), VideoState::Decoding);
     assert_eq!(count.apply(&ended(3, 3), NOW), Applied::Changed);
@@ -143,7 +143,7 @@ fn a_summary_is_there_only_when_every_frame_is_counted_or_failed() {
 
 #[test]
 fn a_frame_that_failed_and_was_looked_at_counts_as_looked_at() {
-    let mut count = VideoCount::new(started(1));
+    let mut count = VideoCount::new(started(1), &[]);
     assert_eq!(count.apply(&frame(0, &["person"]), NOW), Applied::Changed);
     assert_eq!(count.apply(&failed(0), NOW), Applied::Duplicate);
     assert_eq!(count.apply(&failed(1), NOW), Applied::Changed);
@@ -165,7 +165,7 @@ fn a_frame_that_failed_and_was_looked_at_counts_as_looked_at() {
 
 #[test]
 fn a_video_that_is_given_up_is_incomplete_with_what_was_confirmed() {
-    let mut count = VideoCount::new(started(2));
+    let mut count = VideoCount::new(started(2), &[]);
     for index in [0, 2, 4, 6] {
         count.apply(&frame(index, &["person"]), NOW);
     }
@@ -178,7 +178,7 @@ fn a_video_that_is_given_up_is_incomplete_with_what_was_confirmed() {
 
 #[test]
 fn unconfirmed_results_are_bounded() {
-    let mut count = VideoCount::new(started(1));
+    let mut count = VideoCount::new(started(1), &[]);
     let last = (0..20_000).map(|index| count.apply(&frame(index, &[]), NOW)).last();
     assert_eq!(last, Some(Applied::NotYet));
     count.apply(&Event::Progress(Progress { published: 15_000, announced: None }), NOW);

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use moliceiro_nats::dead::{DeadLetter, letters, replay};
-use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect};
-use moliceiro_service::{CommonArguments, LogSettings, start_logging};
+use moliceiro_nats::{Streams, VideoId};
+use moliceiro_service::CommonArguments;
 
-const PUBLISHES_IN_FLIGHT: usize = 4;
+use crate::reader::read;
 
 /// Lists, shows, replays or drops frames that were given up
 #[derive(Clone, Debug, Subcommand)]
@@ -58,33 +58,24 @@ pub(crate) fn run(command: &DeadCommand) -> anyhow::Result<ExitCode> {
         DeadCommand::List(chosen) | DeadCommand::Replay(chosen) | DeadCommand::Drop(chosen) => &chosen.common,
         DeadCommand::Show(show) => &show.common,
     };
-    let settings = common.loader().default_for("moliceiro dead", "log.level", "error").load()?;
-    let (nats, streams): (NatsSettings, StreamsSettings) = (settings.section()?, settings.section()?);
-    start_logging(&settings.section::<LogSettings>()?);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let client = connect(&nats, "moliceiro-dead", Patience::FailAtOnce).await?;
-        let streams = Streams::open(client, &streams, PUBLISHES_IN_FLIGHT).await?;
-        match command {
-            DeadCommand::List(chosen) => list(&chosen.letters(&streams).await?),
-            DeadCommand::Show(show) => write_image(show, &streams).await,
-            DeadCommand::Replay(chosen) => {
-                for letter in chosen.at_least_one(&streams).await? {
-                    replay(&streams, &letter).await?;
-                    say(&format!("replayed {} {}", letter.video, letter.failed.index))?;
-                }
-                Ok(())
+    read(common, "moliceiro dead", async |streams| match command {
+        DeadCommand::List(chosen) => list(&chosen.letters(&streams).await?),
+        DeadCommand::Show(show) => write_image(show, &streams).await,
+        DeadCommand::Replay(chosen) => {
+            for letter in chosen.at_least_one(&streams).await? {
+                replay(&streams, &letter).await?;
+                say(&format!("replayed {} {}", letter.video, letter.failed.index))?;
             }
-            DeadCommand::Drop(chosen) => {
-                for letter in chosen.at_least_one(&streams).await? {
-                    streams.dead.delete_message(letter.sequence).await?;
-                    say(&format!("dropped {} {}", letter.video, letter.failed.index))?;
-                }
-                Ok(())
-            }
+            Ok(())
         }
-    })?;
-    Ok(ExitCode::SUCCESS)
+        DeadCommand::Drop(chosen) => {
+            for letter in chosen.at_least_one(&streams).await? {
+                streams.dead.delete_message(letter.sequence).await?;
+                say(&format!("dropped {} {}", letter.video, letter.failed.index))?;
+            }
+            Ok(())
+        }
+    })
 }
 
 impl Chosen {

@@ -1,8 +1,11 @@
 //! `moliceiro`: tells what is in a video, on one machine or many.
 
 mod dead;
+mod detections;
+mod reader;
 mod run;
 mod show_config;
+mod status;
 
 use std::process::ExitCode;
 
@@ -13,8 +16,10 @@ use moliceiro_ingest::IngestArguments;
 use moliceiro_service::serve;
 
 use dead::DeadCommand;
+use detections::DetectionsArguments;
 use run::RunArguments;
 use show_config::ConfigArguments;
+use status::StatusArguments;
 
 /// Tells what is in a video: counts the objects in every frame, once
 #[derive(Parser)]
@@ -36,6 +41,8 @@ enum Command {
     Ingest(IngestArguments),
     Detector(DetectorArguments),
     Aggregator(AggregatorArguments),
+    Status(StatusArguments),
+    Detections(DetectionsArguments),
     #[command(subcommand)]
     Dead(DeadCommand),
     Config(ConfigArguments),
@@ -57,6 +64,8 @@ fn main() -> ExitCode {
             let print = moliceiro_aggregator::printer(service.aggregator.output);
             serve(&service.log.clone(), |shutdown| moliceiro_aggregator::run(service, print, shutdown))
         }
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Detections(arguments) => detections::run(&arguments),
         Command::Dead(command) => dead::run(&command),
         Command::Config(arguments) => show_config::show(&arguments),
     })

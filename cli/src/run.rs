@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         None => services.nats.clone(),
     };
     let runtime = Runtime::new().context("cannot start the async runtime")?;
-    let session = Session { services: services.with_nats(nats), server, progress, json: arguments.json, every: arguments.every };
+    let session = Session { services: services.with_nats(nats), server, progress, json: arguments.json, wanted: arguments.wanted() };
     let code = runtime.block_on(session.run(requests));
     // Threads that are still busy with a frame are not waited for: the frame is not acknowledged, and so not lost.
     runtime.shutdown_background();
@@ -56,7 +56,7 @@ struct Session {
     server: Option<EmbeddedServer>,
     progress: Progress,
     json: bool,
-    every: Option<u64>,
+    wanted: videos::Wanted,
 }
 
 impl Session {
@@ -74,7 +74,7 @@ impl Session {
         let client = connect(&self.services.nats, "moliceiro-run", Patience::FailAtOnce).await?;
         let streams = Streams::open(client, &self.services.streams, PUBLISHES_IN_FLIGHT).await?;
         let audience = if self.server.is_some() { Audience::Private } else { Audience::Shared };
-        let plan = Plan::make(&streams, requests, self.every, audience).await?;
+        let plan = Plan::make(&streams, requests, &self.wanted, audience).await?;
         let mut followed = Followed::open(&streams, audience, plan.videos()).await?;
         let listen = self.services.ingest.listen.clone();
         if followed.is_empty() && listen.is_empty() {

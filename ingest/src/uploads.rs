@@ -22,9 +22,8 @@ use crate::spool::spool;
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// How long a pull waits for an upload. At the end the last pull is waited for, so that no upload is handed to nobody.
 const PULL_EXPIRY: Duration = Duration::from_secs(1);
-
-/// How often an ingest looks whether its video is still wanted.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often is looked whether somebody has cancelled a video that is in work.
+const CANCEL_CHECK: Duration = Duration::from_millis(500);
 
 /// What all videos are ingested with.
 #[derive(Clone)]
@@ -83,6 +82,8 @@ enum Verdict {
     Ack(VideoId, Url),
     /// It is no upload.
     Drop,
+    /// Nobody wants its video any more.
+    Cancelled(VideoId, Url),
     /// This ingest is ending: another goes on, and it costs no attempt.
     HandBack(VideoId, Upload),
     /// It may go better next time.
@@ -115,6 +116,7 @@ impl Job {
         let done = match verdict {
             Verdict::Ack(video, uri) => self.finish(&video, &uri).await,
             Verdict::Drop => self.message.ack_with(AckKind::Term).await,
+            Verdict::Cancelled(video, uri) => self.forget(&video, &uri).await,
             Verdict::HandBack(video, upload) => self.hand_back(video, upload).await,
             Verdict::Retry(reason) => {
                 warn!(reason, "an upload is not finished; it will be tried again");
@@ -137,8 +139,11 @@ impl Job {
         let (sequence, stored_at) = self.stored();
         let video = upload.video(sequence, stored_at);
         let entry = self.entry(&video).await;
-        if entry.as_ref().is_some_and(|entry| entry.ended.is_some() || entry.state.is_final()) {
-            info!(%video, "nothing more of the video is to be published");
+        if entry.as_ref().is_some_and(is_cancelled) {
+            return Verdict::Cancelled(video, upload.uri);
+        }
+        if entry.as_ref().is_some_and(|entry| entry.ended.is_some()) {
+            info!(%video, "all of the video's frames are published already");
             return Verdict::Ack(video, upload.uri);
         }
         let refused = match self.means.allowed.check(&upload.uri).await {
@@ -148,8 +153,8 @@ impl Job {
         let first = entry.as_ref().map_or(0, |entry| entry.published);
         // A take-over keeps to what was begun, whatever its own settings.
         let begun = match entry {
-            Some(entry) => Some(entry.started),
-            None => self.begun(&video).await,
+            Some(entry) if entry.state != VideoState::Queued => Some(entry.started),
+            _ => self.begun(&video).await,
         };
         let started = begun.unwrap_or_else(|| upload.started(stored_at, self.service.ingest.every));
         info!(%video, name = started.name, uri = started.uri, first, "decoding");
@@ -158,30 +163,17 @@ impl Job {
         if let Err(error) = store_event(&self.means.streams.jetstream, &video, Some(&id), Event::Started(started)).await {
             return Verdict::Retry(error.to_string());
         }
-        let decoding = async {
-            tokio::select! {
-                fed = self.decode(&video, refused, wanted) => fed,
-                () = self.over(&video) => Ok(Fed { frames: wanted.first, problem: Some("cancelled".into()) }),
-            }
+        let fed = tokio::select! {
+            fed = self.hand_back.run_until_cancelled(self.decode(&video, refused, wanted)) => fed,
+            () = self.until_cancelled(&video) => return Verdict::Cancelled(video, upload.uri),
         };
-        match self.hand_back.run_until_cancelled(decoding).await {
+        match fed {
             Some(Ok(Fed { frames, problem })) => {
                 info!(%video, frames, problem, "all frames are published");
                 Verdict::Ack(video, upload.uri)
             }
             Some(Err(reason)) => Verdict::Retry(reason),
             None => Verdict::HandBack(video, Upload { every: Some(wanted.every), ..upload }),
-        }
-    }
-
-    /// Waits until somebody has cancelled the video.
-    async fn over(&self, video: &VideoId) {
-        let mut looks = tokio::time::interval(LOOK);
-        loop {
-            looks.tick().await;
-            if self.entry(video).await.is_some_and(|entry| entry.state == VideoState::Cancelled) {
-                return;
-            }
         }
     }
 
@@ -251,13 +243,35 @@ impl Job {
         from_json(&bytes).inspect_err(|error| warn!(%video, %error, "the video's entry cannot be read")).ok()
     }
 
+    async fn until_cancelled(&self, video: &VideoId) {
+        loop {
+            tokio::time::sleep(CANCEL_CHECK).await;
+            if self.entry(video).await.as_ref().is_some_and(is_cancelled) {
+                return;
+            }
+        }
+    }
+
     /// How the video was begun, if no aggregator has seen that yet.
     async fn begun(&self, video: &VideoId) -> Option<Started> {
-        let first = self.means.streams.results.get_first_raw_message_by_subject(subjects::results(video), 1).await.ok()?;
-        match from_cbor(&first.payload) {
-            Ok(VideoEvent { event: Event::Started(started) | Event::Queued(started), .. }) => Some(started),
-            _ => None,
+        let mut from = 1;
+        loop {
+            let message = self.means.streams.results.get_first_raw_message_by_subject(subjects::results(video), from).await.ok()?;
+            match from_cbor::<VideoEvent>(&message.payload).ok()?.event {
+                Event::Started(started) => return Some(started),
+                Event::Queued(_) => from = message.sequence + 1,
+                _ => return None,
+            }
         }
+    }
+
+    /// Takes a cancelled video out of the queues. The aggregator removed its frames too, but more may have come since.
+    async fn forget(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
+        info!(%video, "the video is cancelled");
+        if let Err(error) = self.means.streams.frames.purge().filter(subjects::frames(video)).await {
+            warn!(%video, %error, "cannot remove the frames of a cancelled video");
+        }
+        self.finish(video, uri).await
     }
 
     /// Queues the upload anew, as the same video, before this delivery of it is acknowledged.
@@ -269,4 +283,8 @@ impl Job {
         store(&self.means.streams.jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
         self.message.double_ack().await
     }
+}
+
+fn is_cancelled(entry: &VideoEntry) -> bool {
+    entry.state == VideoState::Cancelled
 }

@@ -8,9 +8,10 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
 use async_nats::jetstream::stream;
 use futures_util::{Stream, StreamExt, stream::try_unfold};
 use roaring::RoaringTreemap;
+use serde::Serialize;
 use thiserror::Error;
 
-use crate::messages::{Event, FrameResult, VideoEvent, from_cbor};
+use crate::messages::{Detection, Event, FrameResult, VideoEvent, from_cbor};
 use crate::{Streams, VideoId, subjects};
 
 /// Detectors finish frames out of order, but seldom by more than this.
@@ -109,5 +110,75 @@ impl Order {
 
     fn pop(&mut self) -> Option<FrameResult> {
         self.waiting.pop_first().map(|(_, frame)| frame)
+    }
+}
+
+/// One object in one frame, as programs and spreadsheets read it.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Row {
+    /// The frame's index.
+    pub frame: u64,
+    /// The frame's presentation time, in seconds.
+    pub time_s: Option<f64>,
+    /// The object's class.
+    pub label: String,
+    /// 0 to 1.
+    pub score: f32,
+    /// Left, top, right, bottom in pixels of the video's own upright frame.
+    #[serde(rename = "box")]
+    pub bounds: [f32; 4],
+}
+
+impl Row {
+    /// The first line of a CSV file of rows.
+    pub const CSV_HEADER: &str = "frame,time_s,label,score,left,top,right,bottom";
+
+    /// A frame's objects, best first.
+    pub fn of(frame: FrameResult) -> impl Iterator<Item = Self> {
+        let (index, time_s) = (frame.index, frame.pts.map(|ns| ns as f64 / 1e9));
+        let row = move |Detection { label, score, bounds }| Self { frame: index, time_s, label, score, bounds };
+        frame.detections.into_iter().map(row)
+    }
+
+    /// The row as a line of CSV (RFC 4180), without a line break.
+    pub fn to_csv(&self) -> String {
+        let Self { frame, time_s, label, score, bounds: [left, top, right, bottom] } = self;
+        let time_s = time_s.map(|time| time.to_string()).unwrap_or_default();
+        let label = if label.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", label.replace('"', "\"\"")) } else { label.clone() };
+        format!("{frame},{time_s},{label},{score},{left},{top},{right},{bottom}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(index: u64) -> FrameResult {
+        let detections = vec![Detection { label: "a, \"b\"".into(), score: 0.5, bounds: [1.0, 2.5, 3.0, 4.0] }];
+        FrameResult { index, pts: Some(index * 40_000_000), detections, size: None, processing_us: 1, detector: "d".into() }
+    }
+
+    #[test]
+    fn frames_come_once_and_in_order_as_far_as_the_window_reaches() {
+        let mut order = Order::default();
+        let mut given = Vec::new();
+        for index in (0..2000_u64).map(|n| n ^ 127).flat_map(|n| [n, n / 2]) {
+            order.push(frame(index));
+            while order.is_full() {
+                given.extend(order.pop().map(|frame| frame.index));
+            }
+        }
+        given.extend(std::iter::from_fn(|| order.pop()).map(|frame| frame.index));
+        assert_eq!(given, (0..2048).filter(|n| given.contains(n)).collect::<Vec<_>>());
+        assert_eq!(given.len(), 2000);
+    }
+
+    #[test]
+    fn a_row_is_a_line_of_json_or_csv() {
+        let row = Row::of(frame(3)).next().unwrap();
+        assert_eq!(row.to_csv(), r#"3,0.12,"a, ""b""",0.5,1,2.5,3,4"#);
+        assert_eq!(row.to_csv().split(',').count(), Row::CSV_HEADER.split(',').count() + 1, "one comma is quoted");
+        let json = r#"{"frame":3,"time_s":0.12,"label":"a, \"b\"","score":0.5,"box":[1.0,2.5,3.0,4.0]}"#;
+        assert_eq!(serde_json::to_string(&row).unwrap(), json);
     }
 }

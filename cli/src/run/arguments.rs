@@ -4,10 +4,11 @@ use clap::Parser;
 use moliceiro_detector::{DetectorSettings, open_model};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::Size;
+use moliceiro_nats::messages::{AlarmRule, Size};
 use moliceiro_service::{CommonArguments, Settings, SettingsError, bundled};
 
 use super::is_given;
+use super::videos::Wanted;
 
 /// Counts the objects in videos: everything in this one command
 ///
@@ -31,7 +32,13 @@ pub(crate) struct RunArguments {
     threshold: Option<String>,
     /// Look at each N-th frame only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) every: Option<u64>,
+    every: Option<u64>,
+    /// Raise an alarm when this holds in a frame, such as "boat >= 1 for 3 frames"; may be repeated [default: aggregator.alarms]
+    #[arg(long = "alarm", value_name = "RULE")]
+    alarms: Vec<AlarmRule>,
+    /// Raise an alarm for each frame with more than N persons, as --alarm "person > N" does
+    #[arg(long, value_name = "N")]
+    max: Option<u32>,
     /// Model to use, with its manifest (.toml) beside it [default: built in]
     #[arg(long, value_name = "FILE.onnx")]
     model: Option<String>,
@@ -49,6 +56,13 @@ pub(crate) struct RunArguments {
 }
 
 impl RunArguments {
+    /// What is asked of each video that is named.
+    pub(crate) fn wanted(&self) -> Wanted {
+        let most = self.max.map(|max| AlarmRule::more_than("person", max));
+        let alarms: Vec<_> = self.alarms.iter().cloned().chain(most).collect();
+        Wanted { every: self.every, alarms: (!alarms.is_empty()).then_some(alarms) }
+    }
+
     /// The effective settings: some defaults are other than a service's, because all is on one machine and a person looks on.
     pub(crate) fn settings(&self) -> Result<Settings, anyhow::Error> {
         const COMMAND: &str = "moliceiro run";

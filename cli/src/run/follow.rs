@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::kv;
+use async_nats::jetstream::{Message, kv};
 use futures_util::StreamExt;
-use moliceiro_nats::messages::{Summary, VideoEntry, VideoState, from_json, to_json};
+use moliceiro_nats::messages::{Alarm, Summary, VideoEntry, VideoState, from_json, to_json};
 use moliceiro_nats::{Streams, VideoId};
 use tracing::warn;
 
@@ -15,24 +15,24 @@ use super::progress::Progress;
 /// Who else uses the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
-    /// Nobody: every summary on it is ours to print, those of an earlier run too.
+    /// Nobody: every alarm and summary on it is ours to print, those of an earlier run too.
     Private,
     /// Others: only our own videos concern us.
     Shared,
 }
 
-/// On a private server this consumer remembers which summaries were printed, also when this process is killed.
+/// On a private server this consumer remembers which alarms and summaries were printed, also when this process is killed.
 const PRINTED_CONSUMER: &str = "printed";
 /// A summary that a killed run was about to print comes to the next one after this time.
 const PRINT_WAIT: Duration = Duration::from_secs(2);
 const FORGET_AFTER: Duration = Duration::from_secs(60);
-const MOST_AT_ONCE: usize = 16;
 
 /// The videos of this run on their way to their summaries.
 pub(crate) struct Followed {
     pending: BTreeMap<VideoId, String>,
-    /// Summaries of earlier runs that nobody has printed.
+    /// Alarms and summaries of earlier runs that nobody has printed: so many, up to this place in the stream.
     unprinted: u64,
+    earlier: u64,
     all_well: bool,
     audience: Audience,
     entries: kv::Watch,
@@ -42,8 +42,10 @@ pub(crate) struct Followed {
 impl Followed {
     pub(crate) async fn open(streams: &Streams, audience: Audience, videos: Vec<(VideoId, String)>) -> anyhow::Result<Self> {
         let base = pull::Config {
-            filter_subject: "summaries.*".into(),
+            filter_subjects: vec!["summaries.*".into(), "alarms.*".into()],
             ack_policy: AckPolicy::Explicit,
+            // One after the other, so that a video's alarms come before its summary also when a killed run left some half printed.
+            max_ack_pending: 1,
             ack_wait: PRINT_WAIT,
             inactive_threshold: FORGET_AFTER,
             ..pull::Config::default()
@@ -57,15 +59,16 @@ impl Followed {
             },
             Audience::Shared => pull::Config { deliver_policy: DeliverPolicy::New, ..base },
         };
+        let earlier = streams.summaries.get_info().await.context("cannot follow the summaries")?.state.last_sequence;
         let consumer = streams.summaries.create_consumer(config).await.context("cannot follow the summaries")?;
         let info = consumer.cached_info();
         let unprinted = match audience {
             Audience::Private => info.num_pending + info.num_ack_pending as u64,
             Audience::Shared => 0,
         };
-        let summaries = consumer.stream().max_messages_per_batch(MOST_AT_ONCE).messages().await.context("cannot follow the summaries")?;
+        let summaries = consumer.stream().max_messages_per_batch(1).messages().await.context("cannot follow the summaries")?;
         let entries = streams.videos.watch_all_from_revision(1).await.context("cannot follow the videos")?;
-        Ok(Self { pending: videos.into_iter().collect(), unprinted, all_well: true, audience, entries, summaries })
+        Ok(Self { pending: videos.into_iter().collect(), unprinted, earlier, all_well: true, audience, entries, summaries })
     }
 
     /// True when there is nothing to wait for.
@@ -104,24 +107,51 @@ impl Followed {
         }
     }
 
-    /// Prints a summary, and only then says that it was.
-    async fn take(&mut self, progress: &Progress, json: bool, message: &async_nats::jetstream::Message) -> anyhow::Result<()> {
-        match from_json::<Summary>(&message.payload) {
-            Ok(summary) if self.audience == Audience::Private || self.pending.contains_key(&summary.video) => {
-                progress.finish(&summary.video);
-                let printed = progress.suspended(|| print(&summary, json));
-                printed.with_context(|| format!("cannot write the summary of {} to standard output", summary.name))?;
-                self.complain(progress, &summary);
-                if self.pending.remove(&summary.video).is_none() {
-                    self.unprinted = self.unprinted.saturating_sub(1);
-                }
-            }
-            Ok(_) => {}
-            Err(error) => warn!(subject = %message.subject, %error, "a summary cannot be read"),
+    /// Prints an alarm or a summary, and only then says that it was.
+    async fn take(&mut self, progress: &Progress, json: bool, message: &Message) -> anyhow::Result<()> {
+        let read = match message.subject.starts_with("alarms.") {
+            true => from_json(&message.payload).map(|alarm| self.take_alarm(progress, json, &alarm)),
+            false => from_json(&message.payload).map(|summary| self.take_summary(progress, json, &summary)),
+        };
+        match read {
+            Ok(printed) => printed?,
+            Err(error) => warn!(subject = %message.subject, %error, "an alarm or a summary cannot be read"),
+        }
+        if message.info().is_ok_and(|info| info.stream_sequence <= self.earlier) {
+            self.unprinted = self.unprinted.saturating_sub(1);
         }
         if let Err(error) = message.double_ack().await {
-            warn!(%error, "cannot acknowledge a summary: it may be printed again");
+            warn!(%error, "cannot acknowledge an alarm or a summary: it may be printed again");
         }
+        Ok(())
+    }
+
+    fn concerns_us(&self, video: &VideoId) -> bool {
+        self.audience == Audience::Private || self.pending.contains_key(video)
+    }
+
+    /// JSON has one kind of line: a summary, which tells how many alarms there were.
+    fn take_alarm(&self, progress: &Progress, json: bool, alarm: &Alarm) -> anyhow::Result<()> {
+        if json || !self.concerns_us(&alarm.video) {
+            return Ok(());
+        }
+        let printed = progress.suspended(|| print(&alarm.to_string()));
+        printed.with_context(|| format!("cannot write an alarm of {} to standard output", alarm.name))
+    }
+
+    fn take_summary(&mut self, progress: &Progress, json: bool, summary: &Summary) -> anyhow::Result<()> {
+        if !self.concerns_us(&summary.video) {
+            return Ok(());
+        }
+        progress.finish(&summary.video);
+        let printed = match (json, summary.state) {
+            (true, _) => progress.suspended(|| print(&String::from_utf8_lossy(&to_json(summary)))),
+            (false, VideoState::Failed) => Ok(()),
+            (false, _) => progress.suspended(|| print(&summary.to_string())),
+        };
+        printed.with_context(|| format!("cannot write the summary of {} to standard output", summary.name))?;
+        self.complain(progress, summary);
+        self.pending.remove(&summary.video);
         Ok(())
     }
 
@@ -130,6 +160,7 @@ impl Followed {
         match summary.state {
             VideoState::Done => {}
             VideoState::Incomplete => progress.say(&format!("error: {} is incomplete: {problem}", summary.name)),
+            VideoState::Cancelled => progress.say(&format!("error: {} was cancelled: {problem}", summary.name)),
             _ if problem.contains(&summary.name) => progress.say(&format!("error: {problem}")),
             _ => progress.say(&format!("error: {}: {problem}", summary.name)),
         }
@@ -152,12 +183,7 @@ impl Followed {
     }
 }
 
-fn print(summary: &Summary, json: bool) -> std::io::Result<()> {
-    let text = match (json, summary.state) {
-        (true, _) => String::from_utf8_lossy(&to_json(summary)).into_owned(),
-        (false, VideoState::Failed) => return Ok(()),
-        (false, _) => summary.to_string(),
-    };
+fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()

@@ -4,7 +4,7 @@ use std::path::Path;
 use anyhow::Context;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::TryStreamExt;
-use moliceiro_nats::messages::{Event, Upload, VideoEvent, from_cbor, to_json};
+use moliceiro_nats::messages::{AlarmRule, Event, Upload, VideoEntry, VideoEvent, from_cbor, from_json, to_json};
 use moliceiro_nats::publish::store;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use moliceiro_service::SettingsError;
@@ -17,6 +17,12 @@ use super::follow::Audience;
 pub(crate) struct Request {
     uri: Url,
     name: String,
+}
+
+/// What the command line asks of each video; `None` leaves it to the settings.
+pub(crate) struct Wanted {
+    pub(crate) every: Option<u64>,
+    pub(crate) alarms: Option<Vec<AlarmRule>>,
 }
 
 /// Reads the arguments: a URI, or else a path.
@@ -45,7 +51,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// On a private server an unfinished video that is asked for again is gone on with, not begun anew.
-    pub(crate) async fn make(streams: &Streams, requests: Vec<Request>, every: Option<u64>, audience: Audience) -> anyhow::Result<Self> {
+    pub(crate) async fn make(streams: &Streams, requests: Vec<Request>, wanted: &Wanted, audience: Audience) -> anyhow::Result<Self> {
         let mut left = match audience {
             Audience::Private => unfinished(streams).await.context("cannot find out what an earlier run left undone")?,
             Audience::Shared => BTreeMap::new(),
@@ -53,13 +59,19 @@ impl Plan {
         let uris = requests.iter().map(|request| request.uri.to_string()).chain(left.values().map(|unfinished| unfinished.uri.clone()));
         let mut plan = Self { uris: uris.collect(), left: BTreeMap::new(), uploads: Vec::new() };
         for Request { uri, name } in requests {
-            let same = |unfinished: &Unfinished| unfinished.uri == uri.as_str() && every.is_none_or(|n| Some(n) == unfinished.every);
+            let same = |unfinished: &Unfinished| unfinished.uri == uri.as_str() && unfinished.is_as(wanted);
             let found = left.iter().find(|(_, unfinished)| same(unfinished)).map(|(video, _)| video.clone());
             match found.and_then(|video| left.remove_entry(&video)) {
                 Some((video, unfinished)) => drop(plan.left.insert(video, unfinished.name)),
                 None => {
                     let video = VideoId::for_name(&name, &nuid::next());
-                    let upload = Upload { id: Some(video.clone()), name: Some(name), every, ..Upload::of(uri) };
+                    let upload = Upload {
+                        id: Some(video.clone()),
+                        name: Some(name),
+                        every: wanted.every,
+                        alarms: wanted.alarms.clone(),
+                        ..Upload::of(uri)
+                    };
                     plan.uploads.push((video, upload));
                 }
             }
@@ -94,9 +106,16 @@ struct Unfinished {
     uri: String,
     name: String,
     every: Option<u64>,
+    alarms: Option<Vec<AlarmRule>>,
 }
 
-/// The videos whose upload or log is kept, and that have no summary yet.
+impl Unfinished {
+    fn is_as(&self, wanted: &Wanted) -> bool {
+        wanted.every.is_none_or(|every| Some(every) == self.every) && (wanted.alarms.is_none() || wanted.alarms == self.alarms)
+    }
+}
+
+/// The videos whose upload or log is kept, and that are not finished.
 async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfinished>> {
     let mut found = BTreeMap::new();
     for sequence in stored(&streams.uploads).await? {
@@ -104,7 +123,8 @@ async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfin
         match Upload::parse(&message.payload) {
             Ok(upload) => {
                 let video = upload.video(message.sequence, message.time.into());
-                found.insert(video, Unfinished { uri: upload.uri.to_string(), name: upload.name(), every: upload.every });
+                let (uri, name) = (upload.uri.to_string(), upload.name());
+                found.insert(video, Unfinished { uri, name, every: upload.every, alarms: upload.alarms });
             }
             Err(error) => warn!(%error, "the queue holds a message that is no upload"),
         }
@@ -114,12 +134,13 @@ async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfin
         let Some(video) = VideoId::of_subject(&subject) else { continue };
         let first = streams.results.get_first_raw_message_by_subject(&subject, 1).await?;
         if let Ok(VideoEvent { event: Event::Started(started), .. }) = from_cbor(&first.payload) {
-            found.entry(video).or_insert(Unfinished { uri: started.uri, name: started.name, every: Some(started.every) });
+            let every = Some(started.every);
+            found.entry(video).or_insert(Unfinished { uri: started.uri, name: started.name, every, alarms: started.alarms });
         }
     }
     let mut unfinished = BTreeMap::new();
     for (video, what) in found {
-        if !has_summary(streams, &video).await? {
+        if !has_summary(streams, &video).await? && !is_closed(streams, &video).await? {
             unfinished.insert(video, what);
         }
     }
@@ -132,6 +153,12 @@ async fn has_summary(streams: &Streams, video: &VideoId) -> anyhow::Result<bool>
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Summaries may be gone before the log is.
+async fn is_closed(streams: &Streams, video: &VideoId) -> anyhow::Result<bool> {
+    let entry = streams.videos.get(video.as_str()).await?;
+    Ok(entry.and_then(|entry| from_json::<VideoEntry>(&entry).ok()).is_some_and(|entry| entry.summary_published))
 }
 
 /// Sequence numbers of the messages that a stream holds.

@@ -8,28 +8,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use moliceiro_nats::VideoId;
-use moliceiro_nats::detections::detections;
+use moliceiro_nats::detections::{Row, detections};
 use moliceiro_nats::messages::{FrameResult, to_json};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::Api;
 use super::problem::Problem;
-
-/// One object in one frame: a line of the answer.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Line<'a> {
-    /// The frame's index, from 0.
-    frame: u64,
-    /// When the frame is shown, in seconds from the start of the video's timeline, if the container says.
-    time: Option<f64>,
-    /// The object's class.
-    label: &'a str,
-    /// 0 to 1.
-    score: f32,
-    /// Left, top, right, bottom in pixels of the video's own upright frame. In CSV these are four columns.
-    r#box: [f32; 4],
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -61,26 +44,16 @@ impl Format {
     fn head(self) -> Bytes {
         match self {
             Self::Ndjson => Bytes::new(),
-            Self::Csv => Bytes::from_static(b"frame,time,label,score,left,top,right,bottom\n"),
+            Self::Csv => format!("{}\n", Row::CSV_HEADER).into(),
         }
     }
 
-    fn lines(self, frame: &FrameResult) -> Result<Bytes, csv::Error> {
-        let lines = frame.detections.iter().map(|detection| Line {
-            frame: frame.index,
-            time: frame.pts.map(|pts| pts as f64 / 1e9),
-            label: &detection.label,
-            score: detection.score,
-            r#box: detection.bounds,
-        });
-        match self {
-            Self::Ndjson => Ok(lines.flat_map(|line| [to_json(&line), b"\n".to_vec()].concat()).collect::<Vec<u8>>().into()),
-            Self::Csv => {
-                let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-                lines.map(|line| (line.frame, line.time, line.label, line.score, line.r#box)).try_for_each(|row| writer.serialize(row))?;
-                writer.into_inner().map(Bytes::from).map_err(|error| error.into_error().into())
-            }
-        }
+    fn lines(self, frame: FrameResult) -> Bytes {
+        let line = |row: Row| match self {
+            Self::Ndjson => [to_json(&row), b"\n".to_vec()].concat(),
+            Self::Csv => format!("{}\n", row.to_csv()).into_bytes(),
+        };
+        Row::of(frame).flat_map(line).collect::<Vec<u8>>().into()
     }
 }
 
@@ -104,7 +77,7 @@ fn accepted(part: &str) -> Option<(Format, f32)> {
     get, path = "/videos/{id}/detections", tag = "videos",
     params(("id" = VideoId, Path, description = "The video's id")),
     responses(
-        (status = 200, description = "One object a line", content((Line<'static> = "application/x-ndjson"), (String = "text/csv"))),
+        (status = 200, description = "One object a line", content((Row = "application/x-ndjson"), (String = "text/csv"))),
         (status = 406, description = "There is no such format", content_type = "application/problem+json", body = super::problem::ProblemBody),
         super::Unknown
     )
@@ -116,7 +89,7 @@ pub(super) async fn list(State(api): State<Api>, id: Result<Path<String>, PathRe
     let mut frames = Box::pin(detections(&api.means.streams, &video.id));
     // The first one tells whether the server gives any: later there is no other status to answer with.
     let first = frames.next().await.transpose().map_err(Problem::unavailable)?;
-    let lines = move |frame: Result<FrameResult, _>| format.lines(&frame.map_err(axum::Error::new)?).map_err(axum::Error::new);
+    let lines = move |frame: Result<FrameResult, _>| frame.map(|frame| format.lines(frame));
     let lines = stream::iter(first).map(Ok).chain(frames).map(lines);
     let body = Body::from_stream(stream::iter([Ok(format.head())]).chain(lines));
     Ok(([(header::CONTENT_TYPE, format.content_type())], body).into_response())

@@ -37,14 +37,12 @@ fn toml_value(value: &Value, default: &Value) -> Option<String> {
     let plain = |kind: &ValueKind| !matches!(kind, ValueKind::String(_) | ValueKind::Nil);
     match &value.kind {
         ValueKind::Nil => None,
-        ValueKind::Array(parts) => Some(toml_list(parts.iter().map(ToString::to_string))),
+        ValueKind::Array(items) => Some(toml::Value::from(items.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string()),
+        // A list that the environment or the command line gave.
+        ValueKind::String(_) if matches!(default.kind, ValueKind::Array(_)) => Some(toml::Value::String(text).to_string()),
         kind if plain(kind) || plain(&default.kind) => Some(text),
         // An optional number that the environment or the command line gave.
         _ if matches!(default.kind, ValueKind::Nil) && text.parse::<f64>().is_ok() => Some(text),
         _ => Some(toml::Value::String(moliceiro_nats::connect::without_password(&text)).to_string()),
     }
-}
-
-fn toml_list(parts: impl Iterator<Item = String>) -> String {
-    toml::Value::Array(parts.map(toml::Value::String).collect()).to_string()
 }

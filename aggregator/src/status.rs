@@ -1,0 +1,62 @@
+//! Answers requests for the status of a video: `nats req videos.status '<id>'`.
+
+use std::time::Duration;
+
+use async_nats::jetstream::kv::Store;
+use async_nats::service::{ServiceExt, endpoint::Endpoint, error::Error};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use moliceiro_nats::messages::{VideoEntry, VideoStatus, from_json, to_json};
+use moliceiro_nats::{Streams, VideoId, subjects};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// What `nats micro ls` calls the service.
+const NAME: &str = "moliceiro";
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+
+const NO_ID: usize = 400;
+const UNKNOWN: usize = 404;
+const UNREADABLE: usize = 500;
+const OUT_OF_REACH: usize = 503;
+
+/// Answers until `shutdown`. Of several aggregators, one answers each request.
+pub(crate) async fn serve(streams: &Streams, shutdown: &CancellationToken) {
+    while !shutdown.is_cancelled() {
+        let service = streams.jetstream.client().service_builder().description("Counts what is in videos");
+        let service = match service.start(NAME, env!("CARGO_PKG_VERSION")).await {
+            Ok(service) => service,
+            Err(error) => {
+                warn!(%error, "cannot offer the status of videos; trying again");
+                shutdown.run_until_cancelled(tokio::time::sleep(PAUSE_AFTER_ERROR)).await;
+                continue;
+            }
+        };
+        match service.endpoint_builder().name("status").add(subjects::STATUS_SUBJECT).await {
+            Ok(mut requests) => answer_all(&mut requests, &streams.videos, shutdown).await,
+            Err(error) => warn!(%error, "cannot listen for requests; trying again"),
+        }
+        if let Err(error) = service.stop().await {
+            warn!(%error, "cannot withdraw the status service");
+        }
+    }
+}
+
+async fn answer_all(requests: &mut Endpoint, videos: &Store, shutdown: &CancellationToken) {
+    while let Some(Some(request)) = shutdown.run_until_cancelled(requests.next()).await {
+        let answer = status(videos, &request.message.payload).await;
+        if let Err(error) = request.respond(answer).await {
+            warn!(%error, "cannot answer a request for a video's status");
+        }
+    }
+}
+
+async fn status(videos: &Store, payload: &[u8]) -> Result<Bytes, Error> {
+    let error = |code, status: String| Error { code, status };
+    let id = String::from_utf8_lossy(payload).trim().to_owned();
+    let video = VideoId::try_from(id).map_err(|e| error(NO_ID, e.to_string()))?;
+    let entry = videos.get(video.as_str()).await.map_err(|e| error(OUT_OF_REACH, format!("the bucket of videos is out of reach: {e}")))?;
+    let entry = entry.ok_or_else(|| error(UNKNOWN, format!("there is no video {video}")))?;
+    let entry: VideoEntry = from_json(&entry).map_err(|e| error(UNREADABLE, e.to_string()))?;
+    Ok(to_json(&VideoStatus::from(entry)).into())
+}

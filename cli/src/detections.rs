@@ -1,0 +1,59 @@
+//! What was found in each frame of a video.
+
+use std::io::{BufWriter, Write, stdout};
+use std::pin::pin;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Parser;
+use futures_util::TryStreamExt;
+use moliceiro_nats::detections::{Row, detections};
+use moliceiro_nats::messages::to_json;
+use moliceiro_nats::{Streams, VideoId};
+use moliceiro_service::CommonArguments;
+
+use crate::reader::read;
+
+/// Prints what was found in each frame of a video, a line for each object
+#[derive(Clone, Debug, Parser)]
+#[command(after_help = "Each line is JSON: {\"frame\", \"time_s\", \"label\", \"score\", \"box\": [left, top, right, bottom]}")]
+pub(crate) struct DetectionsArguments {
+    /// The video's id
+    video: String,
+    /// Print CSV, with the names of the columns in the first line
+    #[arg(long)]
+    csv: bool,
+    #[command(flatten)]
+    common: CommonArguments,
+}
+
+pub(crate) fn run(arguments: &DetectionsArguments) -> anyhow::Result<ExitCode> {
+    let video = VideoId::try_from(arguments.video.clone())?;
+    read(&arguments.common, "moliceiro detections", async |streams| print(&streams, &video, arguments.csv).await)
+}
+
+async fn print(streams: &Streams, video: &VideoId, csv: bool) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(stdout().lock());
+    let mut frames = pin!(detections(streams, video));
+    let mut any = false;
+    if csv {
+        writeln!(out, "{}", Row::CSV_HEADER)?;
+    }
+    while let Some(frame) = frames.try_next().await? {
+        any = true;
+        for row in Row::of(frame) {
+            match csv {
+                true => writeln!(out, "{}", row.to_csv())?,
+                false => {
+                    out.write_all(&to_json(&row))?;
+                    writeln!(out)?;
+                }
+            }
+        }
+    }
+    out.flush()?;
+    if !any {
+        bail!("no results of video {video} are kept; `moliceiro status` lists the videos");
+    }
+    Ok(())
+}

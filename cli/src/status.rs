@@ -1,0 +1,88 @@
+//! How videos stand.
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use futures_util::TryStreamExt;
+use moliceiro_nats::messages::{Summary, VideoEntry, VideoStatus, from_json};
+use moliceiro_nats::{Streams, VideoId};
+use moliceiro_service::CommonArguments;
+
+use crate::reader::read;
+
+/// Tells how videos stand: a table of all, or one
+#[derive(Clone, Debug, Parser)]
+pub(crate) struct StatusArguments {
+    /// Only this video, by its id
+    video: Option<String>,
+    #[command(flatten)]
+    common: CommonArguments,
+}
+
+pub(crate) fn run(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
+    let video = arguments.video.clone().map(VideoId::try_from).transpose()?;
+    read(&arguments.common, "moliceiro status", async |streams| match video {
+        Some(video) => show_one(&streams, &video).await,
+        None => show_all(&streams).await,
+    })
+}
+
+async fn status(streams: &Streams, key: &str) -> anyhow::Result<Option<VideoStatus>> {
+    let Some(bytes) = streams.videos.get(key).await.context("cannot read the bucket of videos")? else { return Ok(None) };
+    let entry: VideoEntry = from_json(&bytes).with_context(|| format!("the entry of {key} cannot be read"))?;
+    Ok(Some(entry.into()))
+}
+
+async fn show_one(streams: &Streams, video: &VideoId) -> anyhow::Result<()> {
+    let Some(status) = status(streams, video.as_str()).await? else {
+        bail!("there is no video {video}; `moliceiro status` lists all");
+    };
+    let VideoStatus { name, uri, state, alarms, .. } = &status;
+    let classes = Summary::ranking(&status.classes, usize::MAX);
+    let classes: Vec<_> = classes.iter().map(|label| format!("{label} {}", status.classes[label])).collect();
+    let classes = if classes.is_empty() { "none".to_owned() } else { classes.join(", ") };
+    let mut text = format!("video    {video}\nname     {name}\nfrom     {uri}\nstate    {state}\nframes   {}\n", frames(&status));
+    text += &format!("objects  {classes}\nalarms   {alarms}\n");
+    if let Some(problem) = status.summary.and_then(|summary| summary.problem) {
+        text += &format!("problem  {problem}\n");
+    }
+    stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+async fn show_all(streams: &Streams) -> anyhow::Result<()> {
+    let keys: Vec<_> = streams.videos.keys().await.context("cannot list the videos")?.try_collect().await?;
+    let mut videos = Vec::new();
+    for key in keys {
+        videos.extend(status(streams, &key).await?);
+    }
+    videos.sort_by(|a, b| (a.uploaded_at, &a.video).cmp(&(b.uploaded_at, &b.video)));
+    let row = |status: &VideoStatus| {
+        let VideoStatus { video, name, state, alarms, .. } = status;
+        [video.to_string(), state.to_string(), frames(status), alarms.to_string(), name.clone()]
+    };
+    let mut rows = vec![["VIDEO", "STATE", "FRAMES", "ALARMS", "NAME"].map(str::to_owned)];
+    rows.extend(videos.iter().map(row));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [0, 1, 2, 3].map(width);
+    let mut out = stdout().lock();
+    for [video, state, frames, alarms, name] in &rows {
+        let [a, b, c, d] = widths;
+        writeln!(out, "{video:<a$}  {state:<b$}  {frames:>c$}  {alarms:>d$}  {name}")?;
+    }
+    Ok(())
+}
+
+/// How many frames are counted, of how many, and how many failed.
+fn frames(status: &VideoStatus) -> String {
+    let mut text = status.processed_frames.to_string();
+    if let Some(all) = status.frames {
+        text += &format!("/{all}");
+    }
+    if status.failed_frames > 0 {
+        text += &format!(" ({} failed)", status.failed_frames);
+    }
+    text
+}
