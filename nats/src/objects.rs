@@ -221,6 +221,9 @@ impl Draft {
         self.size += bytes.len();
         self.digest.update(&bytes);
         while !bytes.is_empty() {
+            if self.chunk.capacity() == 0 {
+                self.chunk.reserve(CHUNK);
+            }
             let part = bytes.split_to(bytes.len().min(CHUNK - self.chunk.len()));
             self.chunk.extend_from_slice(&part);
             if self.chunk.len() == CHUNK {

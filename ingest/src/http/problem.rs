@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use moliceiro_nats::objects::ObjectError;
 use serde::Serialize;
@@ -18,7 +18,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct Problem {
     status: StatusCode,
     detail: String,
-    headers: HeaderMap,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 /// A problem as RFC 9457 has it. The status tells its kind, so its type is `about:blank`.
@@ -37,12 +37,11 @@ pub(super) struct ProblemBody {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), headers: HeaderMap::new() }
+        Self { status, detail: detail.into(), header: None }
     }
 
-    pub(super) fn with(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
-        self
+    pub(super) fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self { header: Some((name, value)), ..self }
     }
 
     fn retry(self) -> Self {
@@ -85,7 +84,7 @@ impl IntoResponse for Problem {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let body = ProblemBody { r#type: "about:blank", title, status: self.status.as_u16(), detail: self.detail };
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
-        (self.status, self.headers, content_type, moliceiro_nats::messages::to_json(&body)).into_response()
+        (self.status, HeaderMap::from_iter(self.header), content_type, moliceiro_nats::messages::to_json(&body)).into_response()
     }
 }
 
