@@ -9,6 +9,8 @@ use moliceiro_nats::messages::{VideoEvent, from_cbor};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use crate::report;
+
 /// More results than this are written in several rounds.
 const MOST: usize = 1000;
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -70,7 +72,7 @@ async fn parse(results: &Stream, message: Message) -> Option<Received> {
         Ok(event) => format!("a result of video {} came on the subject of another", event.video),
         Err(error) => error.to_string(),
     };
-    warn!(subject = %message.subject, error, "dropping a malformed result");
+    report::malformed(&message.subject, &error);
     discard(results, &message).await;
     None
 }

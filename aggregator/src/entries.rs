@@ -1,5 +1,5 @@
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKind};
 use backon::{ExponentialBuilder, Retryable};
@@ -8,6 +8,8 @@ use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{VideoEntry, from_json, to_json};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
+
+use crate::report;
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -48,7 +50,8 @@ impl Entries {
     /// Compare-and-swap: succeeds only on the revision that was loaded or written last; `None` is for a new entry.
     pub(crate) async fn write(&self, entry: &VideoEntry, revision: Option<u64>) -> Result<u64, EntryError> {
         let (key, value) = (entry.video.to_string(), Bytes::from(to_json(entry)));
-        self.patiently(move |store| {
+        let began = Instant::now();
+        let written = self.patiently(move |store| {
             let (key, value) = (key.clone(), value.clone());
             async move {
                 match revision {
@@ -62,8 +65,10 @@ impl Entries {
                     }),
                 }
             }
-        })
-        .await
+        });
+        let written = written.await;
+        report::state_written(&entry.video, began.elapsed(), written.as_ref().map(drop));
+        written
     }
 
     /// Tries until the server answers; when it is time to end, once more at most.

@@ -15,6 +15,8 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::report;
+
 const RETRY: Duration = Duration::from_secs(5);
 
 /// `io.nats.jetstream.advisory.v1.max_deliver`
@@ -100,8 +102,12 @@ async fn give_up_frame(streams: &Streams, message: &StreamMessage, advisory: &Ad
         return Ok(());
     };
     let reason = format!("no detector finished it; it was handed out {deliveries} times");
-    info!(video = %frame.video, frame = frame.index, reason, "giving up a frame");
-    let failed = Failed { index: frame.index, reason, detector: None, deliveries };
+    report::frame_given_up(&frame, &reason);
+    // The name that a detector left before the last delivery of the frame, which it did not survive.
+    let name = streams.attempts.get(subjects::attempt(&frame.video, frame.index)).await;
+    let name = name.map_err(|error| ExhaustedError::Server(error.to_string()))?;
+    let detector = name.map(|name| String::from_utf8_lossy(&name).into_owned());
+    let failed = Failed { index: frame.index, reason, detector, deliveries };
     Ok(bury(&streams.jetstream, &frame, &failed, message.payload.clone()).await?)
 }
 

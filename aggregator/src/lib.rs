@@ -11,8 +11,11 @@ mod batch;
 pub mod count;
 mod entries;
 mod exhausted;
+mod gauges;
+pub mod metrics;
 mod output;
 mod raise;
+mod report;
 mod room;
 mod settings;
 mod status;
@@ -20,13 +23,14 @@ mod tally;
 
 use std::time::Duration;
 
-use moliceiro_nats::{ConnectError, Patience, Streams, StreamsError, connect};
+use moliceiro_nats::Streams;
+use moliceiro_service::{OpenError, Readiness, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 pub use arguments::AggregatorArguments;
-pub use output::{Report, printer};
+pub use output::{Publication, printer};
 pub use settings::{AggregatorService, AggregatorSettings, OutputFormat};
 
 /// One publish after the other: an aggregator's own messages are few.
@@ -36,35 +40,37 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Why an aggregator ends before it is told to.
 #[derive(Debug, Error)]
 pub enum AggregatorError {
-    /// No usable server.
+    /// No usable server or streams.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// No usable streams.
-    #[error(transparent)]
-    Streams(#[from] StreamsError),
+    Open(#[from] OpenError),
 }
 
-/// Counts until `shutdown`. `on_report` is told each alarm and summary that this aggregator publishes.
+/// Counts until `shutdown`. `on_publication` is told each alarm and summary that this aggregator publishes.
 pub async fn run(
     service: AggregatorService,
-    on_report: impl FnMut(Report<'_>) + Send,
+    on_publication: impl FnMut(Publication<'_>) + Send,
+    readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), AggregatorError> {
-    let connecting = async {
-        let client = connect(&service.nats, "moliceiro-aggregator", Patience::WaitForServer).await?;
-        Ok::<_, AggregatorError>(Streams::open(client, &service.streams, PUBLISHES_IN_FLIGHT).await?)
-    };
-    let Some(streams) = shutdown.run_until_cancelled(connecting).await.transpose()? else { return Ok(()) };
-    info!("aggregator is ready");
-    let counting = count_results(&streams, &service.aggregator, on_report, &shutdown);
-    tokio::join!(counting, exhausted::run(&streams, &shutdown), room::keep(&streams, &shutdown), status::serve(&streams, &shutdown));
+    let opening = open_streams("aggregator", &service.nats, &service.streams, PUBLISHES_IN_FLIGHT, &readiness);
+    let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
+    report::ready();
+    let counting = count_results(&streams, &service.aggregator, on_publication, &shutdown);
+    let watching = gauges::run(&streams, service.streams.keep, &shutdown);
+    tokio::join!(
+        counting,
+        watching,
+        exhausted::run(&streams, &shutdown),
+        room::keep(&streams, &shutdown),
+        status::serve(&streams, &shutdown)
+    );
     Ok(())
 }
 
 async fn count_results(
     streams: &Streams,
     settings: &AggregatorSettings,
-    mut on_report: impl FnMut(Report<'_>),
+    mut on_publication: impl FnMut(Publication<'_>),
     shutdown: &CancellationToken,
 ) {
     let mut tally = tally::Tally::new(streams.clone(), settings.alarms.clone(), shutdown.clone());
@@ -79,7 +85,7 @@ async fn count_results(
         };
         // A batch in hand is finished even when it is time to end: its totals may be written already.
         while let Some(Some(batch)) = shutdown.run_until_cancelled(batches.next()).await {
-            tally.take(batch, &mut on_report).await;
+            tally.take(batch, &mut on_publication).await;
         }
     }
 }

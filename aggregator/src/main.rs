@@ -9,6 +9,6 @@ fn main() -> ExitCode {
     moliceiro_service::main(|arguments: AggregatorArguments| {
         let service = arguments.service()?;
         let print = printer(service.aggregator.output);
-        serve(&service.log.clone(), |shutdown| run(service, print, shutdown))
+        serve(&service.base.clone(), |readiness, shutdown| run(service, print, readiness, shutdown))
     })
 }

@@ -7,15 +7,15 @@ use crate::OutputFormat;
 
 /// What an aggregator has published.
 #[derive(Clone, Copy, Debug)]
-pub enum Report<'a> {
+pub enum Publication<'a> {
     /// A rule came true.
     Alarm(&'a Alarm),
     /// A video is finished.
     Summary(&'a Summary),
 }
 
-/// What a report is to standard output in this format.
-pub fn printer(format: OutputFormat) -> fn(Report<'_>) {
+/// What a publication is to standard output in this format.
+pub fn printer(format: OutputFormat) -> fn(Publication<'_>) {
     match format {
         OutputFormat::Text => print_text,
         OutputFormat::Json => print_json,
@@ -24,17 +24,17 @@ pub fn printer(format: OutputFormat) -> fn(Report<'_>) {
 }
 
 /// Prints the lines for people. The summary of a video without a frame has none.
-fn print_text(report: Report<'_>) {
-    match report {
-        Report::Alarm(alarm) => print(&alarm.to_string()),
-        Report::Summary(Summary { state: VideoState::Failed, .. }) => {}
-        Report::Summary(summary) => print(&summary.to_string()),
+fn print_text(publication: Publication<'_>) {
+    match publication {
+        Publication::Alarm(alarm) => print(&alarm.to_string()),
+        Publication::Summary(Summary { state: VideoState::Failed, .. }) => {}
+        Publication::Summary(summary) => print(&summary.to_string()),
     }
 }
 
 /// Prints a summary as one line of JSON. It says how many alarms there were: each line is of the same kind.
-fn print_json(report: Report<'_>) {
-    if let Report::Summary(summary) = report {
+fn print_json(publication: Publication<'_>) {
+    if let Publication::Summary(summary) = publication {
         print(&String::from_utf8_lossy(&to_json(summary)));
     }
 }

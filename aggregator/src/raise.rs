@@ -6,7 +6,8 @@ use moliceiro_nats::messages::{Alarm, from_json, to_json};
 use moliceiro_nats::publish::{StoreError, store_message};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
-use tracing::info;
+
+use crate::report;
 
 #[derive(Debug, Error)]
 pub(crate) enum RaiseError {
@@ -58,7 +59,7 @@ pub(crate) async fn publish_alarms(
                 .payload(to_json(alarm).into());
             match store_message(&streams.jetstream, &subject, message).await {
                 Ok(ack) => {
-                    info!(%video, frame = alarm.frame, rule = %alarm.rule, count = alarm.count, "alarm");
+                    report::alarm(alarm);
                     on_alarm(alarm);
                     last = Last { number: alarm.number, sequence: ack.sequence };
                 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use moliceiro_nats::messages::AlarmRule;
 use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::settings::Problem;
-use moliceiro_service::{LogSettings, Section, Settings, SettingsError};
+use moliceiro_service::{Base, Section, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
 mod rules;
@@ -58,11 +58,14 @@ impl Section for AggregatorSettings {
     }
 }
 
+/// Where [`moliceiro_service::Listen::Auto`] serves metrics.
+const METRICS_PORT: u16 = 9473;
+
 /// All that an aggregator needs to know.
 #[derive(Clone, Debug)]
 pub struct AggregatorService {
-    /// `[log]`
-    pub log: LogSettings,
+    /// `[log]` and `[metrics]`
+    pub base: Base,
     /// `[nats]`
     pub nats: NatsSettings,
     /// `[streams]`
@@ -74,6 +77,7 @@ pub struct AggregatorService {
 impl AggregatorService {
     /// Reads and checks the sections.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        Ok(Self { log: settings.section()?, nats: settings.section()?, streams: settings.section()?, aggregator: settings.section()? })
+        let base = Base { log: settings.section()?, metrics: settings.section()?, metrics_port: METRICS_PORT };
+        Ok(Self { base, nats: settings.section()?, streams: settings.section()?, aggregator: settings.section()? })
     }
 }

@@ -1,26 +1,30 @@
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use moliceiro_nats::messages::{AlarmRule, Event, Started, Summary, VideoState, from_json, to_json};
+use moliceiro_nats::messages::{AlarmRule, Event, Started, Summary, VideoState, from_json, milliseconds_now, to_json};
 use moliceiro_nats::publish::{StoreError, store_message};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
-use crate::Report;
+use crate::Publication;
 use crate::batch::{Received, discard};
 use crate::count::{Applied, VideoCount};
 use crate::entries::{Entries, EntryError};
 use crate::raise::{RaiseError, publish_alarms};
+use crate::report;
 
 /// Results may overtake their video's `Started`. After this many deliveries nobody knows the video.
 const PATIENCE_WITH_UNKNOWN: i64 = 10;
 const UNKNOWN_RETRY: Duration = Duration::from_millis(500);
 const NOT_YET_RETRY: Duration = Duration::from_secs(1);
+
+/// The totals in memory spare reading the entries again. A video that another aggregator finished is not heard of any more.
+const MOST_HELD: usize = 1_000;
 
 /// The totals of the videos in progress, as last written.
 pub(crate) struct Tally {
@@ -41,8 +45,10 @@ struct Held {
 
 /// What becomes of a result's message.
 enum Verdict {
-    /// Its part in the totals is durable, or it has none.
-    Ack,
+    /// Its part in the totals is durable.
+    Counted,
+    /// It has no part in them, or had it before.
+    Known,
     /// It may make sense later.
     Retry(Duration),
     /// It never will.
@@ -69,13 +75,17 @@ impl Tally {
     /// Counts a batch, makes the totals durable, and then acknowledges it.
     ///
     /// When it is time to end it gives up waiting for a server that is gone: what is not acknowledged comes again.
-    pub(crate) async fn take(&mut self, batch: Vec<Received>, on_report: &mut impl FnMut(Report<'_>)) {
+    pub(crate) async fn take(&mut self, batch: Vec<Received>, on_publication: &mut impl FnMut(Publication<'_>)) {
+        report::batch(batch.len());
+        if self.videos.len() > MOST_HELD {
+            self.videos.clear();
+        }
         let mut by_video: BTreeMap<VideoId, Vec<Received>> = BTreeMap::new();
         for received in batch {
             by_video.entry(received.event.video.clone()).or_default().push(received);
         }
         for (video, results) in by_video {
-            match self.settle(&video, &results, on_report).await {
+            match self.settle(&video, &results, on_publication).await {
                 Ok(verdicts) => {
                     for (received, verdict) in results.iter().zip(verdicts) {
                         self.carry_out(received, verdict).await;
@@ -95,7 +105,7 @@ impl Tally {
         &mut self,
         video: &VideoId,
         results: &[Received],
-        on_report: &mut impl FnMut(Report<'_>),
+        on_publication: &mut impl FnMut(Publication<'_>),
     ) -> Result<Vec<Verdict>, TallyError> {
         loop {
             let held = match self.videos.remove(video) {
@@ -105,12 +115,12 @@ impl Tally {
             let Some((mut held, verdicts, changed)) = apply(held, results, &self.rules) else {
                 return Ok(results.iter().map(unknown).collect());
             };
-            match self.make_durable(video, &mut held, changed, on_report).await {
+            match self.make_durable(video, &mut held, changed, on_publication).await {
                 Ok(()) => {
                     self.videos.insert(video.clone(), held);
                     return Ok(verdicts);
                 }
-                Err(TallyError::Entry(EntryError::Conflict)) => debug!(%video, "another aggregator was first; counting on from its totals"),
+                Err(TallyError::Entry(EntryError::Conflict)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -122,7 +132,7 @@ impl Tally {
         video: &VideoId,
         held: &mut Held,
         changed: bool,
-        on_report: &mut impl FnMut(Report<'_>),
+        on_publication: &mut impl FnMut(Publication<'_>),
     ) -> Result<(), TallyError> {
         if changed {
             let published =
@@ -130,15 +140,15 @@ impl Tally {
             held.summary_published = published;
             held.revision = Some(self.entries.write(&held.count.to_entry(video, held.summary_published), held.revision).await?);
         }
-        publish_alarms(&self.streams, video, &held.count.unsent_alarms(video), |alarm| on_report(Report::Alarm(alarm))).await?;
+        publish_alarms(&self.streams, video, &held.count.unsent_alarms(video), |alarm| on_publication(Publication::Alarm(alarm))).await?;
         held.count.alarms_sent();
         let Some(summary) = held.count.summary(video).filter(|_| !held.summary_published) else { return Ok(()) };
         if summary.state == VideoState::Cancelled {
             self.remove_frames(video).await;
         }
         publish_summary(&self.streams, &summary).await?;
-        log_summary(&summary);
-        on_report(Report::Summary(&summary));
+        report::summary(&summary);
+        on_publication(Publication::Summary(&summary));
         (held.summary_published, held.corrections_published) = (true, summary.corrections);
         held.revision = Some(self.entries.write(&held.count.to_entry(video, true), held.revision).await?);
         Ok(())
@@ -154,10 +164,20 @@ impl Tally {
     async fn carry_out(&self, received: &Received, verdict: Verdict) {
         let message = &received.message;
         let done = match verdict {
-            Verdict::Ack => message.ack().await,
-            Verdict::Retry(pause) => message.ack_with(AckKind::Nak(Some(pause))).await,
+            Verdict::Counted => {
+                report::counted(&received.event);
+                message.ack().await
+            }
+            Verdict::Known => {
+                report::duplicate();
+                message.ack().await
+            }
+            Verdict::Retry(pause) => {
+                report::retried();
+                message.ack_with(AckKind::Nak(Some(pause))).await
+            }
             Verdict::Drop(reason) => {
-                warn!(video = %received.event.video, event = ?received.event.event, reason, "dropping a result");
+                report::late(&received.event, reason);
                 return discard(&self.streams.results, message).await;
             }
         };
@@ -187,9 +207,9 @@ fn apply(held: Option<Held>, results: &[Received], rules: &[AlarmRule]) -> Optio
     let mut verdict = |received: &Received| match held.count.apply(&received.event.event, now) {
         Applied::Changed => {
             changed = true;
-            Verdict::Ack
+            Verdict::Counted
         }
-        Applied::Duplicate => Verdict::Ack,
+        Applied::Duplicate => Verdict::Known,
         Applied::NoSuchFrame => Verdict::Drop("its video has no such frame"),
         Applied::NotYet => Verdict::Retry(NOT_YET_RETRY),
     };
@@ -247,19 +267,4 @@ async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<(), Tal
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-fn log_summary(summary: &Summary) {
-    let (video, name) = (&summary.video, &summary.name);
-    let problem = summary.problem.as_deref().unwrap_or_default();
-    match summary.state {
-        VideoState::Failed => warn!(%video, name, problem, "video failed"),
-        VideoState::Incomplete => warn!(%video, name, problem, frames = summary.processed_frames, "video is incomplete"),
-        VideoState::Cancelled => info!(%video, name, problem, frames = summary.processed_frames, "video is cancelled"),
-        _ => info!(%video, name, frames = summary.processed_frames, failed = summary.failed_frames, "video is done"),
-    }
-}
-
-fn milliseconds_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX))
 }

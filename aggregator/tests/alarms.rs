@@ -31,7 +31,15 @@ fn frame(index: u64, persons: u32, boats: u32) -> Event {
     let persons = (0..persons).map(|_| found("person", 10.0));
     let detections = persons.chain((0..boats).map(|_| found("boat", 80.0))).collect();
     let size = Some(Size { width: 100, height: 100 });
-    Event::Frame(FrameResult { index, pts: Some(index * 40_000_000), detections, size, processing_us: 1000, detector: "d".into() })
+    Event::Frame(FrameResult {
+        index,
+        pts: Some(index * 40_000_000),
+        decoded_at: None,
+        detections,
+        size,
+        processing_us: 1000,
+        detector: "d".into(),
+    })
 }
 
 fn failed(index: u64) -> Event {

@@ -2,11 +2,13 @@
 
 mod dead;
 mod detections;
+mod metrics_reference;
 mod reader;
 mod run;
 mod show_config;
 mod status;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +48,8 @@ enum Command {
     #[command(subcommand)]
     Dead(DeadCommand),
     Config(ConfigArguments),
+    /// Prints what each metric means, as Markdown
+    Metrics,
 }
 
 fn main() -> ExitCode {
@@ -53,20 +57,24 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Ingest(arguments) => {
             let service = arguments.service()?;
-            serve(&service.log.clone(), |shutdown| moliceiro_ingest::run(service, shutdown))
+            serve(&service.base.clone(), |readiness, shutdown| moliceiro_ingest::run(service, readiness, shutdown))
         }
         Command::Detector(arguments) => {
             let service = arguments.service()?;
-            serve(&service.log.clone(), |shutdown| moliceiro_detector::run(service, shutdown))
+            serve(&service.base.clone(), |readiness, shutdown| moliceiro_detector::run(service, readiness, shutdown))
         }
         Command::Aggregator(arguments) => {
             let service = arguments.service()?;
             let print = moliceiro_aggregator::printer(service.aggregator.output);
-            serve(&service.log.clone(), |shutdown| moliceiro_aggregator::run(service, print, shutdown))
+            serve(&service.base.clone(), |readiness, shutdown| moliceiro_aggregator::run(service, print, readiness, shutdown))
         }
         Command::Status(arguments) => status::run(&arguments),
         Command::Detections(arguments) => detections::run(&arguments),
         Command::Dead(command) => dead::run(&command),
         Command::Config(arguments) => show_config::show(&arguments),
+        Command::Metrics => {
+            write!(std::io::stdout(), "{}", metrics_reference::reference())?;
+            Ok(ExitCode::SUCCESS)
+        }
     })
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::{NatsSettings, Patience, Streams, connect};
-use moliceiro_service::{Settings, SettingsError, shutdown_on_signals, start_logging_to};
+use moliceiro_service::{Readiness, Settings, SettingsError, shutdown_on_signals, start_endpoint, start_logging_to};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     let settings = arguments.settings()?;
     let services = services::ServiceSettings::read(&settings)?;
     let progress = Progress::new();
-    start_logging_to(&services.log, progress.writer());
+    start_logging_to(&services.base.log, progress.writer());
     // A model that cannot be used is told before anything is queued for it.
     moliceiro_detector::check(&services.detector)?;
 
@@ -86,7 +86,10 @@ impl Session {
             self.progress.say(&format!("taking videos at {listen} until Ctrl-C"));
         }
 
-        let mut services = Services::start(&self.services);
+        let readiness = Readiness::default();
+        let base = &self.services.base;
+        start_endpoint(&base.metrics, base.metrics_port, readiness.clone()).await?;
+        let mut services = Services::start(&self.services, &readiness);
         let end = tokio::select! {
             end = followed.until_all_counted(&self.progress, self.json, !listen.is_empty()) => end.map(Some),
             error = services.first_error() => Err(error),

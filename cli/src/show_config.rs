@@ -6,7 +6,7 @@ use moliceiro_aggregator::AggregatorSettings;
 use moliceiro_detector::DetectorSettings;
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::{NatsSettings, StreamsSettings};
-use moliceiro_service::{CommonArguments, LogSettings};
+use moliceiro_service::{CommonArguments, LogSettings, MetricsSettings};
 
 /// Prints the effective settings, each with where it comes from
 #[derive(Clone, Debug, Parser)]
@@ -20,6 +20,7 @@ pub(crate) fn show(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
     let settings = arguments.common.loader().load()?;
     let tables = [
         settings.print::<LogSettings>()?,
+        settings.print::<MetricsSettings>()?,
         settings.print::<NatsSettings>()?,
         settings.print::<StreamsSettings>()?,
         settings.print::<IngestSettings>()?,

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use futures_util::StreamExt;
 use moliceiro_nats::messages::{Summary, VideoState};
 use moliceiro_nats::{NatsSettings, Patience, connect};
 use rustix::process::Signal;
-use support::{LONG, Process, nats_server, one_of_several, program, project, sample};
+use support::{LONG, Process, nats_server, program, project, sample};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use url::Url;
@@ -78,7 +79,7 @@ async fn the_leader_dies_in_mid_run_and_comes_back_empty() {
     let url = cluster.url();
     let service = |name: &str| {
         let arguments = ["--nats", &url, "--log", "debug", "--set", "streams.replicas=3", "--set", "streams.frames_max_per_video=8"];
-        Process::start(Command::new(program(&format!("moliceiro-{name}"))).args(arguments).args(one_of_several()))
+        Process::start(Command::new(program(&format!("moliceiro-{name}"))).args(arguments))
     };
     let [aggregator, detector, ingest] = ["aggregator", "detector", "ingest"].map(service);
     for process in [&aggregator, &detector, &ingest] {
@@ -86,6 +87,9 @@ async fn the_leader_dies_in_mid_run_and_comes_back_empty() {
     }
     let client = connect(&NatsSettings { url: url.clone(), credentials: None }, "test", Patience::WaitForServer).await.unwrap();
     let jetstream = jetstream::new(client);
+    let replicas: BTreeMap<_, _> =
+        jetstream.streams().map(|info| info.unwrap().config).map(|config| (config.name, config.num_replicas)).collect().await;
+    assert!(replicas.len() == 9 && replicas.values().all(|replicas| *replicas == 3), "{replicas:?}");
     let upload = async |name: &str| {
         let uri = Url::from_file_path(sample("carphone_pristine.mp4")).unwrap();
         let upload = format!(r#"{{"uri": "{uri}", "name": "{name}"}}"#);

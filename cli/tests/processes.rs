@@ -9,12 +9,12 @@ use std::time::Instant;
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{Summary, VideoState};
 use moliceiro_nats::{NatsSettings, Patience, connect};
-use support::{LONG, Process, Server, one_of_several, program, project, sample};
+use support::{LONG, Process, Server, program, project, sample};
 use tokio::time::timeout;
 use url::Url;
 
 fn service(name: &str, server: &Server, arguments: &[&str]) -> Process {
-    Process::start(Command::new(program(name)).args(["--nats", &server.url(), "--log", "debug"]).args(one_of_several()).args(arguments))
+    Process::start(Command::new(program(name)).args(["--nats", &server.url(), "--log", "debug"]).args(arguments))
 }
 
 #[tokio::test(flavor = "multi_thread")]

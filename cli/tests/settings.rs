@@ -40,6 +40,7 @@ fn the_printed_settings_are_a_settings_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("moliceiro.toml");
     let values = ["--set", "detector.threshold=0.5", "--set", "detector.model=/m.onnx", "--set", "streams.frame_ack_wait=90s"];
+    let values = [&values[..], &["--set", "aggregator.alarms=boat > 1; car >= 2 in 0,0 1,0 1,1"]].concat();
     let (printed, _) = config(&values, &[], 0);
     std::fs::write(&file, printed.join("\n")).unwrap();
     let (again, _) = config(&["--config", file.to_str().unwrap()], &[], 0);

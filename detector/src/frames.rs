@@ -1,19 +1,21 @@
+use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
-use moliceiro_nats::Streams;
 use moliceiro_nats::dead::{FrameIdentity, bury};
 use moliceiro_nats::messages::{Event, Failed, FrameResult};
 use moliceiro_nats::publish::{StoreError, store_event};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use moliceiro_nats::{Streams, subjects};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::DetectorError;
+use crate::hand::{Hand, Places};
 use crate::inference::{Inference, Looked};
+use crate::report;
 use crate::settings::DetectorService;
 
 /// How long a pull waits for frames. At the end the last pull is waited for, so that no frame is handed to nobody.
@@ -25,6 +27,7 @@ const RETRY: Duration = Duration::from_secs(1);
 struct Desk {
     streams: Streams,
     inference: Inference,
+    hand: Hand,
     name: String,
     ack_wait: Duration,
     max_deliver: u64,
@@ -32,23 +35,23 @@ struct Desk {
     broken: CancellationToken,
 }
 
-/// Pulls as many frames as there are free places, until `shutdown`; then finishes those in hand.
+/// Pulls as many frames as it may have in hand, until `shutdown`; then finishes those.
 pub(crate) async fn run(
     streams: Streams,
     service: &DetectorService,
     inference: Inference,
-    in_hand: usize,
+    in_hand: u32,
     shutdown: &CancellationToken,
 ) -> Result<(), DetectorError> {
     let desk = Arc::new(Desk {
         streams,
         inference,
+        hand: Hand::new(in_hand),
         name: service.detector.instance_name(),
         ack_wait: service.streams.frame_ack_wait,
         max_deliver: service.streams.frame_max_deliver,
         broken: CancellationToken::new(),
     });
-    let places = Arc::new(Semaphore::new(in_hand));
     let tasks = TaskTracker::new();
     while !shutdown.is_cancelled() && !desk.broken.is_cancelled() {
         let stop = async {
@@ -58,42 +61,45 @@ pub(crate) async fn run(
             }
         };
         let free = tokio::select! {
-            free = take_free(&places, in_hand) => free,
+            free = desk.hand.free() => free,
             () = stop => break,
         };
-        pull(&desk, free, &tasks).await;
+        let again = pull(&desk, free, &tasks).await;
+        if !again.is_empty() {
+            desk.handle_alone(again).await;
+        }
     }
     tasks.close();
     tasks.wait().await;
     if desk.broken.is_cancelled() { Err(DetectorError::ThreadDied) } else { Ok(()) }
 }
 
-/// Waits for a free place, and takes all that are free.
-async fn take_free(places: &Arc<Semaphore>, most: usize) -> Vec<OwnedSemaphorePermit> {
-    let mut free: Vec<_> = places.clone().acquire_owned().await.into_iter().collect();
-    while free.len() < most
-        && let Ok(place) = places.clone().try_acquire_owned()
-    {
-        free.push(place);
-    }
-    free
-}
-
-async fn pull(desk: &Arc<Desk>, mut free: Vec<OwnedSemaphorePermit>, tasks: &TaskTracker) {
-    let batch = desk.streams.detectors.batch().max_messages(free.len()).expires(PULL_EXPIRY).messages().await;
+/// Pulls a frame for each free place, and begins those that come for the first time. Gives those that came again.
+async fn pull(desk: &Arc<Desk>, mut free: Places, tasks: &TaskTracker) -> Vec<Message> {
+    let mut again = Vec::new();
+    let batch = desk.streams.detectors.batch().max_messages(free.num_permits()).expires(PULL_EXPIRY).messages().await;
     let mut messages = match batch {
         Ok(messages) => messages,
         Err(error) => {
             warn!(%error, "cannot pull frames; trying again");
-            return tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            return again;
         }
     };
-    while let Some(next) = messages.next().await {
+    let mut pulled = 0;
+    while let Some(next) = desk.meanwhile_in_work(&again, messages.next()).await {
+        desk.tell_in_work(&again).await;
+        if let Ok(message) = &next {
+            report::frame_pulled(message);
+            pulled += 1;
+        }
         match next {
+            Ok(message) if deliveries(&message) > 1 => again.push(message),
             Ok(message) => {
-                let (desk, place) = (desk.clone(), free.pop());
+                let (desk, place) = (desk.clone(), free.split(1));
                 tasks.spawn(async move {
-                    desk.handle(message).await;
+                    desk.handle(&message).await;
+                    desk.hand.trust();
                     drop(place);
                 });
             }
@@ -103,6 +109,25 @@ async fn pull(desk: &Arc<Desk>, mut free: Vec<OwnedSemaphorePermit>, tasks: &Tas
             }
         }
     }
+    report::pulled(pulled);
+    again
+}
+
+/// How often the frame was handed out, with this time.
+fn deliveries(message: &Message) -> u64 {
+    message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1))
+}
+
+/// The order in which to look at frames that came again, of which one may be deadly.
+///
+/// Those that died together come again together. Every other time the order is reversed: so each has been before the deadly
+/// one at its third delivery at the latest.
+fn in_turn(mut again: Vec<Message>) -> Vec<Message> {
+    again.sort_by_key(|message| {
+        let sequence = message.info().map_or(0, |info| info.stream_sequence);
+        if deliveries(message).is_multiple_of(2) { u64::MAX - sequence } else { sequence }
+    });
+    again
 }
 
 /// What becomes of a frame's message.
@@ -118,28 +143,64 @@ enum Verdict {
 }
 
 impl Desk {
-    async fn handle(&self, message: Message) {
+    /// Looks at frames that came again: one after the other, with nothing else in hand.
+    async fn handle_alone(&self, again: Vec<Message>) {
+        let places = self.meanwhile_in_work(&again, self.hand.all()).await;
+        let again = in_turn(again);
+        for (turn, message) in again.iter().enumerate() {
+            let waiting = &again[turn + 1..];
+            self.tell_in_work(waiting).await;
+            self.meanwhile_in_work(waiting, self.handle(message)).await;
+            if self.broken.is_cancelled() {
+                break;
+            }
+        }
+        self.hand.distrust();
+        drop(places);
+    }
+
+    /// Tells the server now and then that these frames are in work, until `done`.
+    async fn meanwhile_in_work<T>(&self, frames: &[Message], done: impl Future<Output = T>) -> T {
         let in_work = async {
             let mut ticks = tokio::time::interval(self.ack_wait / 3);
             ticks.tick().await;
             loop {
                 ticks.tick().await;
-                if let Err(error) = message.ack_with(AckKind::Progress).await {
-                    warn!(%error, "cannot tell the server that a frame is in work");
-                }
+                self.tell_in_work(frames).await;
             }
         };
-        let verdict = tokio::select! {
-            verdict = self.look(&message) => verdict,
+        tokio::select! {
+            done = done => done,
             () = in_work => unreachable!("progress is told for ever"),
-        };
+        }
+    }
+
+    async fn tell_in_work(&self, frames: &[Message]) {
+        for message in frames {
+            if let Err(error) = message.ack_with(AckKind::Progress).await {
+                warn!(%error, "cannot tell the server that a frame is in work");
+            }
+        }
+    }
+
+    /// Nobody else could say who had the frame last, if this process dies of it.
+    async fn leave_name(&self, frame: &FrameIdentity) {
+        let (video, index) = (&frame.video, frame.index);
+        if let Err(error) = self.streams.attempts.put(subjects::attempt(video, index), self.name.clone().into()).await {
+            warn!(%video, frame = index, %error, "cannot leave a name before a frame's last delivery");
+        }
+    }
+
+    async fn handle(&self, message: &Message) {
+        let _in_hand = report::InHand::new();
+        let verdict = self.meanwhile_in_work(slice::from_ref(message), self.look(message)).await;
         let done = match verdict {
             Ok(Verdict::Ack) => message.ack().await,
             Ok(Verdict::Drop) => message.ack_with(AckKind::Term).await,
             Ok(Verdict::Retry) => message.ack_with(AckKind::Nak(Some(RETRY))).await,
             Ok(Verdict::Leave) => return self.broken.cancel(),
             Err(error) => {
-                warn!(subject = %message.subject, %error, "a frame's result cannot be stored");
+                report::result_not_stored(&message.subject, &error);
                 message.ack_with(AckKind::Nak(Some(RETRY))).await
             }
         };
@@ -150,29 +211,37 @@ impl Desk {
 
     async fn look(&self, message: &Message) -> Result<Verdict, StoreError> {
         let Some(frame) = FrameIdentity::of(&message.subject, message.headers.as_ref()) else {
-            warn!(subject = %message.subject, "dropping a message from the frame queue that is no frame");
+            report::no_frame(&message.subject);
             return Ok(Verdict::Drop);
         };
         let (video, index) = (&frame.video, frame.index);
-        let deliveries = message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1));
+        let deliveries = deliveries(message);
+        if deliveries > 1 && deliveries >= self.max_deliver {
+            self.leave_name(&frame).await;
+        }
         match self.inference.look(video.clone(), index, message.payload.clone()).await {
-            Some(Looked::Found { pts, detections, size, processing_us }) => {
-                debug!(%video, frame = index, processing_us, found = detections.len(), "frame done");
-                let result = FrameResult { index, pts, detections, size: Some(size), processing_us, detector: self.name.clone() };
+            Some(Looked::Found { pts, decoded_at, detections, size, processing_us }) => {
+                let (found, began) = (detections.len(), Instant::now());
+                let (size, detector) = (Some(size), self.name.clone());
+                let result = FrameResult { index, pts, decoded_at, detections, size, processing_us, detector };
                 store_event(&self.streams.jetstream, video, Some(&frame.message_id), Event::Frame(result)).await?;
+                report::frame_done(video, index, found, processing_us, began.elapsed());
                 Ok(Verdict::Ack)
             }
             Some(Looked::Failed(reason)) if deliveries < self.max_deliver => {
-                warn!(%video, frame = index, reason, deliveries, "a frame failed; trying again");
+                report::frame_retried(video, index, &reason, deliveries);
                 Ok(Verdict::Retry)
             }
             Some(Looked::Failed(reason) | Looked::Impossible(reason)) => {
-                warn!(%video, frame = index, reason, deliveries, "giving up a frame");
                 let failed = Failed { index, reason, detector: Some(self.name.clone()), deliveries };
+                report::frame_dead(video, &failed);
                 bury(&self.streams.jetstream, &frame, &failed, message.payload.clone()).await?;
                 Ok(Verdict::Drop)
             }
-            None => Ok(Verdict::Leave),
+            None => {
+                report::frame_left(video, index);
+                Ok(Verdict::Leave)
+            }
         }
     }
 }

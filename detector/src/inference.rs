@@ -1,5 +1,4 @@
 use std::thread;
-use std::time::Instant;
 
 use bytes::Bytes;
 use moliceiro_nats::VideoId;
@@ -7,6 +6,8 @@ use moliceiro_nats::messages::{Detection, Frame, Size};
 use tokio::sync::oneshot;
 use tracing::info;
 
+use crate::phases::Lap;
+use crate::report;
 use crate::runtime::Runtime;
 use crate::session::{Detector, FrameError, Options};
 use crate::settings::DetectorSettings;
@@ -16,6 +17,7 @@ use crate::{DetectorError, open_model};
 pub(crate) struct Inference {
     jobs: async_channel::Sender<Job>,
     model_name: String,
+    runtime: String,
 }
 
 struct Job {
@@ -30,6 +32,7 @@ pub(crate) enum Looked {
     /// What is in it.
     Found {
         pts: Option<u64>,
+        decoded_at: Option<u64>,
         detections: Vec<Detection>,
         /// Of the video's own upright frame.
         size: Size,
@@ -61,7 +64,11 @@ impl Inference {
             };
             thread::Builder::new().name(format!("inference-{number}")).spawn(look_at_all).map_err(DetectorError::Thread)?;
         }
-        Ok(Self { jobs, model_name: model.name().to_owned() })
+        Ok(Self { jobs, model_name: model.name().to_owned(), runtime: runtime.description().to_owned() })
+    }
+
+    pub(crate) fn runtime(&self) -> &str {
+        &self.runtime
     }
 
     pub(crate) fn model_name(&self) -> &str {
@@ -77,7 +84,7 @@ impl Inference {
 }
 
 fn look(detector: &mut Detector, video: &VideoId, index: u64, payload: &[u8]) -> Looked {
-    let start = Instant::now();
+    let mut lap = Lap::begin();
     let frame = match Frame::from_cbor(payload) {
         Ok(frame) => frame,
         Err(error) => return Looked::Impossible(error.to_string()),
@@ -85,10 +92,14 @@ fn look(detector: &mut Detector, video: &VideoId, index: u64, payload: &[u8]) ->
     if frame.video != *video || frame.index != index {
         return Looked::Impossible(format!("the frame says that it is frame {} of {}", frame.index, frame.video));
     }
-    match detector.detect(&frame) {
-        Ok(detections) => {
-            let processing_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-            Looked::Found { pts: frame.pts, detections, size: frame.letterbox.source, processing_us }
+    let reading = lap.take();
+    match detector.detect_timed(&frame) {
+        Ok((detections, mut phases)) => {
+            phases.payload += reading;
+            report::looked_at(&phases, &detections);
+            let processing_us = u64::try_from(phases.total().as_micros()).unwrap_or(u64::MAX);
+            let size = frame.letterbox.source;
+            Looked::Found { pts: frame.pts, decoded_at: frame.decoded_at, detections, size, processing_us }
         }
         Err(error @ FrameError::Inference(_)) => Looked::Failed(error.to_string()),
         Err(error) => Looked::Impossible(error.to_string()),

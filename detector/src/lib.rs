@@ -7,22 +7,26 @@
 mod arguments;
 mod families;
 mod frames;
+mod hand;
 mod inference;
 mod manifest;
+pub mod metrics;
 mod model;
 mod nms;
+mod phases;
 mod pixels;
+mod report;
 mod runtime;
 mod session;
 mod settings;
 
-use moliceiro_nats::{ConnectError, Patience, Streams, StreamsError, connect};
+use moliceiro_service::{OpenError, Readiness, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
 pub use arguments::DetectorArguments;
 pub use model::{Model, ModelError};
+pub use phases::Phases;
 pub use runtime::{Runtime, RuntimeError};
 pub use session::{Detector, FrameError, Options};
 pub use settings::{DetectorService, DetectorSettings};
@@ -39,12 +43,9 @@ pub enum DetectorError {
     /// No usable model.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// No usable server.
+    /// No usable server or streams.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// No usable streams.
-    #[error(transparent)]
-    Streams(#[from] StreamsError),
+    Open(#[from] OpenError),
     /// The system gives no thread.
     #[error("cannot start a thread for inference: {0}")]
     Thread(std::io::Error),
@@ -62,21 +63,20 @@ pub fn open_model(settings: &DetectorSettings) -> Result<Model, ModelError> {
 }
 
 /// Looks at frames until `shutdown`; then finishes those in hand.
-pub async fn run(service: DetectorService, shutdown: CancellationToken) -> Result<(), DetectorError> {
+pub async fn run(service: DetectorService, readiness: Readiness, shutdown: CancellationToken) -> Result<(), DetectorError> {
     let sessions = service.detector.session_count();
     let in_hand = sessions * FRAMES_PER_SESSION;
+    readiness.not_yet("detector model", "it is being loaded");
     let settings = service.detector.clone();
     let inference = match tokio::task::spawn_blocking(move || inference::Inference::start(&settings, sessions)).await {
         Ok(started) => started?,
         Err(_) => return Err(DetectorError::ThreadDied),
     };
-    let connecting = async {
-        let client = connect(&service.nats, "moliceiro-detector", Patience::WaitForServer).await?;
-        Ok::<_, DetectorError>(Streams::open(client, &service.streams, in_hand * 2).await?)
-    };
-    let Some(streams) = shutdown.run_until_cancelled(connecting).await.transpose()? else { return Ok(()) };
-    info!(sessions, model = inference.model_name(), "detector is ready");
-    frames::run(streams, &service, inference, in_hand, &shutdown).await
+    readiness.met("detector model");
+    let opening = open_streams("detector", &service.nats, &service.streams, in_hand * 2, &readiness);
+    let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
+    report::ready(sessions, inference.model_name(), inference.runtime());
+    frames::run(streams, &service, inference, in_hand as u32, &shutdown).await
 }
 
 /// Loads ONNX Runtime and the model as [`run`] would, and runs it once, so that what is wrong is known early.

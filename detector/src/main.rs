@@ -8,6 +8,6 @@ use moliceiro_service::serve;
 fn main() -> ExitCode {
     moliceiro_service::main(|arguments: DetectorArguments| {
         let service = arguments.service()?;
-        serve(&service.log.clone(), |shutdown| run(service, shutdown))
+        serve(&service.base.clone(), |readiness, shutdown| run(service, readiness, shutdown))
     })
 }

@@ -35,8 +35,11 @@ struct Normalisation {
     bias: [f32; 3],
 }
 
-/// What a JPEG turned out to hold.
-enum Decoded {
+/// Where a frame's samples are, and which.
+pub(crate) enum Decoded {
+    /// In its payload, as they are.
+    I420,
+    /// In the buffer, from a JPEG.
     YCbCr,
     Grey,
 }
@@ -59,26 +62,32 @@ impl Pixels {
         &self.tensor
     }
 
-    /// The tensor of a frame: three planes of `frame.size`, row by row. The size must be one that the model takes.
-    pub fn read(&mut self, frame: &Frame) -> Result<&[f32], FrameError> {
+    /// Makes a frame's samples readable, for [`Self::tensor`].
+    pub fn decode(&mut self, frame: &Frame) -> Result<Decoded, FrameError> {
+        let Size { width, height } = frame.size;
+        match frame.encoding {
+            Encoding::Jpeg => decode_jpeg(&frame.pixels, frame.size, &mut self.decoded),
+            Encoding::I420 if frame.size.i420_len() == Some(frame.pixels.len()) => Ok(Decoded::I420),
+            Encoding::I420 => {
+                let reason = format!("{} bytes are not an I420 picture of {width}×{height}", frame.pixels.len());
+                Err(FrameError::Undecodable(reason))
+            }
+        }
+    }
+
+    /// The tensor of a frame: three planes of `frame.size`, row by row. The size must be one that the model takes, and
+    /// `decoded` what [`Self::decode`] gave for this frame.
+    pub fn tensor(&mut self, frame: &Frame, decoded: Decoded) -> &[f32] {
         let (width, height) = (frame.size.width as usize, frame.size.height as usize);
         let planes = Planes::new(frame.color, &self.normalisation);
         self.tensor.resize(3 * width * height, 0.0);
         self.row.resize(width);
-        match frame.encoding {
-            Encoding::I420 => {
-                if frame.size.i420_len() != Some(frame.pixels.len()) {
-                    let reason = format!("{} bytes are not an I420 picture of {width}×{height}", frame.pixels.len());
-                    return Err(FrameError::Undecodable(reason));
-                }
-                self.convert_i420(&frame.pixels, width, height, &planes);
-            }
-            Encoding::Jpeg => match decode_jpeg(&frame.pixels, frame.size, &mut self.decoded)? {
-                Decoded::YCbCr => self.convert_triples(width, &planes),
-                Decoded::Grey => self.convert_grey(width, &planes),
-            },
+        match decoded {
+            Decoded::I420 => self.convert_i420(&frame.pixels, width, height, &planes),
+            Decoded::YCbCr => self.convert_triples(width, &planes),
+            Decoded::Grey => self.convert_grey(width, &planes),
         }
-        Ok(&self.tensor)
+        &self.tensor
     }
 
     fn convert_i420(&mut self, pixels: &[u8], width: usize, height: usize, planes: &Planes) {
@@ -262,13 +271,14 @@ mod tests {
     fn i420(color: Color, size: Size, pixels: Vec<u8>) -> Frame {
         let letterbox = Letterbox { source: size, left: 0, top: 0, content: size };
         let video = VideoId::for_name("a", "1");
-        Frame { version: 1, video, index: 0, pts: None, encoding: Encoding::I420, size, letterbox, color, pixels }
+        Frame { version: 1, video, index: 0, pts: None, decoded_at: None, encoding: Encoding::I420, size, letterbox, color, pixels }
     }
 
     fn one_color(input: &Input, color: Color, [y, cb, cr]: [u8; 3]) -> [f32; 3] {
         let frame = i420(color, Size { width: 2, height: 2 }, vec![y, y, y, y, cb, cr]);
         let mut pixels = Pixels::new(input);
-        let tensor = pixels.read(&frame).unwrap();
+        let decoded = pixels.decode(&frame).unwrap();
+        let tensor = pixels.tensor(&frame, decoded);
         assert!(tensor.chunks_exact(4).all(|plane| plane.iter().all(|value| *value == plane[0])));
         [tensor[0], tensor[4], tensor[8]]
     }
@@ -338,7 +348,7 @@ mod tests {
             let mut random = || { state ^= state << 13; state ^= state >> 17; state ^= state << 5; state as u8 };
             let bytes: Vec<u8> = (0..size.i420_len().unwrap()).map(|_| random()).collect();
             let mut pixels = Pixels::new(&input(Colors::Rgb));
-            let tensor = pixels.read(&i420(color, size, bytes.clone())).unwrap();
+            let tensor = pixels.tensor(&i420(color, size, bytes.clone()), Decoded::I420);
             let (width, height) = (width as usize, height as usize);
             let (half, chroma) = (width.div_ceil(2), width.div_ceil(2) * height.div_ceil(2));
             let (kr, kb) = match color.matrix { Matrix::Bt601 => (0.299, 0.114), Matrix::Bt709 => (0.2126, 0.0722), Matrix::Bt2020 => (0.2627, 0.0593) };

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::manifest::check_share;
 use crate::model::{Model, ModelError, Weights};
 use crate::nms::{Candidate, suppress};
+use crate::phases::{Lap, Phases};
 use crate::pixels::Pixels;
 use crate::runtime::{Runtime, one_line};
 
@@ -89,6 +90,11 @@ impl Detector {
 
     /// What is in the frame, best first. Boxes are in the pixels of the video's own frame, and within it.
     pub fn detect(&mut self, frame: &Frame) -> Result<Vec<Detection>, FrameError> {
+        self.detect_timed(frame).map(|(detections, _)| detections)
+    }
+
+    /// As [`Self::detect`], and how long each part of it took.
+    pub fn detect_timed(&mut self, frame: &Frame) -> Result<(Vec<Detection>, Phases), FrameError> {
         let Frame { size, letterbox, .. } = frame;
         if !self.model.takes(*size) {
             return Err(FrameError::WrongSize { size: *size, takes: self.model.manifest.input.sizes() });
@@ -96,21 +102,28 @@ impl Detector {
         if [letterbox.source, letterbox.content].iter().any(|size| size.width == 0 || size.height == 0) {
             return Err(FrameError::Undecodable(format!("no pixels of the video are in it: {letterbox:?}")));
         }
-        let tensor = self.pixels.read(frame)?;
+        let mut lap = Lap::begin();
+        let decoded = self.pixels.decode(frame)?;
+        let payload = lap.take();
+        let tensor = self.pixels.tensor(frame, decoded);
+        let tensor_took = lap.take();
         let decoder = self.model.manifest.family.decoder();
         let (labels, found) = (&self.model.labels, &mut self.found);
         found.clear();
-        infer(&mut self.session, &self.model, tensor, *size, |output| {
+        let look = |output: &[f32]| {
+            let inference = lap.take();
             decoder.decode(output, labels.len(), *size, self.threshold, found);
-        })
-        .map_err(FrameError::Inference)?;
+            inference
+        };
+        let inference = infer(&mut self.session, &self.model, tensor, *size, look).map_err(FrameError::Inference)?;
         found.retain_mut(|candidate| {
             candidate.bounds = in_source(candidate.bounds, letterbox);
             candidate.bounds.iter().all(|side| side.is_finite())
         });
         suppress(found, self.iou);
         let detection = |c: &Candidate| Detection { label: labels[c.class].clone(), score: c.score, bounds: c.bounds };
-        Ok(found.iter().map(detection).collect())
+        let detections = found.iter().map(detection).collect();
+        Ok((detections, Phases { payload, tensor: tensor_took, inference, boxes: lap.take() }))
     }
 
     fn mismatch(&self, reason: String) -> ModelError {

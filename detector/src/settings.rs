@@ -4,7 +4,7 @@ use std::thread::available_parallelism;
 
 use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::settings::Problem;
-use moliceiro_service::{LogSettings, Section, Settings, SettingsError};
+use moliceiro_service::{Base, Section, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
 /// Settings `[detector]`.
@@ -69,11 +69,14 @@ impl DetectorSettings {
     }
 }
 
+/// Where [`moliceiro_service::Listen::Auto`] serves metrics.
+const METRICS_PORT: u16 = 9472;
+
 /// All that a detector needs to know.
 #[derive(Clone, Debug)]
 pub struct DetectorService {
-    /// `[log]`
-    pub log: LogSettings,
+    /// `[log]` and `[metrics]`
+    pub base: Base,
     /// `[nats]`
     pub nats: NatsSettings,
     /// `[streams]`
@@ -85,6 +88,7 @@ pub struct DetectorService {
 impl DetectorService {
     /// Reads and checks the sections.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        Ok(Self { log: settings.section()?, nats: settings.section()?, streams: settings.section()?, detector: settings.section()? })
+        let base = Base { log: settings.section()?, metrics: settings.section()?, metrics_port: METRICS_PORT };
+        Ok(Self { base, nats: settings.section()?, streams: settings.section()?, detector: settings.section()? })
     }
 }

@@ -1,12 +1,14 @@
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use moliceiro_nats::messages::{Ended, Event, Frame, Progress, VERSION};
+use moliceiro_nats::messages::{Ended, Event, Frame, Progress, VERSION, milliseconds_now};
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
 
 use crate::decode::{DecodedFrame, Decoding};
+use crate::report;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Many detectors are faster than a second.
@@ -112,8 +114,11 @@ async fn publish_frames(
 
 async fn store_frame(streams: &Streams, video: &VideoId, frame: DecodedFrame) -> Result<u64, StoreError> {
     let DecodedFrame { index, pts, size, letterbox, color, encoding, pixels } = frame;
-    let message = Frame { version: VERSION, video: video.clone(), index, pts, encoding, size, letterbox, color, pixels };
-    let id = subjects::frame_message_id(video, index);
-    store(&streams.jetstream, &subjects::frames(video), &id, message.to_cbor().into()).await?;
+    let decoded_at = Some(milliseconds_now());
+    let message = Frame { version: VERSION, video: video.clone(), index, pts, decoded_at, encoding, size, letterbox, color, pixels };
+    let payload = Bytes::from(message.to_cbor());
+    let (bytes, began) = (payload.len(), Instant::now());
+    store(&streams.jetstream, &subjects::frames(video), &subjects::frame_message_id(video, index), payload).await?;
+    report::frame_published(video, index, bytes, began.elapsed());
     Ok(index)
 }

@@ -9,16 +9,17 @@ mod arguments;
 pub mod decode;
 mod feed;
 mod http;
+pub mod metrics;
+mod report;
 mod settings;
 mod spool;
 mod uploads;
 
 use std::sync::Arc;
 
-use moliceiro_nats::{ConnectError, Patience, Streams, StreamsError, connect};
+use moliceiro_service::{OpenError, Readiness, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
 use allow::Allowed;
 pub use arguments::IngestArguments;
@@ -29,12 +30,9 @@ use uploads::Means;
 /// Why an ingest ends before it is told to.
 #[derive(Debug, Error)]
 pub enum IngestError {
-    /// No usable server.
+    /// No usable server or streams.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// No usable streams.
-    #[error(transparent)]
-    Streams(#[from] StreamsError),
+    Open(#[from] OpenError),
     /// No HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -44,16 +42,13 @@ pub enum IngestError {
 }
 
 /// Decodes uploads until `shutdown`.
-pub async fn run(service: IngestService, shutdown: CancellationToken) -> Result<(), IngestError> {
+pub async fn run(service: IngestService, readiness: Readiness, shutdown: CancellationToken) -> Result<(), IngestError> {
     decode::init()?;
     // An address that cannot be had is told before the server is waited for.
     let listener = http::bind(&service.ingest)?;
     let publishes_in_flight = service.ingest.videos * (service.ingest.publish_window + 2);
-    let connecting = async {
-        let client = connect(&service.nats, "moliceiro-ingest", Patience::WaitForServer).await?;
-        Ok::<_, IngestError>(Streams::open(client, &service.streams, publishes_in_flight).await?)
-    };
-    let Some(streams) = shutdown.run_until_cancelled(connecting).await.transpose()? else { return Ok(()) };
+    let opening = open_streams("ingest", &service.nats, &service.streams, publishes_in_flight, &readiness);
+    let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
     // What the setting says was checked when it was read.
     let allowed = Arc::new(Allowed::new(&service.ingest.allow).unwrap_or_default());
     let means = Means { streams, allowed };
@@ -64,7 +59,7 @@ pub async fn run(service: IngestService, shutdown: CancellationToken) -> Result<
         shutdown.cancel();
         served
     };
-    info!("ingest is ready");
+    report::ready();
     let (served, ()) = tokio::join!(serving, uploads::run(&means, &service, &shutdown));
     Ok(served?)
 }

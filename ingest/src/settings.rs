@@ -6,7 +6,7 @@ use std::time::Duration;
 use moliceiro_nats::messages::{Encoding, Size};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::settings::{Problem, list};
-use moliceiro_service::{LogSettings, Section, Settings, SettingsError};
+use moliceiro_service::{Base, Section, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
 use crate::allow::Allowed;
@@ -170,11 +170,14 @@ impl IngestSettings {
     }
 }
 
+/// Where [`moliceiro_service::Listen::Auto`] serves metrics.
+const METRICS_PORT: u16 = 9471;
+
 /// All that an ingest needs to know.
 #[derive(Clone, Debug)]
 pub struct IngestService {
-    /// `[log]`
-    pub log: LogSettings,
+    /// `[log]` and `[metrics]`
+    pub base: Base,
     /// `[nats]`
     pub nats: NatsSettings,
     /// `[streams]`
@@ -186,6 +189,7 @@ pub struct IngestService {
 impl IngestService {
     /// Reads and checks the sections.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        Ok(Self { log: settings.section()?, nats: settings.section()?, streams: settings.section()?, ingest: settings.section()? })
+        let base = Base { log: settings.section()?, metrics: settings.section()?, metrics_port: METRICS_PORT };
+        Ok(Self { base, nats: settings.section()?, streams: settings.section()?, ingest: settings.section()? })
     }
 }

@@ -10,12 +10,13 @@ use moliceiro_nats::{Streams, VideoId, subjects};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::warn;
 use url::Url;
 
 use crate::allow::{Allowed, Refused};
 use crate::decode::{self, DecodeSettings, Decoding};
 use crate::feed::{Fed, Wanted, end_unread, feed};
+use crate::report;
 use crate::settings::IngestService;
 use crate::spool::spool;
 
@@ -100,6 +101,7 @@ enum Unopened {
 
 impl Job {
     async fn run(self) {
+        let _in_hand = report::InHand::new();
         let progress = async {
             let mut ticks = tokio::time::interval(self.service.streams.upload_ack_wait / 3);
             loop {
@@ -119,12 +121,12 @@ impl Job {
             Verdict::Cancelled(video, uri) => self.forget(&video, &uri).await,
             Verdict::HandBack(video, upload) => self.hand_back(video, upload).await,
             Verdict::Retry(reason) => {
-                warn!(reason, "an upload is not finished; it will be tried again");
+                report::upload_retried(&reason);
                 self.message.ack_with(AckKind::Nak(Some(PAUSE_AFTER_ERROR))).await
             }
         };
         if let Err(error) = done {
-            warn!(%error, "cannot acknowledge an upload: it will come again, and change nothing");
+            report::upload_not_acknowledged(&error);
         }
     }
 
@@ -132,7 +134,7 @@ impl Job {
         let upload = match Upload::parse(&self.message.payload) {
             Ok(upload) => upload,
             Err(reason) => {
-                error!(%reason, "dropping a malformed upload message");
+                report::upload_malformed(&reason);
                 return Verdict::Drop;
             }
         };
@@ -143,7 +145,7 @@ impl Job {
             return Verdict::Cancelled(video, upload.uri);
         }
         if entry.as_ref().is_some_and(|entry| entry.ended.is_some()) {
-            info!(%video, "all of the video's frames are published already");
+            report::upload_known(&video);
             return Verdict::Ack(video, upload.uri);
         }
         let refused = match self.means.allowed.check(&upload.uri).await {
@@ -157,7 +159,7 @@ impl Job {
             _ => self.begun(&video).await,
         };
         let started = begun.unwrap_or_else(|| upload.started(stored_at, self.service.ingest.every));
-        info!(%video, name = started.name, uri = started.uri, first, "decoding");
+        report::decoding(&video, &started, first);
         let wanted = Wanted { first, every: started.every };
         let id = subjects::event_message_id(&video, "started");
         if let Err(error) = store_event(&self.means.streams.jetstream, &video, Some(&id), Event::Started(started)).await {
@@ -168,8 +170,8 @@ impl Job {
             () = self.until_cancelled(&video) => return Verdict::Cancelled(video, upload.uri),
         };
         match fed {
-            Some(Ok(Fed { frames, problem })) => {
-                info!(%video, frames, problem, "all frames are published");
+            Some(Ok(fed)) => {
+                report::all_published(&video, &fed);
                 Verdict::Ack(video, upload.uri)
             }
             Some(Err(reason)) => Verdict::Retry(reason),
@@ -267,7 +269,7 @@ impl Job {
 
     /// Takes a cancelled video out of the queues. The aggregator removed its frames too, but more may have come since.
     async fn forget(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
-        info!(%video, "the video is cancelled");
+        report::upload_cancelled(video);
         if let Err(error) = self.means.streams.frames.purge().filter(subjects::frames(video)).await {
             warn!(%video, %error, "cannot remove the frames of a cancelled video");
         }
@@ -276,7 +278,7 @@ impl Job {
 
     /// Queues the upload anew, as the same video, before this delivery of it is acknowledged.
     async fn hand_back(&self, video: VideoId, mut upload: Upload) -> Result<(), async_nats::Error> {
-        info!(%video, "handing the video back");
+        report::upload_handed_back(&video);
         let (sequence, _) = self.stored();
         let id = format!("{video}/handed-back/{sequence}");
         upload.id = Some(video);

@@ -155,7 +155,15 @@ mod tests {
 
     fn frame(index: u64) -> FrameResult {
         let detections = vec![Detection { label: "a, \"b\"".into(), score: 0.5, bounds: [1.0, 2.5, 3.0, 4.0] }];
-        FrameResult { index, pts: Some(index * 40_000_000), detections, size: None, processing_us: 1, detector: "d".into() }
+        FrameResult {
+            index,
+            pts: Some(index * 40_000_000),
+            decoded_at: None,
+            detections,
+            size: None,
+            processing_us: 1,
+            detector: "d".into(),
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod summary;
 mod upload;
 mod video;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
@@ -76,6 +78,11 @@ pub fn to_json<T: Serialize>(message: &T) -> Vec<u8> {
 /// Reads a message that [`to_json`] wrote.
 pub fn from_json<T: DeserializeOwned + Versioned>(bytes: &[u8]) -> Result<T, MalformedMessage> {
     checked(serde_json::from_slice(bytes)?)
+}
+
+/// Now, as messages say it: in milliseconds since 1970-01-01 UTC.
+pub fn milliseconds_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn checked<T: Versioned>(message: T) -> Result<T, MalformedMessage> {

@@ -102,6 +102,10 @@ impl Objects {
         Ok(Self { jetstream, store, stream })
     }
 
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     /// The same store, with chunks on their way bounded by another context.
     pub fn through(&self, jetstream: Context) -> Self {
         Self { jetstream, ..self.clone() }

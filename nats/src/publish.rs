@@ -1,6 +1,7 @@
 //! Storing a message for certain.
 
 use std::error::Error as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
@@ -25,6 +26,54 @@ const PERMANENT: [ErrorCode; 4] = [
     ErrorCode::STREAM_SEALED,
     ErrorCode::BAD_REQUEST,
 ];
+
+static STORED: AtomicU64 = AtomicU64::new(0);
+static FOUND_FULL: AtomicU64 = AtomicU64::new(0);
+static FOUND_UNAVAILABLE: AtomicU64 = AtomicU64::new(0);
+static WAITING_FOR_ROOM: AtomicU64 = AtomicU64::new(0);
+
+/// What became of this process's publishes so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// Messages that a stream has acknowledged.
+    pub stored: u64,
+    /// Attempts that found the stream full.
+    pub found_full: u64,
+    /// Attempts that no stream answered.
+    pub found_unavailable: u64,
+    /// Messages that wait now for room in their stream.
+    pub waiting_for_room: u64,
+}
+
+/// The statistics of this process.
+pub fn statistics() -> Statistics {
+    Statistics {
+        stored: STORED.load(Relaxed),
+        found_full: FOUND_FULL.load(Relaxed),
+        found_unavailable: FOUND_UNAVAILABLE.load(Relaxed),
+        waiting_for_room: WAITING_FOR_ROOM.load(Relaxed),
+    }
+}
+
+/// One message that waits for room, counted from its first refusal until it is dropped.
+#[derive(Default)]
+struct WaitingForRoom(bool);
+
+impl WaitingForRoom {
+    fn refused(&mut self) {
+        if !std::mem::replace(&mut self.0, true) {
+            WAITING_FOR_ROOM.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for WaitingForRoom {
+    fn drop(&mut self) {
+        if self.0 {
+            WAITING_FOR_ROOM.fetch_sub(1, Relaxed);
+        }
+    }
+}
 
 /// A message that can never be stored.
 #[derive(Debug, Error)]
@@ -97,11 +146,20 @@ pub async fn store_message(jetstream: &Context, subject: &str, message: PublishM
         stored.await
     };
     let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE).with_jitter().without_max_times();
-    let waiting = |error: &PublishError, _: Duration| match is_full(error) {
-        true => debug!(subject, "the stream is full: waiting for room"),
-        false => warn!(subject, %error, "not stored yet: trying again"),
+    let mut room = WaitingForRoom::default();
+    let waiting = |error: &PublishError, _: Duration| {
+        if is_full(error) {
+            room.refused();
+            FOUND_FULL.fetch_add(1, Relaxed);
+            debug!(subject, "the stream is full: waiting for room");
+        } else {
+            FOUND_UNAVAILABLE.fetch_add(1, Relaxed);
+            warn!(subject, %error, "not stored yet: trying again");
+        }
     };
-    attempt.retry(pauses).when(may_pass).notify(waiting).await.map_err(|source| {
+    let stored = attempt.retry(pauses).when(may_pass).notify(waiting).await;
+    STORED.fetch_add(stored.is_ok().into(), Relaxed);
+    stored.map_err(|source| {
         let subject = subject.to_owned();
         match source.kind() {
             PublishErrorKind::MaxPayloadExceeded => StoreError::TooLarge { subject, source },

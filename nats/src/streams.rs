@@ -17,13 +17,15 @@ use tracing::warn;
 
 use crate::objects::Objects;
 use crate::subjects::{
-    ADVISORIES, AGGREGATOR_CONSUMER, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, REQUESTS_BUCKET, RESULTS, SUMMARIES,
-    UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
+    ADVISORIES, AGGREGATOR_CONSUMER, ATTEMPTS_BUCKET, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, REQUESTS_BUCKET,
+    RESULTS, SUMMARIES, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
 };
 
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// What an aggregator that died had in hand comes to the next one after this time. A result counted twice changes nothing.
 const RESULT_ACK_WAIT: Duration = Duration::from_secs(5);
+/// The server says that a frame ran out of deliveries when the next one is pulled: a while after, if no detector is left.
+const KEEP_ATTEMPTS: Duration = DAY;
 const ADVISORY_ACK_WAIT: Duration = Duration::from_secs(30);
 /// An election of a new leader takes seconds; creating streams waits that long and no longer.
 const CREATION_ATTEMPTS: usize = 15;
@@ -161,6 +163,18 @@ impl StreamsSettings {
         ]
     }
 
+    fn bucket_config(&self, name: &str, description: &str, max_age: Duration) -> kv::Config {
+        kv::Config {
+            bucket: name.into(),
+            description: description.into(),
+            history: 1,
+            max_age,
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            ..kv::Config::default()
+        }
+    }
+
     fn consumer(&self, name: &str, ack_wait: Duration, max_deliver: i64) -> pull::Config {
         const IN_HAND: i64 = 4096;
         pull::Config {
@@ -259,6 +273,8 @@ pub struct Streams {
     pub results: Stream,
     /// [`SUMMARIES`]
     pub summaries: Stream,
+    /// [`ADVISORIES`]
+    pub advisories: Stream,
     /// [`DEAD`]
     pub dead: Stream,
     /// [`VIDEOS_BUCKET`]
@@ -267,6 +283,8 @@ pub struct Streams {
     pub requests: kv::Store,
     /// [`UPLOADS_BUCKET`]
     pub objects: Objects,
+    /// [`ATTEMPTS_BUCKET`]
+    pub attempts: kv::Store,
     /// [`INGEST_CONSUMER`] of [`UPLOADS`]
     pub ingest: Consumer<pull::Config>,
     /// [`DETECTORS_CONSUMER`] of [`FRAMES`]
@@ -288,6 +306,15 @@ impl Streams {
         let pauses = ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE).with_max_times(CREATION_ATTEMPTS);
         let waiting = |error: &StreamsError, pause: Duration| warn!(%error, retry_in = ?pause, "the streams are not there yet");
         attempt.retry(pauses).when(|e| matches!(e, StreamsError::Unavailable { .. })).notify(waiting).await
+    }
+
+    /// Asks the server whether the streams are still there, and waits for its answer no longer than a few seconds.
+    pub async fn check(&self) -> Result<(), StreamsError> {
+        for stream in [&self.uploads, &self.frames, &self.results, &self.summaries, &self.dead] {
+            let what = format!("stream {}", stream.cached_info().config.name);
+            stream.get_info().await.map_err(unavailable(what))?;
+        }
+        Ok(())
     }
 
     async fn open_once(jetstream: &Context, settings: &StreamsSettings) -> Result<Self, StreamsError> {
@@ -312,13 +339,16 @@ impl Streams {
             check::consumer(&what, &consumer.cached_info().config, &config)?;
             consumers.push(consumer);
         }
-        let (Ok([uploads, frames, results, summaries, _, dead]), Ok([ingest, detectors, aggregator, exhausted])) =
+        let (Ok([uploads, frames, results, summaries, advisories, dead]), Ok([ingest, detectors, aggregator, exhausted])) =
             (<[Stream; 6]>::try_from(streams), <[Consumer<pull::Config>; 4]>::try_from(consumers))
         else {
             unreachable!("as many are opened as there are configurations")
         };
-        let videos = videos_bucket(jetstream, settings).await?;
-        let requests = requests_bucket(jetstream, settings).await?;
+        let videos = bucket(jetstream, settings.bucket_config(VIDEOS_BUCKET, "State of each video", settings.keep)).await?;
+        let attempts = settings.bucket_config(ATTEMPTS_BUCKET, "Who has a frame at its last delivery", KEEP_ATTEMPTS);
+        let attempts = bucket(jetstream, attempts).await?;
+        let requests = settings.bucket_config(REQUESTS_BUCKET, "What was uploaded with which idempotency key", settings.keep);
+        let requests = bucket(jetstream, requests).await?;
         let objects = uploads_bucket(jetstream, settings).await?;
         Ok(Self {
             jetstream: jetstream.clone(),
@@ -328,8 +358,10 @@ impl Streams {
             frames,
             results,
             summaries,
+            advisories,
             dead,
             videos,
+            attempts,
             ingest,
             detectors,
             aggregator,
@@ -338,36 +370,14 @@ impl Streams {
     }
 }
 
-async fn videos_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<kv::Store, StreamsError> {
-    if let Ok(store) = jetstream.get_key_value(VIDEOS_BUCKET).await {
-        return Ok(store);
-    }
-    let config = kv::Config {
-        bucket: VIDEOS_BUCKET.into(),
-        description: "State of each video".into(),
-        history: 1,
-        max_age: settings.keep,
-        storage: StorageType::File,
-        num_replicas: settings.replicas,
-        ..kv::Config::default()
+async fn bucket(jetstream: &Context, config: kv::Config) -> Result<kv::Store, StreamsError> {
+    let what = format!("bucket {}", config.bucket);
+    let found = match jetstream.get_key_value(&config.bucket).await {
+        Ok(found) => found,
+        Err(_) => jetstream.create_key_value(config.clone()).await.map_err(unavailable(&what))?,
     };
-    jetstream.create_key_value(config).await.map_err(unavailable(format!("bucket {VIDEOS_BUCKET}")))
-}
-
-async fn requests_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<kv::Store, StreamsError> {
-    if let Ok(store) = jetstream.get_key_value(REQUESTS_BUCKET).await {
-        return Ok(store);
-    }
-    let config = kv::Config {
-        bucket: REQUESTS_BUCKET.into(),
-        description: "What was uploaded with which idempotency key".into(),
-        history: 1,
-        max_age: settings.keep,
-        storage: StorageType::File,
-        num_replicas: settings.replicas,
-        ..kv::Config::default()
-    };
-    jetstream.create_key_value(config).await.map_err(unavailable(format!("bucket {REQUESTS_BUCKET}")))
+    check::bucket(&what, &found.stream.cached_info().config, config.num_replicas, config.max_age);
+    Ok(found)
 }
 
 async fn uploads_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<Objects, StreamsError> {
@@ -383,5 +393,7 @@ async fn uploads_bucket(jetstream: &Context, settings: &StreamsSettings) -> Resu
         };
         jetstream.create_object_store(config).await.map_err(unavailable(&what))?;
     }
-    Objects::open(jetstream.clone()).await.map_err(unavailable(what))
+    let objects = Objects::open(jetstream.clone()).await.map_err(unavailable(&what))?;
+    check::bucket(&what, &objects.stream().cached_info().config, settings.replicas, settings.keep);
+    Ok(objects)
 }

@@ -25,6 +25,9 @@ pub const REQUESTS_BUCKET: &str = "requests";
 /// Object store of uploaded bytes.
 pub const UPLOADS_BUCKET: &str = "uploads";
 
+/// Key-value bucket: which detector has a frame at its last delivery.
+pub const ATTEMPTS_BUCKET: &str = "attempts";
+
 /// Durable consumer of [`UPLOADS`].
 pub const INGEST_CONSUMER: &str = "ingest";
 /// Durable consumer of [`FRAMES`].
@@ -67,6 +70,11 @@ pub fn alarms(video: &VideoId) -> String {
 /// Subject of one video's dead frames.
 pub fn dead(video: &VideoId) -> String {
     format!("dead.{video}")
+}
+
+/// Key in [`ATTEMPTS_BUCKET`] of a frame.
+pub fn attempt(video: &VideoId, index: u64) -> String {
+    format!("{video}.{index}")
 }
 
 /// `Nats-Msg-Id` of a frame, and of the one result that each frame has.

@@ -1,6 +1,7 @@
 //! The contract against a real server: streams are made once, checked always, and messages are stored for certain.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -42,6 +43,22 @@ impl Server {
 
     async fn client(&self) -> Client {
         connect(&self.settings(), "test", Patience::FailAtOnce).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn nothing_on_the_server_grows_without_bound() {
+    let server = Server::start();
+    let settings = StreamsSettings::default();
+    let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
+    let configs: Vec<Config> = streams.jetstream.streams().map(|info| info.unwrap().config).collect().await;
+    let names: BTreeSet<_> = configs.iter().map(|config| config.name.as_str()).collect();
+    let all = ["ADVISORIES", "DEAD", "FRAMES", "KV_attempts", "KV_videos", "OBJ_uploads", "RESULTS", "SUMMARIES", "UPLOADS"];
+    assert_eq!(names, BTreeSet::from(all));
+    for config in configs {
+        let work_queue = config.retention == RetentionPolicy::WorkQueue && config.max_bytes > 0;
+        assert!(work_queue || !config.max_age.is_zero(), "{config:?}");
+        assert!(!config.duplicate_window.is_zero() && config.duplicate_window <= settings.duplicate_window, "{config:?}");
     }
 }
 

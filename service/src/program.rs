@@ -5,7 +5,9 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use tokio_util::sync::CancellationToken;
 
+use crate::endpoint::{MetricsSettings, start_endpoint};
 use crate::logs::{LogSettings, start_logging};
+use crate::readiness::Readiness;
 use crate::settings::SettingsError;
 use crate::shutdown::shutdown_on_signals;
 
@@ -40,17 +42,30 @@ pub fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<ExitCode>) -> ExitC
     }
 }
 
-/// Runs a service from its settings to its end: logs, a runtime, and a token that signals cancel.
-pub fn serve<F, E>(log: &LogSettings, run: impl FnOnce(CancellationToken) -> F) -> anyhow::Result<ExitCode>
+/// What every service has, beside its work.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// `[log]`
+    pub log: LogSettings,
+    /// `[metrics]`
+    pub metrics: MetricsSettings,
+    /// The port of its metrics, if the settings leave it to the service.
+    pub metrics_port: u16,
+}
+
+/// Runs a service from its settings to its end: logs, metrics, a runtime, and a token that signals cancel.
+pub fn serve<F, E>(base: &Base, run: impl FnOnce(Readiness, CancellationToken) -> F) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = Result<(), E>>,
     E: Into<anyhow::Error>,
 {
-    start_logging(log);
+    start_logging(&base.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = shutdown_on_signals()?;
-        run(shutdown).await.map(|()| ExitCode::SUCCESS).map_err(Into::into)
+        let readiness = Readiness::default();
+        start_endpoint(&base.metrics, base.metrics_port, readiness.clone()).await?;
+        run(readiness, shutdown).await.map(|()| ExitCode::SUCCESS).map_err(Into::into)
     })
 }
 

@@ -48,7 +48,7 @@ impl Section for StreamsSettings {
 }
 
 /// All tables that a settings file may have. A service reads its own and leaves the others to the others.
-pub const SECTIONS: [&str; 6] = ["log", "nats", "streams", "ingest", "detector", "aggregator"];
+pub const SECTIONS: [&str; 7] = ["log", "metrics", "nats", "streams", "ingest", "detector", "aggregator"];
 
 /// Settings that cannot be used. Each names the key, where it came from, and what would do.
 #[derive(Debug, Error)]

@@ -71,6 +71,7 @@ impl RunArguments {
             .loader()
             .default_for(COMMAND, "log.level", "error")
             .default_for(COMMAND, "log.format", "text")
+            .default_for(COMMAND, "metrics.listen", "off")
             .default_for(COMMAND, "ingest.encoding", "i420")
             .default_for(COMMAND, "ingest.listen", "")
             .flag("--listen", "ingest.listen", self.listen.as_ref())

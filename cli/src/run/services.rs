@@ -4,15 +4,18 @@ use moliceiro_aggregator::{AggregatorService, AggregatorSettings};
 use moliceiro_detector::{DetectorService, DetectorSettings};
 use moliceiro_ingest::{IngestService, IngestSettings};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
-use moliceiro_service::{LogSettings, Settings, SettingsError};
+use moliceiro_service::{Base, Readiness, Settings, SettingsError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+/// Where [`moliceiro_service::Listen::Auto`] serves metrics.
+const METRICS_PORT: u16 = 9470;
+
 /// The settings of all services, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceSettings {
-    pub(crate) log: LogSettings,
+    pub(crate) base: Base,
     pub(crate) nats: NatsSettings,
     pub(crate) streams: StreamsSettings,
     pub(crate) ingest: IngestSettings,
@@ -23,7 +26,7 @@ pub(crate) struct ServiceSettings {
 impl ServiceSettings {
     pub(crate) fn read(settings: &Settings) -> Result<Self, SettingsError> {
         Ok(Self {
-            log: settings.section()?,
+            base: Base { log: settings.section()?, metrics: settings.section()?, metrics_port: METRICS_PORT },
             nats: settings.section()?,
             streams: settings.section()?,
             ingest: settings.section()?,
@@ -44,20 +47,20 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    pub(crate) fn start(settings: &ServiceSettings) -> Self {
-        let ServiceSettings { log, nats, streams, ingest, detector, aggregator } = settings.clone();
+    pub(crate) fn start(settings: &ServiceSettings, readiness: &Readiness) -> Self {
+        let ServiceSettings { base, nats, streams, ingest, detector, aggregator } = settings.clone();
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
-        let service = IngestService { log: log.clone(), nats: nats.clone(), streams: streams.clone(), ingest };
-        let token = shutdown.clone();
-        running.spawn(async { Ok(moliceiro_ingest::run(service, token).await?) });
-        let service = DetectorService { log: log.clone(), nats: nats.clone(), streams: streams.clone(), detector };
-        let token = shutdown.clone();
-        running.spawn(async { Ok(moliceiro_detector::run(service, token).await?) });
-        let service = AggregatorService { log, nats, streams, aggregator };
-        let token = shutdown.clone();
+        let service = IngestService { base: base.clone(), nats: nats.clone(), streams: streams.clone(), ingest };
+        let (ready, token) = (readiness.clone(), shutdown.clone());
+        running.spawn(async { Ok(moliceiro_ingest::run(service, ready, token).await?) });
+        let service = DetectorService { base: base.clone(), nats: nats.clone(), streams: streams.clone(), detector };
+        let (ready, token) = (readiness.clone(), shutdown.clone());
+        running.spawn(async { Ok(moliceiro_detector::run(service, ready, token).await?) });
+        let service = AggregatorService { base, nats, streams, aggregator };
+        let (ready, token) = (readiness.clone(), shutdown.clone());
         // The summaries are printed by who follows them, wherever they were made.
-        running.spawn(async { Ok(moliceiro_aggregator::run(service, |_| {}, token).await?) });
+        running.spawn(async { Ok(moliceiro_aggregator::run(service, |_| {}, ready, token).await?) });
         Self { running, shutdown }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use anyhow::Context;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::TryStreamExt;
-use moliceiro_nats::messages::{AlarmRule, Event, Upload, VideoEntry, VideoEvent, from_cbor, from_json, to_json};
+use moliceiro_nats::messages::{AlarmRule, Event, Started, Upload, VideoEntry, VideoEvent, from_cbor, from_json, to_json};
 use moliceiro_nats::publish::store;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use moliceiro_service::SettingsError;
@@ -132,8 +132,7 @@ async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfin
     let mut logs = streams.results.info_with_subjects("results.*").await?;
     while let Some((subject, _)) = logs.try_next().await? {
         let Some(video) = VideoId::of_subject(&subject) else { continue };
-        let first = streams.results.get_first_raw_message_by_subject(&subject, 1).await?;
-        if let Ok(VideoEvent { event: Event::Started(started), .. }) = from_cbor(&first.payload) {
+        if let Some(started) = started(streams, &video, &subject).await? {
             let every = Some(started.every);
             found.entry(video).or_insert(Unfinished { uri: started.uri, name: started.name, every, alarms: started.alarms });
         }
@@ -155,10 +154,25 @@ async fn has_summary(streams: &Streams, video: &VideoId) -> anyhow::Result<bool>
     }
 }
 
+async fn entry(streams: &Streams, video: &VideoId) -> anyhow::Result<Option<VideoEntry>> {
+    Ok(streams.videos.get(video.as_str()).await?.and_then(|entry| from_json(&entry).ok()))
+}
+
+/// How a video was begun: as its entry says, or its log, if no aggregator has seen that yet.
+async fn started(streams: &Streams, video: &VideoId, log: &str) -> anyhow::Result<Option<Started>> {
+    if let Some(entry) = entry(streams, video).await? {
+        return Ok(Some(entry.started));
+    }
+    let first = streams.results.get_first_raw_message_by_subject(log, 1).await?;
+    Ok(match from_cbor::<VideoEvent>(&first.payload) {
+        Ok(VideoEvent { event: Event::Started(started) | Event::Queued(started), .. }) => Some(started),
+        _ => None,
+    })
+}
+
 /// Summaries may be gone before the log is.
 async fn is_closed(streams: &Streams, video: &VideoId) -> anyhow::Result<bool> {
-    let entry = streams.videos.get(video.as_str()).await?;
-    Ok(entry.and_then(|entry| from_json::<VideoEntry>(&entry).ok()).is_some_and(|entry| entry.summary_published))
+    Ok(entry(streams, video).await?.is_some_and(|entry| entry.summary_published))
 }
 
 /// Sequence numbers of the messages that a stream holds.

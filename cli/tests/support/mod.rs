@@ -1,8 +1,11 @@
 //! Real programs, started and watched by tests, and ended with them.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "each test file uses its part; a test may panic")]
 
+pub mod deadly;
+pub mod echo;
 pub mod http;
 pub mod proxy;
+pub mod site;
 
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -55,12 +58,6 @@ impl Server {
     pub fn url(&self) -> String {
         self.process.url().to_owned()
     }
-}
-
-/// Settings of an ingest that is one of several on a machine, and may read the samples.
-pub fn one_of_several() -> [String; 4] {
-    let samples = project().join(".deps/samples");
-    ["--set".into(), "ingest.listen=".into(), "--set".into(), format!("ingest.allow={}", samples.display())]
 }
 
 /// Makes a video with ffmpeg.
@@ -122,6 +119,10 @@ pub struct Process {
 
 impl Process {
     pub fn start(command: &mut Command) -> Self {
+        if command.get_program().to_string_lossy().ends_with("moliceiro-ingest") {
+            // It is one of several on this machine, and may read the samples.
+            command.env("MOLICEIRO__INGEST__LISTEN", "").env("MOLICEIRO__INGEST__ALLOW", project().join(".deps/samples"));
+        }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (Arc::<Output>::default(), Arc::<Output>::default());
         let readers = vec![out.clone().follow(child.stdout.take().unwrap()), err.clone().follow(child.stderr.take().unwrap())];
@@ -154,6 +155,11 @@ impl Process {
     pub fn wait_for_stdout(&self, n: usize) -> Vec<String> {
         let lines = self.out.wait(|lines| lines.len() >= n);
         lines.unwrap_or_else(|| panic!("{:#?}\n{:#?}", self.stdout(), self.stderr()))
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     pub fn wait(&mut self) -> ExitStatus {

@@ -25,7 +25,18 @@ pub fn detector(options: Options) -> Detector {
 pub fn frame(encoding: Encoding, color: Color, (width, height): (u32, u32), pixels: Vec<u8>) -> Frame {
     let size = Size { width, height };
     let letterbox = Letterbox { source: size, left: 0, top: 0, content: size };
-    Frame { version: 1, video: VideoId::for_name("test", "1"), index: 0, pts: None, encoding, size, letterbox, color, pixels }
+    Frame {
+        version: 1,
+        video: VideoId::for_name("test", "1"),
+        index: 0,
+        pts: None,
+        decoded_at: None,
+        encoding,
+        size,
+        letterbox,
+        color,
+        pixels,
+    }
 }
 
 pub fn jpeg(size: (u32, u32), pixels: Vec<u8>) -> Frame {

@@ -13,6 +13,8 @@ use super::picture::{Chroma, PictureMaker};
 use super::pipeline::{Next, Source};
 use super::verdict::{self, Covered};
 use super::watch::timeline;
+use crate::report;
+
 use super::{Announced, DecodeSettings, Decoded, DecodedFrame, claims, elements};
 
 /// How often a wait is interrupted to look whether anybody still wants the video.
@@ -124,6 +126,7 @@ impl Run<'_> {
             self.frames.send_blocking(frame).map_err(|_| DecodeError::Cancelled)?;
         }
         self.totals.decoded += 1;
+        report::frame_decoded();
         self.totals.frames += u64::from(wanted);
         self.totals.covered.add(pts, buffer.duration().map(gst::ClockTime::nseconds), self.announced.frame_rate());
         Ok(Ok(()))

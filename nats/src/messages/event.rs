@@ -84,6 +84,9 @@ pub struct FrameResult {
     pub index: u64,
     /// The frame's presentation time in nanoseconds.
     pub pts: Option<u64>,
+    /// When it was decoded, in milliseconds since 1970-01-01 UTC.
+    #[serde(default)]
+    pub decoded_at: Option<u64>,
     /// What is in it, best first.
     pub detections: Vec<Detection>,
     /// Width and height of the video's own upright frame, which the boxes are in.

@@ -14,6 +14,9 @@ pub struct Frame {
     pub index: u64,
     /// Presentation time in nanoseconds from the start of the video's timeline, if the container has one.
     pub pts: Option<u64>,
+    /// When it was decoded, in milliseconds since 1970-01-01 UTC.
+    #[serde(default)]
+    pub decoded_at: Option<u64>,
     /// How `pixels` are to be read.
     pub encoding: Encoding,
     /// Size of the letterboxed picture in `pixels`.
@@ -132,6 +135,7 @@ mod tests {
             video: VideoId::for_name("a", "1"),
             index: 3,
             pts: Some(40_000_000),
+            decoded_at: Some(1_700_000_000_000),
             encoding: Encoding::I420,
             size,
             letterbox: Letterbox { source: Size { width: 10, height: 4 }, left: 0, top: 1, content: Size { width: 5, height: 2 } },

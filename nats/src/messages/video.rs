@@ -26,10 +26,17 @@ pub enum VideoState {
     Cancelled,
 }
 
-/// As in JSON.
+/// Its [name](VideoState::name).
 impl fmt::Display for VideoState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+        f.pad(self.name())
+    }
+}
+
+impl VideoState {
+    /// As it is written in messages.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Queued => "queued",
             Self::Decoding => "decoding",
             Self::Counting => "counting",
@@ -37,11 +44,9 @@ impl fmt::Display for VideoState {
             Self::Incomplete => "incomplete",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
-        })
+        }
     }
-}
 
-impl VideoState {
     /// True when nothing more will happen to the video.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Done | Self::Incomplete | Self::Failed | Self::Cancelled)

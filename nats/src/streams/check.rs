@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_nats::jetstream::consumer::{self, pull};
 use async_nats::jetstream::stream::Config;
@@ -41,6 +42,12 @@ pub(super) fn consumer(what: &str, found: &consumer::Config, needed: &pull::Conf
     kept(what, "max_deliver", &found.max_deliver, &needed.max_deliver);
     kept(what, "backoff", &found.backoff, &needed.backoff);
     Ok(())
+}
+
+/// Says where a bucket's limits differ.
+pub(super) fn bucket(what: &str, found: &Config, replicas: usize, max_age: Duration) {
+    kept(what, "num_replicas", &found.num_replicas, &replicas);
+    kept(what, "max_age", &found.max_age, &max_age);
 }
 
 /// The server says -1 where a configuration says nothing.

@@ -1,0 +1,133 @@
+//! Whichever process dies in mid-run, the summary is the one of a run in which none did.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::time::Duration;
+
+use moliceiro_nats::messages::VideoState;
+use rustix::process::Signal;
+use support::deadly::{deadly_model, videos_with_and_without_a_white_frame};
+use support::site::{Counts, Site, VIDEO, counts, faultless_of};
+use support::{Process, Server};
+use tokio::time::sleep;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_detector_killed_in_mid_frame_three_times() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "detector.sessions=1"]);
+    let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    for _ in 0..3 {
+        let detector = site.start("detector");
+        detector.wait_for_stderr("frame done", 8);
+        detector.signal(Signal::KILL);
+    }
+    let _last = site.start("detector");
+    site.assert_faultless().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregator_killed_at_many_instants() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "aggregator.linger=10ms"]);
+    let _others = ["detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    for milliseconds in [60, 150, 230, 310, 90, 420, 180, 270] {
+        let aggregator = site.ready("aggregator");
+        sleep(Duration::from_millis(milliseconds)).await;
+        aggregator.signal(Signal::KILL);
+    }
+    let _last = site.start("aggregator");
+    site.assert_faultless().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_by_aggregator_takes_over_by_itself() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
+    let [first, stand_by, detector, _ingest] = ["aggregator", "aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    detector.wait_for_stderr("frame done", 40);
+    first.signal(Signal::KILL);
+    site.assert_faultless().await;
+    stand_by.wait_for_stderr("video is done", 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingest_killed_while_decoding_and_another_takes_over() {
+    let server = Server::start();
+    // A short queue keeps the ingest waiting for the detector, in the middle of the video.
+    let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
+    let [_aggregator, detector] = ["aggregator", "detector"].map(|service| site.ready(service));
+    let first = site.ready("ingest");
+    site.upload(VIDEO).await;
+    detector.wait_for_stderr("frame done", 30);
+    first.signal(Signal::KILL);
+    let _second = site.start("ingest");
+    site.assert_faultless().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_service_told_to_end_in_turn() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
+    let mut running = BTreeMap::new();
+    for service in ["aggregator", "detector", "ingest"] {
+        running.insert(service, site.ready(service));
+    }
+    site.upload(VIDEO).await;
+    running["detector"].wait_for_stderr("frame done", 5);
+    for service in ["ingest", "detector", "aggregator", "ingest"] {
+        let mut old = running.remove(service).unwrap();
+        old.signal(Signal::TERM);
+        old.expect_code(0);
+        running.insert(service, site.ready(service));
+    }
+    site.assert_faultless().await;
+}
+
+/// Detectors that are started anew whenever one dies, for ever. Each has a name of its own.
+async fn detectors_one_after_the_other(site: &Site, settings: &[&str], signals: &mut Vec<Option<i32>>) {
+    loop {
+        let name = format!("detector.name=detector-{}", signals.len() + 1);
+        let mut detector = site.start_with("detector", &[settings, &["--set", &name]].concat());
+        while detector.ended().is_none() {
+            sleep(Duration::from_millis(50)).await;
+        }
+        signals.push(detector.wait().signal());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "the deadly model kills on x86 only")]
+async fn a_frame_that_kills_every_detector_fails_alone() {
+    const DEADLY: u64 = 50;
+    let folder = tempfile::tempdir().unwrap();
+    let [video, without] = videos_with_and_without_a_white_frame(folder.path(), DEADLY);
+    let model = deadly_model(folder.path());
+    let settings = ["--model", model.to_str().unwrap()];
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frame_max_deliver=3"]);
+    let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
+    site.upload_file(&video, "deadly").await;
+    let mut signals = Vec::new();
+    let summary = tokio::select! {
+        mut summaries = site.summaries(1) => summaries.remove(0),
+        () = detectors_one_after_the_other(&site, &settings, &mut signals) => unreachable!(),
+    };
+    assert_eq!(signals, [Some(Signal::FPE.as_raw()); 3], "it dies each time");
+
+    let (state, processed, failed, classes): Counts = faultless_of(&without, 1);
+    assert_eq!((state, failed), (VideoState::Done, 0));
+    assert_eq!(counts(&summary), (VideoState::Done, processed, 1, classes));
+    assert_eq!(summary.failed[0].index, DEADLY);
+
+    let mut list = Command::new(env!("CARGO_BIN_EXE_moliceiro"));
+    let listed = Process::start(list.args(["dead", "list", "--nats", &site.url]).args(&site.settings)).expect_code(0);
+    assert_eq!(listed.len(), 1, "{listed:#?}");
+    assert!(listed[0].starts_with(&format!("{}\t{DEADLY}\t3\tdetector-3\tno detector finished it", summary.video)), "{listed:#?}");
+}

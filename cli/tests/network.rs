@@ -1,0 +1,51 @@
+//! Whatever happens to the server and the way to it, the summary is the one of a run in which nothing did.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::Server;
+use support::proxy::Weather;
+use support::site::{PlainServer, Site, VIDEO};
+use tokio::time::sleep;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_and_restarted_on_its_store_twice() {
+    let mut server = PlainServer::start();
+    let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
+    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    for done in [20, 60] {
+        detector.wait_for_stderr("frame done", done);
+        server.kill_and_restart();
+    }
+    site.assert_faultless().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_cut_for_ten_seconds() {
+    let server = Server::start();
+    let (proxy, site) = Site::behind_proxy(&server.url(), &["--set", "streams.frames_max_per_video=8"]).await;
+    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    detector.wait_for_stderr("frame done", 20);
+    proxy.set(Weather::Cut);
+    sleep(Duration::from_secs(10)).await;
+    proxy.set(Weather::Fair { latency: Duration::ZERO });
+    site.assert_faultless().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn latency_of_200_milliseconds_with_resets() {
+    let server = Server::start();
+    let (proxy, site) = Site::behind_proxy(&server.url(), &[]).await;
+    proxy.set(Weather::Fair { latency: Duration::from_millis(200) });
+    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    for done in [10, 40, 70] {
+        detector.wait_for_stderr("frame done", done);
+        proxy.reset();
+    }
+    site.assert_faultless().await;
+}

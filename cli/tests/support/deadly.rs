@@ -1,0 +1,82 @@
+//! A model that kills the process of whoever looks at a white picture with it, and a video with one such frame.
+
+use std::path::{Path, PathBuf};
+
+use super::{ffmpeg, project, sample};
+
+/// Mean of the tensor's values above which a picture kills. White, letterboxed from 176×144, has 208; the sample stays below 160.
+const DEADLY_MEAN: f32 = 190.0;
+
+const FLOAT: u64 = 1;
+const INT32: u64 = 6;
+
+/// The built-in model with an integer division in its graph whose quotient does not fit, which ends the process with
+/// SIGFPE on x86.
+///
+/// Protocol buffers that follow each other are merged, and lists in them joined: so nodes are added by appending them.
+/// Field numbers: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
+pub fn deadly_model(folder: &Path) -> PathBuf {
+    let models = project().join("detector/models");
+    for file in ["nanodet.toml", "coco-labels.txt"] {
+        std::fs::copy(models.join(file), folder.join(file)).unwrap();
+    }
+    let graph = [
+        part(1, &node("ReduceMean", &["images"], "mean_of_all")),
+        part(1, &node("Less", &["mean_of_all", "deadly_mean"], "harmless")),
+        part(1, &node("Where", &["harmless", "one", "minus_one"], "divisor")),
+        part(1, &node("Div", &["least", "divisor"], "quotient")),
+        part(5, &constant("deadly_mean", FLOAT, DEADLY_MEAN.to_le_bytes())),
+        part(5, &constant("one", INT32, 1i32.to_le_bytes())),
+        part(5, &constant("minus_one", INT32, (-1i32).to_le_bytes())),
+        part(5, &constant("least", INT32, i32::MIN.to_le_bytes())),
+        // What is no output is optimised away.
+        part(12, &[part(1, b"quotient"), part(2, &part(1, &number(1, INT32)))].concat()),
+    ]
+    .concat();
+    let mut model = std::fs::read(models.join("nanodet.onnx")).unwrap();
+    model.extend(part(7, &graph));
+    let path = folder.join("nanodet.onnx");
+    std::fs::write(&path, model).unwrap();
+    path
+}
+
+/// The sample with one frame painted over in white, and the same without that frame.
+pub fn videos_with_and_without_a_white_frame(folder: &Path, index: u64) -> [PathBuf; 2] {
+    let lossless = |input: &Path, filter: &str, output: &str| {
+        let output = folder.join(output);
+        let encode = ["-fps_mode", "passthrough", "-c:v", "libx264", "-qp", "0", "-pix_fmt", "yuv420p"];
+        ffmpeg(&[&["-i", input.to_str().unwrap(), "-an", "-vf", filter], &encode[..]].concat(), &output);
+        output
+    };
+    let paint = format!("drawbox=color=white:thickness=fill:enable='eq(n,{index})'");
+    let with = lossless(&sample("carphone_pristine.mp4"), &paint, "with.mkv");
+    let without = lossless(&with, &format!("select='not(eq(n,{index}))'"), "without.mkv");
+    [with, without]
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+fn number(field: u64, value: u64) -> Vec<u8> {
+    [varint(field << 3), varint(value)].concat()
+}
+
+fn part(field: u64, content: &[u8]) -> Vec<u8> {
+    [&varint(field << 3 | 2), &varint(content.len() as u64), content].concat()
+}
+
+fn node(operator: &str, inputs: &[&str], output: &str) -> Vec<u8> {
+    let inputs = inputs.iter().flat_map(|input| part(1, input.as_bytes())).collect::<Vec<_>>();
+    [inputs, part(2, output.as_bytes()), part(4, operator.as_bytes())].concat()
+}
+
+fn constant(name: &str, element: u64, value: [u8; 4]) -> Vec<u8> {
+    [number(2, element), part(8, name.as_bytes()), part(9, &value)].concat()
+}

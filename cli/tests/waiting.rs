@@ -1,0 +1,93 @@
+//! Whoever has to wait for whom, the summary is the one of a run in which nobody did.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use moliceiro_nats::messages::VideoEntry;
+use rustix::process::Signal;
+use serde_json::json;
+use support::site::{FRAMES, Site, VIDEO, counts};
+use support::{Server, ffmpeg, sample, short_video};
+use tokio::time::sleep;
+use url::Url;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_queue_so_short_that_ingest_mostly_waits() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=1"]);
+    let _all = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    site.assert_faultless().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_wait_shorter_than_a_frame_waits_in_hand() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frame_ack_wait=100ms"]);
+    let _all = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    site.assert_faultless().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn detectors_that_come_late() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &[]);
+    let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    let mut early = site.start("detector");
+    early.wait_for_stderr("frame done", 20);
+    early.signal(Signal::TERM);
+    early.expect_code(0);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(30) {
+        sleep(Duration::from_secs(1)).await;
+        let jetstream = jetstream::new(site.client().await);
+        let frames = jetstream.get_stream("FRAMES").await.unwrap().get_info().await.unwrap();
+        assert!(frames.state.messages > 0, "frames wait in the queue while there is no detector");
+    }
+    let _late = site.start("detector");
+    site.assert_faultless().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_videos_at_once_some_of_the_same_name() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "ingest.every=6"]);
+    let _all = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    for number in 0..20 {
+        site.upload(if number % 4 == 0 { "same name" } else { VIDEO }).await;
+    }
+    let found = site.summaries(20).await;
+    let videos: std::collections::BTreeSet<_> = found.iter().map(|summary| summary.video.clone()).collect();
+    assert_eq!(videos.len(), 20);
+    for summary in &found {
+        assert_eq!(summary.processed_frames, FRAMES / 6);
+        assert_eq!(counts(summary), counts(&found[0]));
+    }
+    assert_eq!(found.iter().filter(|summary| summary.name == "same name").count(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_video_does_not_wait_for_the_end_of_a_long_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = folder.path().join("long.mp4");
+    ffmpeg(&["-stream_loop", "9", "-i", sample(VIDEO).to_str().unwrap(), "-an", "-c", "copy"], &long);
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=32"]);
+    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload_json(&json!({"uri": Url::from_file_path(&long).unwrap(), "id": "long"})).await;
+    detector.wait_for_stderr("frame done", 20);
+    site.upload_json(&json!({"uri": Url::from_file_path(short_video(folder.path(), "short.mp4")).unwrap(), "id": "short"})).await;
+    let first = site.summaries(1).await.remove(0);
+    assert_eq!((first.video.as_str(), first.processed_frames), ("short", 10));
+    let videos = jetstream::new(site.client().await).get_key_value("videos").await.unwrap();
+    let long: VideoEntry = serde_json::from_slice(&videos.get("long").await.unwrap().unwrap()).unwrap();
+    assert!(long.counted < 600, "the short one waited for {} frames", long.counted);
+    let second = site.summaries(2).await.remove(1);
+    assert_eq!((second.video.as_str(), second.failed_frames), ("long", 0));
+    assert_eq!(second.processed_frames, 10 * FRAMES);
+}

@@ -1,0 +1,148 @@
+//! Metrics: each is made, named and described once, in the one file of its service.
+
+mod connection;
+mod process;
+
+use std::fmt;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
+};
+
+pub(crate) use connection::watch_connection;
+pub(crate) use process::watch_process;
+
+/// Bounds for what takes from a millisecond to ten seconds, in seconds.
+pub const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Bounds for what waits in queues, in seconds: up to ten minutes.
+pub const WAITING_SECONDS: [f64; 13] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 180.0, 600.0];
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows, until the process ends.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Counts of values by size.
+    Histogram,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        })
+    }
+}
+
+/// What is documented of a metric.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// Its full name.
+    pub name: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: Vec<&'static str>,
+    /// What it says.
+    pub help: &'static str,
+}
+
+/// Makes metrics and registers them with the process; remembers how they are described.
+///
+/// Its functions panic on a name that is taken or malformed. Names are constants, and each catalogue is made in a test.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    described: Vec<Described>,
+}
+
+/// A label and the values of it that are shown from the start, before they happen.
+pub type Label<'a> = (&'static str, &'a [&'static str]);
+
+impl Catalogue {
+    /// All metrics made so far, in order.
+    pub fn described(&self) -> &[Described] {
+        &self.described
+    }
+
+    /// A counter.
+    pub fn counter(&mut self, name: &'static str, help: &'static str) -> IntCounter {
+        self.register(Kind::Counter, name, help, &[], IntCounter::with_opts(Opts::new(name, help)))
+    }
+
+    /// Counters that differ in a label.
+    pub fn counters(&mut self, name: &'static str, help: &'static str, (label, values): Label<'_>) -> IntCounterVec {
+        let counters = self.register(Kind::Counter, name, help, &[label], IntCounterVec::new(Opts::new(name, help), &[label]));
+        for value in values {
+            counters.with_label_values(&[value]);
+        }
+        counters
+    }
+
+    /// A gauge of whole numbers.
+    pub fn gauge(&mut self, name: &'static str, help: &'static str) -> IntGauge {
+        self.register(Kind::Gauge, name, help, &[], IntGauge::with_opts(Opts::new(name, help)))
+    }
+
+    /// A gauge of fractions, such as seconds.
+    pub fn fraction(&mut self, name: &'static str, help: &'static str) -> Gauge {
+        self.register(Kind::Gauge, name, help, &[], Gauge::with_opts(Opts::new(name, help)))
+    }
+
+    /// Gauges of whole numbers that differ in labels.
+    pub fn gauges(&mut self, name: &'static str, help: &'static str, labels: &[&'static str]) -> IntGaugeVec {
+        self.register(Kind::Gauge, name, help, labels, IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// Gauges of fractions that differ in labels.
+    pub fn fractions(&mut self, name: &'static str, help: &'static str, labels: &[&'static str]) -> GaugeVec {
+        self.register(Kind::Gauge, name, help, labels, GaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// A histogram with upper bounds of its buckets.
+    pub fn histogram(&mut self, name: &'static str, help: &'static str, bounds: &[f64]) -> Histogram {
+        let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+        self.register(Kind::Histogram, name, help, &[], Histogram::with_opts(options))
+    }
+
+    /// Histograms that differ in a label.
+    pub fn histograms(&mut self, name: &'static str, help: &'static str, (label, values): Label<'_>, bounds: &[f64]) -> HistogramVec {
+        let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
+        let histograms = self.register(Kind::Histogram, name, help, &[label], HistogramVec::new(options, &[label]));
+        for value in values {
+            histograms.with_label_values(&[value]);
+        }
+        histograms
+    }
+
+    fn register<M: Collector + Clone + 'static>(
+        &mut self,
+        kind: Kind,
+        name: &'static str,
+        help: &'static str,
+        labels: &[&'static str],
+        metric: prometheus::Result<M>,
+    ) -> M {
+        let registered = metric.and_then(|metric| prometheus::register(Box::new(metric.clone())).map(|()| metric));
+        self.described.push(Described { name, kind, labels: labels.to_vec(), help });
+        registered.unwrap_or_else(|error| panic!("metric {name}: {error}"))
+    }
+}
+
+/// The metrics of this process, in the text format of Prometheus.
+pub(crate) fn exposition() -> prometheus::Result<String> {
+    process::refresh();
+    connection::refresh();
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&prometheus::gather(), &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The metrics that every service has.
+pub fn described() -> Vec<Described> {
+    [connection::described(), process::described()].concat()
+}

@@ -1,0 +1,41 @@
+use moliceiro_nats::{ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, connect};
+use thiserror::Error;
+
+use crate::metrics::watch_connection;
+use crate::readiness::{Readiness, connected, streams_there};
+
+/// Why a service cannot begin.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// No usable server.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// No usable streams.
+    #[error(transparent)]
+    Streams(#[from] StreamsError),
+}
+
+/// A service's connection and the streams behind it: waits until the server is there, and tells `readiness` how it stands.
+///
+/// `service` is how the server and the metrics call the connection, such as `ingest`. `publishes_in_flight` bounds its
+/// unacknowledged publishes.
+pub async fn open_streams(
+    service: &'static str,
+    nats: &NatsSettings,
+    streams: &StreamsSettings,
+    publishes_in_flight: usize,
+    readiness: &Readiness,
+) -> Result<Streams, OpenError> {
+    let (connection, opened) = (format!("{service} connection"), format!("{service} streams"));
+    readiness.not_yet(&connection, "no NATS server has answered yet");
+    readiness.not_yet(&opened, "there is no connection yet");
+    let client = connect(nats, &format!("moliceiro-{service}"), Patience::WaitForServer).await?;
+    watch_connection(service, client.clone());
+    let watched = client.clone();
+    readiness.ask(&connection, move || std::future::ready(connected(&watched)));
+    readiness.not_yet(&opened, "they are being opened");
+    let streams = Streams::open(client.clone(), streams, publishes_in_flight).await?;
+    let watched = streams.clone();
+    readiness.ask(&opened, move || streams_there(client.clone(), watched.clone()));
+    Ok(streams)
+}
