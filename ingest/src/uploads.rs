@@ -4,16 +4,21 @@ use std::time::{Duration, SystemTime};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{Event, Started, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json, to_json};
+use moliceiro_nats::objects;
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
+use url::Url;
 
-use crate::feed::feed;
+use crate::allow::{Allowed, Refused};
+use crate::decode::{self, DecodeSettings, Decoding};
+use crate::feed::{Fed, Wanted, end_unread, feed};
 use crate::report;
 use crate::settings::IngestService;
+use crate::spool::spool;
 
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// How long a pull waits for an upload. At the end the last pull is waited for, so that no upload is handed to nobody.
@@ -21,24 +26,31 @@ const PULL_EXPIRY: Duration = Duration::from_secs(1);
 /// How often is looked whether somebody has cancelled a video that is in work.
 const CANCEL_CHECK: Duration = Duration::from_millis(500);
 
+/// What all videos are ingested with.
+#[derive(Clone)]
+pub(crate) struct Means {
+    pub(crate) streams: Streams,
+    pub(crate) allowed: Arc<Allowed>,
+}
+
 /// One video being ingested.
 struct Job {
-    streams: Streams,
+    means: Means,
     service: Arc<IngestService>,
     hand_back: CancellationToken,
     message: Message,
 }
 
 /// Takes uploads, each as soon as one of the places is free, until `shutdown`; then hands back what it has.
-pub(crate) async fn run(streams: &Streams, service: &IngestService, shutdown: &CancellationToken) {
+pub(crate) async fn run(means: &Means, service: &IngestService, shutdown: &CancellationToken) {
     let service = Arc::new(service.clone());
     let places = Arc::new(Semaphore::new(service.ingest.videos));
     let jobs = TaskTracker::new();
     // Told only when nothing is pulled here any more: what is handed back is for others.
     let hand_back = CancellationToken::new();
     while let Some(Ok(place)) = shutdown.run_until_cancelled(places.clone().acquire_owned()).await {
-        let Some(message) = next_upload(streams).await else { continue };
-        let job = Job { streams: streams.clone(), service: service.clone(), hand_back: hand_back.clone(), message };
+        let Some(message) = next_upload(&means.streams).await else { continue };
+        let job = Job { means: means.clone(), service: service.clone(), hand_back: hand_back.clone(), message };
         jobs.spawn(async move {
             job.run().await;
             drop(place);
@@ -67,16 +79,24 @@ async fn next_upload(streams: &Streams) -> Option<Message> {
 
 /// What becomes of an upload's message.
 enum Verdict {
-    /// Every frame and the end are stored.
-    Ack,
+    /// Every frame and the end are stored: nobody needs what it was made from any more.
+    Ack(VideoId, Url),
     /// It is no upload.
     Drop,
     /// Nobody wants its video any more.
-    Cancelled(VideoId),
+    Cancelled(VideoId, Url),
     /// This ingest is ending: another goes on, and it costs no attempt.
     HandBack(VideoId, Upload),
     /// It may go better next time.
-    Retry(StoreError),
+    Retry(String),
+}
+
+/// Why a video is not being decoded.
+enum Unopened {
+    /// It never will be.
+    Never(String),
+    /// Somebody else may be able to, or this ingest later.
+    NotNow(String),
 }
 
 impl Job {
@@ -96,12 +116,12 @@ impl Job {
             () = progress => unreachable!("progress is told for ever"),
         };
         let done = match verdict {
-            Verdict::Ack => self.message.double_ack().await,
+            Verdict::Ack(video, uri) => self.finish(&video, &uri).await,
             Verdict::Drop => self.message.ack_with(AckKind::Term).await,
-            Verdict::Cancelled(video) => self.forget(&video).await,
+            Verdict::Cancelled(video, uri) => self.forget(&video, &uri).await,
             Verdict::HandBack(video, upload) => self.hand_back(video, upload).await,
-            Verdict::Retry(error) => {
-                report::upload_retried(&error);
+            Verdict::Retry(reason) => {
+                report::upload_retried(&reason);
                 self.message.ack_with(AckKind::Nak(Some(PAUSE_AFTER_ERROR))).await
             }
         };
@@ -122,12 +142,16 @@ impl Job {
         let video = upload.video(sequence, stored_at);
         let entry = self.entry(&video).await;
         if entry.as_ref().is_some_and(is_cancelled) {
-            return Verdict::Cancelled(video);
+            return Verdict::Cancelled(video, upload.uri);
         }
         if entry.as_ref().is_some_and(|entry| entry.ended.is_some()) {
             report::upload_known(&video);
-            return Verdict::Ack;
+            return Verdict::Ack(video, upload.uri);
         }
+        let refused = match self.means.allowed.check(&upload.uri).await {
+            Err(refused) if !self.is_last_delivery() => return Verdict::Retry(refused.to_string()),
+            checked => checked,
+        };
         let first = entry.as_ref().map_or(0, |entry| entry.published);
         // A take-over keeps to what was begun, whatever its own settings.
         let begun = match entry {
@@ -136,25 +160,66 @@ impl Job {
         };
         let started = begun.unwrap_or_else(|| upload.started(stored_at, self.service.ingest.every));
         report::decoding(&video, &started, first);
-        let every = started.every;
+        let wanted = Wanted { first, every: started.every };
         let id = subjects::event_message_id(&video, "started");
-        if let Err(error) = store_event(&self.streams.jetstream, &video, Some(&id), Event::Started(started)).await {
-            return Verdict::Retry(error);
+        if let Err(error) = store_event(&self.means.streams.jetstream, &video, Some(&id), Event::Started(started)).await {
+            return Verdict::Retry(error.to_string());
         }
-        let feeding =
-            feed(&self.streams, &video, &upload.uri, self.service.ingest.decoding(every, first), self.service.ingest.publish_window);
         let fed = tokio::select! {
-            fed = self.hand_back.run_until_cancelled(feeding) => fed,
-            () = self.until_cancelled(&video) => return Verdict::Cancelled(video),
+            fed = self.hand_back.run_until_cancelled(self.decode(&video, refused, wanted)) => fed,
+            () = self.until_cancelled(&video) => return Verdict::Cancelled(video, upload.uri),
         };
         match fed {
             Some(Ok(fed)) => {
                 report::all_published(&video, &fed);
-                Verdict::Ack
+                Verdict::Ack(video, upload.uri)
             }
-            Some(Err(error)) => Verdict::Retry(error),
-            None => Verdict::HandBack(video, Upload { every: Some(every), ..upload }),
+            Some(Err(reason)) => Verdict::Retry(reason),
+            None => Verdict::HandBack(video, Upload { every: Some(wanted.every), ..upload }),
         }
+    }
+
+    /// Stores the frames and the end of the video. An error says why it should be tried again.
+    async fn decode(&self, video: &VideoId, uri: Result<Url, Refused>, wanted: Wanted) -> Result<Fed, String> {
+        let (streams, ingest) = (&self.means.streams, &self.service.ingest);
+        let opened = match uri {
+            Ok(uri) => self.open(&uri, ingest.decoding(wanted.every, wanted.first)).await,
+            Err(refused) => Err(Unopened::Never(refused.to_string())),
+        };
+        let fed = match opened {
+            Ok(decoding) => feed(streams, video, decoding, wanted, ingest.publish_window).await,
+            Err(Unopened::Never(problem)) => end_unread(streams, video, wanted, problem).await,
+            Err(Unopened::NotNow(reason)) => return Err(reason),
+        };
+        fed.map_err(|error: StoreError| error.to_string())
+    }
+
+    async fn open(&self, uri: &Url, settings: DecodeSettings) -> Result<Decoding, Unopened> {
+        if uri.scheme() != objects::SCHEME {
+            return Ok(decode::start(uri, settings));
+        }
+        match spool(&self.means.streams.objects, uri, self.service.ingest.spool.as_deref()).await {
+            Ok(file) => Ok(decode::start_file(file, uri.to_string(), settings)),
+            Err(error) if error.is_final() => Err(Unopened::Never(error.to_string())),
+            Err(error) => Err(Unopened::NotNow(error.to_string())),
+        }
+    }
+
+    /// Before the last one, an upload that may not be read here is left to others, who may read it.
+    fn is_last_delivery(&self) -> bool {
+        let allowed = self.means.streams.ingest.cached_info().config.max_deliver;
+        self.message.info().is_ok_and(|info| allowed > 0 && info.delivered >= allowed)
+    }
+
+    /// Acknowledges the upload, and only then removes the bytes that were uploaded for it.
+    async fn finish(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
+        self.message.double_ack().await?;
+        if uri.scheme() == objects::SCHEME
+            && let Err(error) = self.means.streams.objects.remove_of(uri, video.as_str()).await
+        {
+            warn!(%video, %error, "an uploaded video's bytes stay until streams.keep is over");
+        }
+        Ok(())
     }
 
     /// Where and when the upload was stored: both are the same for each of its deliveries.
@@ -170,7 +235,7 @@ impl Job {
 
     /// What is known of the video so far. If that cannot be had, the video is decoded from its start, which is safe.
     async fn entry(&self, video: &VideoId) -> Option<VideoEntry> {
-        let bytes = match self.streams.videos.get(video.as_str()).await {
+        let bytes = match self.means.streams.videos.get(video.as_str()).await {
             Ok(bytes) => bytes?,
             Err(error) => {
                 warn!(%video, %error, "cannot look up the video");
@@ -193,7 +258,7 @@ impl Job {
     async fn begun(&self, video: &VideoId) -> Option<Started> {
         let mut from = 1;
         loop {
-            let message = self.streams.results.get_first_raw_message_by_subject(subjects::results(video), from).await.ok()?;
+            let message = self.means.streams.results.get_first_raw_message_by_subject(subjects::results(video), from).await.ok()?;
             match from_cbor::<VideoEvent>(&message.payload).ok()?.event {
                 Event::Started(started) => return Some(started),
                 Event::Queued(_) => from = message.sequence + 1,
@@ -203,12 +268,12 @@ impl Job {
     }
 
     /// Takes a cancelled video out of the queues. The aggregator removed its frames too, but more may have come since.
-    async fn forget(&self, video: &VideoId) -> Result<(), async_nats::Error> {
+    async fn forget(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
         report::upload_cancelled(video);
-        if let Err(error) = self.streams.frames.purge().filter(subjects::frames(video)).await {
+        if let Err(error) = self.means.streams.frames.purge().filter(subjects::frames(video)).await {
             warn!(%video, %error, "cannot remove the frames of a cancelled video");
         }
-        self.message.double_ack().await
+        self.finish(video, uri).await
     }
 
     /// Queues the upload anew, as the same video, before this delivery of it is acknowledged.
@@ -217,7 +282,7 @@ impl Job {
         let (sequence, _) = self.stored();
         let id = format!("{video}/handed-back/{sequence}");
         upload.id = Some(video);
-        store(&self.streams.jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
+        store(&self.means.streams.jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
         self.message.double_ack().await
     }
 }

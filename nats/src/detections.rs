@@ -114,7 +114,7 @@ impl Order {
 }
 
 /// One object in one frame, as programs and spreadsheets read it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Row {
     /// The frame's index.
     pub frame: u64,

@@ -6,6 +6,7 @@
 //! - [`streams`] creates them, and refuses to work on ones that were created differently.
 //! - [`messages`] is what travels: CBOR between services, JSON for people and other programs.
 //! - [`mod@connect`] reaches a server and checks that it can do the work.
+//! - [`objects`] holds the bytes of uploads.
 //! - [`publish`] stores a message, waiting out full streams and lost connections.
 //! - [`dead`] gives up a frame.
 //! - [`detections`](mod@detections) reads back what was found in each frame.
@@ -16,6 +17,7 @@ pub mod dead;
 pub mod detections;
 pub mod embedded;
 pub mod messages;
+pub mod objects;
 pub mod publish;
 pub mod streams;
 pub mod subjects;

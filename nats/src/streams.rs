@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tracing::warn;
 
+use crate::objects::Objects;
 use crate::subjects::{
-    ADVISORIES, AGGREGATOR_CONSUMER, ATTEMPTS_BUCKET, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, SUMMARIES,
-    UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
+    ADVISORIES, AGGREGATOR_CONSUMER, ATTEMPTS_BUCKET, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, REQUESTS_BUCKET,
+    RESULTS, SUMMARIES, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
 };
 
 const API_TIMEOUT: Duration = Duration::from_secs(5);
@@ -278,6 +279,10 @@ pub struct Streams {
     pub dead: Stream,
     /// [`VIDEOS_BUCKET`]
     pub videos: kv::Store,
+    /// [`REQUESTS_BUCKET`]
+    pub requests: kv::Store,
+    /// [`UPLOADS_BUCKET`]
+    pub objects: Objects,
     /// [`ATTEMPTS_BUCKET`]
     pub attempts: kv::Store,
     /// [`INGEST_CONSUMER`] of [`UPLOADS`]
@@ -342,9 +347,13 @@ impl Streams {
         let videos = bucket(jetstream, settings.bucket_config(VIDEOS_BUCKET, "State of each video", settings.keep)).await?;
         let attempts = settings.bucket_config(ATTEMPTS_BUCKET, "Who has a frame at its last delivery", KEEP_ATTEMPTS);
         let attempts = bucket(jetstream, attempts).await?;
-        uploads_bucket(jetstream, settings).await?;
+        let requests = settings.bucket_config(REQUESTS_BUCKET, "What was uploaded with which idempotency key", settings.keep);
+        let requests = bucket(jetstream, requests).await?;
+        let objects = uploads_bucket(jetstream, settings).await?;
         Ok(Self {
             jetstream: jetstream.clone(),
+            objects,
+            requests,
             uploads,
             frames,
             results,
@@ -371,20 +380,20 @@ async fn bucket(jetstream: &Context, config: kv::Config) -> Result<kv::Store, St
     Ok(found)
 }
 
-async fn uploads_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<(), StreamsError> {
+async fn uploads_bucket(jetstream: &Context, settings: &StreamsSettings) -> Result<Objects, StreamsError> {
     let what = format!("object store {UPLOADS_BUCKET}");
-    if jetstream.get_object_store(UPLOADS_BUCKET).await.is_ok() {
-        let stream = jetstream.get_stream(format!("OBJ_{UPLOADS_BUCKET}")).await.map_err(unavailable(&what))?;
-        check::bucket(&what, &stream.cached_info().config, settings.replicas, settings.keep);
-        return Ok(());
+    if jetstream.get_object_store(UPLOADS_BUCKET).await.is_err() {
+        let config = object_store::Config {
+            bucket: UPLOADS_BUCKET.into(),
+            description: Some("Uploaded videos".into()),
+            max_age: settings.keep,
+            storage: StorageType::File,
+            num_replicas: settings.replicas,
+            ..object_store::Config::default()
+        };
+        jetstream.create_object_store(config).await.map_err(unavailable(&what))?;
     }
-    let config = object_store::Config {
-        bucket: UPLOADS_BUCKET.into(),
-        description: Some("Uploaded videos".into()),
-        max_age: settings.keep,
-        storage: StorageType::File,
-        num_replicas: settings.replicas,
-        ..object_store::Config::default()
-    };
-    jetstream.create_object_store(config).await.map(drop).map_err(unavailable(what))
+    let objects = Objects::open(jetstream.clone()).await.map_err(unavailable(&what))?;
+    check::bucket(&what, &objects.stream().cached_info().config, settings.replicas, settings.keep);
+    Ok(objects)
 }

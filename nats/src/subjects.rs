@@ -20,6 +20,8 @@ pub const ADVISORIES: &str = "ADVISORIES";
 pub const DEAD: &str = "DEAD";
 /// Key-value bucket: one entry for each video.
 pub const VIDEOS_BUCKET: &str = "videos";
+/// Key-value bucket: what was uploaded with which `Idempotency-Key`.
+pub const REQUESTS_BUCKET: &str = "requests";
 /// Object store of uploaded bytes.
 pub const UPLOADS_BUCKET: &str = "uploads";
 
@@ -96,8 +98,9 @@ const MAX_SLUG_LENGTH: usize = 32;
 /// The identity of one upload: a single subject token of letters, digits, `-` and `_`, at most 64 of them.
 ///
 /// The same file uploaded twice is two videos. An upload that is delivered twice is one.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$", examples("bikes-mp4-6tPophtKDyovJh2txo1oKE"))]
 pub struct VideoId(String);
 
 /// A text that cannot be a [`VideoId`].

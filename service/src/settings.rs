@@ -2,6 +2,7 @@
 //!
 //! Every value remembers where it came from, so that a wrong one can be told by its key, its source, and what would do.
 
+pub mod list;
 mod loader;
 mod print;
 
@@ -20,6 +21,8 @@ pub type Problem = (&'static str, String);
 pub trait Section: Default + Serialize + DeserializeOwned {
     /// The table's name.
     const NAME: &'static str;
+    /// The keys whose values are shown nowhere.
+    const SECRETS: &'static [&'static str] = &[];
 
     /// The values that cannot be.
     fn problems(&self) -> Vec<Problem>;

@@ -48,6 +48,9 @@ pub(crate) struct RunArguments {
     /// Program to run as the private server [default: the one that came with this program, or the one on PATH]
     #[arg(long, value_name = "FILE")]
     nats_server: Option<PathBuf>,
+    /// Take uploads by HTTP too, such as 127.0.0.1:5000, and go on until Ctrl-C [setting: ingest.listen]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
     #[command(flatten)]
     common: CommonArguments,
 }
@@ -70,6 +73,8 @@ impl RunArguments {
             .default_for(COMMAND, "log.format", "text")
             .default_for(COMMAND, "metrics.listen", "off")
             .default_for(COMMAND, "ingest.encoding", "i420")
+            .default_for(COMMAND, "ingest.listen", "")
+            .flag("--listen", "ingest.listen", self.listen.as_ref())
             .flag("--detectors", "detector.sessions", self.detectors.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())
             .flag("--model", "detector.model", self.model.as_ref());

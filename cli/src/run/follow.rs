@@ -76,12 +76,13 @@ impl Followed {
         self.pending.is_empty() && self.unprinted == 0
     }
 
-    /// Shows progress and prints summaries until there is one for every video. Tells whether all were counted to their end.
-    pub(crate) async fn until_all_counted(&mut self, progress: &Progress, json: bool) -> anyhow::Result<bool> {
+    /// Shows progress and prints summaries until there is one for every video, or for ever if more are taken. Tells whether
+    /// all were counted to their end.
+    pub(crate) async fn until_all_counted(&mut self, progress: &Progress, json: bool, more: bool) -> anyhow::Result<bool> {
         for (video, name) in &self.pending {
             progress.add(video, name);
         }
-        while !self.is_empty() {
+        while more || !self.is_empty() {
             tokio::select! {
                 entry = self.entries.next() => match entry {
                     Some(Ok(entry)) => self.show(progress, &entry),

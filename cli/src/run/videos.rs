@@ -45,6 +45,8 @@ fn request(video: &str) -> Result<Request, String> {
 pub(crate) struct Plan {
     left: BTreeMap<VideoId, String>,
     uploads: Vec<(VideoId, Upload)>,
+    /// Where all of them are.
+    uris: Vec<String>,
 }
 
 impl Plan {
@@ -54,7 +56,8 @@ impl Plan {
             Audience::Private => unfinished(streams).await.context("cannot find out what an earlier run left undone")?,
             Audience::Shared => BTreeMap::new(),
         };
-        let mut plan = Self { left: BTreeMap::new(), uploads: Vec::new() };
+        let uris = requests.iter().map(|request| request.uri.to_string()).chain(left.values().map(|unfinished| unfinished.uri.clone()));
+        let mut plan = Self { uris: uris.collect(), left: BTreeMap::new(), uploads: Vec::new() };
         for Request { uri, name } in requests {
             let same = |unfinished: &Unfinished| unfinished.uri == uri.as_str() && unfinished.is_as(wanted);
             let found = left.iter().find(|(_, unfinished)| same(unfinished)).map(|(video, _)| video.clone());
@@ -81,6 +84,11 @@ impl Plan {
     pub(crate) fn videos(&self) -> Vec<(VideoId, String)> {
         let new = self.uploads.iter().map(|(video, upload)| (video.clone(), upload.name()));
         self.left.iter().map(|(video, name)| (video.clone(), name.clone())).chain(new).collect()
+    }
+
+    /// Where the videos are: this command may read them, whatever else it may.
+    pub(crate) fn uris(&self) -> &[String] {
+        &self.uris
     }
 
     /// Queues what is not queued yet.

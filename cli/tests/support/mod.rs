@@ -3,6 +3,7 @@
 
 pub mod deadly;
 pub mod echo;
+pub mod http;
 pub mod observed;
 pub mod proxy;
 pub mod site;
@@ -119,6 +120,10 @@ pub struct Process {
 
 impl Process {
     pub fn start(command: &mut Command) -> Self {
+        if command.get_program().to_string_lossy().ends_with("moliceiro-ingest") {
+            // It is one of several on this machine, and may read the samples.
+            command.env("MOLICEIRO__INGEST__LISTEN", "").env("MOLICEIRO__INGEST__ALLOW", project().join(".deps/samples"));
+        }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (Arc::<Output>::default(), Arc::<Output>::default());
         let readers = vec![out.clone().follow(child.stdout.take().unwrap()), err.clone().follow(child.stderr.take().unwrap())];

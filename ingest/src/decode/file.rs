@@ -1,5 +1,6 @@
 use std::fs::{File, FileType};
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
@@ -17,6 +18,19 @@ pub(super) enum Kind {
     Other,
 }
 
+/// Where a video is.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// Behind a URI.
+    Uri(Url),
+    /// In an open file that need not have a path any more.
+    File {
+        file: File,
+        /// What people call it.
+        name: String,
+    },
+}
+
 /// A file that is there and can be read.
 pub(super) struct Checked {
     /// As GStreamer wants it.
@@ -30,13 +44,21 @@ pub(super) struct Checked {
 /// Checks what can be known before GStreamer looks at the file.
 ///
 /// GStreamer's own answers to these faults are vaguer, and a named pipe would block it for ever.
-pub(super) fn check(uri: &Url) -> Result<Checked, DecodeError> {
+pub(super) fn check(origin: &Origin) -> Result<Checked, DecodeError> {
+    let (uri, name) = match origin {
+        Origin::Uri(uri) => (uri.clone(), None),
+        Origin::File { file, name } => {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let failed = |()| DecodeError::Failed { video: name.clone(), reason: "it has no path".into() };
+            (Url::from_file_path(path).map_err(failed)?, Some(name.clone()))
+        }
+    };
     if uri.scheme() != "file" {
         return Err(DecodeError::UnsupportedScheme { uri: uri.to_string(), scheme: uri.scheme().to_owned() });
     }
     let not_local = || DecodeError::NotLocal { uri: uri.to_string() };
     let file = uri.to_file_path().map_err(|()| not_local())?;
-    let path = file.display().to_string();
+    let path = name.unwrap_or_else(|| file.display().to_string());
     let metadata = std::fs::metadata(&file).map_err(|error| unreadable(&path, &error))?;
     if !metadata.is_file() {
         return Err(DecodeError::NotAFile { path, what: what_it_is(metadata.file_type()) });
@@ -88,7 +110,7 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("a b.mp4");
         std::fs::write(&file, "x").unwrap();
-        let uri = check(&Url::from_file_path(&file).unwrap()).unwrap().uri;
+        let uri = check(&Origin::Uri(Url::from_file_path(&file).unwrap())).unwrap().uri;
         assert_eq!(gst::glib::filename_from_uri(&uri).unwrap().0, file);
         std::fs::remove_dir_all(&folder).unwrap();
     }

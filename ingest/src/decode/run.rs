@@ -4,10 +4,9 @@ use gstreamer as gst;
 use gstreamer_video::VideoInfo;
 use moliceiro_nats::messages::Encoding;
 use tracing::{debug, info};
-use url::Url;
 
 use super::error::{DecodeError, Problem};
-use super::file::{self, Checked};
+use super::file::{self, Checked, Origin};
 use super::geometry::Orientation;
 use super::jpeg::JpegEncoder;
 use super::picture::{Chroma, PictureMaker};
@@ -26,9 +25,9 @@ const GRACE: Duration = Duration::from_secs(1);
 type Frames = async_channel::Sender<DecodedFrame>;
 
 /// Decodes a whole video on this thread.
-pub(super) fn decode(uri: &Url, settings: &DecodeSettings, announced: &Announced, frames: &Frames) -> Result<Decoded, DecodeError> {
+pub(super) fn decode(origin: &Origin, settings: &DecodeSettings, announced: &Announced, frames: &Frames) -> Result<Decoded, DecodeError> {
     elements::init()?;
-    let Checked { uri, name, path, kind } = file::check(uri)?;
+    let Checked { uri, name, path, kind } = file::check(origin)?;
     let mut source = Source::open(&uri, kind, &name)?;
     let jpeg = match settings.encoding {
         Encoding::Jpeg => Some(

@@ -7,7 +7,7 @@ use super::{FailedFrame, Versioned, VideoState};
 use crate::VideoId;
 
 /// What was in a video, as JSON on `summaries.<video>`; its [`Display`](fmt::Display) is the summary that people read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Summary {
     /// [`super::VERSION`]
     pub version: u8,

@@ -93,6 +93,12 @@ impl Upload {
         Ok(Self::of(uri))
     }
 
+    /// Why a text cannot be the name of a video, if it cannot.
+    pub fn name_problem(name: &str) -> Option<String> {
+        let unusable = name.trim().is_empty() || name.len() > MAX_NAME_LENGTH || name.chars().any(char::is_control);
+        unusable.then(|| format!("must be 1 to {MAX_NAME_LENGTH} bytes of text on one line"))
+    }
+
     /// An upload that leaves all else to the services.
     pub fn of(uri: Url) -> Self {
         Self { version: super::VERSION, id: None, uri, name: None, every: None, alarms: None, labels: vec![] }
@@ -107,10 +113,7 @@ impl Upload {
         if self.every == Some(0) {
             return Err(MalformedUpload::Field { field: "every", reason: "must be 1 (each frame) or more".into() });
         }
-        if let Some(name) = &self.name
-            && (name.trim().is_empty() || name.len() > MAX_NAME_LENGTH || name.chars().any(char::is_control))
-        {
-            let reason = format!("must be 1 to {MAX_NAME_LENGTH} bytes of text on one line");
+        if let Some(reason) = self.name.as_deref().and_then(Self::name_problem) {
             return Err(MalformedUpload::Field { field: "name", reason });
         }
         if self.labels.len() > MOST_LABELS || self.labels.iter().any(|label| label.trim().is_empty()) {

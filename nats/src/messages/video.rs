@@ -7,7 +7,7 @@ use super::{AlarmRule, Cancelled, Ended, Sighting, Started, Summary, Versioned};
 use crate::VideoId;
 
 /// Where a video is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VideoState {
     /// It waits for an ingest.
@@ -54,7 +54,7 @@ impl VideoState {
 }
 
 /// A frame that could not be looked at, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FailedFrame {
     /// The frame's index.
     pub index: u64,

@@ -160,19 +160,24 @@ impl Settings {
             let mut alone = defaults.clone();
             alone.insert(key.clone(), value.clone());
             let text = value.to_string();
+            let said = shown_value::<S>(&key, &value);
             match read::<S>(alone) {
                 Ok(_) => drop(merged.insert(key, value)),
-                Err(error) => problems.push(format!("{}.{key} = {value} (from {from}): {}", S::NAME, reason::<S>(&key, &error, &text))),
+                Err(error) => problems.push(format!("{}.{key} = {said} (from {from}): {}", S::NAME, reason::<S>(&key, &error, &text))),
             }
         }
         let section = read::<S>(merged.clone()).map_err(|e| SettingsError::Invalid(vec![e.to_string()]))?;
         for (key, wanted) in section.problems() {
-            let value = merged.get(key).map(ToString::to_string).unwrap_or_default();
+            let value = merged.get(key).map(|value| shown_value::<S>(key, value)).unwrap_or_default();
             let from = origins.get(key).cloned().unwrap_or_else(|| "built-in default".into());
             problems.push(format!("{}.{key} = {value} (from {from}) cannot be: give {wanted}", S::NAME));
         }
         if problems.is_empty() { Ok(section) } else { Err(SettingsError::Invalid(problems)) }
     }
+}
+
+fn shown_value<S: Section>(key: &str, value: &Value) -> String {
+    if S::SECRETS.contains(&key) { "***".into() } else { value.to_string() }
 }
 
 pub(super) fn defaults<S: Section>() -> Result<Map<String, Value>, SettingsError> {

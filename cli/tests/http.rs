@@ -1,0 +1,211 @@
+//! Videos by HTTP: from the upload to the summary, whatever dies in between.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use rustix::process::Signal;
+use serde_json::json;
+use support::http::{FORM, Http, Reply, form, jetstream, objects};
+use support::{LONG, Process, Server, eventually, program, run, sample, short_video};
+use url::Url;
+
+fn service(name: &str, server: &Server) -> Process {
+    let process = Process::start(Command::new(program(name)).args(["--nats", &server.url(), "--set", "streams.upload_ack_wait=1s"]));
+    process.wait_for_stderr("is ready", 1);
+    process
+}
+
+fn others(server: &Server) -> [Process; 2] {
+    ["moliceiro-aggregator", "moliceiro-detector"].map(|name| service(name, server))
+}
+
+fn video() -> (tempfile::TempDir, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = fs::read(short_video(folder.path(), "a.mp4")).unwrap();
+    (folder, bytes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_with_two_files_is_counted_and_its_bytes_are_forgotten() {
+    let server = Server::start();
+    let (_others, http) = (others(&server), Http::start(&server, &[]));
+    let bytes = fs::read(sample("carphone_pristine.mp4")).unwrap();
+    let begun = http.send(&["POST /?every=10", FORM], &form(&[("one.mp4", &bytes), ("two.mp4", &bytes)]));
+    assert_eq!((begun.status, begun.header("location")), (202, Some("/videos")), "{}", begun.text());
+    let videos = begun.json()["videos"].as_array().unwrap().clone();
+    let ids: Vec<_> = videos.iter().map(|video| video["id"].as_str().unwrap().to_owned()).collect();
+    for (id, name) in ids.iter().zip(["one.mp4", "two.mp4"]) {
+        let events = http.events(id);
+        let (kind, summary) = events.last().unwrap();
+        assert_eq!(
+            (kind.as_str(), &summary["name"], &summary["state"], &summary["processed_frames"]),
+            ("summary", &json!(name), &json!("done"), &json!(12))
+        );
+        let states: Vec<_> = events.iter().filter(|(kind, _)| kind == "video").map(|(_, video)| video["state"].clone()).collect();
+        assert_eq!(states.last(), Some(&json!("done")), "{states:?}");
+        let shown = http.get(&format!("/videos/{id}")).json();
+        assert_eq!((&shown["id"], &shown["frames"]["counted"], &shown["summary"]), (&json!(id), &json!(12), summary));
+    }
+
+    let rows = http.get(&format!("/videos/{}/detections", ids[0]));
+    assert_eq!(rows.header("content-type"), Some("application/x-ndjson"));
+    let rows: Vec<serde_json::Value> = rows.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found: u64 = http.summary(&ids[0])["classes"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(rows.len() as u64, found);
+    assert!(rows.iter().all(|row| row["frame"].as_u64().unwrap() % 10 == 0 && row["box"].as_array().unwrap().len() == 4), "{rows:?}");
+    let csv = http.send(&[&format!("GET /videos/{}/detections", ids[0]), "accept: text/csv"], b"").text();
+    assert!(csv.starts_with("frame,time_s,label,score,left,top,right,bottom\n0,0,person,"), "{csv}");
+    assert_eq!(csv.lines().count(), rows.len() + 1);
+    http.send(&[&format!("GET /videos/{}/detections", ids[0]), "accept: text/html"], b"").is_problem(406, "text/csv");
+
+    let first = http.get("/videos?limit=1&state=done");
+    let next = first.json()["next"].as_str().unwrap().to_owned();
+    assert!(first.header("link").unwrap().contains(&format!("after={next}")));
+    let second = http.get(&format!("/videos?limit=1&state=done&after={next}")).json();
+    let listed = [first.json()["videos"][0]["id"].clone(), second["videos"][0]["id"].clone()];
+    assert!(ids.iter().all(|id| listed.contains(&json!(id))), "{listed:?}");
+    assert_eq!((&second["next"], http.get("/videos?state=failed").json()), (&json!(null), json!({"videos": [], "next": null})));
+    http.send(&[&format!("DELETE /videos/{}", ids[0])], b"").is_problem(409, "done already");
+
+    let jetstream = jetstream(&server).await;
+    let deadline = Instant::now() + LONG;
+    while objects(&jetstream).await > 0 {
+        assert!(Instant::now() < deadline, "uploaded bytes stay");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
+    let server = Server::start();
+    let samples = sample("bikes.mp4").parent().unwrap().to_owned();
+    let (_others, http) = (others(&server), Http::start(&server, &[&format!("ingest.allow={}", samples.display())]));
+    const JSON: &str = "content-type: application/json";
+    let describe = |body: serde_json::Value| http.send(&["POST /videos", JSON], body.to_string().as_bytes());
+    for uri in ["file:///etc/passwd", "http://127.0.0.1:1/", &format!("file://{}/../../Cargo.toml", samples.display()), "ftp://x/"] {
+        describe(json!({ "uri": uri })).is_problem(403, "may not be read");
+    }
+    describe(json!({ "uri": "obj://uploads/nothing.mp4" })).is_problem(422, "no such object");
+    describe(json!({ "uri": 7 })).is_problem(422, "invalid type");
+    describe(json!({ "uri": "file:///a", "id": "mine" })).is_problem(422, "id is chosen here");
+    describe(json!({ "uri": "file:///a", "alarms": ["person"] })).is_problem(422, "alarm rule");
+    http.send(&["POST /videos", JSON], b"{").is_problem(400, "JSON");
+    let uri = Url::from_file_path(samples.join("carphone_pristine.mp4")).unwrap();
+    let accepted = describe(json!({ "uri": uri, "name": "harbour", "every": 40, "labels": ["person"], "alarms": ["person >= 1"] }));
+    let id = accepted.json()["id"].as_str().unwrap().to_owned();
+    let events = http.events(&id);
+    assert_eq!(events.iter().filter(|(kind, _)| kind == "alarm").count(), 3, "{events:#?}");
+    assert_eq!(events.last().unwrap().1["classes"], json!({ "person": 3 }));
+
+    // The same for whoever publishes without HTTP.
+    let jetstream = jetstream(&server).await;
+    let publish = async |id: &str, uri: &str| {
+        let upload = json!({ "id": id, "uri": uri }).to_string();
+        jetstream.publish("videos.upload", upload.into()).await.unwrap().await.unwrap();
+        let known = eventually(Instant::now() + LONG, || (http.get(&format!("/videos/{id}")).status == 200).then_some(()));
+        known.expect("the video is known");
+        http.summary(id)
+    };
+    let refused = publish("outside", "file:///etc/passwd").await;
+    assert_eq!(refused["state"], "failed");
+    assert!(refused["problem"].as_str().unwrap().contains("ingest.allow"), "{refused}");
+    let missing = publish("missing", "obj://uploads/missing.mp4").await;
+    assert!(missing["problem"].as_str().unwrap().contains("no such object"), "{missing}");
+    let store = jetstream.get_object_store("uploads").await.unwrap();
+    store.put("a.mp4", &mut &video().1[..]).await.unwrap();
+    assert_eq!(publish("put", "obj://uploads/a.mp4").await["processed_frames"], 10);
+    assert!(store.info("a.mp4").await.is_ok_and(|info| !info.deleted), "what others put there stays");
+}
+
+#[test]
+fn an_ingest_killed_right_after_its_answer_loses_no_video() {
+    let server = Server::start();
+    let _others = others(&server);
+    let http = Http::start(&server, &[]);
+    let id = http.upload(&["POST /videos?name=harbour"], &fs::read(sample("carphone_pristine.mp4")).unwrap());
+    http.process.signal(Signal::KILL);
+    let http = Http::start(&server, &[]);
+    let summary = http.summary(&id);
+    assert_eq!((&summary["name"], &summary["state"], &summary["processed_frames"]), (&json!("harbour"), &json!("done"), &json!(120)));
+}
+
+#[test]
+fn the_same_content_with_the_same_key_is_the_same_video() {
+    let server = Server::start();
+    let _others = others(&server);
+    let (one, other) = (Http::start(&server, &[]), Http::start(&server, &[]));
+    let (_folder, bytes) = video();
+    const KEY: &str = "idempotency-key: 7f3a";
+    let id = one.upload(&["POST /videos", KEY], &bytes);
+    assert_eq!(other.upload(&["POST /videos", KEY], &bytes), id, "another ingest knows the key");
+    other.send(&["POST /videos", KEY], b"another content").is_problem(422, "Idempotency-Key");
+    one.send(&["POST /videos", "idempotency-key: a b"], &bytes).is_problem(400, "Idempotency-Key");
+    assert_eq!(one.summary(&id)["processed_frames"], 10);
+    assert_eq!(one.upload(&["POST /videos", KEY], &bytes), id, "also after its end");
+    assert_ne!(one.upload(&["POST /videos"], &bytes), id);
+    let ids: Vec<_> = std::thread::scope(|scope| {
+        let uploads: Vec<_> = (0..8).map(|_| scope.spawn(|| one.upload(&["POST /videos", "idempotency-key: race"], &bytes))).collect();
+        uploads.into_iter().map(|upload| upload.join().unwrap()).collect()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+}
+
+#[test]
+fn a_cancelled_video_is_decoded_no_further() {
+    let server = Server::start();
+    let _aggregator = service("moliceiro-aggregator", &server);
+    let http = Http::start(&server, &["streams.frames_max_per_video=8"]);
+    let id = http.upload(&["POST /videos"], &fs::read(sample("bikes.mp4")).unwrap());
+    let path = format!("/videos/{id}");
+    assert_eq!(http.send(&[&format!("DELETE {path}")], b"").status, 202);
+    let cancelled = || (http.get(&path).json()["state"] == "cancelled").then_some(());
+    eventually(Instant::now() + LONG, cancelled).expect("it is cancelled");
+    http.send(&[&format!("DELETE {path}")], b"").is_problem(409, "cancelled already");
+    http.process.wait_for_stderr("the video is cancelled", 1);
+    for unknown in
+        ["GET /videos/nobody", "DELETE /videos/nobody", "GET /videos/nobody/events", "GET /videos/nobody/detections", "GET /videos/a%20b"]
+    {
+        http.send(&[unknown], b"").is_problem(404, "there is no video");
+    }
+}
+
+#[test]
+fn fifty_uploads_at_the_same_time_are_all_counted() {
+    let server = Server::start();
+    let _others = others(&server);
+    let http = Http::start(&server, &[]);
+    let (_folder, bytes) = video();
+    let upload = |n: usize| http.upload(&[&format!("POST /videos?every=10&name={n}.mp4")], &bytes);
+    let ids: Vec<_> = std::thread::scope(|scope| {
+        let uploads: Vec<_> = (0..50).map(|n| scope.spawn(move || upload(n))).collect();
+        uploads.into_iter().map(|upload| upload.join().unwrap()).collect()
+    });
+    for id in &ids {
+        let summary = http.summary(id);
+        assert_eq!((&summary["state"], &summary["processed_frames"]), (&json!("done"), &json!(1)), "{summary}");
+    }
+}
+
+#[test]
+fn moliceiro_run_takes_uploads_if_it_is_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let mut process = Process::start(run(&folder.path().join("data")).args(["--json", "--listen", &address]));
+    process.wait_for_stderr("taking videos at", 1);
+    let (_videos, bytes) = video();
+    let reply = eventually(Instant::now() + LONG, || {
+        let mut stream = std::net::TcpStream::connect(&address).ok()?;
+        let head = format!("POST /videos?name=a HTTP/1.0\r\ncontent-length: {}\r\n\r\n", bytes.len());
+        std::io::Write::write_all(&mut stream, &[head.as_bytes(), &bytes].concat()).ok()?;
+        Reply::read(stream).ok()
+    });
+    assert_eq!(reply.unwrap().status, 202);
+    let printed = process.wait_for_stdout(1);
+    assert!(printed[0].contains("\"processed_frames\":10"), "{printed:?}");
+    process.signal(Signal::INT);
+    process.expect_code(130);
+}

@@ -1,0 +1,36 @@
+//! The OpenAPI description is true: a tool by others makes requests from it, good and bad, and looks at the answers.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::process::Command;
+
+use support::http::Http;
+use support::{Server, project};
+
+const PROGRAM: &str = "from schemathesis.cli import schemathesis; schemathesis()";
+
+#[test]
+fn schemathesis_finds_nothing_that_the_description_does_not_say() {
+    let server = Server::start();
+    let http = Http::start(&server, &[]);
+    let id = http.upload(&["POST /videos?name=known"], b"this is no video");
+    assert_eq!(http.get(&format!("/videos/{id}")).status, 200);
+    let folder = project().join(".deps-tests/schemathesis");
+    assert!(folder.is_dir(), "{} is missing: run scripts/setup-tests.sh", folder.display());
+    let config = project().join("cli/tests/data/schemathesis.toml");
+    // Events of a video that goes on do not end.
+    let arguments = ["--max-examples", "30", "--seed", "1", "--exclude-path-regex", "events$", "--request-timeout", "30", "--no-color"];
+    let done = Command::new("python3")
+        .args(["-c", PROGRAM, "--config-file"])
+        .arg(config)
+        .args(["run", &format!("http://{}/openapi.json", http.address)])
+        .args(arguments)
+        .env("PYTHONPATH", folder)
+        .current_dir(tempfile::tempdir().unwrap().path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}\n{}", String::from_utf8_lossy(&done.stderr));
+    assert!(said.contains("Stateful"), "{said}");
+}

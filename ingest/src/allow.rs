@@ -1,0 +1,173 @@
+//! What may be read: anyone who can upload a URI would else make this program open any file and any address.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use moliceiro_nats::objects;
+use thiserror::Error;
+use url::Url;
+
+/// A URI that is outside of all that may be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{uri} may not be read: {reason}")]
+pub struct Refused {
+    uri: String,
+    reason: &'static str,
+}
+
+const OUTSIDE: &str = "it is outside of what the setting ingest.allow names";
+
+/// The folders, files and beginnings of URIs that may be read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Allowed {
+    paths: Vec<PathBuf>,
+    prefixes: Vec<Url>,
+}
+
+impl Allowed {
+    /// Reads the setting. An error names the entry that is neither an absolute path nor the beginning of a URI.
+    pub(crate) fn new(entries: &[String]) -> Result<Self, String> {
+        let mut allowed = Self::default();
+        for entry in entries {
+            let path = match Url::parse(entry) {
+                Ok(url) if url.scheme() == "file" => url.to_file_path().ok(),
+                Ok(url) => {
+                    allowed.prefixes.push(url);
+                    continue;
+                }
+                Err(_) => Some(PathBuf::from(entry)),
+            };
+            match path.filter(|path| path.is_absolute() && is_plain(path)) {
+                Some(path) => allowed.paths.push(path),
+                None => return Err(entry.clone()),
+            }
+        }
+        Ok(allowed)
+    }
+
+    /// The URI to open for `uri`, if that may be read: a file's has no symbolic link in it any more. Opens nothing.
+    pub(crate) async fn check(&self, uri: &Url) -> Result<Url, Refused> {
+        let refused = |reason| Refused { uri: uri.to_string(), reason };
+        match uri.scheme() {
+            objects::SCHEME => Ok(uri.clone()),
+            "file" => {
+                let path = uri.to_file_path().map_err(|()| refused("it names no file of this machine"))?;
+                let path = self.check_path(&path).await.ok_or_else(|| refused(OUTSIDE))?;
+                Url::from_file_path(path).map_err(|()| refused("it names no file of this machine"))
+            }
+            _ if self.prefixes.iter().any(|prefix| begins_with(uri, prefix)) => Ok(uri.clone()),
+            _ => Err(refused(OUTSIDE)),
+        }
+    }
+
+    /// Both the path as it is written and what it stands for have to be inside: neither alone tells of a file that is
+    /// not there, or of a link that leads out.
+    async fn check_path(&self, path: &Path) -> Option<PathBuf> {
+        let mut real_paths = Vec::with_capacity(self.paths.len());
+        for allowed in &self.paths {
+            real_paths.push(tokio::fs::canonicalize(allowed).await.unwrap_or_else(|_| allowed.clone()));
+        }
+        let inside = |path: &Path| self.paths.iter().chain(&real_paths).any(|allowed| path.starts_with(allowed));
+        if !is_plain(path) || !inside(path) {
+            return None;
+        }
+        match tokio::fs::canonicalize(path).await {
+            Ok(real) => real_paths.iter().any(|allowed| real.starts_with(allowed)).then_some(real),
+            // Decoding says what is wrong with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(path.to_owned()),
+            Err(_) => None,
+        }
+    }
+}
+
+fn is_plain(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+}
+
+/// Whole segments of the path have to be the same, and all before it.
+fn begins_with(uri: &Url, prefix: &Url) -> bool {
+    let place = |url: &Url| {
+        (
+            url.scheme().to_owned(),
+            url.host_str().map(str::to_owned),
+            url.port_or_known_default(),
+            url.username().to_owned(),
+            url.password().map(str::to_owned),
+        )
+    };
+    let wanted = prefix.path().trim_end_matches('/');
+    let rest = uri.path().strip_prefix(wanted);
+    place(uri) == place(prefix) && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn is_allowed(entries: &[&str], uri: &str) -> bool {
+        let entries: Vec<_> = entries.iter().map(|e| (*e).to_owned()).collect();
+        Allowed::new(&entries).unwrap().check(&Url::parse(uri).unwrap()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn nothing_but_uploads_may_be_read_unless_it_is_said() {
+        assert!(is_allowed(&[], "obj://uploads/a.mp4").await);
+        for uri in ["file:///etc/passwd", "http://127.0.0.1/", "rtsp://camera/1", "data:,x"] {
+            assert!(!is_allowed(&[], uri).await, "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_way_leads_out_of_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        let (inside, outside) = (path.join("in"), path.join("out"));
+        for folder in [&inside, &outside] {
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join("a.mp4"), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(outside.join("a.mp4"), inside.join("link.mp4")).unwrap();
+        std::os::unix::fs::symlink(&outside, inside.join("folder")).unwrap();
+        std::os::unix::fs::symlink(inside.join("a.mp4"), inside.join("near.mp4")).unwrap();
+        std::os::unix::fs::symlink(&inside, path.join("way")).unwrap();
+        let allow = inside.to_str().unwrap();
+        let uri = |path: &str| format!("file://{allow}/{path}");
+        for path in ["a.mp4", "near.mp4", "missing.mp4", "x/../a.mp4"] {
+            assert!(is_allowed(&[allow], &uri(path)).await, "{path}");
+        }
+        for path in ["link.mp4", "folder/a.mp4", "../out/a.mp4", "%2e%2e/out/a.mp4", "..%2fout/a.mp4", "../inner.mp4", "../missing.mp4"] {
+            assert!(!is_allowed(&[allow], &uri(path)).await, "{path}");
+        }
+        assert!(!is_allowed(&[allow], "file://otherhost/etc/passwd").await);
+        let way = path.join("way");
+        assert!(is_allowed(&[way.to_str().unwrap()], &format!("file://{}/a.mp4", way.display())).await, "a link to the folder itself");
+        let file = inside.join("a.mp4");
+        assert!(is_allowed(&[file.to_str().unwrap()], &uri("a.mp4")).await);
+        assert!(!is_allowed(&[file.to_str().unwrap()], &uri("b.mp4")).await);
+    }
+
+    #[tokio::test]
+    async fn an_address_is_allowed_by_whole_segments() {
+        let allow = ["http://cam.example:81/live/"];
+        for uri in ["http://cam.example:81/live/1", "http://cam.example:81/live", "http://CAM.example:81/live/a/b?x=1"] {
+            assert!(is_allowed(&allow, uri).await, "{uri}");
+        }
+        for uri in [
+            "http://cam.example/live/1",
+            "https://cam.example:81/live/1",
+            "http://cam.example:81/lively",
+            "http://cam.example:81/live/../x",
+            "http://me@cam.example:81/live/1",
+            "http://cam.example.org:81/live/1",
+        ] {
+            assert!(!is_allowed(&allow, uri).await, "{uri}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_an_absolute_path_or_begins_a_uri() {
+        for entry in ["data", "../x", "/data/../x", "file://host/x"] {
+            assert_eq!(Allowed::new(&[entry.into()]).unwrap_err(), entry);
+        }
+    }
+}

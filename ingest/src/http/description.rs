@@ -1,0 +1,28 @@
+//! The OpenAPI description, made from the handlers themselves.
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+
+const TOKEN: &str = "token";
+
+/// What is true of the whole.
+pub(super) fn head() -> OpenApi {
+    let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
+    let info = InfoBuilder::new()
+        .title("Moliceiro")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Counts what is in videos. Errors are problems as RFC 9457 has them."))
+        .license(Some(license));
+    OpenApiBuilder::new().info(info.build()).build()
+}
+
+/// Says that a token is needed, if one is.
+pub(super) fn finish(mut description: OpenApi, tokens: bool) -> OpenApi {
+    if tokens {
+        let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        let components = description.components.get_or_insert_with(|| ComponentsBuilder::new().build());
+        components.security_schemes.insert(TOKEN.to_owned(), bearer.into());
+        description.security = Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())]);
+    }
+    description
+}

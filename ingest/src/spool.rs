@@ -1,0 +1,45 @@
+//! An upload's bytes, from the object store into a file that has no name: GStreamer can seek in it, and it is gone with
+//! whoever holds it, however that ends.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use moliceiro_nats::objects::{ObjectError, Objects};
+use thiserror::Error;
+use tokio::io::AsyncWriteExt;
+use url::Url;
+
+/// Why an upload's bytes are not at hand.
+#[derive(Debug, Error)]
+pub(crate) enum SpoolError {
+    /// The store does not give it.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// There is no room for it here, for example.
+    #[error("an uploaded video cannot be written to {} ({source}): give ingest.spool a folder with room for it", .folder.display())]
+    Folder { folder: PathBuf, source: io::Error },
+}
+
+impl SpoolError {
+    /// True when the upload itself is at fault, and no other ingest and no later time would help.
+    pub(crate) fn is_final(&self) -> bool {
+        use ObjectError::{Damaged, Link, Missing, NoObjectUri};
+        matches!(self, Self::Object(Damaged { .. } | Link { .. } | Missing { .. } | NoObjectUri { .. }))
+    }
+}
+
+/// Writes the object into an unlinked file in `folder`, and checks that it is what was uploaded.
+pub(crate) async fn spool(objects: &Objects, uri: &Url, folder: Option<&Path>) -> Result<File, SpoolError> {
+    let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
+    let info = objects.info(uri).await?;
+    let unusable = |source| SpoolError::Folder { folder: folder.clone(), source };
+    let file = tempfile::tempfile_in(&folder).map_err(unusable)?;
+    let mut file = tokio::fs::File::from_std(file);
+    let mut object = objects.read(uri, info);
+    while let Some(chunk) = object.next().await? {
+        file.write_all(&chunk).await.map_err(unusable)?;
+    }
+    file.flush().await.map_err(unusable)?;
+    Ok(file.into_std().await)
+}
