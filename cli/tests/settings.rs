@@ -89,6 +89,11 @@ fn a_password_is_not_printed() {
     let (out, _) = config(&["--nats", "nats://me:secret@a:4222"], &[], 0);
     let out = out.join("\n");
     assert!(out.contains("nats://***@a:4222") && !out.contains("secret"), "{out}");
+    let (out, _) = config(&["--set", "ingest.tokens=long-secret"], &[], 0);
+    assert!(out.iter().any(|line| line.starts_with("# tokens is set, and not shown")), "{out:#?}");
+    let (_, err) = config(&["--set", "ingest.tokens=secret"], &[], 64);
+    let said = [out, err].concat().join("\n");
+    assert!(!said.contains("secret") && said.contains("ingest.tokens = ***"), "{said}");
 }
 
 #[test]

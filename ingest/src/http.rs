@@ -184,14 +184,24 @@ fn uploads_context(jetstream: &Context) -> Context {
     ContextBuilder::new().timeout(STORE_TIMEOUT).ack_timeout(STORE_TIMEOUT).max_ack_inflight(CHUNKS_IN_FLIGHT).build(jetstream.client())
 }
 
+type Routes = OpenApiRouter<Api>;
+
+/// Each in a function of its own: what describes them takes much of a thread's stack while it is made.
+fn routes() -> Routes {
+    let add: [fn(Routes) -> Routes; 7] = [
+        |routes| routes.routes(routes!(index)),
+        |routes| routes.routes(routes!(upload::upload_form)),
+        |routes| routes.routes(routes!(upload::upload_video)),
+        |routes| routes.routes(routes!(videos::list)),
+        |routes| routes.routes(routes!(videos::show, videos::cancel)),
+        |routes| routes.routes(routes!(events::follow)),
+        |routes| routes.routes(routes!(detections::list)),
+    ];
+    add.into_iter().fold(OpenApiRouter::with_openapi(description::head()), |routes, add| add(routes))
+}
+
 fn router(api: Api) -> Router {
-    let (routes, description) = OpenApiRouter::with_openapi(description::head())
-        .routes(routes!(index, upload::upload_form))
-        .routes(routes!(upload::upload_video, videos::list))
-        .routes(routes!(videos::show, videos::cancel))
-        .routes(routes!(events::follow))
-        .routes(routes!(detections::list))
-        .split_for_parts();
+    let (routes, description) = routes().split_for_parts();
     let description = description::finish(description, !api.tokens.is_empty());
     let open = Router::new().route("/openapi.json", axum::routing::get(async || Json(description)));
     let guarded = routes.layer(middleware::from_fn_with_state(api.clone(), auth::check_token));

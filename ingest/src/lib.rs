@@ -54,12 +54,12 @@ pub async fn run(service: IngestService, readiness: Readiness, shutdown: Cancell
     let means = Means { streams, allowed };
     let serving = async {
         let Some(listener) = listener else { return Ok(()) };
-        let served = http::serve(listener, means.clone(), &service.ingest, &shutdown).await;
+        let served = Box::pin(http::serve(listener, means.clone(), &service.ingest, &shutdown)).await;
         // Uploads are handed back before the error is told.
         shutdown.cancel();
         served
     };
     report::ready();
-    let (served, ()) = tokio::join!(serving, uploads::run(&means, &service, &shutdown));
+    let (served, ()) = tokio::join!(serving, Box::pin(uploads::run(&means, &service, &shutdown)));
     Ok(served?)
 }

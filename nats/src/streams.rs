@@ -302,7 +302,8 @@ impl Streams {
     pub async fn open(client: Client, settings: &StreamsSettings, publishes_in_flight: usize) -> Result<Self, StreamsError> {
         let jetstream =
             ContextBuilder::new().timeout(API_TIMEOUT).ack_timeout(API_TIMEOUT).max_ack_inflight(publishes_in_flight).build(client);
-        let attempt = || Self::open_once(&jetstream, settings);
+        // It is large, and every caller would hold it in its own.
+        let attempt = || Box::pin(Self::open_once(&jetstream, settings));
         let pauses = ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE).with_max_times(CREATION_ATTEMPTS);
         let waiting = |error: &StreamsError, pause: Duration| warn!(%error, retry_in = ?pause, "the streams are not there yet");
         attempt.retry(pauses).when(|e| matches!(e, StreamsError::Unavailable { .. })).notify(waiting).await

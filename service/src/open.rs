@@ -29,12 +29,13 @@ pub async fn open_streams(
     let (connection, opened) = (format!("{service} connection"), format!("{service} streams"));
     readiness.not_yet(&connection, "no NATS server has answered yet");
     readiness.not_yet(&opened, "there is no connection yet");
-    let client = connect(nats, &format!("moliceiro-{service}"), Patience::WaitForServer).await?;
+    // Both are large, and whoever opens would hold them in its own future.
+    let client = Box::pin(connect(nats, &format!("moliceiro-{service}"), Patience::WaitForServer)).await?;
     watch_connection(service, client.clone());
     let watched = client.clone();
     readiness.ask(&connection, move || std::future::ready(connected(&watched)));
     readiness.not_yet(&opened, "they are being opened");
-    let streams = Streams::open(client.clone(), streams, publishes_in_flight).await?;
+    let streams = Box::pin(Streams::open(client.clone(), streams, publishes_in_flight)).await?;
     let watched = streams.clone();
     readiness.ask(&opened, move || streams_there(client.clone(), watched.clone()));
     Ok(streams)

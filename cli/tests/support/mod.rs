@@ -121,8 +121,9 @@ pub struct Process {
 impl Process {
     pub fn start(command: &mut Command) -> Self {
         if command.get_program().to_string_lossy().ends_with("moliceiro-ingest") {
-            // It is one of several on this machine, and may read the samples.
-            command.env("MOLICEIRO__INGEST__LISTEN", "").env("MOLICEIRO__INGEST__ALLOW", project().join(".deps/samples"));
+            // It is one of several on this machine, and may read the samples and what tests make.
+            let allowed = format!("{},{}", project().join(".deps/samples").display(), std::env::temp_dir().display());
+            command.env("MOLICEIRO__INGEST__LISTEN", "").env("MOLICEIRO__INGEST__ALLOW", allowed);
         }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (Arc::<Output>::default(), Arc::<Output>::default());

@@ -18,7 +18,7 @@ impl Settings {
                 Some(value) => (value, shown(value.origin(), &format!("{}.{key}", S::NAME))),
                 None => (&default, "built-in default".to_owned()),
             };
-            let hidden = S::SECRETS.contains(&key.as_str()) && given.is_some_and(|given| given.contains_key(&key));
+            let hidden = S::SECRETS.contains(&key.as_str()) && !matches!(value.to_string().as_str(), "" | "[]");
             let line = match toml_value(value, &default) {
                 _ if hidden => format!("# {key} is set, and not shown"),
                 Some(value) => format!("{key} = {value}"),
