@@ -1,5 +1,6 @@
 //! `moliceiro`: tells what is in a video, on one machine or many.
 
+mod bench;
 mod dead;
 mod figures;
 mod metrics_reference;
@@ -16,6 +17,7 @@ use moliceiro_detector::DetectorArguments;
 use moliceiro_ingest::IngestArguments;
 use moliceiro_service::serve;
 
+use bench::{BenchArguments, ChildCommand};
 use dead::DeadCommand;
 use run::RunArguments;
 use show_config::ConfigArguments;
@@ -45,6 +47,9 @@ enum Command {
     Aggregator(AggregatorArguments),
     #[command(subcommand)]
     Dead(DeadCommand),
+    Bench(BenchArguments),
+    #[command(subcommand, hide = true)]
+    BenchChild(ChildCommand),
     Config(ConfigArguments),
     /// Prints what each metric means, as Markdown
     Metrics,
@@ -68,6 +73,8 @@ fn main() -> ExitCode {
             serve(&service.base.clone(), |readiness, shutdown| moliceiro_aggregator::run(service, print, readiness, shutdown))
         }
         Command::Dead(command) => dead::run(&command),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::BenchChild(command) => bench::run_child(&command),
         Command::Config(arguments) => show_config::show(&arguments),
         Command::Metrics => {
             write!(std::io::stdout(), "{}", metrics_reference::reference())?;

@@ -5,6 +5,7 @@
 //! trigger is acknowledged.
 
 mod arguments;
+pub mod cut;
 pub mod decode;
 mod feed;
 pub mod metrics;
@@ -17,6 +18,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 pub use arguments::IngestArguments;
+pub use feed::publish_frames;
 pub use settings::{IngestService, IngestSettings};
 
 /// Why an ingest ends before it is told to.
