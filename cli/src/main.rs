@@ -1,5 +1,6 @@
 //! `moliceiro`: tells what is in a video, on one machine or many.
 
+mod bench;
 mod dead;
 mod detections;
 mod figures;
@@ -19,6 +20,7 @@ use moliceiro_detector::DetectorArguments;
 use moliceiro_ingest::IngestArguments;
 use moliceiro_service::serve;
 
+use bench::{BenchArguments, ChildCommand};
 use dead::DeadCommand;
 use detections::DetectionsArguments;
 use run::RunArguments;
@@ -52,6 +54,9 @@ enum Command {
     Detections(DetectionsArguments),
     #[command(subcommand)]
     Dead(DeadCommand),
+    Bench(BenchArguments),
+    #[command(subcommand, hide = true)]
+    BenchChild(ChildCommand),
     Config(ConfigArguments),
     /// Prints what each metric means, as Markdown
     Metrics,
@@ -77,6 +82,8 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Detections(arguments) => detections::run(&arguments),
         Command::Dead(command) => dead::run(&command),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::BenchChild(command) => bench::run_child(&command),
         Command::Config(arguments) => show_config::show(&arguments),
         Command::Metrics => {
             write!(std::io::stdout(), "{}", metrics_reference::reference())?;

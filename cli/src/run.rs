@@ -3,8 +3,8 @@
 mod arguments;
 mod follow;
 mod progress;
-mod services;
-mod videos;
+pub(crate) mod services;
+pub(crate) mod videos;
 
 use std::process::ExitCode;
 use std::time::Duration;

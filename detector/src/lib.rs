@@ -28,7 +28,7 @@ pub use arguments::DetectorArguments;
 pub use model::{Model, ModelError};
 pub use phases::Phases;
 pub use runtime::{Runtime, RuntimeError};
-pub use session::{Detector, FrameError, Options};
+pub use session::{Detector, FrameError, Options, Steps};
 pub use settings::{DetectorService, DetectorSettings};
 
 /// Frames in hand for each session: one being looked at, one ready, and those on their way in and out.

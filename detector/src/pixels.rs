@@ -36,6 +36,7 @@ struct Normalisation {
 }
 
 /// Where a frame's samples are, and which.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Decoded {
     /// In its payload, as they are.
     I420,

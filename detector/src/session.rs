@@ -1,3 +1,5 @@
+mod steps;
+
 use moliceiro_nats::messages::{Detection, Frame, Letterbox, Size};
 use ort::ep::CPU;
 use ort::session::Session;
@@ -11,6 +13,8 @@ use crate::nms::{Candidate, suppress};
 use crate::phases::{Lap, Phases};
 use crate::pixels::Pixels;
 use crate::runtime::{Runtime, one_line};
+
+pub use steps::Steps;
 
 /// How a detector works, where the model's manifest leaves a choice.
 #[derive(Clone, Copy, Debug, PartialEq)]

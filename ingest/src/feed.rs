@@ -7,7 +7,7 @@ use moliceiro_nats::messages::{Ended, Event, Frame, Progress, VERSION, milliseco
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
 
-use crate::decode::{DecodedFrame, Decoding};
+use crate::decode::{Announced, DecodedFrame, Decoding};
 use crate::report;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -33,11 +33,11 @@ pub(crate) struct Wanted {
 pub(crate) async fn feed(
     streams: &Streams,
     video: &VideoId,
-    mut decoding: Decoding,
+    decoding: Decoding,
     Wanted { first, every }: Wanted,
     window: usize,
 ) -> Result<Fed, StoreError> {
-    let published = publish_frames(streams, video, &mut decoding, first, window).await;
+    let published = publish_frames(streams, video, decoding.frames.clone(), &decoding.announced(), first, window).await;
     let ended = match published {
         // A frame that no server takes ends the video, with those before it.
         Err((published, error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. }))) => {
@@ -78,17 +78,17 @@ fn cut_off(published: u64, every: u64, problem: String) -> Ended {
     Ended { frames: published.div_ceil(every), decoded: published, duration: None, problem: Some(problem) }
 }
 
-/// Stores frames, several at a time, and says now and then how far it is. Gives the bound below which all are stored.
-async fn publish_frames(
+/// Stores frames, `window` at a time, and says now and then how far it is. Gives the bound below which all are stored, with
+/// an error too. The first frame has the index `first`.
+pub async fn publish_frames(
     streams: &Streams,
     video: &VideoId,
-    decoding: &mut Decoding,
+    frames: async_channel::Receiver<DecodedFrame>,
+    announced: &Announced,
     first: u64,
     window: usize,
 ) -> Result<u64, (u64, StoreError)> {
     let (mut published, mut said) = (first, first);
-    let announced = decoding.announced();
-    let frames = decoding.frames.clone();
     let mut stored = pin!(frames.map(|frame| store_frame(streams, video, frame)).buffered(window));
     let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
     loop {

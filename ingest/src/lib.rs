@@ -6,6 +6,7 @@
 
 mod allow;
 mod arguments;
+pub mod cut;
 pub mod decode;
 mod feed;
 mod http;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use allow::Allowed;
 pub use arguments::IngestArguments;
+pub use feed::publish_frames;
 pub use http::HttpError;
 pub use settings::{IngestService, IngestSettings, Token};
 use uploads::Means;

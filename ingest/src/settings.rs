@@ -157,7 +157,8 @@ impl IngestSettings {
         self.listen.to_socket_addrs().ok()?.next()
     }
 
-    pub(crate) fn decoding(&self, every: u64, skip_before: u64) -> DecodeSettings {
+    /// How a video is decoded: each `every`-th frame from index `skip_before` on.
+    pub fn decoding(&self, every: u64, skip_before: u64) -> DecodeSettings {
         DecodeSettings {
             size: Size { width: self.width, height: self.height },
             encoding: self.encoding,

@@ -112,6 +112,11 @@ impl EmbeddedServer {
         &self.url
     }
 
+    /// The server's process, for who measures it.
+    pub fn process_id(&self) -> i32 {
+        self.process.as_raw_nonzero().get()
+    }
+
     /// Tells how the server ended, if it did by itself.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.exit.try_recv().ok();

@@ -15,8 +15,8 @@ use super::follow::Audience;
 
 /// A video that the command line names.
 pub(crate) struct Request {
-    uri: Url,
-    name: String,
+    pub(crate) uri: Url,
+    pub(crate) name: String,
 }
 
 /// What the command line asks of each video; `None` leaves it to the settings.

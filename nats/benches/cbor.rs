@@ -1,0 +1,62 @@
+//! Writing and reading what travels: `cargo bench -p moliceiro-nats --bench cbor`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark may panic")]
+
+use std::hint::black_box;
+use std::path::Path;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{
+    Color, Detection, Encoding, Event, Frame, FrameResult, Letterbox, Matrix, Size, VERSION, VideoEvent, from_cbor, to_cbor,
+};
+
+const SIZE: Size = Size { width: 416, height: 416 };
+
+fn frame(encoding: Encoding, pixels: Vec<u8>) -> Frame {
+    Frame {
+        version: VERSION,
+        video: VideoId::for_name("bikes.mp4", "6tPophtKDyovJh2txo1oKE"),
+        index: 80,
+        pts: Some(3_200_000_000),
+        decoded_at: Some(1_700_000_000_000),
+        encoding,
+        size: SIZE,
+        letterbox: Letterbox { source: SIZE, left: 0, top: 0, content: SIZE },
+        color: Color { matrix: Matrix::Bt709, full_range: false },
+        pixels,
+    }
+}
+
+fn frames(criterion: &mut Criterion) {
+    let jpeg = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../detector/tests/data/frames/bikes-80.jpg")).unwrap();
+    let i420 = vec![90; SIZE.i420_len().unwrap()];
+    for (name, frame) in [("JPEG", frame(Encoding::Jpeg, jpeg)), ("I420", frame(Encoding::I420, i420))] {
+        let bytes = frame.to_cbor();
+        let mut group = criterion.benchmark_group(format!("{name} frame"));
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_function("write", |bencher| bencher.iter(|| black_box(&frame).to_cbor()));
+        group.bench_function("read", |bencher| bencher.iter(|| Frame::from_cbor(black_box(&bytes)).unwrap()));
+    }
+}
+
+fn results(criterion: &mut Criterion) {
+    let detection = |n: u8| Detection { label: "person".into(), score: 0.7, bounds: [f32::from(n), 20.5, 110.25, 220.125] };
+    let result = FrameResult {
+        index: 80,
+        pts: Some(3_200_000_000),
+        decoded_at: Some(1_700_000_000_000),
+        size: None,
+        detections: (0..5).map(detection).collect(),
+        processing_us: 42_123,
+        detector: "harbour-1234".into(),
+    };
+    let event = VideoEvent::new(VideoId::for_name("bikes.mp4", "6tPophtKDyovJh2txo1oKE"), Event::Frame(result));
+    let bytes = to_cbor(&event, 512);
+    let mut group = criterion.benchmark_group("result with 5 objects");
+    group.throughput(Throughput::Bytes(bytes.len() as u64));
+    group.bench_function("write", |bencher| bencher.iter(|| to_cbor(black_box(&event), 512)));
+    group.bench_function("read", |bencher| bencher.iter(|| from_cbor::<VideoEvent>(black_box(&bytes)).unwrap()));
+}
+
+criterion_group!(benches, frames, results);
+criterion_main!(benches);
