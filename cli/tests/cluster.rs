@@ -25,13 +25,15 @@ struct Cluster {
     servers: Vec<Process>,
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Ports that are free together: none is there twice.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.each_ref().map(|listener| listener.local_addr().unwrap().port())
 }
 
 impl Cluster {
     fn start() -> Self {
-        let ports = (0..NODES).map(|_| (free_port(), free_port())).collect();
+        let ports = free_ports::<{ 2 * NODES }>().chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let mut cluster = Self { stores: tempfile::tempdir().unwrap(), ports, servers: vec![] };
         cluster.servers = (0..NODES).map(|node| cluster.spawn(node)).collect();
         for server in &cluster.servers {
