@@ -71,7 +71,7 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         videos: catalogue.gauges("moliceiro_videos", "Videos that are known, by state", &["state"]),
         oldest_silence: catalogue.fraction(
             "moliceiro_videos_longest_silence_seconds",
-            "Time since the last news of the unfinished video of which nothing was heard for longest; 0 if there is none",
+            "Time since the last news of the video in progress of which nothing was heard for longest; 0 if there is none",
         ),
         stream_messages: catalogue.gauges("moliceiro_stream_messages", "Messages in a stream", &["stream"]),
         stream_bytes: catalogue.gauges("moliceiro_stream_bytes", "Bytes in a stream", &["stream"]),

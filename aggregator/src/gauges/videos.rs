@@ -80,7 +80,8 @@ fn show(videos: &Videos) {
     for (state, n) in by_state {
         METRICS.videos.with_label_values(&[state]).set(n);
     }
-    let unfinished = videos.values().filter(|(state, _)| !state.is_final());
+    // Nothing is to be heard of a video that waits for an ingest.
+    let unfinished = videos.values().filter(|(state, _)| !state.is_final() && *state != VideoState::Queued);
     let longest = unfinished.map(|(_, written)| age(*written)).max().unwrap_or_default();
     METRICS.oldest_silence.set(longest.as_secs_f64());
 }
