@@ -206,7 +206,7 @@ fn publish_error(error: &async_nats::jetstream::context::PublishError) -> Object
     }
 }
 
-/// An object that is being written. Nobody sees it before [`Draft::keep`].
+/// An object that is being written. Nobody sees it before [`Stored::keep`].
 ///
 /// One that is dropped leaves its bytes in the store until they are too old: [`Draft::discard`] it.
 pub struct Draft {
