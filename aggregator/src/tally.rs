@@ -4,7 +4,9 @@ use std::time::Duration;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use moliceiro_nats::messages::{AlarmRule, Event, Started, Summary, VideoState, from_json, milliseconds_now, to_json};
+use moliceiro_nats::messages::{
+    AlarmRule, Event, Started, Summary, VideoEvent, VideoState, from_cbor, from_json, milliseconds_now, to_json,
+};
 use moliceiro_nats::publish::{StoreError, store_message};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
@@ -18,7 +20,7 @@ use crate::entries::{Entries, EntryError};
 use crate::raise::{RaiseError, publish_alarms};
 use crate::report;
 
-/// Results may overtake their video's `Started`. After this many deliveries nobody knows the video.
+/// Results may overtake their video's `Started`. After this many deliveries it is looked for.
 const PATIENCE_WITH_UNKNOWN: i64 = 10;
 const UNKNOWN_RETRY: Duration = Duration::from_millis(500);
 const NOT_YET_RETRY: Duration = Duration::from_secs(1);
@@ -113,7 +115,7 @@ impl Tally {
                 None => self.load(video).await?,
             };
             let Some((mut held, verdicts, changed)) = apply(held, results, &self.rules) else {
-                return Ok(results.iter().map(unknown).collect());
+                return Ok(self.unknown(video, results).await);
             };
             match self.make_durable(video, &mut held, changed, on_publication).await {
                 Ok(()) => {
@@ -152,6 +154,25 @@ impl Tally {
         (held.summary_published, held.corrections_published) = (true, summary.corrections);
         held.revision = Some(self.entries.write(&held.count.to_entry(video, true), held.revision).await?);
         Ok(())
+    }
+
+    /// What becomes of results whose video has no entry.
+    async fn unknown(&self, video: &VideoId, results: &[Received]) -> Vec<Verdict> {
+        let deliveries = |received: &Received| received.message.info().map_or(i64::MAX, |info| info.delivered);
+        let patient = results.iter().all(|received| deliveries(received) < PATIENCE_WITH_UNKNOWN) || self.may_begin(video).await;
+        let verdict = |_| if patient { Verdict::Retry(UNKNOWN_RETRY) } else { Verdict::Drop("nobody knows its video") };
+        results.iter().map(verdict).collect()
+    }
+
+    /// True while the log has an event that begins the video and that may not be counted yet: an aggregator that died, or
+    /// was cut off, may have had it in hand.
+    async fn may_begin(&self, video: &VideoId) -> bool {
+        let first = match self.streams.results.get_first_raw_message_by_subject(&subjects::results(video), 1).await {
+            Ok(first) => first,
+            Err(error) => return error.kind() != LastRawMessageErrorKind::NoMessageFound,
+        };
+        let begins = from_cbor::<VideoEvent>(&first.payload).is_ok_and(|e| matches!(e.event, Event::Started(_) | Event::Queued(_)));
+        begins && self.streams.aggregator.get_info().await.map_or(true, |info| info.ack_floor.stream_sequence < first.sequence)
     }
 
     async fn load(&self, video: &VideoId) -> Result<Option<Held>, TallyError> {
@@ -233,13 +254,6 @@ fn begin(held: Option<Held>, results: &[Received], rules: &[AlarmRule]) -> Optio
             let count = started().map(|started| VideoCount::new(started, rules)).or_else(|| queued().map(VideoCount::queued))?;
             Some((held_at(count, None), true))
         }
-    }
-}
-
-fn unknown(received: &Received) -> Verdict {
-    match received.message.info() {
-        Ok(info) if info.delivered < PATIENCE_WITH_UNKNOWN => Verdict::Retry(UNKNOWN_RETRY),
-        _ => Verdict::Drop("nobody knows its video"),
     }
 }
 
