@@ -21,14 +21,14 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// `io.nats.jetstream.advisory.v1.max_deliver`
 #[derive(Debug, Deserialize)]
-struct Advisory {
-    stream: String,
-    stream_seq: u64,
-    deliveries: u64,
+pub(crate) struct Advisory {
+    pub(crate) stream: String,
+    pub(crate) stream_seq: u64,
+    pub(crate) deliveries: u64,
 }
 
 #[derive(Debug, Error)]
-enum ExhaustedError {
+pub(crate) enum ExhaustedError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the NATS server does not give or remove it: {0}")]
@@ -76,7 +76,7 @@ async fn take(streams: &Streams, message: &Message) {
 }
 
 /// Says that a message failed, keeps it, and only then removes it.
-async fn give_up(streams: &Streams, advisory: &Advisory) -> Result<(), ExhaustedError> {
+pub(crate) async fn give_up(streams: &Streams, advisory: &Advisory) -> Result<(), ExhaustedError> {
     let stream = if advisory.stream == subjects::UPLOADS { &streams.uploads } else { &streams.frames };
     let Some(message) = message_at(stream, advisory.stream_seq).await? else { return Ok(()) };
     match advisory.stream.as_str() {
