@@ -11,7 +11,7 @@ use moliceiro_nats::publish::{StoreError, store_message};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::Publication;
 use crate::batch::{Received, discard};
@@ -24,6 +24,10 @@ use crate::report;
 const PATIENCE_WITH_UNKNOWN: i64 = 10;
 const UNKNOWN_RETRY: Duration = Duration::from_millis(500);
 const NOT_YET_RETRY: Duration = Duration::from_secs(1);
+
+/// Results of a video that cannot be counted come again this often, for about five minutes: another aggregator may be able to.
+const PATIENCE_WITH_STUCK: i64 = 30;
+const STUCK_RETRY: Duration = Duration::from_secs(10);
 
 /// The totals in memory spare reading the entries again. A video that another aggregator finished is not heard of any more.
 const MOST_HELD: usize = 1_000;
@@ -55,6 +59,8 @@ enum Verdict {
     Retry(Duration),
     /// It never will.
     Drop(&'static str),
+    /// It would, but its video cannot be counted. It stays in the log.
+    GiveUp,
 }
 
 #[derive(Debug, Error)]
@@ -65,6 +71,13 @@ enum TallyError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Raise(#[from] RaiseError),
+}
+
+impl TallyError {
+    /// False when the same results will meet it again.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Entry(EntryError::Conflict | EntryError::OutOfReach(_)) | Self::Raise(RaiseError::OutOfReach(_)))
+    }
 }
 
 impl Tally {
@@ -94,9 +107,16 @@ impl Tally {
                     }
                     self.forget_if_finished(&video);
                 }
-                Err(error) => {
+                Err(error) if error.may_pass() => {
                     warn!(%video, %error, "results are not counted yet; they will come again");
                     self.videos.remove(&video);
+                }
+                Err(error) => {
+                    error!(%video, %error, "a video cannot be counted; the others are");
+                    self.videos.remove(&video);
+                    for received in &results {
+                        self.carry_out(received, stuck(received)).await;
+                    }
                 }
             }
         }
@@ -201,6 +221,10 @@ impl Tally {
                 report::late(&received.event, reason);
                 return discard(&self.streams.results, message).await;
             }
+            Verdict::GiveUp => {
+                report::late(&received.event, "its video cannot be counted");
+                message.ack_with(AckKind::Term).await
+            }
         };
         if let Err(error) = done {
             warn!(video = %received.event.video, %error, "cannot acknowledge a result: it will come again, and change nothing");
@@ -254,6 +278,14 @@ fn begin(held: Option<Held>, results: &[Received], rules: &[AlarmRule]) -> Optio
             let count = started().map(|started| VideoCount::new(started, rules)).or_else(|| queued().map(VideoCount::queued))?;
             Some((held_at(count, None), true))
         }
+    }
+}
+
+/// What becomes of a result of a video that cannot be counted: it does not stand in the way of other videos' results for long.
+fn stuck(received: &Received) -> Verdict {
+    match received.message.info() {
+        Ok(info) if info.delivered < PATIENCE_WITH_STUCK => Verdict::Retry(STUCK_RETRY),
+        _ => Verdict::GiveUp,
     }
 }
 

@@ -197,7 +197,8 @@ impl StreamsSettings {
         [
             (UPLOADS, self.consumer(INGEST_CONSUMER, self.upload_ack_wait, bytes(self.upload_max_deliver))),
             (FRAMES, pull::Config { backoff, ..self.consumer(DETECTORS_CONSUMER, wait, bytes(self.frame_max_deliver)) }),
-            (RESULTS, self.consumer(AGGREGATOR_CONSUMER, RESULT_ACK_WAIT, -1)),
+            // Results of one video that have to wait leave room for those of others: the log itself has a bound.
+            (RESULTS, pull::Config { max_ack_pending: -1, ..self.consumer(AGGREGATOR_CONSUMER, RESULT_ACK_WAIT, -1) }),
             (ADVISORIES, self.consumer(DEAD_CONSUMER, ADVISORY_ACK_WAIT, -1)),
         ]
     }
