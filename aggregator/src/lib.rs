@@ -90,4 +90,5 @@ async fn count_results(
             tally.take(batch, &mut on_publication).await;
         }
     }
+    streams.flush().await;
 }

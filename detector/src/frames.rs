@@ -71,6 +71,7 @@ pub(crate) async fn run(
     }
     tasks.close();
     tasks.wait().await;
+    desk.streams.flush().await;
     if desk.broken.is_cancelled() { Err(DetectorError::ThreadDied) } else { Ok(()) }
 }
 

@@ -319,6 +319,15 @@ impl Streams {
         Ok(())
     }
 
+    /// Waits until all that was sent has left this process, acknowledgements too; a few seconds at most.
+    pub async fn flush(&self) {
+        match tokio::time::timeout(API_TIMEOUT, self.jetstream.client().flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the last acknowledgements may be lost: what they are for comes again"),
+            Err(_) => warn!("the last acknowledgements may be lost, for the server takes none: what they are for comes again"),
+        }
+    }
+
     async fn open_once(jetstream: &Context, settings: &StreamsSettings) -> Result<Self, StreamsError> {
         let mut streams = Vec::new();
         for config in settings.stream_configs() {
