@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
+use async_nats::jetstream::stream::{Config, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 use async_nats::jetstream::{self, Context, ErrorCode, kv, object_store};
 use backon::{ExponentialBuilder, Retryable};
 use serde::{Deserialize, Serialize};
@@ -227,14 +227,14 @@ pub enum StreamsError {
         needed: String,
     },
     /// The server will not create one.
-    #[error("the NATS server refuses {what}: {reason}. The streams need {} MiB of its JetStream file store, and as many servers as replicas", reserved_mib(.settings))]
+    #[error("the NATS server refuses {what}: {reason}{advice}")]
     Refused {
         /// Such as `stream FRAMES`.
         what: String,
         /// What it says.
         reason: String,
-        /// What was asked for.
-        settings: Box<StreamsSettings>,
+        /// What would help, where that is known.
+        advice: String,
     },
     /// The server does not create or show one now.
     #[error("the NATS server does not give {what}: {reason}")]
@@ -249,6 +249,17 @@ pub enum StreamsError {
 fn unavailable<E: Display>(what: impl Into<String>) -> impl FnOnce(E) -> StreamsError {
     let what = what.into();
     move |error| StreamsError::Unavailable { what, reason: error.to_string() }
+}
+
+fn refused(what: &str, reason: &jetstream::Error, settings: &StreamsSettings) -> StreamsError {
+    let advice = match reason.error_code() {
+        ErrorCode::STORAGE_RESOURCES_EXCEEDED | ErrorCode::INSUFFICIENT_RESOURCES | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => {
+            format!(". The streams need {} MiB of its JetStream file store", reserved_mib(settings))
+        }
+        ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED => format!(". {} replicas need as many servers of a cluster", settings.replicas),
+        _ => String::new(),
+    };
+    StreamsError::Refused { what: what.to_owned(), reason: reason.to_string(), advice }
 }
 
 fn reserved_mib(settings: &StreamsSettings) -> u64 {
@@ -297,15 +308,28 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Creates what is missing, and checks what is there.
+    /// Creates what is missing, and checks what is there. Gives up when the server has no leader for it within half a minute.
     ///
     /// `publishes_in_flight` bounds the unacknowledged publishes of this connection, and so the memory they take.
     pub async fn open(client: Client, settings: &StreamsSettings, publishes_in_flight: usize) -> Result<Self, StreamsError> {
+        Self::open_with(client, settings, publishes_in_flight, pauses().with_max_times(CREATION_ATTEMPTS)).await
+    }
+
+    /// As [`Streams::open`], but waits for ever: of a cluster that starts, one server may answer long before there are enough.
+    pub async fn wait_for(client: Client, settings: &StreamsSettings, publishes_in_flight: usize) -> Result<Self, StreamsError> {
+        Self::open_with(client, settings, publishes_in_flight, pauses().without_max_times()).await
+    }
+
+    async fn open_with(
+        client: Client,
+        settings: &StreamsSettings,
+        publishes_in_flight: usize,
+        pauses: ExponentialBuilder,
+    ) -> Result<Self, StreamsError> {
         let jetstream =
             ContextBuilder::new().timeout(API_TIMEOUT).ack_timeout(API_TIMEOUT).max_ack_inflight(publishes_in_flight).build(client);
         // It is large, and every caller would hold it in its own.
         let attempt = || Box::pin(Self::open_once(&jetstream, settings));
-        let pauses = ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE).with_max_times(CREATION_ATTEMPTS);
         let waiting = |error: &StreamsError, pause: Duration| warn!(%error, retry_in = ?pause, "the streams are not there yet");
         attempt.retry(pauses).when(|e| matches!(e, StreamsError::Unavailable { .. })).notify(waiting).await
     }
@@ -333,9 +357,7 @@ impl Streams {
         for config in settings.stream_configs() {
             let what = format!("stream {}", config.name);
             let stream = jetstream.get_or_create_stream(config.clone()).await.map_err(|error| match error.kind() {
-                CreateStreamErrorKind::JetStream(reason) if !may_pass(&reason) => {
-                    StreamsError::Refused { what: what.clone(), reason: reason.to_string(), settings: Box::new(settings.clone()) }
-                }
+                CreateStreamErrorKind::JetStream(reason) if !may_pass(&reason) => refused(&what, &reason, settings),
                 _ => unavailable(&what)(error),
             })?;
             check::stream(&what, &stream.cached_info().config, &config)?;
@@ -346,7 +368,10 @@ impl Streams {
             let name = config.durable_name.clone().unwrap_or_default();
             let what = format!("consumer {name} of stream {stream}");
             let stream = streams.iter().find(|s| s.cached_info().config.name == stream).ok_or("not opened").map_err(unavailable(&what))?;
-            let consumer = stream.get_or_create_consumer(&name, config.clone()).await.map_err(unavailable(&what))?;
+            let consumer = stream.get_or_create_consumer(&name, config.clone()).await.map_err(|error| match error.kind() {
+                ConsumerErrorKind::JetStream(reason) if !may_pass(&reason) => refused(&what, &reason, settings),
+                _ => unavailable(&what)(error),
+            })?;
             check::consumer(&what, &consumer.cached_info().config, &config)?;
             consumers.push(consumer);
         }
@@ -379,6 +404,10 @@ impl Streams {
             exhausted,
         })
     }
+}
+
+fn pauses() -> ExponentialBuilder {
+    ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE)
 }
 
 async fn bucket(jetstream: &Context, config: kv::Config) -> Result<kv::Store, StreamsError> {
