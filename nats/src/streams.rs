@@ -236,6 +236,14 @@ pub enum StreamsError {
         /// What would help, where that is known.
         advice: String,
     },
+    /// The server is too old for streams with replicas.
+    #[error("the nats-server is version {found}, which can lose frames of streams with replicas: use {needed} or newer, or one replica")]
+    TooOld {
+        /// What it says of itself.
+        found: String,
+        /// The oldest that would do.
+        needed: String,
+    },
     /// The server does not create or show one now.
     #[error("the NATS server does not give {what}: {reason}")]
     Unavailable {
@@ -353,6 +361,8 @@ impl Streams {
     }
 
     async fn open_once(jetstream: &Context, settings: &StreamsSettings) -> Result<Self, StreamsError> {
+        let server = jetstream.client().server_info().version;
+        check::version(&server, settings.replicas)?;
         let mut streams = Vec::new();
         for config in settings.stream_configs() {
             let what = format!("stream {}", config.name);
@@ -360,7 +370,9 @@ impl Streams {
                 CreateStreamErrorKind::JetStream(reason) if !may_pass(&reason) => refused(&what, &reason, settings),
                 _ => unavailable(&what)(error),
             })?;
-            check::stream(&what, &stream.cached_info().config, &config)?;
+            let found = &stream.cached_info().config;
+            check::version(&server, found.num_replicas)?;
+            check::stream(&what, found, &config)?;
             streams.push(stream);
         }
         let mut consumers = Vec::new();
