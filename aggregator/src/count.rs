@@ -283,9 +283,9 @@ impl VideoCount {
         self.alarms.unsent(video, &self.started.name)
     }
 
-    /// All alarms are published.
-    pub fn alarms_sent(&mut self) {
-        self.alarms.sent();
+    /// The first `n` of the unsent alarms are published.
+    pub fn alarms_sent(&mut self, n: usize) {
+        self.alarms.sent(n);
     }
 
     /// The video's entry in the bucket.

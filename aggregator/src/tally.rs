@@ -29,6 +29,10 @@ const NOT_YET_RETRY: Duration = Duration::from_secs(1);
 const PATIENCE_WITH_STUCK: i64 = 30;
 const STUCK_RETRY: Duration = Duration::from_secs(10);
 
+/// Alarms of one video that are published at once: one after the other, while other videos wait.
+const MOST_ALARMS: usize = 100;
+const REST_RETRY: Duration = Duration::from_millis(10);
+
 /// The totals in memory spare reading the entries again. A video that another aggregator finished is not heard of any more.
 const MOST_HELD: usize = 1_000;
 
@@ -134,11 +138,15 @@ impl Tally {
                 Some(held) => Some(held),
                 None => self.load(video).await?,
             };
-            let Some((mut held, verdicts, changed)) = apply(held, results, &self.rules) else {
+            let Some((mut held, mut verdicts, changed)) = apply(held, results, &self.rules) else {
                 return Ok(self.unknown(video, results).await);
             };
             match self.make_durable(video, &mut held, changed, on_publication).await {
-                Ok(()) => {
+                Ok(all) => {
+                    // A result that comes again brings the rest.
+                    if let Some(last) = verdicts.last_mut().filter(|_| !all) {
+                        *last = Verdict::Retry(REST_RETRY);
+                    }
                     self.videos.insert(video.clone(), held);
                     return Ok(verdicts);
                 }
@@ -149,22 +157,29 @@ impl Tally {
     }
 
     /// Writes the totals, publishes alarms, and once the last frame is in the totals, publishes the summary and writes that it is.
+    ///
+    /// False when there are more alarms than may hold up other videos: then it has to be called again.
     async fn make_durable(
         &self,
         video: &VideoId,
         held: &mut Held,
         changed: bool,
         on_publication: &mut impl FnMut(Publication<'_>),
-    ) -> Result<(), TallyError> {
+    ) -> Result<bool, TallyError> {
         if changed {
             let published =
                 held.summary_published && held.count.summary(video).is_some_and(|s| s.corrections == held.corrections_published);
             held.summary_published = published;
             held.revision = Some(self.entries.write(&held.count.to_entry(video, held.summary_published), held.revision).await?);
         }
-        publish_alarms(&self.streams, video, &held.count.unsent_alarms(video), |alarm| on_publication(Publication::Alarm(alarm))).await?;
-        held.count.alarms_sent();
-        let Some(summary) = held.count.summary(video).filter(|_| !held.summary_published) else { return Ok(()) };
+        let unsent = held.count.unsent_alarms(video);
+        let next = &unsent[..unsent.len().min(MOST_ALARMS)];
+        publish_alarms(&self.streams, video, next, |alarm| on_publication(Publication::Alarm(alarm))).await?;
+        held.count.alarms_sent(next.len());
+        if next.len() < unsent.len() {
+            return Ok(false);
+        }
+        let Some(summary) = held.count.summary(video).filter(|_| !held.summary_published) else { return Ok(true) };
         if summary.state == VideoState::Cancelled {
             self.remove_frames(video).await;
         }
@@ -173,7 +188,7 @@ impl Tally {
         on_publication(Publication::Summary(&summary));
         (held.summary_published, held.corrections_published) = (true, summary.corrections);
         held.revision = Some(self.entries.write(&held.count.to_entry(video, true), held.revision).await?);
-        Ok(())
+        Ok(true)
     }
 
     /// What becomes of results whose video has no entry.

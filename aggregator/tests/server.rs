@@ -5,6 +5,8 @@
 mod support;
 
 use futures_util::{StreamExt, stream};
+use moliceiro_nats::messages::{Alarm, from_json};
+use moliceiro_nats::subjects;
 
 use support::{Site, ended, frame, started, video};
 
@@ -24,4 +26,29 @@ async fn a_video_that_cannot_be_counted_does_not_hold_up_the_others() {
     assert_eq!(site.summary(&whole).await.processed_frames, 1);
     aggregator.stop().await;
     assert_eq!(site.streams.results.get_info().await.unwrap().state.messages, RESULTS + 3);
+}
+
+/// The first frame is the last to come, so all alarms are raised at once.
+#[tokio::test]
+async fn many_alarms_at_once_are_all_published_in_order_before_the_summary() {
+    const FRAMES: u64 = 700;
+    let site = Site::start().await;
+    let video = video("crowded");
+    let crowd = ["person"; 11];
+    site.store(&video, started()).await;
+    stream::iter(1..FRAMES).for_each_concurrent(16, |index| site.store(&video, frame(index, &crowd))).await;
+    site.store(&video, ended(FRAMES)).await;
+    site.store(&video, frame(0, &crowd)).await;
+
+    let aggregator = site.aggregator();
+    assert_eq!(site.summary(&video).await.alarms, FRAMES);
+    aggregator.stop().await;
+    let published = site.streams.summaries.get_info().await.unwrap().state;
+    assert_eq!(published.messages, FRAMES + 1);
+    for sequence in [1, 350, FRAMES] {
+        let message = site.streams.summaries.get_raw_message(sequence).await.unwrap();
+        assert_eq!(message.subject.as_str(), subjects::alarms(&video));
+        let alarm: Alarm = from_json(&message.payload).unwrap();
+        assert_eq!((alarm.number, alarm.frame), (sequence, sequence - 1));
+    }
 }
