@@ -4,9 +4,12 @@
 
 mod support;
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
-use moliceiro_nats::messages::{Alarm, from_json};
-use moliceiro_nats::subjects;
+use moliceiro_nats::messages::{Alarm, Event, Progress, Upload, VideoState, from_json, to_json};
+use moliceiro_nats::publish::store;
+use moliceiro_nats::{StreamsSettings, subjects};
 
 use support::{Site, ended, frame, started, video};
 
@@ -51,4 +54,30 @@ async fn many_alarms_at_once_are_all_published_in_order_before_the_summary() {
         let alarm: Alarm = from_json(&message.payload).unwrap();
         assert_eq!((alarm.number, alarm.frame), (sequence, sequence - 1));
     }
+}
+
+/// Ingests are interrupted again and again: first while the video goes on, and then where they always are.
+#[tokio::test]
+async fn a_video_is_given_up_only_when_its_ingests_do_not_get_on() {
+    let settings = StreamsSettings { upload_max_deliver: 1, upload_ack_wait: Duration::from_millis(200), ..StreamsSettings::default() };
+    let site = Site::start_with(settings).await;
+    let video = video("long");
+    let upload = Upload { id: Some(video.clone()), ..Upload::of("file:///long.mp4".parse().unwrap()) };
+    store(&site.streams.jetstream, subjects::UPLOAD_SUBJECT, "long", to_json(&upload).into()).await.unwrap();
+    let aggregator = site.aggregator();
+    let mut uploads = site.streams.ingest.messages().await.unwrap();
+    site.store(&video, started()).await;
+    for published in [3, 5] {
+        let message = uploads.next().await.unwrap().unwrap();
+        assert_eq!(Upload::parse(&message.payload).unwrap().id.as_ref(), Some(&video));
+        site.store(&video, Event::Progress(Progress { published, announced: None })).await;
+        site.entry_where(&video, |entry| entry.published == published).await;
+    }
+    for index in 0..5 {
+        site.store(&video, frame(index, &[])).await;
+    }
+    uploads.next().await.unwrap().unwrap();
+    let summary = site.summary(&video).await;
+    assert_eq!((summary.state, summary.processed_frames), (VideoState::Incomplete, 5));
+    aggregator.stop().await;
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use moliceiro_aggregator::{AggregatorService, AggregatorSettings, Publication};
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{Detection, Ended, Event, FrameResult, Started, Summary, from_json};
+use moliceiro_nats::messages::{Detection, Ended, Event, FrameResult, Started, Summary, VideoEntry, from_json};
 use moliceiro_nats::publish::store_event;
 use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect, subjects};
 use moliceiro_service::{Base, LogSettings, MetricsSettings, Readiness};
@@ -55,6 +55,16 @@ impl Site {
         let ignore = |_: Publication<'_>| {};
         let running = moliceiro_aggregator::run(service, ignore, Readiness::default(), shutdown.clone());
         Aggregator { shutdown, task: tokio::spawn(async { running.await.unwrap() }) }
+    }
+
+    /// Waits until the video's entry is so.
+    pub async fn entry_where(&self, video: &VideoId, so: impl Fn(&VideoEntry) -> bool) {
+        let deadline = Instant::now() + LONG;
+        let entry = || async { self.streams.videos.get(video.as_str()).await.unwrap().map(|entry| from_json(&entry).unwrap()) };
+        while !entry().await.as_ref().is_some_and(&so) {
+            assert!(Instant::now() < deadline, "{:?}", entry().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The video's summary, as soon as there is one.
