@@ -183,8 +183,9 @@ impl Tally {
         if summary.state == VideoState::Cancelled {
             self.remove_frames(video).await;
         }
-        publish_summary(&self.streams, &summary).await?;
-        report::summary(&summary);
+        if publish_summary(&self.streams, &summary).await? {
+            report::summary(&summary);
+        }
         on_publication(Publication::Summary(&summary));
         (held.summary_published, held.corrections_published) = (true, summary.corrections);
         held.revision = Some(self.entries.write(&held.count.to_entry(video, true), held.revision).await?);
@@ -305,7 +306,9 @@ fn stuck(received: &Received) -> Verdict {
 }
 
 /// Publishes the summary, unless somebody has: at most one is ever stored for a video, and one for each correction.
-async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<(), TallyError> {
+///
+/// True when it is this one that is stored. It is printed in any case: whoever stored it may have died before it did that.
+async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<bool, TallyError> {
     let subject = subjects::summary(&summary.video);
     loop {
         let last = match streams.summaries.get_last_raw_message_by_subject(&subject).await {
@@ -315,14 +318,14 @@ async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<(), Tal
         };
         let published = last.as_ref().and_then(|message| from_json::<Summary>(&message.payload).ok());
         if published.is_some_and(|published| published.corrections >= summary.corrections) {
-            return Ok(());
+            return Ok(false);
         }
         let message = PublishMessage::build()
             .message_id(format!("{}/summary/{}", summary.video, summary.corrections))
             .expected_last_subject_sequence(last.map_or(0, |message| message.sequence))
             .payload(to_json(summary).into());
         match store_message(&streams.jetstream, &subject, message).await {
-            Ok(_) => return Ok(()),
+            Ok(ack) => return Ok(!ack.duplicate),
             // Somebody was faster: what they published may be this.
             Err(StoreError::NotFirst { .. }) => {}
             Err(error) => return Err(error.into()),
