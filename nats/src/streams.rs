@@ -344,7 +344,9 @@ impl Streams {
 
     /// Asks the server whether the streams are still there, and waits for its answer no longer than a few seconds.
     pub async fn check(&self) -> Result<(), StreamsError> {
-        for stream in [&self.uploads, &self.frames, &self.results, &self.summaries, &self.dead] {
+        let buckets = [&self.videos, &self.attempts, &self.requests].map(|bucket| &bucket.stream);
+        let streams = [&self.uploads, &self.frames, &self.results, &self.summaries, &self.advisories, &self.dead];
+        for stream in streams.into_iter().chain(buckets) {
             let what = format!("stream {}", stream.cached_info().config.name);
             stream.get_info().await.map_err(unavailable(what))?;
         }

@@ -78,6 +78,18 @@ async fn services_may_all_come_first() {
 }
 
 #[tokio::test]
+async fn a_stream_or_bucket_that_is_gone_is_told() {
+    for name in ["ADVISORIES", "KV_videos"] {
+        let server = Server::start();
+        let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+        streams.check().await.unwrap();
+        streams.jetstream.delete_stream(name).await.unwrap();
+        let error = streams.check().await.unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_of_another_shape_is_refused_by_field() {
     for (spoil, field) in [
         ((|c| c.subjects = vec!["frames.>".into()]) as fn(&mut Config), "subjects"),
