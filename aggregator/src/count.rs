@@ -59,7 +59,7 @@ pub enum Applied {
 
 /// An entry whose bitmap cannot be read.
 #[derive(Debug, Error)]
-#[error("the entry's bitmap of counted frames cannot be read: {0}")]
+#[error("a bitmap of the entry's frames cannot be read: {0}")]
 pub struct BrokenBitmap(String);
 
 impl VideoCount {

@@ -132,31 +132,31 @@ impl StreamsSettings {
         let advisories = [FRAMES, UPLOADS].map(max_deliveries_advisories).to_vec();
         [
             Config {
-                max_bytes: bytes(64 * MIB),
+                max_bytes: signed(64 * MIB),
                 ..work_queue(base(UPLOADS, vec![crate::subjects::UPLOAD_SUBJECT.into()], "Videos to be counted"))
             },
             Config {
-                max_bytes: bytes(self.frames_max_bytes),
-                max_messages_per_subject: bytes(self.frames_max_per_video),
+                max_bytes: signed(self.frames_max_bytes),
+                max_messages_per_subject: signed(self.frames_max_per_video),
                 discard_new_per_subject: true,
                 ..work_queue(base(FRAMES, vec!["frames.*".into()], "Frames to be looked at"))
             },
             Config {
-                max_bytes: bytes(self.results_max_bytes),
+                max_bytes: signed(self.results_max_bytes),
                 max_age: self.keep_detections,
                 discard: DiscardPolicy::New,
                 ..base(RESULTS, vec!["results.*".into()], "What happened to each video")
             },
             Config {
-                max_bytes: bytes(64 * MIB),
+                max_bytes: signed(64 * MIB),
                 // Alarms of one video leave room for the summaries of others.
                 max_messages_per_subject: 10_000,
                 max_age: self.keep,
                 ..base(SUMMARIES, vec!["summaries.*".into(), "alarms.*".into()], "Summaries and alarms, as JSON")
             },
-            Config { max_bytes: bytes(16 * MIB), ..work_queue(base(ADVISORIES, advisories, "Messages that ran out of deliveries")) },
+            Config { max_bytes: signed(16 * MIB), ..work_queue(base(ADVISORIES, advisories, "Messages that ran out of deliveries")) },
             Config {
-                max_bytes: bytes(256 * MIB),
+                max_bytes: signed(256 * MIB),
                 max_age: self.keep_dead,
                 ..base(DEAD, vec!["dead.*".into()], "Payloads that could not be processed")
             },
@@ -195,8 +195,8 @@ impl StreamsSettings {
         let steps = usize::try_from(self.frame_max_deliver - 1).unwrap_or(usize::MAX).min(3);
         let backoff = [wait, wait, 3 * wait][..steps].to_vec();
         [
-            (UPLOADS, self.consumer(INGEST_CONSUMER, self.upload_ack_wait, bytes(self.upload_max_deliver))),
-            (FRAMES, pull::Config { backoff, ..self.consumer(DETECTORS_CONSUMER, wait, bytes(self.frame_max_deliver)) }),
+            (UPLOADS, self.consumer(INGEST_CONSUMER, self.upload_ack_wait, signed(self.upload_max_deliver))),
+            (FRAMES, pull::Config { backoff, ..self.consumer(DETECTORS_CONSUMER, wait, signed(self.frame_max_deliver)) }),
             // Results of one video that have to wait leave room for those of others: the log itself has a bound.
             (RESULTS, pull::Config { max_ack_pending: -1, ..self.consumer(AGGREGATOR_CONSUMER, RESULT_ACK_WAIT, -1) }),
             (ADVISORIES, self.consumer(DEAD_CONSUMER, ADVISORY_ACK_WAIT, -1)),
@@ -205,7 +205,7 @@ impl StreamsSettings {
 }
 
 /// Counts and sizes fit: [`StreamsSettings::problems`] refuses larger ones.
-fn bytes(count: u64) -> i64 {
+fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
