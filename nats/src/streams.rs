@@ -1,18 +1,17 @@
 //! The streams, consumers and buckets: created by whichever service comes first, checked by all.
 
 mod check;
+mod error;
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind};
 use async_nats::jetstream::stream::{Config, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType, Stream};
-use async_nats::jetstream::{self, Context, ErrorCode, kv, object_store};
+use async_nats::jetstream::{Context, kv, object_store};
 use backon::{ExponentialBuilder, Retryable};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tracing::warn;
 
 use crate::objects::Objects;
@@ -20,6 +19,9 @@ use crate::subjects::{
     ADVISORIES, AGGREGATOR_CONSUMER, ATTEMPTS_BUCKET, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, REQUESTS_BUCKET,
     RESULTS, SUMMARIES, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
 };
+
+pub use error::StreamsError;
+use error::{may_pass, refused, unavailable};
 
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// What an aggregator that died had in hand comes to the next one after this time. A result counted twice changes nothing.
@@ -207,77 +209,6 @@ impl StreamsSettings {
 /// Counts and sizes fit: [`StreamsSettings::problems`] refuses larger ones.
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Why the streams cannot be used.
-#[derive(Debug, Error)]
-pub enum StreamsError {
-    /// One exists with a configuration that breaks what is promised.
-    #[error(
-        "{what} exists on the NATS server with {field} = {found}; Moliceiro needs {needed}. Rename or delete it, or use another server"
-    )]
-    Incompatible {
-        /// Such as `stream FRAMES`.
-        what: String,
-        /// Which part of its configuration.
-        field: &'static str,
-        /// As it is.
-        found: String,
-        /// As it should be.
-        needed: String,
-    },
-    /// The server will not create one.
-    #[error("the NATS server refuses {what}: {reason}{advice}")]
-    Refused {
-        /// Such as `stream FRAMES`.
-        what: String,
-        /// What it says.
-        reason: String,
-        /// What would help, where that is known.
-        advice: String,
-    },
-    /// The server is too old for streams with replicas.
-    #[error("the nats-server is version {found}, which can lose frames of streams with replicas: use {needed} or newer, or one replica")]
-    TooOld {
-        /// What it says of itself.
-        found: String,
-        /// The oldest that would do.
-        needed: String,
-    },
-    /// The server does not create or show one now.
-    #[error("the NATS server does not give {what}: {reason}")]
-    Unavailable {
-        /// Such as `stream FRAMES`.
-        what: String,
-        /// What it says.
-        reason: String,
-    },
-}
-
-fn unavailable<E: Display>(what: impl Into<String>) -> impl FnOnce(E) -> StreamsError {
-    let what = what.into();
-    move |error| StreamsError::Unavailable { what, reason: error.to_string() }
-}
-
-fn refused(what: &str, reason: &jetstream::Error, settings: &StreamsSettings) -> StreamsError {
-    let advice = match reason.error_code() {
-        ErrorCode::STORAGE_RESOURCES_EXCEEDED | ErrorCode::INSUFFICIENT_RESOURCES | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => {
-            format!(". The streams need {} MiB of its JetStream file store", reserved_mib(settings))
-        }
-        ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED => format!(". {} replicas need as many servers of a cluster", settings.replicas),
-        _ => String::new(),
-    };
-    StreamsError::Refused { what: what.to_owned(), reason: reason.to_string(), advice }
-}
-
-fn reserved_mib(settings: &StreamsSettings) -> u64 {
-    settings.stream_configs().iter().map(|config| config.max_bytes.unsigned_abs() / MIB).sum()
-}
-
-/// A cluster that has no leader yet, or not all its servers, may have them soon.
-fn may_pass(error: &jetstream::Error) -> bool {
-    const UNAVAILABLE: usize = 503;
-    error.code() == UNAVAILABLE || error.error_code() == ErrorCode::CLUSTER_NO_PEERS
 }
 
 /// All that services share, there and as it should be. Cheap to clone.
