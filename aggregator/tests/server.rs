@@ -65,18 +65,21 @@ async fn a_video_is_given_up_only_when_its_ingests_do_not_get_on() {
     let upload = Upload { id: Some(video.clone()), ..Upload::of("file:///long.mp4".parse().unwrap()) };
     store(&site.streams.jetstream, subjects::UPLOAD_SUBJECT, "long", to_json(&upload).into()).await.unwrap();
     let aggregator = site.aggregator();
-    let mut uploads = site.streams.ingest.messages().await.unwrap();
+    let interrupted = async || {
+        let uploads = site.streams.ingest.batch().max_messages(1).expires(Duration::from_secs(30)).messages().await;
+        let message = uploads.unwrap().next().await.unwrap().unwrap();
+        assert_eq!(Upload::parse(&message.payload).unwrap().id.as_ref(), Some(&video));
+    };
     site.store(&video, started()).await;
     for published in [3, 5] {
-        let message = uploads.next().await.unwrap().unwrap();
-        assert_eq!(Upload::parse(&message.payload).unwrap().id.as_ref(), Some(&video));
         site.store(&video, Event::Progress(Progress { published, announced: None })).await;
         site.entry_where(&video, |entry| entry.published == published).await;
+        interrupted().await;
     }
     for index in 0..5 {
         site.store(&video, frame(index, &[])).await;
     }
-    uploads.next().await.unwrap().unwrap();
+    interrupted().await;
     let summary = site.summary(&video).await;
     assert_eq!((summary.state, summary.processed_frames), (VideoState::Incomplete, 5));
     aggregator.stop().await;

@@ -68,7 +68,7 @@ where
 {
     start_logging(&base.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(async {
+    let ended: anyhow::Result<ExitCode> = runtime.block_on(async {
         let shutdown = shutdown_on_signals()?;
         let readiness = Readiness::default();
         start_endpoint(&base.metrics, base.metrics_port, readiness.clone()).await?;
