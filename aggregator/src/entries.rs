@@ -92,7 +92,8 @@ impl Entries {
 
 /// An entry that is too large, for example, will be refused again.
 fn not_written(error: &(dyn Error + 'static)) -> EntryError {
-    let refusal = std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref::<PublishError>());
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    let refusal = causes.find_map(|cause| cause.downcast_ref::<PublishError>());
     match refusal {
         Some(refusal) if !may_pass(refusal) => EntryError::Refused(refusal.to_string()),
         _ => EntryError::OutOfReach(error.to_string()),
