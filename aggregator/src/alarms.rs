@@ -108,9 +108,9 @@ impl Alarms {
         (first..).zip(self.unsent.iter().copied()).filter_map(alarm).collect()
     }
 
-    /// All are published.
-    pub(crate) fn sent(&mut self) {
-        self.unsent.clear();
+    /// The first `n` of the unsent are published.
+    pub(crate) fn sent(&mut self, n: usize) {
+        self.unsent.drain(..n);
     }
 
     /// As the video's entry keeps it.

@@ -59,7 +59,7 @@ pub enum Applied {
 
 /// An entry whose bitmap cannot be read.
 #[derive(Debug, Error)]
-#[error("the entry's bitmap of counted frames cannot be read: {0}")]
+#[error("a bitmap of the entry's frames cannot be read: {0}")]
 pub struct BrokenBitmap(String);
 
 impl VideoCount {
@@ -111,13 +111,12 @@ impl VideoCount {
                 }
                 changed_if(news)
             }
+            Event::Ended(ended) if ended.decoded < self.published => {
+                let fewer = || format!("it broke off at frame {}, where it was decoded before", ended.decoded);
+                self.end(self.cut_off(ended.problem.clone().unwrap_or_else(fewer)))
+            }
             Event::Ended(ended) => self.end(ended.clone()),
-            Event::Abandoned(abandoned) => self.end(Ended {
-                frames: self.published.div_ceil(self.started.every.max(1)),
-                decoded: self.published,
-                duration: None,
-                problem: Some(abandoned.reason.clone()),
-            }),
+            Event::Abandoned(abandoned) => self.end(self.cut_off(abandoned.reason.clone())),
             Event::Frame(frame) => {
                 let (classes, sightings) = (self.classes_in(frame), self.alarms.sightings(frame));
                 self.take(Unconfirmed { index: frame.index, processing_us: frame.processing_us, classes, failure: None, sightings })
@@ -158,6 +157,12 @@ impl VideoCount {
             *classes.entry(detection.label.clone()).or_insert(0) += 1;
         }
         classes
+    }
+
+    /// The end of a video of which there is nothing more than what ingest has confirmed.
+    fn cut_off(&self, problem: String) -> Ended {
+        let frames = self.published.div_ceil(self.started.every.max(1));
+        Ended { frames, decoded: self.published, duration: None, problem: Some(problem) }
     }
 
     fn end(&mut self, ended: Ended) -> Applied {
@@ -283,9 +288,9 @@ impl VideoCount {
         self.alarms.unsent(video, &self.started.name)
     }
 
-    /// All alarms are published.
-    pub fn alarms_sent(&mut self) {
-        self.alarms.sent();
+    /// The first `n` of the unsent alarms are published.
+    pub fn alarms_sent(&mut self, n: usize) {
+        self.alarms.sent(n);
     }
 
     /// The video's entry in the bucket.

@@ -1,13 +1,17 @@
+use std::error::Error;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::context::PublishError;
 use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKind};
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{VideoEntry, from_json, to_json};
+use moliceiro_nats::publish::may_pass;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::report;
 
@@ -26,6 +30,8 @@ pub(crate) enum EntryError {
     Conflict,
     #[error("the video's entry cannot be used: {0}")]
     Broken(String),
+    #[error("the server refuses the video's entry: {0}")]
+    Refused(String),
     #[error("the bucket of videos is out of reach: {0}")]
     OutOfReach(String),
 }
@@ -57,11 +63,11 @@ impl Entries {
                 match revision {
                     None => store.create(key, value).await.map_err(|e| match e.kind() {
                         CreateErrorKind::AlreadyExists => EntryError::Conflict,
-                        _ => EntryError::OutOfReach(e.to_string()),
+                        _ => not_written(&e),
                     }),
                     Some(revision) => store.update(key, value, revision).await.map_err(|e| match e.kind() {
                         UpdateErrorKind::WrongLastRevision => EntryError::Conflict,
-                        _ => EntryError::OutOfReach(e.to_string()),
+                        _ => not_written(&e),
                     }),
                 }
             }
@@ -78,7 +84,18 @@ impl Entries {
     {
         let pauses = ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE).with_jitter().without_max_times();
         let store = self.store.clone();
-        let may_pass = |error: &EntryError| matches!(error, EntryError::OutOfReach(_)) && !self.shutdown.is_cancelled();
-        (move || attempt(store.clone())).retry(pauses).when(may_pass).await
+        let again = |error: &EntryError| matches!(error, EntryError::OutOfReach(_)) && !self.shutdown.is_cancelled();
+        let waiting = |error: &EntryError, pause: Duration| warn!(%error, retry_in = ?pause, "waiting for the bucket of videos");
+        (move || attempt(store.clone())).retry(pauses).when(again).notify(waiting).await
+    }
+}
+
+/// An entry that is too large, for example, will be refused again.
+fn not_written(error: &(dyn Error + 'static)) -> EntryError {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    let refusal = causes.find_map(|cause| cause.downcast_ref::<PublishError>());
+    match refusal {
+        Some(refusal) if !may_pass(refusal) => EntryError::Refused(refusal.to_string()),
+        _ => EntryError::OutOfReach(error.to_string()),
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use moliceiro_nats::dead::{FrameIdentity, bury};
-use moliceiro_nats::messages::{Abandoned, Event, Failed, Upload};
-use moliceiro_nats::publish::{StoreError, store_event};
-use moliceiro_nats::{Streams, subjects};
+use moliceiro_nats::messages::{Abandoned, Event, Failed, Upload, VideoEntry, from_json, to_json};
+use moliceiro_nats::publish::{StoreError, store_event, store_message};
+use moliceiro_nats::{Streams, VideoId, subjects};
 use serde::Deserialize;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -19,16 +19,19 @@ use crate::report;
 
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Header of an upload that is queued again: how many frames were published by then.
+const PUBLISHED: &str = "Moliceiro-Published";
+
 /// `io.nats.jetstream.advisory.v1.max_deliver`
 #[derive(Debug, Deserialize)]
-struct Advisory {
-    stream: String,
-    stream_seq: u64,
-    deliveries: u64,
+pub(crate) struct Advisory {
+    pub(crate) stream: String,
+    pub(crate) stream_seq: u64,
+    pub(crate) deliveries: u64,
 }
 
 #[derive(Debug, Error)]
-enum ExhaustedError {
+pub(crate) enum ExhaustedError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the NATS server does not give or remove it: {0}")]
@@ -76,7 +79,7 @@ async fn take(streams: &Streams, message: &Message) {
 }
 
 /// Says that a message failed, keeps it, and only then removes it.
-async fn give_up(streams: &Streams, advisory: &Advisory) -> Result<(), ExhaustedError> {
+pub(crate) async fn give_up(streams: &Streams, advisory: &Advisory) -> Result<(), ExhaustedError> {
     let stream = if advisory.stream == subjects::UPLOADS { &streams.uploads } else { &streams.frames };
     let Some(message) = message_at(stream, advisory.stream_seq).await? else { return Ok(()) };
     match advisory.stream.as_str() {
@@ -93,6 +96,24 @@ async fn message_at(stream: &Stream, sequence: u64) -> Result<Option<StreamMessa
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
         Err(error) => Err(ExhaustedError::Server(error.to_string())),
     }
+}
+
+/// How many frames are published, if that is more than when the upload was queued.
+async fn gone_on(streams: &Streams, video: &VideoId, message: &StreamMessage) -> Result<Option<u64>, ExhaustedError> {
+    let before = message.headers.get(PUBLISHED).and_then(|published| published.as_str().parse().ok()).unwrap_or(0);
+    let entry = streams.videos.get(video.as_str()).await.map_err(|error| ExhaustedError::Server(error.to_string()))?;
+    let entry = entry.and_then(|entry| from_json::<VideoEntry>(&entry).ok());
+    let goes_on = |entry: &VideoEntry| entry.ended.is_none() && entry.cancelled.is_none() && entry.published > before;
+    Ok(entry.filter(goes_on).map(|entry| entry.published))
+}
+
+/// Stores the upload anew, as the same video.
+async fn queue_again(streams: &Streams, video: VideoId, upload: Upload, sequence: u64, published: u64) -> Result<(), ExhaustedError> {
+    let id = format!("{video}/again/{sequence}");
+    let upload = Upload { id: Some(video), ..upload };
+    let message =
+        PublishMessage::build().message_id(id).header(PUBLISHED, published.to_string().as_str()).payload(to_json(&upload).into());
+    Ok(store_message(&streams.jetstream, subjects::UPLOAD_SUBJECT, message).await.map(drop)?)
 }
 
 async fn give_up_frame(streams: &Streams, message: &StreamMessage, advisory: &Advisory) -> Result<(), ExhaustedError> {
@@ -112,9 +133,19 @@ async fn give_up_frame(streams: &Streams, message: &StreamMessage, advisory: &Ad
 }
 
 async fn give_up_upload(streams: &Streams, message: &StreamMessage, advisory: &Advisory) -> Result<(), ExhaustedError> {
-    let Ok(upload) = Upload::parse(&message.payload) else { return Ok(()) };
+    let upload = match Upload::parse(&message.payload) {
+        Ok(upload) => upload,
+        Err(error) => {
+            warn!(%error, "removing a message from the queue of uploads that is no upload");
+            return Ok(());
+        }
+    };
     let stored_at = message.time.into();
     let (video, name) = (upload.video(message.sequence, stored_at), upload.name());
+    if let Some(published) = gone_on(streams, &video, message).await? {
+        info!(%video, name, published, "a video's ingests were interrupted, but it goes on: queueing its upload again");
+        return queue_again(streams, video, upload, message.sequence, published).await;
+    }
     let reason = format!("no ingest finished it; it was handed out {} times", advisory.deliveries);
     info!(%video, name, reason, "giving up a video");
     let events = [("started", Event::Started(upload.started(stored_at, 1))), ("abandoned", Event::Abandoned(Abandoned { reason }))];

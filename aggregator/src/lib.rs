@@ -2,8 +2,8 @@
 //!
 //! The way of a result: `batch` pulls it with others, `tally` adds it to its video's totals and writes those by
 //! compare-and-swap, publishes alarms (`raise`) and, when the last frame is in, the summary, and only then are the results
-//! acknowledged. `exhausted` speaks for messages that ran out of deliveries, `room` makes room in the log of results, `status`
-//! answers who asks for a video. The rules of counting are in `count`, those of alarms in `alarms`, both without I/O.
+//! acknowledged. `exhausted` speaks for messages that ran out of deliveries, `left` finds those that nobody told of, `room` makes
+//! room in the log of results, `status` answers who asks for a video. The rules of counting are in `count`, those of alarms in `alarms`, both without I/O.
 
 mod alarms;
 mod arguments;
@@ -12,6 +12,7 @@ pub mod count;
 mod entries;
 mod exhausted;
 mod gauges;
+mod left;
 pub mod metrics;
 mod output;
 mod raise;
@@ -61,6 +62,7 @@ pub async fn run(
         counting,
         watching,
         exhausted::run(&streams, &shutdown),
+        left::run(&streams, &shutdown),
         room::keep(&streams, &shutdown),
         status::serve(&streams, &shutdown)
     );
@@ -88,4 +90,5 @@ async fn count_results(
             tally.take(batch, &mut on_publication).await;
         }
     }
+    streams.flush().await;
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use moliceiro_nats::messages::{AlarmRule, Event, Started, Summary, VideoState, from_json, milliseconds_now, to_json};
+use moliceiro_nats::messages::{
+    AlarmRule, Event, Started, Summary, VideoEvent, VideoState, from_cbor, from_json, milliseconds_now, to_json,
+};
 use moliceiro_nats::publish::{StoreError, store_message};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::Publication;
 use crate::batch::{Received, discard};
@@ -18,10 +20,18 @@ use crate::entries::{Entries, EntryError};
 use crate::raise::{RaiseError, publish_alarms};
 use crate::report;
 
-/// Results may overtake their video's `Started`. After this many deliveries nobody knows the video.
+/// Results may overtake their video's `Started`. After this many deliveries it is looked for.
 const PATIENCE_WITH_UNKNOWN: i64 = 10;
 const UNKNOWN_RETRY: Duration = Duration::from_millis(500);
 const NOT_YET_RETRY: Duration = Duration::from_secs(1);
+
+/// Results of a video that cannot be counted come again this often, for about five minutes: another aggregator may be able to.
+const PATIENCE_WITH_STUCK: i64 = 30;
+const STUCK_RETRY: Duration = Duration::from_secs(10);
+
+/// Alarms of one video that are published at once: one after the other, while other videos wait.
+const MOST_ALARMS: usize = 100;
+const REST_RETRY: Duration = Duration::from_millis(10);
 
 /// The totals in memory spare reading the entries again. A video that another aggregator finished is not heard of any more.
 const MOST_HELD: usize = 1_000;
@@ -53,6 +63,8 @@ enum Verdict {
     Retry(Duration),
     /// It never will.
     Drop(&'static str),
+    /// It would, but its video cannot be counted. It stays in the log.
+    GiveUp,
 }
 
 #[derive(Debug, Error)]
@@ -63,6 +75,13 @@ enum TallyError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Raise(#[from] RaiseError),
+}
+
+impl TallyError {
+    /// False when the same results will meet it again.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Entry(EntryError::Conflict | EntryError::OutOfReach(_)) | Self::Raise(RaiseError::OutOfReach(_)))
+    }
 }
 
 impl Tally {
@@ -92,9 +111,16 @@ impl Tally {
                     }
                     self.forget_if_finished(&video);
                 }
-                Err(error) => {
+                Err(error) if error.may_pass() => {
                     warn!(%video, %error, "results are not counted yet; they will come again");
                     self.videos.remove(&video);
+                }
+                Err(error) => {
+                    error!(%video, %error, "a video cannot be counted; the others are");
+                    self.videos.remove(&video);
+                    for received in &results {
+                        self.carry_out(received, stuck(received)).await;
+                    }
                 }
             }
         }
@@ -112,11 +138,15 @@ impl Tally {
                 Some(held) => Some(held),
                 None => self.load(video).await?,
             };
-            let Some((mut held, verdicts, changed)) = apply(held, results, &self.rules) else {
-                return Ok(results.iter().map(unknown).collect());
+            let Some((mut held, mut verdicts, changed)) = apply(held, results, &self.rules) else {
+                return Ok(self.unknown(video, results).await);
             };
             match self.make_durable(video, &mut held, changed, on_publication).await {
-                Ok(()) => {
+                Ok(all) => {
+                    // A result that comes again brings the rest.
+                    if let Some(last) = verdicts.last_mut().filter(|_| !all) {
+                        *last = Verdict::Retry(REST_RETRY);
+                    }
                     self.videos.insert(video.clone(), held);
                     return Ok(verdicts);
                 }
@@ -127,31 +157,58 @@ impl Tally {
     }
 
     /// Writes the totals, publishes alarms, and once the last frame is in the totals, publishes the summary and writes that it is.
+    ///
+    /// False when there are more alarms than may hold up other videos: then it has to be called again.
     async fn make_durable(
         &self,
         video: &VideoId,
         held: &mut Held,
         changed: bool,
         on_publication: &mut impl FnMut(Publication<'_>),
-    ) -> Result<(), TallyError> {
+    ) -> Result<bool, TallyError> {
         if changed {
             let published =
                 held.summary_published && held.count.summary(video).is_some_and(|s| s.corrections == held.corrections_published);
             held.summary_published = published;
             held.revision = Some(self.entries.write(&held.count.to_entry(video, held.summary_published), held.revision).await?);
         }
-        publish_alarms(&self.streams, video, &held.count.unsent_alarms(video), |alarm| on_publication(Publication::Alarm(alarm))).await?;
-        held.count.alarms_sent();
-        let Some(summary) = held.count.summary(video).filter(|_| !held.summary_published) else { return Ok(()) };
+        let unsent = held.count.unsent_alarms(video);
+        let next = &unsent[..unsent.len().min(MOST_ALARMS)];
+        publish_alarms(&self.streams, video, next, |alarm| on_publication(Publication::Alarm(alarm))).await?;
+        held.count.alarms_sent(next.len());
+        if next.len() < unsent.len() {
+            return Ok(false);
+        }
+        let Some(summary) = held.count.summary(video).filter(|_| !held.summary_published) else { return Ok(true) };
         if summary.state == VideoState::Cancelled {
             self.remove_frames(video).await;
         }
-        publish_summary(&self.streams, &summary).await?;
-        report::summary(&summary);
+        if publish_summary(&self.streams, &summary).await? {
+            report::summary(&summary);
+        }
         on_publication(Publication::Summary(&summary));
         (held.summary_published, held.corrections_published) = (true, summary.corrections);
         held.revision = Some(self.entries.write(&held.count.to_entry(video, true), held.revision).await?);
-        Ok(())
+        Ok(true)
+    }
+
+    /// What becomes of results whose video has no entry.
+    async fn unknown(&self, video: &VideoId, results: &[Received]) -> Vec<Verdict> {
+        let deliveries = |received: &Received| received.message.info().map_or(i64::MAX, |info| info.delivered);
+        let patient = results.iter().all(|received| deliveries(received) < PATIENCE_WITH_UNKNOWN) || self.may_begin(video).await;
+        let verdict = |_| if patient { Verdict::Retry(UNKNOWN_RETRY) } else { Verdict::Drop("nobody knows its video") };
+        results.iter().map(verdict).collect()
+    }
+
+    /// True while the log has an event that begins the video and that may not be counted yet: an aggregator that died, or
+    /// was cut off, may have had it in hand.
+    async fn may_begin(&self, video: &VideoId) -> bool {
+        let first = match self.streams.results.get_first_raw_message_by_subject(&subjects::results(video), 1).await {
+            Ok(first) => first,
+            Err(error) => return error.kind() != LastRawMessageErrorKind::NoMessageFound,
+        };
+        let begins = from_cbor::<VideoEvent>(&first.payload).is_ok_and(|e| matches!(e.event, Event::Started(_) | Event::Queued(_)));
+        begins && self.streams.aggregator.get_info().await.map_or(true, |info| info.ack_floor.stream_sequence < first.sequence)
     }
 
     async fn load(&self, video: &VideoId) -> Result<Option<Held>, TallyError> {
@@ -179,6 +236,10 @@ impl Tally {
             Verdict::Drop(reason) => {
                 report::late(&received.event, reason);
                 return discard(&self.streams.results, message).await;
+            }
+            Verdict::GiveUp => {
+                report::late(&received.event, "its video cannot be counted");
+                message.ack_with(AckKind::Term).await
             }
         };
         if let Err(error) = done {
@@ -236,15 +297,18 @@ fn begin(held: Option<Held>, results: &[Received], rules: &[AlarmRule]) -> Optio
     }
 }
 
-fn unknown(received: &Received) -> Verdict {
+/// What becomes of a result of a video that cannot be counted: it does not stand in the way of other videos' results for long.
+fn stuck(received: &Received) -> Verdict {
     match received.message.info() {
-        Ok(info) if info.delivered < PATIENCE_WITH_UNKNOWN => Verdict::Retry(UNKNOWN_RETRY),
-        _ => Verdict::Drop("nobody knows its video"),
+        Ok(info) if info.delivered < PATIENCE_WITH_STUCK => Verdict::Retry(STUCK_RETRY),
+        _ => Verdict::GiveUp,
     }
 }
 
 /// Publishes the summary, unless somebody has: at most one is ever stored for a video, and one for each correction.
-async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<(), TallyError> {
+///
+/// True when it is this one that is stored. It is printed in any case: whoever stored it may have died before it did that.
+async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<bool, TallyError> {
     let subject = subjects::summary(&summary.video);
     loop {
         let last = match streams.summaries.get_last_raw_message_by_subject(&subject).await {
@@ -254,14 +318,14 @@ async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<(), Tal
         };
         let published = last.as_ref().and_then(|message| from_json::<Summary>(&message.payload).ok());
         if published.is_some_and(|published| published.corrections >= summary.corrections) {
-            return Ok(());
+            return Ok(false);
         }
         let message = PublishMessage::build()
             .message_id(format!("{}/summary/{}", summary.video, summary.corrections))
             .expected_last_subject_sequence(last.map_or(0, |message| message.sequence))
             .payload(to_json(summary).into());
         match store_message(&streams.jetstream, &subject, message).await {
-            Ok(_) => return Ok(()),
+            Ok(ack) => return Ok(!ack.duplicate),
             // Somebody was faster: what they published may be this.
             Err(StoreError::NotFirst { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -147,7 +147,7 @@ proptest! {
             }
             publish(&mut published, &count);
             if !dies_before_it_says_so {
-                count.alarms_sent();
+                count.alarms_sent(count.unsent_alarms(&video()).len());
             }
             written = count;
         }

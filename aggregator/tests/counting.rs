@@ -130,6 +130,19 @@ proptest! {
 }
 
 #[test]
+fn a_video_that_decodes_to_less_than_before_keeps_every_frame_that_was_confirmed() {
+    let mut count = VideoCount::new(started(2), &[]);
+    count.apply(&Event::Progress(Progress { published: 7, announced: None }), NOW);
+    count.apply(&frame(0, &["person"]), NOW);
+    count.apply(&ended(1, 2), NOW);
+    assert_eq!(count.state(), VideoState::Counting);
+    for index in [2, 4, 6] {
+        assert_eq!(count.apply(&frame(index, &["person"]), NOW), Applied::Changed);
+    }
+    assert_eq!((count.state(), summary(&count).processed_frames), (VideoState::Incomplete, 4));
+}
+
+#[test]
 fn a_summary_is_there_only_when_every_frame_is_counted_or_failed() {
     let mut count = VideoCount::new(started(1), &[]);
     assert_eq!(count.apply(&frame(0, &["person", "car"]), NOW), Applied::Changed);

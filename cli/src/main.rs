@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         }
         Command::Aggregator(arguments) => {
             let service = arguments.service()?;
-            let print = moliceiro_aggregator::printer(service.aggregator.output);
+            let print = moliceiro_aggregator::printer(service.aggregator.output)?;
             serve(&service.base.clone(), |readiness, shutdown| moliceiro_aggregator::run(service, print, readiness, shutdown))
         }
         Command::Status(arguments) => status::run(&arguments),

@@ -4,6 +4,7 @@ use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use clap::Parser;
 use futures_util::TryStreamExt;
 use moliceiro_nats::messages::{Summary, VideoEntry, VideoStatus, from_json};
@@ -29,8 +30,12 @@ pub(crate) fn run(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
+async fn bytes(streams: &Streams, key: &str) -> anyhow::Result<Option<Bytes>> {
+    streams.videos.get(key).await.context("cannot read the bucket of videos")
+}
+
 async fn status(streams: &Streams, key: &str) -> anyhow::Result<Option<VideoStatus>> {
-    let Some(bytes) = streams.videos.get(key).await.context("cannot read the bucket of videos")? else { return Ok(None) };
+    let Some(bytes) = bytes(streams, key).await? else { return Ok(None) };
     let entry: VideoEntry = from_json(&bytes).with_context(|| format!("the entry of {key} cannot be read"))?;
     Ok(Some(entry.into()))
 }
@@ -54,9 +59,13 @@ async fn show_one(streams: &Streams, video: &VideoId) -> anyhow::Result<()> {
 
 async fn show_all(streams: &Streams) -> anyhow::Result<()> {
     let keys: Vec<_> = streams.videos.keys().await.context("cannot list the videos")?.try_collect().await?;
-    let mut videos = Vec::new();
+    let (mut videos, mut unreadable) = (Vec::new(), Vec::new());
     for key in keys {
-        videos.extend(status(streams, &key).await?);
+        let Some(bytes) = bytes(streams, &key).await? else { continue };
+        match from_json::<VideoEntry>(&bytes) {
+            Ok(entry) => videos.push(VideoStatus::from(entry)),
+            Err(_) => unreadable.push([key, "unreadable".into(), String::new(), String::new(), String::new()]),
+        }
     }
     videos.sort_by(|a, b| (a.uploaded_at, &a.video).cmp(&(b.uploaded_at, &b.video)));
     let row = |status: &VideoStatus| {
@@ -64,7 +73,7 @@ async fn show_all(streams: &Streams) -> anyhow::Result<()> {
         [video.to_string(), state.to_string(), frames(status), alarms.to_string(), name.clone()]
     };
     let mut rows = vec![["VIDEO", "STATE", "FRAMES", "ALARMS", "NAME"].map(str::to_owned)];
-    rows.extend(videos.iter().map(row));
+    rows.extend(videos.iter().map(row).chain(unreadable));
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [0, 1, 2, 3].map(width);
     let mut out = stdout().lock();

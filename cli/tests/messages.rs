@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Color, Detection, Encoding, Event, Frame, FrameResult, Letterbox, Matrix, Size, VideoEvent, VideoState, to_cbor,
+    Color, Detection, Encoding, Event, Frame, FrameResult, Letterbox, Matrix, Size, VideoEvent, VideoState, from_cbor, to_cbor,
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -226,4 +226,31 @@ async fn frames_that_ran_out_of_deliveries_are_kept_shown_replayed_and_counted_a
     assert_eq!(corrected.corrections, summary.failed_frames);
     aggregator.wait_for_stdout(12);
     assert!(aggregator.stdout().contains(&format!("{VIDEO} (corrected)")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_beginning_that_somebody_holds_for_long_loses_no_result() {
+    /// Longer than results without a beginning are waited for, and than the server waits for an acknowledgement.
+    const HELD: Duration = Duration::from_secs(9);
+    let server = Server::start();
+    let site = Site::new(server.url(), &[]);
+    let _ingest = site.ready("ingest");
+    site.upload(VIDEO).await;
+    let jetstream = jetstream::new(site.client().await);
+    let results = jetstream.get_stream("RESULTS").await.unwrap();
+    let consumer: jetstream::consumer::PullConsumer = results.get_consumer("aggregator").await.unwrap();
+    let mut messages = consumer.stream().max_messages_per_batch(1).messages().await.unwrap();
+    let started = timeout(LONG, messages.next()).await.unwrap().unwrap().unwrap();
+    assert!(matches!(from_cbor::<VideoEvent>(&started.payload).unwrap().event, Event::Started(_)));
+    drop(messages);
+
+    let _others = ["aggregator", "detector"].map(|service| site.ready(service));
+    let holding = async {
+        loop {
+            started.ack_with(jetstream::AckKind::Progress).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let _ = timeout(HELD, holding).await;
+    site.assert_faultless().await;
 }

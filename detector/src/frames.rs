@@ -43,13 +43,16 @@ pub(crate) async fn run(
     in_hand: u32,
     shutdown: &CancellationToken,
 ) -> Result<(), DetectorError> {
+    // What the server has, which may not be what this service's settings say.
+    let consumer = &streams.detectors.cached_info().config;
     let desk = Arc::new(Desk {
-        streams,
         inference,
         hand: Hand::new(in_hand),
         name: service.detector.instance_name(),
-        ack_wait: service.streams.frame_ack_wait,
-        max_deliver: service.streams.frame_max_deliver,
+        ack_wait: consumer.ack_wait,
+        // Without a limit, it is -1.
+        max_deliver: u64::try_from(consumer.max_deliver).unwrap_or(u64::MAX),
+        streams,
         broken: CancellationToken::new(),
     });
     let tasks = TaskTracker::new();
@@ -71,6 +74,7 @@ pub(crate) async fn run(
     }
     tasks.close();
     tasks.wait().await;
+    desk.streams.flush().await;
     if desk.broken.is_cancelled() { Err(DetectorError::ThreadDied) } else { Ok(()) }
 }
 

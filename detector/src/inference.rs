@@ -9,7 +9,7 @@ use tracing::info;
 use crate::phases::Lap;
 use crate::report;
 use crate::runtime::Runtime;
-use crate::session::{Detector, FrameError, Options};
+use crate::session::{Detector, Options};
 use crate::settings::DetectorSettings;
 use crate::{DetectorError, open_model};
 
@@ -101,7 +101,7 @@ fn look(detector: &mut Detector, video: &VideoId, index: u64, payload: &[u8]) ->
             let size = frame.letterbox.source;
             Looked::Found { pts: frame.pts, decoded_at: frame.decoded_at, detections, size, processing_us }
         }
-        Err(error @ FrameError::Inference(_)) => Looked::Failed(error.to_string()),
-        Err(error) => Looked::Impossible(error.to_string()),
+        Err(error) if error.is_permanent() => Looked::Impossible(error.to_string()),
+        Err(error) => Looked::Failed(error.to_string()),
     }
 }

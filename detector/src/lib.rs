@@ -52,6 +52,9 @@ pub enum DetectorError {
     /// An inference thread panicked: a defect of this program. Its frame goes to another detector.
     #[error("an inference thread ended by itself; the frames in hand go to other detectors")]
     ThreadDied,
+    /// Loading the model panicked: a defect of this program or of ONNX Runtime.
+    #[error("loading the model ended by a defect of this program")]
+    LoadingDied,
 }
 
 /// The model that the settings name, checked against its manifest as far as that goes without running it.
@@ -70,7 +73,7 @@ pub async fn run(service: DetectorService, readiness: Readiness, shutdown: Cance
     let settings = service.detector.clone();
     let inference = match tokio::task::spawn_blocking(move || inference::Inference::start(&settings, sessions)).await {
         Ok(started) => started?,
-        Err(_) => return Err(DetectorError::ThreadDied),
+        Err(_) => return Err(DetectorError::LoadingDied),
     };
     readiness.met("detector model");
     let opening = open_streams("detector", &service.nats, &service.streams, in_hand * 2, &readiness);

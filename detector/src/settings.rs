@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct DetectorSettings {
     /// What this detector is called in results. Empty: the machine's name and the process id.
     pub name: String,
-    /// Frames looked at at the same time, each by a session of its own. 0: as many as there are cores.
+    /// Frames looked at at the same time, each by a session of its own. 0: as many as the cores have threads for.
     pub sessions: usize,
     /// Threads within each session.
     pub threads: usize,

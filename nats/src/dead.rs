@@ -50,10 +50,10 @@ impl FrameIdentity {
 
 /// Stores that a frame failed, and keeps its payload with the reason.
 ///
-/// The failure has the id that the frame's result would have had: within the window of duplicates, the first is stored.
+/// The failure's id is not that of the frame's result: a result that comes after it must not be taken for a duplicate.
 pub async fn bury(jetstream: &Context, frame: &FrameIdentity, failed: &Failed, payload: Bytes) -> Result<(), StoreError> {
     store_payload(jetstream, frame, failed, payload).await?;
-    store_event(jetstream, &frame.video, Some(&frame.message_id), Event::Failed(failed.clone())).await
+    store_event(jetstream, &frame.video, Some(&format!("{}/failed", frame.message_id)), Event::Failed(failed.clone())).await
 }
 
 async fn store_payload(jetstream: &Context, frame: &FrameIdentity, failed: &Failed, payload: Bytes) -> Result<(), StoreError> {

@@ -130,9 +130,11 @@ impl EmbeddedServer {
     }
 
     fn shut_down(&mut self) {
-        if std::mem::replace(&mut self.stopped, true) {
+        // Once it has ended by itself, its process id may be another's.
+        if self.stopped || self.ended().is_some() {
             return;
         }
+        self.stopped = true;
         for signal in [Signal::TERM, Signal::KILL] {
             // An error means that it has ended.
             if rustix::process::kill_process(self.process, signal).is_err() || self.exit.recv_timeout(STOP_TIMEOUT).is_ok() {

@@ -112,7 +112,7 @@ fn error_code(error: &PublishError) -> Option<ErrorCode> {
 }
 
 /// False when the same message will be refused again. No answer, no leader and no room all pass.
-fn may_pass(error: &PublishError) -> bool {
+pub fn may_pass(error: &PublishError) -> bool {
     use PublishErrorKind::{MaxPayloadExceeded, WrongLastMessageId, WrongLastSequence};
     match error.kind() {
         MaxPayloadExceeded | WrongLastMessageId | WrongLastSequence => false,

@@ -1,18 +1,17 @@
 //! The streams, consumers and buckets: created by whichever service comes first, checked by all.
 
 mod check;
+mod error;
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
-use async_nats::jetstream::{self, Context, ErrorCode, kv, object_store};
+use async_nats::jetstream::stream::{Config, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType, Stream};
+use async_nats::jetstream::{Context, kv, object_store};
 use backon::{ExponentialBuilder, Retryable};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use tracing::warn;
 
 use crate::objects::Objects;
@@ -20,6 +19,9 @@ use crate::subjects::{
     ADVISORIES, AGGREGATOR_CONSUMER, ATTEMPTS_BUCKET, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, REQUESTS_BUCKET,
     RESULTS, SUMMARIES, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
 };
+
+pub use error::StreamsError;
+use error::{may_pass, refused, unavailable};
 
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// What an aggregator that died had in hand comes to the next one after this time. A result counted twice changes nothing.
@@ -132,31 +134,31 @@ impl StreamsSettings {
         let advisories = [FRAMES, UPLOADS].map(max_deliveries_advisories).to_vec();
         [
             Config {
-                max_bytes: bytes(64 * MIB),
+                max_bytes: signed(64 * MIB),
                 ..work_queue(base(UPLOADS, vec![crate::subjects::UPLOAD_SUBJECT.into()], "Videos to be counted"))
             },
             Config {
-                max_bytes: bytes(self.frames_max_bytes),
-                max_messages_per_subject: bytes(self.frames_max_per_video),
+                max_bytes: signed(self.frames_max_bytes),
+                max_messages_per_subject: signed(self.frames_max_per_video),
                 discard_new_per_subject: true,
                 ..work_queue(base(FRAMES, vec!["frames.*".into()], "Frames to be looked at"))
             },
             Config {
-                max_bytes: bytes(self.results_max_bytes),
+                max_bytes: signed(self.results_max_bytes),
                 max_age: self.keep_detections,
                 discard: DiscardPolicy::New,
                 ..base(RESULTS, vec!["results.*".into()], "What happened to each video")
             },
             Config {
-                max_bytes: bytes(64 * MIB),
+                max_bytes: signed(64 * MIB),
                 // Alarms of one video leave room for the summaries of others.
                 max_messages_per_subject: 10_000,
                 max_age: self.keep,
                 ..base(SUMMARIES, vec!["summaries.*".into(), "alarms.*".into()], "Summaries and alarms, as JSON")
             },
-            Config { max_bytes: bytes(16 * MIB), ..work_queue(base(ADVISORIES, advisories, "Messages that ran out of deliveries")) },
+            Config { max_bytes: signed(16 * MIB), ..work_queue(base(ADVISORIES, advisories, "Messages that ran out of deliveries")) },
             Config {
-                max_bytes: bytes(256 * MIB),
+                max_bytes: signed(256 * MIB),
                 max_age: self.keep_dead,
                 ..base(DEAD, vec!["dead.*".into()], "Payloads that could not be processed")
             },
@@ -195,69 +197,18 @@ impl StreamsSettings {
         let steps = usize::try_from(self.frame_max_deliver - 1).unwrap_or(usize::MAX).min(3);
         let backoff = [wait, wait, 3 * wait][..steps].to_vec();
         [
-            (UPLOADS, self.consumer(INGEST_CONSUMER, self.upload_ack_wait, bytes(self.upload_max_deliver))),
-            (FRAMES, pull::Config { backoff, ..self.consumer(DETECTORS_CONSUMER, wait, bytes(self.frame_max_deliver)) }),
-            (RESULTS, self.consumer(AGGREGATOR_CONSUMER, RESULT_ACK_WAIT, -1)),
+            (UPLOADS, self.consumer(INGEST_CONSUMER, self.upload_ack_wait, signed(self.upload_max_deliver))),
+            (FRAMES, pull::Config { backoff, ..self.consumer(DETECTORS_CONSUMER, wait, signed(self.frame_max_deliver)) }),
+            // Results of one video that have to wait leave room for those of others: the log itself has a bound.
+            (RESULTS, pull::Config { max_ack_pending: -1, ..self.consumer(AGGREGATOR_CONSUMER, RESULT_ACK_WAIT, -1) }),
             (ADVISORIES, self.consumer(DEAD_CONSUMER, ADVISORY_ACK_WAIT, -1)),
         ]
     }
 }
 
 /// Counts and sizes fit: [`StreamsSettings::problems`] refuses larger ones.
-fn bytes(count: u64) -> i64 {
+fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Why the streams cannot be used.
-#[derive(Debug, Error)]
-pub enum StreamsError {
-    /// One exists with a configuration that breaks what is promised.
-    #[error(
-        "{what} exists on the NATS server with {field} = {found}; Moliceiro needs {needed}. Rename or delete it, or use another server"
-    )]
-    Incompatible {
-        /// Such as `stream FRAMES`.
-        what: String,
-        /// Which part of its configuration.
-        field: &'static str,
-        /// As it is.
-        found: String,
-        /// As it should be.
-        needed: String,
-    },
-    /// The server will not create one.
-    #[error("the NATS server refuses {what}: {reason}. The streams need {} MiB of its JetStream file store, and as many servers as replicas", reserved_mib(.settings))]
-    Refused {
-        /// Such as `stream FRAMES`.
-        what: String,
-        /// What it says.
-        reason: String,
-        /// What was asked for.
-        settings: Box<StreamsSettings>,
-    },
-    /// The server does not create or show one now.
-    #[error("the NATS server does not give {what}: {reason}")]
-    Unavailable {
-        /// Such as `stream FRAMES`.
-        what: String,
-        /// What it says.
-        reason: String,
-    },
-}
-
-fn unavailable<E: Display>(what: impl Into<String>) -> impl FnOnce(E) -> StreamsError {
-    let what = what.into();
-    move |error| StreamsError::Unavailable { what, reason: error.to_string() }
-}
-
-fn reserved_mib(settings: &StreamsSettings) -> u64 {
-    settings.stream_configs().iter().map(|config| config.max_bytes.unsigned_abs() / MIB).sum()
-}
-
-/// A cluster that has no leader yet, or not all its servers, may have them soon.
-fn may_pass(error: &jetstream::Error) -> bool {
-    const UNAVAILABLE: usize = 503;
-    error.code() == UNAVAILABLE || error.error_code() == ErrorCode::CLUSTER_NO_PEERS
 }
 
 /// All that services share, there and as it should be. Cheap to clone.
@@ -296,39 +247,65 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Creates what is missing, and checks what is there.
+    /// Creates what is missing, and checks what is there. Gives up when the server has no leader for it within half a minute.
     ///
     /// `publishes_in_flight` bounds the unacknowledged publishes of this connection, and so the memory they take.
     pub async fn open(client: Client, settings: &StreamsSettings, publishes_in_flight: usize) -> Result<Self, StreamsError> {
+        Self::open_with(client, settings, publishes_in_flight, pauses().with_max_times(CREATION_ATTEMPTS)).await
+    }
+
+    /// As [`Streams::open`], but waits for ever: of a cluster that starts, one server may answer long before there are enough.
+    pub async fn wait_for(client: Client, settings: &StreamsSettings, publishes_in_flight: usize) -> Result<Self, StreamsError> {
+        Self::open_with(client, settings, publishes_in_flight, pauses().without_max_times()).await
+    }
+
+    async fn open_with(
+        client: Client,
+        settings: &StreamsSettings,
+        publishes_in_flight: usize,
+        pauses: ExponentialBuilder,
+    ) -> Result<Self, StreamsError> {
         let jetstream =
             ContextBuilder::new().timeout(API_TIMEOUT).ack_timeout(API_TIMEOUT).max_ack_inflight(publishes_in_flight).build(client);
         // It is large, and every caller would hold it in its own.
         let attempt = || Box::pin(Self::open_once(&jetstream, settings));
-        let pauses = ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE).with_max_times(CREATION_ATTEMPTS);
         let waiting = |error: &StreamsError, pause: Duration| warn!(%error, retry_in = ?pause, "the streams are not there yet");
         attempt.retry(pauses).when(|e| matches!(e, StreamsError::Unavailable { .. })).notify(waiting).await
     }
 
     /// Asks the server whether the streams are still there, and waits for its answer no longer than a few seconds.
     pub async fn check(&self) -> Result<(), StreamsError> {
-        for stream in [&self.uploads, &self.frames, &self.results, &self.summaries, &self.dead] {
+        let buckets = [&self.videos, &self.attempts, &self.requests].map(|bucket| &bucket.stream);
+        let streams = [&self.uploads, &self.frames, &self.results, &self.summaries, &self.advisories, &self.dead];
+        for stream in streams.into_iter().chain(buckets) {
             let what = format!("stream {}", stream.cached_info().config.name);
             stream.get_info().await.map_err(unavailable(what))?;
         }
         Ok(())
     }
 
+    /// Waits until all that was sent has left this process, acknowledgements too; a few seconds at most.
+    pub async fn flush(&self) {
+        match tokio::time::timeout(API_TIMEOUT, self.jetstream.client().flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the last acknowledgements may be lost: what they are for comes again"),
+            Err(_) => warn!("the last acknowledgements may be lost, for the server takes none: what they are for comes again"),
+        }
+    }
+
     async fn open_once(jetstream: &Context, settings: &StreamsSettings) -> Result<Self, StreamsError> {
+        let server = jetstream.client().server_info().version;
+        check::version(&server, settings.replicas)?;
         let mut streams = Vec::new();
         for config in settings.stream_configs() {
             let what = format!("stream {}", config.name);
             let stream = jetstream.get_or_create_stream(config.clone()).await.map_err(|error| match error.kind() {
-                CreateStreamErrorKind::JetStream(reason) if !may_pass(&reason) => {
-                    StreamsError::Refused { what: what.clone(), reason: reason.to_string(), settings: Box::new(settings.clone()) }
-                }
+                CreateStreamErrorKind::JetStream(reason) if !may_pass(&reason) => refused(&what, &reason, settings),
                 _ => unavailable(&what)(error),
             })?;
-            check::stream(&what, &stream.cached_info().config, &config)?;
+            let found = &stream.cached_info().config;
+            check::version(&server, found.num_replicas)?;
+            check::stream(&what, found, &config)?;
             streams.push(stream);
         }
         let mut consumers = Vec::new();
@@ -336,7 +313,10 @@ impl Streams {
             let name = config.durable_name.clone().unwrap_or_default();
             let what = format!("consumer {name} of stream {stream}");
             let stream = streams.iter().find(|s| s.cached_info().config.name == stream).ok_or("not opened").map_err(unavailable(&what))?;
-            let consumer = stream.get_or_create_consumer(&name, config.clone()).await.map_err(unavailable(&what))?;
+            let consumer = stream.get_or_create_consumer(&name, config.clone()).await.map_err(|error| match error.kind() {
+                ConsumerErrorKind::JetStream(reason) if !may_pass(&reason) => refused(&what, &reason, settings),
+                _ => unavailable(&what)(error),
+            })?;
             check::consumer(&what, &consumer.cached_info().config, &config)?;
             consumers.push(consumer);
         }
@@ -369,6 +349,10 @@ impl Streams {
             exhausted,
         })
     }
+}
+
+fn pauses() -> ExponentialBuilder {
+    ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE)
 }
 
 async fn bucket(jetstream: &Context, config: kv::Config) -> Result<kv::Store, StreamsError> {

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::{Client, HeaderMap};
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use moliceiro_nats::dead::{FrameIdentity, bury};
 use moliceiro_nats::embedded::{EmbeddedError, EmbeddedServer};
-use moliceiro_nats::publish::{StoreError, store};
+use moliceiro_nats::messages::{Event, Failed, FrameResult};
+use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, connect};
 use tempfile::TempDir;
 
@@ -76,6 +78,18 @@ async fn services_may_all_come_first() {
 }
 
 #[tokio::test]
+async fn a_stream_or_bucket_that_is_gone_is_told() {
+    for name in ["ADVISORIES", "KV_videos"] {
+        let server = Server::start();
+        let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+        streams.check().await.unwrap();
+        streams.jetstream.delete_stream(name).await.unwrap();
+        let error = streams.check().await.unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_of_another_shape_is_refused_by_field() {
     for (spoil, field) in [
         ((|c| c.subjects = vec!["frames.>".into()]) as fn(&mut Config), "subjects"),
@@ -135,6 +149,29 @@ async fn a_message_that_no_server_takes_is_an_error_and_not_a_wait() {
     let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     let payload = Bytes::from(vec![0; 9 << 20]);
     assert!(matches!(store(&streams.jetstream, "frames.a", "a/0", payload).await, Err(StoreError::TooLarge { .. })));
+}
+
+#[tokio::test]
+async fn a_result_that_comes_after_its_frame_was_given_up_is_stored() {
+    let server = Server::start();
+    let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Msg-Id", "a-1/7");
+    let frame = FrameIdentity::of("frames.a-1", Some(&headers)).unwrap();
+    let failed = Failed { index: 7, reason: "too slow".into(), detector: None, deliveries: 5 };
+    bury(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
+    bury(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
+    let found = FrameResult {
+        index: 7,
+        pts: None,
+        decoded_at: None,
+        detections: vec![],
+        size: None,
+        processing_us: 1,
+        detector: "late".into(),
+    };
+    store_event(&streams.jetstream, &frame.video, Some(&frame.message_id), Event::Frame(found)).await.unwrap();
+    assert_eq!(streams.results.get_info().await.unwrap().state.messages, 2);
 }
 
 #[tokio::test]

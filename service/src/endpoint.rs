@@ -103,7 +103,7 @@ pub async fn start_endpoint(settings: &MetricsSettings, port: u16, readiness: Re
         Ok(listener) => listener,
         Err(source) if required => return Err(EndpointError { address, source }),
         Err(error) => {
-            warn!(%address, %error, "metrics are not served, for the port is taken: set metrics.listen to have them elsewhere");
+            warn!(%address, %error, "metrics are not served, for this address cannot be had: set metrics.listen to have them elsewhere");
             return Ok(());
         }
     };

@@ -35,7 +35,7 @@ pub async fn open_streams(
     let watched = client.clone();
     readiness.ask(&connection, move || std::future::ready(connected(&watched)));
     readiness.not_yet(&opened, "they are being opened");
-    let streams = Box::pin(Streams::open(client.clone(), streams, publishes_in_flight)).await?;
+    let streams = Box::pin(Streams::wait_for(client.clone(), streams, publishes_in_flight)).await?;
     let watched = streams.clone();
     readiness.ask(&opened, move || streams_there(client.clone(), watched.clone()));
     Ok(streams)

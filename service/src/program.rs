@@ -1,9 +1,11 @@
 use std::future::Future;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::endpoint::{MetricsSettings, start_endpoint};
 use crate::logs::{LogSettings, start_logging};
@@ -42,6 +44,9 @@ pub fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<ExitCode>) -> ExitC
     }
 }
 
+/// How long a service may finish what it has in hand: shorter than supervisors commonly wait before they kill (30 s).
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// What every service has, beside its work.
 #[derive(Clone, Debug)]
 pub struct Base {
@@ -54,6 +59,8 @@ pub struct Base {
 }
 
 /// Runs a service from its settings to its end: logs, metrics, a runtime, and a token that signals cancel.
+///
+/// A service that cannot finish what it has in hand, because its server is gone or a stream is full, is ended after 20 s.
 pub fn serve<F, E>(base: &Base, run: impl FnOnce(Readiness, CancellationToken) -> F) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = Result<(), E>>,
@@ -61,12 +68,33 @@ where
 {
     start_logging(&base.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended: anyhow::Result<ExitCode> = runtime.block_on(async {
         let shutdown = shutdown_on_signals()?;
         let readiness = Readiness::default();
         start_endpoint(&base.metrics, base.metrics_port, readiness.clone()).await?;
-        run(readiness, shutdown).await.map(|()| ExitCode::SUCCESS).map_err(Into::into)
-    })
+        end_in_time(run(readiness, shutdown.clone()), &shutdown, SHUTDOWN_TIMEOUT).await.map_err(Into::into)
+    });
+    // Threads that are still busy are not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn end_in_time<E>(
+    run: impl Future<Output = Result<(), E>>,
+    shutdown: &CancellationToken,
+    patience: Duration,
+) -> Result<ExitCode, E> {
+    let too_late = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(patience).await;
+    };
+    tokio::select! {
+        ended = run => ended.map(|()| ExitCode::SUCCESS),
+        () = too_late => {
+            error!("not finished within {} s: ending; what is in hand comes again, to whichever service is there", patience.as_secs());
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 /// The error and its causes, each said once: many libraries repeat the cause in their own message.
@@ -76,4 +104,24 @@ fn one_line(error: &anyhow::Error) -> String {
         () if line.contains(&cause) => line,
         () => format!("{line}: {cause}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_service_that_cannot_finish_ends_after_a_while_and_no_sooner_than_it_is_told_to() {
+        const PATIENCE: Duration = Duration::from_millis(50);
+        let shutdown = CancellationToken::new();
+        let stuck = std::future::pending::<Result<(), anyhow::Error>>();
+        let running = end_in_time(stuck, &shutdown, PATIENCE);
+        tokio::pin!(running);
+        assert!(tokio::time::timeout(4 * PATIENCE, &mut running).await.is_err());
+        shutdown.cancel();
+        assert_eq!(running.await.unwrap(), ExitCode::FAILURE);
+        assert_eq!(end_in_time(async { anyhow::Ok(()) }, &shutdown, PATIENCE).await.unwrap(), ExitCode::SUCCESS);
+    }
 }

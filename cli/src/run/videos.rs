@@ -110,12 +110,16 @@ struct Unfinished {
 }
 
 impl Unfinished {
+    fn of(started: Started) -> Self {
+        Self { uri: started.uri, name: started.name, every: Some(started.every), alarms: started.alarms }
+    }
+
     fn is_as(&self, wanted: &Wanted) -> bool {
         wanted.every.is_none_or(|every| Some(every) == self.every) && (wanted.alarms.is_none() || wanted.alarms == self.alarms)
     }
 }
 
-/// The videos whose upload or log is kept, and that are not finished.
+/// The videos whose upload, log or entry is kept, and that are not finished.
 async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfinished>> {
     let mut found = BTreeMap::new();
     for sequence in stored(&streams.uploads).await? {
@@ -133,8 +137,15 @@ async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfin
     while let Some((subject, _)) = logs.try_next().await? {
         let Some(video) = VideoId::of_subject(&subject) else { continue };
         if let Some(started) = started(streams, &video, &subject).await? {
-            let every = Some(started.every);
-            found.entry(video).or_insert(Unfinished { uri: started.uri, name: started.name, every, alarms: started.alarms });
+            found.entry(video).or_insert(Unfinished::of(started));
+        }
+    }
+    // What began a video may have left the log to make room.
+    let mut keys = streams.videos.keys().await?;
+    while let Some(key) = keys.try_next().await? {
+        let Ok(video) = VideoId::try_from(key) else { continue };
+        if let Some(VideoEntry { started, summary_published: false, .. }) = entry(streams, &video).await? {
+            found.entry(video).or_insert(Unfinished::of(started));
         }
     }
     let mut unfinished = BTreeMap::new();

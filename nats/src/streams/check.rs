@@ -7,6 +7,21 @@ use tracing::warn;
 
 use super::StreamsError;
 
+/// The oldest server whose replicated work queues keep what ran out of deliveries (nats-server pull request 7845) and refuse
+/// the same messages on every replica (7607). Patch releases of 2.12 may have both; which ones is not known.
+const OLDEST_REPLICATING: semver::Version = semver::Version::new(2, 14, 0);
+
+/// Refuses a server whose replicated streams would lose frames.
+pub(super) fn version(found: &str, replicas: usize) -> Result<(), StreamsError> {
+    // A version that doesn't parse is a build of somebody's own.
+    match semver::Version::parse(found) {
+        Ok(version) if replicas > 1 && version < OLDEST_REPLICATING => {
+            Err(StreamsError::TooOld { found: found.to_owned(), needed: OLDEST_REPLICATING.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a stream whose shape breaks a guarantee. Limits that differ are an operator's choice: they are said and kept.
 pub(super) fn stream(what: &str, found: &Config, needed: &Config) -> Result<(), StreamsError> {
     let sorted = |subjects: &[String]| {
@@ -65,5 +80,17 @@ fn same<T: PartialEq + Debug>(what: &str, field: &'static str, found: &T, needed
 fn kept<T: PartialEq + Debug>(what: &str, field: &'static str, found: &T, wanted: &T) {
     if found != wanted {
         warn!(what, field, ?found, ?wanted, "exists with another limit than the settings say; it is left as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn a_server_that_loses_frames_of_replicated_queues_is_refused_and_only_for_those() {
+        for (found, replicas, fits) in [("2.11.0", 1, true), ("2.12.4", 3, false), ("2.14.0", 3, true), ("2.15.1", 5, true), ("own", 3, true)] {
+            assert_eq!(version(found, replicas).is_ok(), fits, "{found} with {replicas} replicas");
+        }
     }
 }

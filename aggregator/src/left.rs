@@ -1,0 +1,122 @@
+//! Finds messages that ran out of deliveries and of which no advisory tells any more.
+//!
+//! The server says it once. If the stream of advisories has no leader at that moment, or no room, nobody hears it, and the message
+//! would stay in its queue for ever, and its video unfinished.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use moliceiro_nats::{Streams, subjects};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::exhausted::{Advisory, ExhaustedError, give_up};
+
+/// Longer than an advisory takes, and than a message takes to leave its queue when it is acknowledged.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// A queue with its consumer. What it holds below the consumer's floor of acknowledgements is not handed out any more.
+struct Queue<'a> {
+    name: &'static str,
+    subject: &'static str,
+    stream: &'a Stream,
+    consumer: &'a Consumer<pull::Config>,
+    /// The floor when it was last looked at.
+    floor: u64,
+}
+
+/// Gives up what is left, every minute until `shutdown`.
+pub(crate) async fn run(streams: &Streams, shutdown: &CancellationToken) {
+    let mut queues = Queue::all(streams);
+    while shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
+        for queue in &mut queues {
+            if let Some(Err(error)) = shutdown.run_until_cancelled(queue.sweep(streams)).await {
+                warn!(queue = queue.name, %error, "cannot look for messages that ran out of deliveries; trying again");
+            }
+        }
+    }
+}
+
+impl<'a> Queue<'a> {
+    fn all(streams: &'a Streams) -> [Self; 2] {
+        let Streams { uploads, frames, ingest, detectors, .. } = streams;
+        [
+            Self { name: subjects::UPLOADS, subject: subjects::UPLOAD_SUBJECT, stream: uploads, consumer: ingest, floor: 0 },
+            Self { name: subjects::FRAMES, subject: "frames.*", stream: frames, consumer: detectors, floor: 0 },
+        ]
+    }
+
+    /// Gives up what was below the floor at the last look and is still there. The floor moves over messages that are acknowledged,
+    /// which leave the queue soon, and over those that ran out of deliveries, which do not.
+    async fn sweep(&mut self, streams: &Streams) -> Result<(), ExhaustedError> {
+        let server = |error: &dyn std::fmt::Display| ExhaustedError::Server(error.to_string());
+        let info = self.consumer.get_info().await.map_err(|e| server(&e))?;
+        let floor = std::mem::replace(&mut self.floor, info.ack_floor.stream_sequence);
+        let deliveries = u64::try_from(info.config.max_deliver).unwrap_or(0);
+        let mut next = self.stream.get_info().await.map_err(|e| server(&e))?.state.first_sequence;
+        while next <= floor {
+            let message = match self.stream.get_first_raw_message_by_subject(self.subject, next).await {
+                Ok(message) if message.sequence <= floor => message,
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(()),
+                Err(error) => return Err(server(&error)),
+            };
+            next = message.sequence + 1;
+            warn!(queue = self.name, sequence = message.sequence, "a message ran out of deliveries, and no advisory told of it");
+            give_up(streams, &Advisory { stream: self.name.into(), stream_seq: message.sequence, deliveries }).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+    use std::path::Path;
+    use std::time::Instant;
+
+    use async_nats::jetstream::AckKind;
+    use bytes::Bytes;
+    use futures_util::StreamExt;
+    use moliceiro_nats::embedded::EmbeddedServer;
+    use moliceiro_nats::messages::{Event, VideoEvent, from_cbor};
+    use moliceiro_nats::publish::store;
+    use moliceiro_nats::{NatsSettings, Patience, StreamsSettings, connect};
+
+    use super::*;
+
+    /// Three frames: one is acknowledged, one runs out of deliveries, one is not handed out.
+    #[tokio::test]
+    async fn a_frame_whose_advisory_is_lost_fails_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps/bin/nats-server");
+        let server = EmbeddedServer::start(&program, folder.path()).unwrap();
+        let nats = NatsSettings { url: server.url().into(), credentials: None };
+        let client = connect(&nats, "test", Patience::FailAtOnce).await.unwrap();
+        let ack_wait = Duration::from_millis(200);
+        let settings = StreamsSettings { frame_max_deliver: 1, frame_ack_wait: ack_wait, ..StreamsSettings::default() };
+        let streams = Streams::open(client, &settings, 16).await.unwrap();
+        for index in 0..3 {
+            store(&streams.jetstream, "frames.a-1", &format!("a-1/{index}"), Bytes::from_static(b"frame")).await.unwrap();
+        }
+        let mut handed_out = streams.detectors.fetch().max_messages(2).messages().await.unwrap();
+        handed_out.next().await.unwrap().unwrap().double_ack().await.unwrap();
+        handed_out.next().await.unwrap().unwrap().ack_with(AckKind::Progress).await.unwrap();
+
+        let mut queue = Queue::all(&streams).into_iter().nth(1).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while streams.frames.get_info().await.unwrap().state.messages > 1 {
+            assert!(Instant::now() < deadline, "the frame is still in the queue");
+            queue.sweep(&streams).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let message = streams.results.get_first_raw_message_by_subject("results.a-1", 1).await.unwrap();
+        let event = from_cbor::<VideoEvent>(&message.payload).unwrap().event;
+        assert!(matches!(event, Event::Failed(failed) if failed.index == 1));
+        assert_eq!(streams.results.get_info().await.unwrap().state.messages, 1);
+        queue.sweep(&streams).await.unwrap();
+        assert_eq!(streams.frames.get_info().await.unwrap().state.messages, 1, "what waits to be handed out stays");
+    }
+}

@@ -1,0 +1,86 @@
+//! Aggregators on a real server, with messages that no ingest or detector would send.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use moliceiro_nats::messages::{Alarm, Event, Progress, Upload, VideoState, from_json, to_json};
+use moliceiro_nats::publish::store;
+use moliceiro_nats::{StreamsSettings, subjects};
+
+use support::{Site, ended, frame, started, video};
+
+/// More results than the server would once hand out unacknowledged.
+#[tokio::test]
+async fn a_video_that_cannot_be_counted_does_not_hold_up_the_others() {
+    const RESULTS: u64 = 4_200;
+    let site = Site::start().await;
+    let (broken, whole) = (video("broken"), video("whole"));
+    site.streams.videos.put(broken.as_str(), "no entry".into()).await.unwrap();
+    stream::iter(0..RESULTS).for_each_concurrent(16, |index| site.store(&broken, frame(index, &[]))).await;
+    site.store(&whole, started()).await;
+    site.store(&whole, frame(0, &["person"])).await;
+    site.store(&whole, ended(1)).await;
+
+    let aggregator = site.aggregator();
+    assert_eq!(site.summary(&whole).await.processed_frames, 1);
+    aggregator.stop().await;
+    assert_eq!(site.streams.results.get_info().await.unwrap().state.messages, RESULTS + 3);
+}
+
+/// The first frame is the last to come, so all alarms are raised at once.
+#[tokio::test]
+async fn many_alarms_at_once_are_all_published_in_order_before_the_summary() {
+    const FRAMES: u64 = 700;
+    let site = Site::start().await;
+    let video = video("crowded");
+    let crowd = ["person"; 11];
+    site.store(&video, started()).await;
+    stream::iter(1..FRAMES).for_each_concurrent(16, |index| site.store(&video, frame(index, &crowd))).await;
+    site.store(&video, ended(FRAMES)).await;
+    site.store(&video, frame(0, &crowd)).await;
+
+    let aggregator = site.aggregator();
+    assert_eq!(site.summary(&video).await.alarms, FRAMES);
+    aggregator.stop().await;
+    let published = site.streams.summaries.get_info().await.unwrap().state;
+    assert_eq!(published.messages, FRAMES + 1);
+    for sequence in [1, 350, FRAMES] {
+        let message = site.streams.summaries.get_raw_message(sequence).await.unwrap();
+        assert_eq!(message.subject.as_str(), subjects::alarms(&video));
+        let alarm: Alarm = from_json(&message.payload).unwrap();
+        assert_eq!((alarm.number, alarm.frame), (sequence, sequence - 1));
+    }
+}
+
+/// Ingests are interrupted again and again: first while the video goes on, and then where they always are.
+#[tokio::test]
+async fn a_video_is_given_up_only_when_its_ingests_do_not_get_on() {
+    let settings = StreamsSettings { upload_max_deliver: 1, upload_ack_wait: Duration::from_millis(200), ..StreamsSettings::default() };
+    let site = Site::start_with(settings).await;
+    let video = video("long");
+    let upload = Upload { id: Some(video.clone()), ..Upload::of("file:///long.mp4".parse().unwrap()) };
+    store(&site.streams.jetstream, subjects::UPLOAD_SUBJECT, "long", to_json(&upload).into()).await.unwrap();
+    let aggregator = site.aggregator();
+    let interrupted = async || {
+        let uploads = site.streams.ingest.batch().max_messages(1).expires(Duration::from_secs(30)).messages().await;
+        let message = uploads.unwrap().next().await.unwrap().unwrap();
+        assert_eq!(Upload::parse(&message.payload).unwrap().id.as_ref(), Some(&video));
+    };
+    site.store(&video, started()).await;
+    for published in [3, 5] {
+        site.store(&video, Event::Progress(Progress { published, announced: None })).await;
+        site.entry_where(&video, |entry| entry.published == published).await;
+        interrupted().await;
+    }
+    for index in 0..5 {
+        site.store(&video, frame(index, &[])).await;
+    }
+    interrupted().await;
+    let summary = site.summary(&video).await;
+    assert_eq!((summary.state, summary.processed_frames), (VideoState::Incomplete, 5));
+    aggregator.stop().await;
+}
