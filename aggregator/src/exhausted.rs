@@ -111,8 +111,7 @@ async fn gone_on(streams: &Streams, video: &VideoId, message: &StreamMessage) ->
 async fn queue_again(streams: &Streams, video: VideoId, upload: Upload, sequence: u64, published: u64) -> Result<(), ExhaustedError> {
     let id = format!("{video}/again/{sequence}");
     let upload = Upload { id: Some(video), ..upload };
-    let message =
-        PublishMessage::build().message_id(id).header(PUBLISHED, published.to_string().as_str()).payload(to_json(&upload).into());
+    let message = PublishMessage::build().message_id(id).header(PUBLISHED, published.to_string().as_str()).payload(to_json(&upload).into());
     Ok(store_message(&streams.jetstream, subjects::UPLOAD_SUBJECT, message).await.map(drop)?)
 }
 

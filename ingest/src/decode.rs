@@ -18,6 +18,7 @@ mod picture;
 mod pipeline;
 mod run;
 mod scale;
+mod still;
 mod verdict;
 mod watch;
 
@@ -47,6 +48,8 @@ pub struct DecodeSettings {
     pub every: u64,
     /// Frames with a smaller index are decoded and counted, but not handed over.
     pub skip_before: u64,
+    /// Whether some frames are to have a still, for people to look at.
+    pub stills: bool,
     /// Pictures that wait to be taken; when there are so many, decoding waits.
     pub queue: usize,
     /// A video that gives no frame for so long, while somebody waits for one, is given up.
@@ -70,6 +73,17 @@ pub struct DecodedFrame {
     pub encoding: Encoding,
     /// The picture, without padding.
     pub pixels: Vec<u8>,
+    /// If it is one of the frames that people may look at.
+    pub still: Option<DecodedStill>,
+}
+
+/// A frame for people to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodedStill {
+    /// Its place among the video's stills.
+    pub slot: u8,
+    /// The whole frame as a small JPEG file.
+    pub jpeg: Vec<u8>,
 }
 
 /// What a video turned out to be.

@@ -3,11 +3,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use moliceiro_nats::messages::{Ended, Event, Frame, Progress, VERSION, milliseconds_now};
+use moliceiro_nats::messages::{Ended, Event, Frame, Progress, Still, VERSION, milliseconds_now, to_cbor};
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
+use tracing::warn;
 
-use crate::decode::{Announced, DecodedFrame, Decoding};
+use crate::decode::{Announced, DecodedFrame, DecodedStill, Decoding};
 use crate::report;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -113,7 +114,10 @@ pub async fn publish_frames(
 }
 
 async fn store_frame(streams: &Streams, video: &VideoId, frame: DecodedFrame) -> Result<u64, StoreError> {
-    let DecodedFrame { index, pts, size, letterbox, color, encoding, pixels } = frame;
+    let DecodedFrame { index, pts, size, letterbox, color, encoding, pixels, still } = frame;
+    if let Some(DecodedStill { slot, jpeg }) = still {
+        store_still(streams, slot, &Still { version: VERSION, video: video.clone(), index, pts, source: letterbox.source, jpeg }).await;
+    }
     let decoded_at = Some(milliseconds_now());
     let message = Frame { version: VERSION, video: video.clone(), index, pts, decoded_at, encoding, size, letterbox, color, pixels };
     let payload = Bytes::from(message.to_cbor());
@@ -121,4 +125,14 @@ async fn store_frame(streams: &Streams, video: &VideoId, frame: DecodedFrame) ->
     store(&streams.jetstream, &subjects::frames(video), &subjects::frame_message_id(video, index), payload).await?;
     report::frame_published(video, index, bytes, began.elapsed());
     Ok(index)
+}
+
+/// A still is for people to look at: a video is no worse for the want of one.
+async fn store_still(streams: &Streams, slot: u8, still: &Still) {
+    let (video, index) = (&still.video, still.index);
+    let payload = Bytes::from(to_cbor(still, still.jpeg.len() + 256));
+    let id = subjects::event_message_id(video, &format!("still/{index}"));
+    if let Err(error) = store(&streams.jetstream, &subjects::still(video, slot), &id, payload).await {
+        warn!(%video, frame = index, %error, "a still is not kept");
+    }
 }

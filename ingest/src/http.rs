@@ -9,9 +9,14 @@ mod auth;
 mod description;
 mod detections;
 mod events;
+mod frames;
 mod incoming;
 mod keys;
+mod negotiation;
+mod page;
 mod problem;
+mod stills;
+mod summary;
 mod tls;
 mod upload;
 mod videos;
@@ -188,7 +193,7 @@ type Routes = OpenApiRouter<Api>;
 
 /// Each in a function of its own: what describes them takes much of a thread's stack while it is made.
 fn routes() -> Routes {
-    let add: [fn(Routes) -> Routes; 7] = [
+    let add: [fn(Routes) -> Routes; 10] = [
         |routes| routes.routes(routes!(index)),
         |routes| routes.routes(routes!(upload::upload_form)),
         |routes| routes.routes(routes!(upload::upload_video)),
@@ -196,6 +201,9 @@ fn routes() -> Routes {
         |routes| routes.routes(routes!(videos::show, videos::cancel)),
         |routes| routes.routes(routes!(events::follow)),
         |routes| routes.routes(routes!(detections::list)),
+        |routes| routes.routes(routes!(frames::list)),
+        |routes| routes.routes(routes!(summary::show)),
+        |routes| routes.routes(routes!(stills::list)),
     ];
     add.into_iter().fold(OpenApiRouter::with_openapi(description::head()), |routes, add| add(routes))
 }
@@ -204,6 +212,7 @@ fn router(api: Api) -> Router {
     let (routes, description) = routes().split_for_parts();
     let description = description::finish(description, !api.tokens.is_empty());
     let open = Router::new().route("/openapi.json", axum::routing::get(async || Json(description)));
+    let open = open.route("/page/{*name}", axum::routing::get(page::file));
     let guarded = routes.layer(middleware::from_fn_with_state(api.clone(), auth::check_token));
     let router = guarded
         .merge(open)
@@ -211,6 +220,7 @@ fn router(api: Api) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here; GET /openapi.json tells what can")
         })
+        .layer(middleware::from_fn(page::at_root))
         .layer(middleware::from_fn_with_state(api.clone(), auth::check_origin));
     let origins = api.origins.clone();
     let router = if origins.is_empty() { router } else { router.layer(cors(origins)) };
@@ -239,7 +249,9 @@ struct Index {
 }
 
 /// Tells what there is
-#[utoipa::path(get, path = "/", tag = "videos", responses((status = 200, description = "Where to go on", body = Index), Refused))]
+///
+/// To who likes HTML better it is a page to use all of this with.
+#[utoipa::path(get, path = "/", tag = "videos", responses((status = 200, description = "Where to go on", content((Index = "application/json"), (String = "text/html"))), Refused))]
 async fn index() -> Json<Index> {
     Json(Index { name: "moliceiro-ingest", version: env!("CARGO_PKG_VERSION"), videos: "/videos", openapi: "/openapi.json" })
 }

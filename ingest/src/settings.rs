@@ -26,6 +26,8 @@ pub struct IngestSettings {
     pub jpeg_quality: u8,
     /// Each how many-th frame is looked at, unless the upload says.
     pub every: u64,
+    /// Keep up to eight small pictures of each video, for the page that shows it.
+    pub stills: bool,
     /// Videos decoded at the same time.
     pub videos: usize,
     /// Frames of one video that are on their way to the server, not acknowledged yet.
@@ -95,6 +97,7 @@ impl Default for IngestSettings {
             encoding: Encoding::Jpeg,
             jpeg_quality: 95,
             every: 1,
+            stills: true,
             videos: 4,
             publish_window: 16,
             stall_timeout: Duration::from_secs(30),
@@ -165,6 +168,7 @@ impl IngestSettings {
             jpeg_quality: self.jpeg_quality,
             every,
             skip_before,
+            stills: self.stills,
             queue: self.publish_window.min(8),
             stall_timeout: self.stall_timeout,
         }

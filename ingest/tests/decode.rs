@@ -6,7 +6,7 @@ mod videos;
 use std::time::Duration;
 
 use moliceiro_ingest::decode::{DecodeError, DecodeSettings, start};
-use moliceiro_nats::messages::{Encoding, Size};
+use moliceiro_nats::messages::{Encoding, Size, still_slot};
 use videos::{H264, SOURCE, Videos, decode_with, run, settings, uri};
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn every_third_frame_keeps_its_index() {
 async fn a_take_over_gets_the_same_frames_from_where_it_starts() {
     let videos = Videos::new();
     let video = videos.make("a.mkv", &format!("{SOURCE} -c:v libx264 -bf 3 -pix_fmt yuv420p"));
-    let every = DecodeSettings { every: 2, encoding: Encoding::Jpeg, ..settings() };
+    let every = DecodeSettings { every: 2, encoding: Encoding::Jpeg, stills: true, ..settings() };
     let (all, whole) = decode_with(&video, every.clone()).await;
     let (rest, decoded) = decode_with(&video, DecodeSettings { skip_before: 31, ..every }).await;
     assert_eq!(rest, all[16..]);
@@ -97,4 +97,18 @@ async fn asking_for_the_outcome_before_the_frames_are_taken_cancels() {
     let decoding = start(&uri(&video), DecodeSettings { queue: 1, ..settings() });
     decoding.frames.recv().await.unwrap();
     assert_eq!(decoding.outcome().await, Err(DecodeError::Cancelled));
+}
+
+#[tokio::test]
+async fn stills_are_of_frames_that_are_wanted_and_show_all_of_them() {
+    let videos = Videos::new();
+    let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
+    let (frames, _) = decode_with(&video, DecodeSettings { every: 3, stills: true, ..settings() }).await;
+    for (n, frame) in frames.iter().enumerate() {
+        assert_eq!(frame.still.as_ref().map(|still| still.slot), still_slot(n as u64), "frame {}", frame.index);
+    }
+    let still = frames[0].still.as_ref().unwrap();
+    assert!(still.jpeg.starts_with(b"\xff\xd8") && still.jpeg.ends_with(b"\xff\xd9"));
+    let (frames, _) = decode_with(&video, settings()).await;
+    assert!(frames.iter().all(|frame| frame.still.is_none()));
 }

@@ -17,7 +17,7 @@ use tracing::warn;
 use crate::objects::Objects;
 use crate::subjects::{
     ADVISORIES, AGGREGATOR_CONSUMER, ATTEMPTS_BUCKET, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, REQUESTS_BUCKET,
-    RESULTS, SUMMARIES, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
+    RESULTS, STILLS, SUMMARIES, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET, max_deliveries_advisories,
 };
 
 pub use error::StreamsError;
@@ -60,7 +60,7 @@ pub struct StreamsSettings {
     /// How long the server remembers message ids. A frame published twice within it is stored once.
     #[serde(with = "humantime_serde")]
     pub duplicate_window: Duration,
-    /// How long summaries, alarms and uploaded bytes are kept, and entries of videos of which nothing new is heard.
+    /// How long summaries, alarms, stills and uploaded bytes are kept, and entries of videos of which nothing new is heard.
     #[serde(with = "humantime_serde")]
     pub keep: Duration,
     /// How long results are kept, and with them what was found in each frame.
@@ -119,7 +119,7 @@ impl StreamsSettings {
         problems
     }
 
-    fn stream_configs(&self) -> [Config; 6] {
+    fn stream_configs(&self) -> [Config; 7] {
         let base = |name: &str, subjects: Vec<String>, description: &str| Config {
             name: name.into(),
             subjects,
@@ -155,6 +155,12 @@ impl StreamsSettings {
                 max_messages_per_subject: 10_000,
                 max_age: self.keep,
                 ..base(SUMMARIES, vec!["summaries.*".into(), "alarms.*".into()], "Summaries and alarms, as JSON")
+            },
+            Config {
+                max_bytes: signed(64 * MIB),
+                max_messages_per_subject: 1,
+                max_age: self.keep,
+                ..base(STILLS, vec!["stills.*.*".into()], "A few frames of each video, to look at")
             },
             Config { max_bytes: signed(16 * MIB), ..work_queue(base(ADVISORIES, advisories, "Messages that ran out of deliveries")) },
             Config {
@@ -224,6 +230,8 @@ pub struct Streams {
     pub results: Stream,
     /// [`SUMMARIES`]
     pub summaries: Stream,
+    /// [`STILLS`]
+    pub stills: Stream,
     /// [`ADVISORIES`]
     pub advisories: Stream,
     /// [`DEAD`]
@@ -320,8 +328,8 @@ impl Streams {
             check::consumer(&what, &consumer.cached_info().config, &config)?;
             consumers.push(consumer);
         }
-        let (Ok([uploads, frames, results, summaries, advisories, dead]), Ok([ingest, detectors, aggregator, exhausted])) =
-            (<[Stream; 6]>::try_from(streams), <[Consumer<pull::Config>; 4]>::try_from(consumers))
+        let (Ok([uploads, frames, results, summaries, stills, advisories, dead]), Ok([ingest, detectors, aggregator, exhausted])) =
+            (<[Stream; 7]>::try_from(streams), <[Consumer<pull::Config>; 4]>::try_from(consumers))
         else {
             unreachable!("as many are opened as there are configurations")
         };
@@ -339,6 +347,7 @@ impl Streams {
             frames,
             results,
             summaries,
+            stills,
             advisories,
             dead,
             videos,

@@ -14,6 +14,8 @@ pub const FRAMES: &str = "FRAMES";
 pub const RESULTS: &str = "RESULTS";
 /// Stream of summaries and alarms.
 pub const SUMMARIES: &str = "SUMMARIES";
+/// Stream of a few frames of each video, for people to look at.
+pub const STILLS: &str = "STILLS";
 /// Stream that keeps the server's own notes about messages that ran out of deliveries.
 pub const ADVISORIES: &str = "ADVISORIES";
 /// Stream of the payloads that could not be processed.
@@ -65,6 +67,11 @@ pub fn summary(video: &VideoId) -> String {
 /// Subject of one video's alarms.
 pub fn alarms(video: &VideoId) -> String {
     format!("alarms.{video}")
+}
+
+/// Subject of one of the frames of a video that people may look at.
+pub fn still(video: &VideoId, slot: u8) -> String {
+    format!("stills.{video}.{slot}")
 }
 
 /// Subject of one video's dead frames.

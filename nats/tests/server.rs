@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap};
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
+use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_nats::dead::{FrameIdentity, bury};
@@ -161,15 +161,8 @@ async fn a_result_that_comes_after_its_frame_was_given_up_is_stored() {
     let failed = Failed { index: 7, reason: "too slow".into(), detector: None, deliveries: 5 };
     bury(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
     bury(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
-    let found = FrameResult {
-        index: 7,
-        pts: None,
-        decoded_at: None,
-        detections: vec![],
-        size: None,
-        processing_us: 1,
-        detector: "late".into(),
-    };
+    let found =
+        FrameResult { index: 7, pts: None, decoded_at: None, detections: vec![], size: None, processing_us: 1, detector: "late".into() };
     store_event(&streams.jetstream, &frame.video, Some(&frame.message_id), Event::Frame(found)).await.unwrap();
     assert_eq!(streams.results.get_info().await.unwrap().state.messages, 2);
 }

@@ -79,11 +79,7 @@ where
     ended
 }
 
-async fn end_in_time<E>(
-    run: impl Future<Output = Result<(), E>>,
-    shutdown: &CancellationToken,
-    patience: Duration,
-) -> Result<ExitCode, E> {
+async fn end_in_time<E>(run: impl Future<Output = Result<(), E>>, shutdown: &CancellationToken, patience: Duration) -> Result<ExitCode, E> {
     let too_late = async {
         shutdown.cancelled().await;
         tokio::time::sleep(patience).await;

@@ -45,12 +45,8 @@ impl Site {
 
     pub fn aggregator(&self) -> Aggregator {
         let base = Base { log: LogSettings::default(), metrics: MetricsSettings { listen: "off".parse().unwrap() }, metrics_port: 0 };
-        let service = AggregatorService {
-            base,
-            nats: self.nats.clone(),
-            streams: self.settings.clone(),
-            aggregator: AggregatorSettings::default(),
-        };
+        let service =
+            AggregatorService { base, nats: self.nats.clone(), streams: self.settings.clone(), aggregator: AggregatorSettings::default() };
         let shutdown = CancellationToken::new();
         let ignore = |_: Publication<'_>| {};
         let running = moliceiro_aggregator::run(service, ignore, Readiness::default(), shutdown.clone());

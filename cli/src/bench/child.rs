@@ -212,7 +212,7 @@ fn in_threads(detectors: Vec<Detector>, work: impl Fn(&mut Detector) -> anyhow::
 }
 
 fn message(frame: DecodedFrame) -> Frame {
-    let DecodedFrame { index, pts, size, letterbox, color, encoding, pixels } = frame;
+    let DecodedFrame { index, pts, size, letterbox, color, encoding, pixels, still: _ } = frame;
     let video = VideoId::for_name("bench", "1");
     Frame { version: VERSION, video, index, pts, decoded_at: None, encoding, size, letterbox, color, pixels }
 }

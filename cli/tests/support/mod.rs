@@ -1,6 +1,7 @@
 //! Real programs, started and watched by tests, and ended with them.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "each test file uses its part; a test may panic")]
 
+pub mod browser;
 pub mod deadly;
 pub mod echo;
 pub mod http;

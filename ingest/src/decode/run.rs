@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer_video::VideoInfo;
-use moliceiro_nats::messages::Encoding;
+use moliceiro_nats::messages::{Encoding, still_slot};
 use tracing::{debug, info};
 
 use super::error::{DecodeError, Problem};
@@ -11,11 +11,11 @@ use super::geometry::Orientation;
 use super::jpeg::JpegEncoder;
 use super::picture::{Chroma, PictureMaker};
 use super::pipeline::{Next, Source};
+use super::still;
 use super::verdict::{self, Covered};
 use super::watch::timeline;
+use super::{Announced, DecodeSettings, Decoded, DecodedFrame, DecodedStill, claims, elements};
 use crate::report;
-
-use super::{Announced, DecodeSettings, Decoded, DecodedFrame, claims, elements};
 
 /// How often a wait is interrupted to look whether anybody still wants the video.
 const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(50);
@@ -155,7 +155,14 @@ impl Run<'_> {
             Some(encoder) => (Encoding::Jpeg, encoder.encode(maker.make(buffer, Chroma::Full).map_err(text)?)?),
             None => (Encoding::I420, maker.make(buffer, Chroma::Halved).map_err(text)?),
         };
-        Ok(DecodedFrame { index, pts, size, letterbox, color, encoding, pixels })
+        let still = match still_slot(self.totals.frames).filter(|_| self.settings.stills) {
+            Some(slot) => {
+                let planes = maker.make(buffer, Chroma::Full).map_err(text)?;
+                Some(DecodedStill { slot, jpeg: still::encode(&planes, size, letterbox, color)? })
+            }
+            None => None,
+        };
+        Ok(DecodedFrame { index, pts, size, letterbox, color, encoding, pixels, still })
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) struct Video {
     /// Alarms raised so far.
     alarms: u64,
     /// Once nothing more will happen: what was in it.
-    summary: Option<Summary>,
+    pub(super) summary: Option<Summary>,
     /// Where to ask for more.
     links: Links,
 }

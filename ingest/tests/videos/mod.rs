@@ -23,6 +23,7 @@ pub fn settings() -> DecodeSettings {
         jpeg_quality: 90,
         every: 1,
         skip_before: 0,
+        stills: false,
         queue: 4,
         stall_timeout: Duration::from_secs(60),
     }

@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn a_server_that_loses_frames_of_replicated_queues_is_refused_and_only_for_those() {
-        for (found, replicas, fits) in [("2.11.0", 1, true), ("2.12.4", 3, false), ("2.14.0", 3, true), ("2.15.1", 5, true), ("own", 3, true)] {
+        for (found, replicas, fits) in
+            [("2.11.0", 1, true), ("2.12.4", 3, false), ("2.14.0", 3, true), ("2.15.1", 5, true), ("own", 3, true)]
+        {
             assert_eq!(version(found, replicas).is_ok(), fits, "{found} with {replicas} replicas");
         }
     }

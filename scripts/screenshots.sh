@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Take the pictures of the page that the documentation shows: the test of the page takes them, from real counts of a sample
+# video, and ffmpeg makes them small.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+shots=$(mktemp -d)
+trap 'rm -rf "$shots"' EXIT
+cargo build --workspace --locked
+MOLICEIRO_SCREENSHOTS=$shots cargo test --locked -p moliceiro --test page a_video_chosen
+for shot in "$shots"/*.png; do
+    ffmpeg -v error -y -i "$shot" -vf 'split[a][b];[a]palettegen=max_colors=200:stats_mode=single[p];[b][p]paletteuse=dither=none' \
+        "docs/$(basename "$shot")"
+done
+ls -l docs/*.png
