@@ -91,7 +91,7 @@ async fn the_leader_dies_in_mid_run_and_comes_back_empty() {
     let jetstream = jetstream::new(client);
     let replicas: BTreeMap<_, _> =
         jetstream.streams().map(|info| info.unwrap().config).map(|config| (config.name, config.num_replicas)).collect().await;
-    assert!(replicas.len() == 10 && replicas.values().all(|replicas| *replicas == 3), "{replicas:?}");
+    assert!(replicas.len() == 11 && replicas.values().all(|replicas| *replicas == 3), "{replicas:?}");
     let upload = async |name: &str| {
         let uri = Url::from_file_path(sample("carphone_pristine.mp4")).unwrap();
         let upload = format!(r#"{{"uri": "{uri}", "name": "{name}"}}"#);
