@@ -21,6 +21,8 @@ pub(crate) struct Batches {
     messages: pull::Stream,
     results: Stream,
     linger: Duration,
+    /// When the last batch was handed out.
+    last: Option<Instant>,
 }
 
 /// One result and the message to be acknowledged for it.
@@ -32,10 +34,11 @@ pub(crate) struct Received {
 impl Batches {
     pub(crate) async fn open(streams: &Streams, linger: Duration) -> Result<Self, StreamError> {
         let messages = streams.aggregator.stream().max_messages_per_batch(MOST).heartbeat(HEARTBEAT).expires(EXPIRY).messages().await?;
-        Ok(Self { messages, results: streams.results.clone(), linger })
+        Ok(Self { messages, results: streams.results.clone(), linger, last: None })
     }
 
-    /// Waits for a first result, then collects more for a while. `None` when pulling has to be begun anew.
+    /// Waits for a first result, and collects more until it is `linger` since the last batch: after a pause the first result is
+    /// counted at once, and a steady flow costs one write each `linger`. `None` when pulling has to be begun anew.
     ///
     /// Dropping the future before it is ready loses nothing: what was not acknowledged comes again.
     pub(crate) async fn next(&mut self) -> Option<Vec<Received>> {
@@ -43,13 +46,14 @@ impl Batches {
         while batch.is_empty() {
             self.receive_into(&mut batch).await?;
         }
-        let deadline = Instant::now() + self.linger;
+        let deadline = self.last.map_or_else(Instant::now, |last| last + self.linger);
         while batch.len() < MOST {
             match timeout_at(deadline, self.receive_into(&mut batch)).await {
                 Ok(Some(())) => {}
                 Ok(None) | Err(_) => break,
             }
         }
+        self.last = Some(Instant::now());
         Some(batch)
     }
 

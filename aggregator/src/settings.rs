@@ -14,7 +14,7 @@ mod rules;
 pub struct AggregatorSettings {
     /// What is printed on standard output of each video: `text`, `json` (one line), or `none`.
     pub output: OutputFormat,
-    /// How long results are collected before the totals are written. Longer costs less, and shows progress later.
+    /// Totals are written no more often than this; a result that comes after a pause is counted at once.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
     /// Alarms of videos whose upload names none: a list, or one text with `;` between them.
@@ -39,7 +39,7 @@ pub enum OutputFormat {
 
 impl Default for AggregatorSettings {
     fn default() -> Self {
-        Self { output: OutputFormat::Text, linger: Duration::from_millis(50), alarms: vec![AlarmRule::more_than("person", MOST_PERSONS)] }
+        Self { output: OutputFormat::Text, linger: Duration::from_millis(100), alarms: vec![AlarmRule::more_than("person", MOST_PERSONS)] }
     }
 }
 

@@ -187,7 +187,7 @@ async fn an_alert_fires_when_the_detectors_stop_and_clears_when_they_are_back() 
     let site = Site::new(url.clone(), &[]);
     site.upload("first").await;
     site.summaries(1).await;
-    assert_eq!(prometheus.alert(ALERT), None);
+    prometheus.wait_for_alert(ALERT, None).await;
 
     detector.process.signal(rustix::process::Signal::TERM);
     detector.process.expect_code(0);

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::num::NonZero;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -24,6 +25,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
 /// Go keeps freed block caches for a while; this is where it starts to give them back.
 const MEMORY_LIMIT: &str = "256MiB";
+/// The server shares the cores with the detectors, and serves about a thousand frames a second with one: more of Go's
+/// processors would mostly wake each other up.
+const CORES_PER_SERVER_CORE: usize = 8;
 
 /// A running private server. Dropping it stops it; so does the death of this process, in whatever way.
 pub struct EmbeddedServer {
@@ -211,7 +215,12 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 fn spawn(program: &Path, config: &Path, lock: RawFd) -> Result<(Pid, mpsc::Receiver<ExitStatus>), EmbeddedError> {
     let missing = |source| EmbeddedError::Missing { program: program.to_owned(), source };
     let mut command = Command::new(program);
-    command.arg("--config").arg(config).env("GOMEMLIMIT", MEMORY_LIMIT);
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    command
+        .arg("--config")
+        .arg(config)
+        .env("GOMEMLIMIT", MEMORY_LIMIT)
+        .env("GOMAXPROCS", cores.div_ceil(CORES_PER_SERVER_CORE).to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // A Ctrl-C on the terminal is for us: the server has to outlive the services.
     command.process_group(0);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use http::Method;
@@ -130,7 +131,9 @@ impl Browser {
 
     /// Keys for whatever has the focus.
     pub async fn press(&self, keys: &str) {
-        self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
+        let press = |actions: KeyActions, value| actions.then(KeyAction::Down { value }).then(KeyAction::Up { value });
+        let actions = keys.chars().fold(KeyActions::new("keyboard".to_owned()), press);
+        self.client.perform_actions(actions).await.unwrap();
     }
 
     /// The `id` of what has the focus, or else its text.
