@@ -55,7 +55,19 @@ async fn nothing_on_the_server_grows_without_bound() {
     let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
     let configs: Vec<Config> = streams.jetstream.streams().map(|info| info.unwrap().config).collect().await;
     let names: BTreeSet<_> = configs.iter().map(|config| config.name.as_str()).collect();
-    let all = ["ADVISORIES", "DEAD", "FRAMES", "KV_attempts", "KV_requests", "KV_videos", "OBJ_uploads", "RESULTS", "SUMMARIES", "UPLOADS"];
+    let all = [
+        "ADVISORIES",
+        "DEAD",
+        "FRAMES",
+        "KV_attempts",
+        "KV_requests",
+        "KV_videos",
+        "OBJ_uploads",
+        "RESULTS",
+        "STILLS",
+        "SUMMARIES",
+        "UPLOADS",
+    ];
     assert_eq!(names, BTreeSet::from(all));
     for config in configs {
         let work_queue = config.retention == RetentionPolicy::WorkQueue && config.max_bytes > 0;
