@@ -1,6 +1,7 @@
 // The page: what is chosen is in the address, so that it can be sent to somebody, and the browser's way back works.
 
 import * as detail from "./detail.js";
+import { $ } from "./dom.js";
 import * as uploads from "./uploads.js";
 import * as videos from "./videos.js";
 
@@ -17,6 +18,11 @@ uploads.start((video) => {
   if (!detail.isBusy()) location.hash = video.id;
 });
 addEventListener("hashchange", open);
+// The address belongs to the video: this link is not to change it.
+$("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("detail").focus();
+});
 open();
 videos.start((listed) => {
   if (chosen() || !listed.length) return;
