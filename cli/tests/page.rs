@@ -67,6 +67,7 @@ async fn only_asks(browser: &Browser, host: &str) {
 /// Pictures for the documentation, if they are wanted.
 async fn picture(browser: &Browser, name: &str) {
     if let Some(folder) = std::env::var_os("MOLICEIRO_SCREENSHOTS") {
+        browser.script("scrollTo(0, 0)").await;
         // What moves comes to rest.
         tokio::time::sleep(Duration::from_secs(1)).await;
         browser.screenshot(&Path::new(&folder).join(name), false).await;

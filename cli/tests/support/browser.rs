@@ -65,7 +65,7 @@ impl Browser {
         let port = lines.iter().find_map(|line| line.split("successfully on port ").nth(1)).unwrap().trim_end_matches('.');
         let driver = format!("127.0.0.1:{port}");
         // Chromium's own sandbox needs a user who is not root, or namespaces that containers lack.
-        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1360,900"];
+        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1360,1100"];
         let capabilities = json!({
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
