@@ -25,10 +25,19 @@ fn result(index: u64) -> Event {
 
 /// A video whose frames are all confirmed, and of which some are counted already.
 fn video(frames: u64, counted: u64) -> VideoCount {
-    let started =
-        Started { name: "bikes.mp4".into(), uri: "file:///bikes.mp4".into(), every: 1, uploaded_at: 0, alarms: None, labels: vec![] };
+    let started = Started {
+        name: "bikes.mp4".into(),
+        uri: "file:///bikes.mp4".into(),
+        every: 1,
+        fps: None,
+        start: None,
+        end: None,
+        uploaded_at: 0,
+        alarms: None,
+        labels: vec![],
+    };
     let mut count = VideoCount::new(started, &[]);
-    count.apply(&Event::Progress(Progress { published: frames, announced: Some(frames) }), 0);
+    count.apply(&Event::Progress(Progress { published: frames, frames: None, announced: Some(frames) }), 0);
     for index in 0..counted {
         count.apply(&result(index), 0);
     }

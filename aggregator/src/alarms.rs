@@ -66,11 +66,30 @@ impl Alarms {
         }
         loop {
             match known(self.next) {
-                Known::Nothing if self.ahead.len() <= MOST_AHEAD => return,
+                Known::Nothing if !self.is_full() => return,
                 known => self.judge_next(known == Known::Seen),
             }
             self.next = self.next.saturating_add(every);
         }
+    }
+
+    /// Judges these frames, in order: there are no others below `end`. Each is told with whether it was looked at.
+    pub(crate) fn judge_below(&mut self, end: u64, frames: impl Iterator<Item = (u64, bool)>) {
+        for (index, seen) in frames {
+            self.next = index;
+            self.judge_next(seen);
+        }
+        self.next = self.next.max(end);
+    }
+
+    /// Every frame with a smaller index is judged.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether a frame of which nothing is known is not to be waited for any more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ahead.len() > MOST_AHEAD
     }
 
     fn judge_next(&mut self, seen: bool) {

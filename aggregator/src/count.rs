@@ -23,6 +23,9 @@ const MOST_FAILURES: usize = 20;
 /// an entry still fits into a message of NATS's default size.
 const MOST_UNCONFIRMED: usize = 2_000;
 
+/// Milestones kept: many detectors are behind ingest by fewer.
+const MOST_MILESTONES: usize = 64;
+
 /// The totals of one video.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VideoCount {
@@ -31,6 +34,9 @@ pub struct VideoCount {
     queued: bool,
     cancelled: Option<Cancelled>,
     published: u64,
+    published_frames: Option<u64>,
+    /// Where frames are chosen by time: bounds of indexes, and how many frames are below, that are not reached yet.
+    milestones: Vec<(u64, u64)>,
     announced: Option<u64>,
     ended: Option<Ended>,
     counted: RoaringTreemap,
@@ -71,6 +77,8 @@ impl VideoCount {
             queued: false,
             cancelled: None,
             published: 0,
+            published_frames: None,
+            milestones: Vec::new(),
             announced: None,
             ended: None,
             counted: RoaringTreemap::new(),
@@ -107,6 +115,8 @@ impl VideoCount {
                 let news = progress.published > self.published && self.ended.is_none();
                 if news {
                     self.published = progress.published;
+                    self.published_frames = progress.frames;
+                    self.pass(progress.published, progress.frames);
                     self.announced = progress.announced.or(self.announced);
                 }
                 changed_if(news)
@@ -161,7 +171,7 @@ impl VideoCount {
 
     /// The end of a video of which there is nothing more than what ingest has confirmed.
     fn cut_off(&self, problem: String) -> Ended {
-        let frames = self.published.div_ceil(self.started.every.max(1));
+        let frames = self.published_frames.unwrap_or_else(|| self.published.div_ceil(self.started.every.max(1)));
         Ended { frames, decoded: self.published, duration: None, problem: Some(problem) }
     }
 
@@ -169,6 +179,7 @@ impl VideoCount {
         let news = self.ended.is_none();
         if news {
             self.published = ended.decoded;
+            self.pass(ended.decoded, Some(ended.frames));
             self.ended = Some(ended);
         }
         changed_if(news)
@@ -219,12 +230,7 @@ impl VideoCount {
             }
             self.alarms.keep(result.sightings);
         }
-        let (counted, failed) = (&self.counted, &self.failed);
-        self.alarms.judge(self.started.every.max(1), |index| match () {
-            () if counted.contains(index) => Known::Seen,
-            () if failed.contains(index) => Known::Failed,
-            () => Known::Nothing,
-        });
+        self.judge();
         // Frames counted in a row become one run.
         self.counted.optimize();
         self.failed.optimize();
@@ -233,6 +239,35 @@ impl VideoCount {
         if self.ended.is_some() {
             self.unconfirmed.clear();
         }
+    }
+
+    /// Remembers how many frames are below an index, if the index alone does not tell.
+    fn pass(&mut self, published: u64, frames: Option<u64>) {
+        let Some(frames) = frames.filter(|_| self.started.choice().count(published).is_none()) else { return };
+        if self.milestones.len() >= MOST_MILESTONES {
+            self.milestones.pop();
+        }
+        self.milestones.push((published, frames));
+    }
+
+    /// Judges frames by the alarm rules, as far as all of them are known.
+    fn judge(&mut self) {
+        let (counted, failed) = (&self.counted, &self.failed);
+        let known = |index| match () {
+            () if counted.contains(index) => Known::Seen,
+            () if failed.contains(index) => Known::Failed,
+            () => Known::Nothing,
+        };
+        if self.started.choice().count(0).is_some() {
+            return self.alarms.judge(self.started.every.max(1), known);
+        }
+        let is_reached = |&(below, frames): &(u64, u64)| counted.range_cardinality(..below) + failed.range_cardinality(..below) >= frames;
+        let reached = self.milestones.iter().rposition(is_reached).or((self.alarms.is_full() && !self.milestones.is_empty()).then_some(0));
+        let Some((below, _)) = reached.and_then(|at| self.milestones.drain(..=at).next_back()) else { return };
+        let all = counted | failed;
+        let mut indexes = all.iter();
+        indexes.advance_to(self.alarms.next());
+        self.alarms.judge_below(below, indexes.take_while(|index| *index < below).map(|index| (index, counted.contains(index))));
     }
 
     fn is_complete(&self) -> bool {
@@ -301,6 +336,8 @@ impl VideoCount {
             state: self.state(),
             started: self.started.clone(),
             published: self.published,
+            published_frames: self.published_frames,
+            milestones: self.milestones.clone(),
             announced: self.announced,
             ended: self.ended.clone(),
             cancelled: self.cancelled.clone(),
@@ -328,6 +365,8 @@ impl VideoCount {
             queued: entry.state == VideoState::Queued,
             cancelled: entry.cancelled,
             published: entry.published,
+            published_frames: entry.published_frames,
+            milestones: entry.milestones,
             announced: entry.announced,
             ended: entry.ended,
             counted: from_base64(&entry.counted_frames)?,

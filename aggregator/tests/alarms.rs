@@ -5,8 +5,8 @@
 use moliceiro_aggregator::count::{Applied, VideoCount};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Size, Started, VideoEntry, VideoState, from_json,
-    to_json,
+    Alarm, AlarmRule, Cancelled, Detection, Ended, Event, Failed, Fps, FrameResult, Offset, Progress, Size, Started, VideoEntry,
+    VideoState, from_json, to_json,
 };
 use proptest::prelude::*;
 
@@ -22,7 +22,8 @@ fn rules(texts: &[&str]) -> Vec<AlarmRule> {
 
 fn started(every: u64, alarms: Option<&[&str]>, labels: &[&str]) -> Started {
     let (alarms, labels) = (alarms.map(rules), labels.iter().map(|label| (*label).to_owned()).collect());
-    Started { name: "a.mp4".into(), uri: "file:///a.mp4".into(), every, uploaded_at: NOW - 10_000, alarms, labels }
+    let (name, uri, uploaded_at) = ("a.mp4".into(), "file:///a.mp4".into(), NOW - 10_000);
+    Started { name, uri, every, fps: None, start: None, end: None, uploaded_at, alarms, labels }
 }
 
 /// A frame with so many persons on its left and boats on its right.
@@ -51,7 +52,7 @@ fn ended(frames: u64, decoded: u64) -> Event {
 }
 
 fn progress(published: u64) -> Event {
-    Event::Progress(Progress { published, announced: None })
+    Event::Progress(Progress { published, frames: None, announced: None })
 }
 
 /// A restart: nothing survives but the entry in the bucket.
@@ -79,10 +80,10 @@ fn lines(alarms: &[Alarm]) -> Vec<String> {
 type Seen = Option<(u32, u32)>;
 
 /// The same rules, said again and simply: frame by frame, in order.
-fn expected(frames: &[Seen], every: u64) -> Vec<String> {
+fn expected(frames: &[Seen], index_of: impl Fn(u64) -> u64) -> Vec<String> {
     let (mut lines, mut boats_in_a_row) = (Vec::new(), 0);
     for (n, seen) in frames.iter().enumerate() {
-        let index = n as u64 * every;
+        let index = index_of(n as u64);
         let Some((persons, boats)) = seen else {
             boats_in_a_row = 0;
             continue;
@@ -120,24 +121,32 @@ proptest! {
     fn order_repetition_batches_and_crashes_raise_the_same_alarms_in_order_each_once(
         frames in proptest::collection::vec(proptest::option::weighted(0.9, (0_u32..6, 0_u32..3)), 0..60),
         every in 1_u64..4,
+        by_time in any::<bool>(),
         repetitions in proptest::collection::vec(any::<prop::sample::Index>(), 0..60),
         keys in proptest::collection::vec(any::<u32>(), 200),
         batch in 1_usize..20,
         dies_before_it_says_so in any::<bool>(),
     ) {
         let n = frames.len() as u64;
+        // Chosen by time, frames lie at distances that their indexes do not tell.
+        let index = |i: u64| if by_time { 5 + 3 * i + i % 3 } else { i * every };
+        let decoded = if by_time { index(n) } else { n * every };
+        let begun = || if by_time { Started { fps: Fps::try_from(7.0).ok(), ..started(1, None, &[]) } } else { started(every, None, &[]) };
         let mut events: Vec<_> = (0..).zip(&frames).map(|(i, seen)| match seen {
-            Some((persons, boats)) => frame(i * every, *persons, *boats),
-            None => failed(i * every),
+            Some((persons, boats)) => frame(index(i), *persons, *boats),
+            None => failed(index(i)),
         }).collect();
-        events.extend((0..n * every).step_by(10).map(progress));
-        events.push(ended(n, n * every));
+        events.extend((0..decoded).step_by(10).map(|published| {
+            let frames = Some((0..n).filter(|i| index(*i) < published).count() as u64);
+            Event::Progress(Progress { published, frames, announced: None })
+        }));
+        events.push(ended(n, decoded));
         let repeated: Vec<_> = repetitions.iter().map(|i| i.get(&events).clone()).collect();
         events.extend(repeated);
         let mut order: Vec<_> = (0..events.len()).collect();
         order.sort_by_key(|i| keys[*i % keys.len()].wrapping_mul(*i as u32 + 1));
 
-        let mut written = VideoCount::new(started(every, None, &[]), &rules(&RULES));
+        let mut written = VideoCount::new(begun(), &rules(&RULES));
         let mut published = Vec::new();
         for batch in order.chunks(batch) {
             let mut count = restarted(&written);
@@ -151,10 +160,23 @@ proptest! {
             }
             written = count;
         }
-        prop_assert_eq!(lines(&published), expected(&frames, every));
+        prop_assert_eq!(lines(&published), expected(&frames, index));
         prop_assert_eq!(written.summary(&video()).unwrap().alarms, published.len() as u64);
         prop_assert_eq!(written.to_entry(&video(), true).alarms, published.len() as u64);
     }
+}
+
+#[test]
+fn frames_chosen_by_time_raise_alarms_as_soon_as_all_before_are_known() {
+    let begun = Started { start: Offset::try_from(1.0).ok(), ..started(1, None, &[]) };
+    let mut count = VideoCount::new(begun, &rules(&["person > 0"]));
+    let said = |published, frames| Event::Progress(Progress { published, frames: Some(frames), announced: None });
+    for event in [frame(31, 1, 0), said(31, 1), frame(40, 1, 0), said(41, 3)] {
+        count.apply(&event, NOW);
+    }
+    assert!(count.unsent_alarms(&video()).is_empty(), "a frame below 31 is not known yet");
+    count.apply(&frame(30, 1, 0), NOW);
+    assert_eq!(lines(&count.unsent_alarms(&video())).len(), 3, "all three below 41 are");
 }
 
 #[test]

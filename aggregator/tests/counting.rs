@@ -6,14 +6,24 @@ use std::collections::BTreeMap;
 use moliceiro_aggregator::count::{Applied, VideoCount};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Abandoned, Detection, Ended, Event, Failed, FrameResult, Progress, Started, Summary, VideoEntry, VideoState, from_json, to_json,
+    Abandoned, Detection, Ended, Event, Failed, Fps, FrameResult, Progress, Started, Summary, VideoEntry, VideoState, from_json, to_json,
 };
 use proptest::prelude::*;
 
 const NOW: u64 = 1_700_000_010_000;
 
 fn started(every: u64) -> Started {
-    Started { name: "a.mp4".into(), uri: "file:///a.mp4".into(), every, uploaded_at: NOW - 10_000, alarms: None, labels: vec![] }
+    Started {
+        name: "a.mp4".into(),
+        uri: "file:///a.mp4".into(),
+        every,
+        fps: None,
+        start: None,
+        end: None,
+        uploaded_at: NOW - 10_000,
+        alarms: None,
+        labels: vec![],
+    }
 }
 
 fn frame(index: u64, labels: &[&str]) -> Event {
@@ -60,7 +70,11 @@ fn life(n: u64, every: u64) -> Vec<Event> {
         (0..n).map(|i| if i % 7 == 3 { failed(index(i)) } else { frame(index(i), LABELS[(i % 4) as usize]) }).collect();
     events.extend((0..n).filter(|i| i % 11 == 5 && i % 7 != 3).map(|i| failed(index(i))));
     let decoded = n * every;
-    events.extend((0..decoded).step_by(10).map(|published| Event::Progress(Progress { published, announced: Some(decoded + 3) })));
+    events.extend(
+        (0..decoded).step_by(10).map(|published| {
+            Event::Progress(Progress { published, frames: Some(published.div_ceil(every)), announced: Some(decoded + 3) })
+        }),
+    );
     events.push(ended(n, decoded));
     events
 }
@@ -132,7 +146,7 @@ proptest! {
 #[test]
 fn a_video_that_decodes_to_less_than_before_keeps_every_frame_that_was_confirmed() {
     let mut count = VideoCount::new(started(2), &[]);
-    count.apply(&Event::Progress(Progress { published: 7, announced: None }), NOW);
+    count.apply(&Event::Progress(Progress { published: 7, frames: None, announced: None }), NOW);
     count.apply(&frame(0, &["person"]), NOW);
     count.apply(&ended(1, 2), NOW);
     assert_eq!(count.state(), VideoState::Counting);
@@ -190,7 +204,7 @@ fn a_video_that_is_given_up_is_incomplete_with_what_was_confirmed() {
     for index in [0, 2, 4, 6] {
         count.apply(&frame(index, &["person"]), NOW);
     }
-    count.apply(&Event::Progress(Progress { published: 5, announced: None }), NOW);
+    count.apply(&Event::Progress(Progress { published: 5, frames: None, announced: None }), NOW);
     count.apply(&Event::Abandoned(Abandoned { reason: "no ingest".into() }), NOW);
     let summary = summary(&count);
     assert_eq!((summary.state, summary.processed_frames), (VideoState::Incomplete, 3));
@@ -198,10 +212,34 @@ fn a_video_that_is_given_up_is_incomplete_with_what_was_confirmed() {
 }
 
 #[test]
+fn a_video_of_chosen_times_that_is_given_up_has_the_frames_that_were_said() {
+    let mut count = VideoCount::new(Started { fps: Some(Fps::try_from(2.0).unwrap()), ..started(1) }, &[]);
+    for index in [3, 16, 28] {
+        count.apply(&frame(index, &["person"]), NOW);
+    }
+    count.apply(&Event::Progress(Progress { published: 17, frames: Some(2), announced: None }), NOW);
+    let mut count = restarted(&count);
+    count.apply(&Event::Abandoned(Abandoned { reason: "no ingest".into() }), NOW);
+    let summary = summary(&count);
+    assert_eq!((summary.state, summary.processed_frames, summary.count("person")), (VideoState::Incomplete, 2, 2));
+}
+
+#[test]
+fn a_video_of_chosen_times_that_decodes_to_less_than_before_keeps_every_frame_that_was_confirmed() {
+    let mut count = VideoCount::new(Started { fps: Some(Fps::try_from(2.0).unwrap()), ..started(1) }, &[]);
+    count.apply(&Event::Progress(Progress { published: 17, frames: Some(2), announced: None }), NOW);
+    count.apply(&ended(1, 9), NOW);
+    count.apply(&frame(3, &["person"]), NOW);
+    assert_eq!(count.state(), VideoState::Counting);
+    count.apply(&frame(16, &["person"]), NOW);
+    assert_eq!((count.state(), summary(&count).processed_frames), (VideoState::Incomplete, 2));
+}
+
+#[test]
 fn unconfirmed_results_are_bounded() {
     let mut count = VideoCount::new(started(1), &[]);
     let last = (0..20_000).map(|index| count.apply(&frame(index, &[]), NOW)).last();
     assert_eq!(last, Some(Applied::NotYet));
-    count.apply(&Event::Progress(Progress { published: 15_000, announced: None }), NOW);
+    count.apply(&Event::Progress(Progress { published: 15_000, frames: None, announced: None }), NOW);
     assert_eq!(count.apply(&frame(19_999, &[]), NOW), Applied::Changed);
 }

@@ -74,7 +74,7 @@ async fn a_video_is_given_up_only_when_its_ingests_do_not_get_on() {
     site.store(&video, started()).await;
     interrupted().await;
     for published in [3, 5] {
-        site.store(&video, Event::Progress(Progress { published, announced: None })).await;
+        site.store(&video, Event::Progress(Progress { published, frames: None, announced: None })).await;
         site.entry_where(&video, |entry| entry.published == published).await;
         interrupted().await;
     }

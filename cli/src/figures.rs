@@ -19,7 +19,7 @@ impl Figures {
         for result in &entry.unconfirmed {
             *(if result.failure.is_some() { &mut failed } else { &mut counted }) += 1;
         }
-        let announced = entry.announced.map(|n| n.div_ceil(entry.started.every.max(1)));
+        let announced = entry.announced.and_then(|frames| entry.started.choice().count(frames));
         let total = entry.ended.as_ref().map(|ended| ended.frames).or(announced);
         Self { decoded: entry.published, counted, failed, total }
     }

@@ -30,6 +30,7 @@ const INTERRUPTED: u8 = 130;
 
 pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     let requests = videos::requests(&arguments.videos)?;
+    let wanted = arguments.wanted()?;
     let settings = arguments.settings()?;
     let services = services::ServiceSettings::read(&settings)?;
     let progress = Progress::new();
@@ -43,7 +44,7 @@ pub(crate) fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         None => services.nats.clone(),
     };
     let runtime = Runtime::new().context("cannot start the async runtime")?;
-    let session = Session { services: services.with_nats(nats), server, progress, json: arguments.json, wanted: arguments.wanted() };
+    let session = Session { services: services.with_nats(nats), server, progress, json: arguments.json, wanted };
     let code = runtime.block_on(session.run(requests));
     // Threads that are still busy with a frame are not waited for: the frame is not acknowledged, and so not lost.
     runtime.shutdown_background();

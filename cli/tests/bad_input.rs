@@ -30,7 +30,7 @@ fn bad_videos(folder: &Path) -> Vec<(PathBuf, &'static str)> {
         (audio, "no video"),
         (file("truncated.mp4", &whole[..whole.len() / 2]), "damaged"),
         (no_frames, "fram"),
-        (subfolder, "directory"),
+        (subfolder, "folder without pictures"),
     ]
 }
 
@@ -137,7 +137,14 @@ fn a_server_that_cannot_be_used_is_told() {
 
 #[test]
 fn wrong_usage_exits_with_64() {
-    for arguments in [&["--every", "0"][..], &["--threshold", "2"], &["--detectors", "many"], &["--frobnicate"], &["--set", "nonsense"]] {
+    let choices = [&["--every", "2", "--fps", "1"][..], &["--fps", "0"], &["--start", "soon"], &["--start", "2", "--end", "1"]];
+    for arguments in choices.into_iter().chain([
+        &["--every", "0"][..],
+        &["--threshold", "2"],
+        &["--detectors", "many"],
+        &["--frobnicate"],
+        &["--set", "nonsense"],
+    ]) {
         let folder = tempfile::tempdir().unwrap();
         let mut process = Process::start(run(&folder.path().join("data")).args(arguments).arg("a.mp4"));
         process.expect_code(64);

@@ -121,6 +121,19 @@ async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
 }
 
 #[test]
+fn of_a_video_that_is_sent_the_frames_are_looked_at_that_the_request_asks_for() {
+    let server = Server::start();
+    let (_others, http) = (others(&server), Http::start(&server, &[]));
+    let bytes = fs::read(sample("carphone_pristine.mp4")).unwrap();
+    let id = http.upload(&["POST /videos?fps=1&start=1&end=3s"], &bytes);
+    assert_eq!(http.summary(&id)["processed_frames"], 2);
+    let shown = http.get(&format!("/videos/{id}")).json();
+    assert_eq!([&shown["fps"], &shown["start"], &shown["end"]], [1.0, 1.0, 3.0]);
+    let form = http.send(&["POST /?fps=0.5", FORM], &form(&[("a.mp4", &bytes)])).json();
+    assert_eq!(http.summary(form["videos"][0]["id"].as_str().unwrap())["processed_frames"], 2);
+}
+
+#[test]
 fn an_ingest_killed_right_after_its_answer_loses_no_video() {
     let server = Server::start();
     let _others = others(&server);

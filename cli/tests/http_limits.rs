@@ -37,6 +37,9 @@ fn what_cannot_be_an_upload_is_told_as_a_problem() {
     http.send(&["POST /videos", FORM], &form(&[("a.mp4", b"x")])).is_problem(415, "POST / takes");
     http.send(&["POST /videos?every=0"], b"x").is_problem(422, "every");
     http.send(&["POST /videos?every=x"], b"x").is_problem(400, "every");
+    http.send(&["POST /videos?fps=0"], b"x").is_problem(400, "frames per second");
+    http.send(&["POST /videos?fps=1&every=2"], b"x").is_problem(422, "fps");
+    http.send(&["POST /?start=1m&end=60", FORM], &form(&[("a.mp4", b"x")])).is_problem(422, "later than start");
     http.send(&["POST /videos?name=a%0ab"], b"x").is_problem(422, "name");
     http.get("/videos?limit=0").is_problem(400, "limit");
     http.get("/videos?state=lost").is_problem(400, "lost");

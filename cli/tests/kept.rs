@@ -97,7 +97,7 @@ async fn a_video_with_far_more_results_than_the_log_holds_is_counted_whole() {
             let frame = FrameResult { index, pts, decoded_at, detections, size, processing_us: 1, detector };
             say(Some(format!("{video}/{index}")), Event::Frame(frame)).await;
             if index % 50 == 49 {
-                say(None, Event::Progress(Progress { published: index + 1, announced: None })).await;
+                say(None, Event::Progress(Progress { published: index + 1, frames: None, announced: None })).await;
             }
         }
         say(None, Event::Ended(Ended { frames: FRAMES, decoded: FRAMES, duration: None, problem: None })).await;

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use moliceiro_nats::messages::VideoState;
 use rustix::process::Signal;
+use serde_json::json;
 use support::deadly::{deadly_model, videos_with_and_without_a_white_frame};
 use support::site::{Counts, Site, VIDEO, counts, faultless_of};
-use support::{Process, Server};
+use support::{Process, Server, sample};
 use tokio::time::sleep;
+use url::Url;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_detector_killed_in_mid_frame_three_times() {
@@ -69,6 +71,31 @@ async fn an_ingest_killed_while_decoding_and_another_takes_over() {
     first.signal(Signal::KILL);
     let _second = site.start("ingest");
     site.assert_faultless().await;
+}
+
+/// Of the sample's 30 frames in a second, one in four of those between a half second and 3.9.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingest_killed_while_it_chooses_frames_by_time() {
+    const CHOSEN: u64 = 26;
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=4"]);
+    let [_aggregator, detector] = ["aggregator", "detector"].map(|service| site.ready(service));
+    let mut ingest = site.ready("ingest");
+    let uri = Url::from_file_path(sample(VIDEO)).unwrap();
+    let upload = |name: &str| json!({"uri": uri, "name": name, "fps": 7.5, "start": 0.5, "end": "3s 900ms"});
+    site.upload_json(&upload("undisturbed")).await;
+    let undisturbed = site.summaries(1).await.remove(0);
+    assert_eq!((undisturbed.state, undisturbed.processed_frames), (VideoState::Done, CHOSEN), "{undisturbed:?}");
+    site.upload_json(&upload("disturbed")).await;
+    for (done, signal) in [(6, Signal::KILL), (12, Signal::TERM), (16, Signal::KILL)] {
+        detector.wait_for_stderr("frame done", CHOSEN as usize + done);
+        ingest.signal(signal);
+        ingest.wait();
+        // The settings of the one that takes over must not matter.
+        ingest = site.start_with("ingest", &["--every", "3"]);
+    }
+    let disturbed = site.summaries(2).await.remove(1);
+    assert_eq!((counts(&disturbed), disturbed.duration_s), (counts(&undisturbed), undisturbed.duration_s));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,6 +82,8 @@ fn options_change_what_is_counted() {
     let video = sample("carphone_pristine.mp4");
     let sparse = count(&data, &["--every", "7", "--detectors", "1", text(&video)]).remove(0);
     assert_eq!(sparse.processed_frames, 120_u64.div_ceil(7));
+    let part = count(&data, &["--fps", "5", "--start", "1", "--end", "3s", text(&video)]).remove(0);
+    assert_eq!((part.processed_frames, part.duration_s.unwrap().round()), (10, 2.0));
     let strict = count(&data, &["--every", "7", "--threshold", "0.99", text(&video)]).remove(0);
     assert_eq!((strict.processed_frames, strict.classes.len(), strict.top.len()), (18, 0, 0));
 }
@@ -180,4 +182,22 @@ fn a_summary_that_could_not_be_written_is_printed_by_the_next_run() {
     assert!(said.contains("cannot write the summary of a.mp4"), "{said}");
     assert_eq!(count(&data, &[])[0].processed_frames, 10);
     Process::start(&mut run(&data)).expect_code(64);
+}
+
+#[test]
+fn a_folder_of_pictures_is_one_video_and_a_bad_one_is_a_failed_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = folder.path().join("pictures");
+    std::fs::create_dir(&pictures).unwrap();
+    for (number, size) in [(1, "640x480"), (2, "320x240"), (10, "100x300")] {
+        let source = format!("testsrc2=size={size}");
+        support::ffmpeg(&["-f", "lavfi", "-i", &source, "-frames:v", "1"], &pictures.join(format!("p{number}.png")));
+    }
+    std::fs::write(pictures.join("p3.jpg"), "this is no picture").unwrap();
+    let mut process = Process::start(run(&folder.path().join("data")).arg("--json").arg(&pictures));
+    let [summary] = &summaries(&process.expect_code(1))[..] else { panic!("one summary") };
+    assert_eq!((summary.name.as_str(), summary.state), ("pictures", VideoState::Done));
+    assert_eq!((summary.processed_frames, summary.failed_frames), (3, 1));
+    assert_eq!(summary.failed[0].index, 2);
+    assert!(summary.failed[0].reason.contains("p3.jpg"), "{summary:?}");
 }

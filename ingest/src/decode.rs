@@ -1,19 +1,24 @@
 //! Decodes one video on threads of its own, and hands its frames over as letterboxed pictures.
 //!
 //! The way of a frame: `pipeline` lets GStreamer find the video's demuxer and decoder and queues what comes out;
-//! `run` takes one frame after the other from there, watches for errors and stalls, and counts; `picture` scales,
-//! turns upright and letterboxes it; `jpeg` encodes it; a bounded channel takes it to whoever called [`start`]. Each
+//! `run` takes one frame after the other from there, watches for errors and stalls; `output` counts it; `chooser` says
+//! whether it is wanted; `picture` scales, turns upright and letterboxes it; `jpeg` encodes it; a bounded channel takes it to
+//! whoever called [`start`]. `images` decodes some formats of pictures itself, and `folder` finds the pictures of a folder. Each
 //! step waits for the next one, so memory stays bounded. Meanwhile, `watch` looks at what the demuxer and the decoder get,
 //! so that at the end `verdict` can tell a whole video from one that is cut short or damaged.
 
 mod announced;
+mod chooser;
 mod claims;
 mod color;
 mod elements;
 mod error;
 mod file;
+mod folder;
 mod geometry;
+mod images;
 mod jpeg;
+mod output;
 mod picture;
 mod pipeline;
 mod run;
@@ -26,7 +31,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use moliceiro_nats::messages::{Color, Encoding, Letterbox, Size};
+use moliceiro_nats::messages::{Choice, Color, Encoding, Letterbox, Size};
 use tokio::sync::oneshot;
 use tracing::error;
 use url::Url;
@@ -44,8 +49,8 @@ pub struct DecodeSettings {
     pub encoding: Encoding,
     /// 1 (small) to 100 (like the original), for [`Encoding::Jpeg`].
     pub jpeg_quality: u8,
-    /// Each how many-th frame is handed over: those whose index is a multiple of it.
-    pub every: u64,
+    /// Which frames are handed over. Decoding stops at the end of the range.
+    pub choice: Choice,
     /// Frames with a smaller index are decoded and counted, but not handed over.
     pub skip_before: u64,
     /// Whether some frames are to have a still, for people to look at.
@@ -61,6 +66,8 @@ pub struct DecodeSettings {
 pub struct DecodedFrame {
     /// Its number among all decoded frames, from 0.
     pub index: u64,
+    /// Its number among the chosen ones, from 0, whether they were handed over or skipped.
+    pub number: u64,
     /// When it is shown, in nanoseconds from the start of the video's timeline, if the container says.
     pub pts: Option<u64>,
     /// Size of the picture.
@@ -86,14 +93,25 @@ pub struct DecodedStill {
     pub jpeg: Vec<u8>,
 }
 
+/// A chosen frame that cannot be had, though those around it can: a picture of a folder that is no picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostFrame {
+    /// Its index.
+    pub index: u64,
+    /// Its number among the chosen ones.
+    pub number: u64,
+    /// Why, with the name of the file.
+    pub reason: String,
+}
+
 /// What a video turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// Frames whose index is a multiple of `every`, whether they were handed over or skipped.
+    /// Chosen frames, whether they were handed over or skipped.
     pub frames: u64,
-    /// All frames.
+    /// All frames before the end of the range.
     pub decoded: u64,
-    /// Time from the first frame's start to the last one's end, in nanoseconds, if the frames have times.
+    /// Time from the start of the range's first frame to the end of its last one, in nanoseconds, if they have times.
     pub duration: Option<u64>,
     /// Why there are not more frames, if there should be.
     pub problem: Option<Problem>,
@@ -103,7 +121,7 @@ pub struct Decoded {
 #[derive(Debug)]
 pub struct Decoding {
     /// The frames, in decode order. They end when the outcome is there.
-    pub frames: async_channel::Receiver<DecodedFrame>,
+    pub frames: async_channel::Receiver<Result<DecodedFrame, LostFrame>>,
     announced: Announced,
     outcome: oneshot::Receiver<Result<Decoded, DecodeError>>,
 }
@@ -147,10 +165,7 @@ fn start_from(origin: Origin, settings: DecodeSettings) -> Decoding {
     spawn(settings.queue, move |announced, frames| run::decode(&origin, &settings, announced, frames))
 }
 
-fn spawn(
-    queue: usize,
-    decode: impl FnOnce(&Announced, &async_channel::Sender<DecodedFrame>) -> Result<Decoded, DecodeError> + Send + 'static,
-) -> Decoding {
+fn spawn(queue: usize, decode: impl FnOnce(&Announced, &output::Frames) -> Result<Decoded, DecodeError> + Send + 'static) -> Decoding {
     let (frames, receiver) = async_channel::bounded(queue.max(1));
     let (done, outcome) = oneshot::channel();
     let announced = Announced::default();

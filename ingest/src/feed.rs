@@ -3,12 +3,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use moliceiro_nats::messages::{Ended, Event, Frame, Progress, Still, VERSION, milliseconds_now, to_cbor};
+use moliceiro_nats::messages::{Ended, Event, Failed, Frame, Progress, Still, VERSION, VideoEntry, milliseconds_now, to_cbor};
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tracing::warn;
 
-use crate::decode::{Announced, DecodedFrame, DecodedStill, Decoding};
+use crate::decode::{Announced, DecodedFrame, DecodedStill, Decoding, LostFrame};
 use crate::report;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,13 +21,19 @@ pub(crate) struct Fed {
     pub(crate) problem: Option<String>,
 }
 
-/// Which frames of a video are to be stored.
-#[derive(Clone, Copy)]
-pub(crate) struct Wanted {
-    /// Those from this index on; the others are stored already.
-    pub(crate) first: u64,
-    /// Those whose index is a multiple of this.
-    pub(crate) every: u64,
+/// How far a video's frames are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Every frame with a smaller index is.
+    pub below: u64,
+    /// How many those are.
+    pub frames: u64,
+}
+
+impl Published {
+    pub(crate) fn of(entry: &VideoEntry) -> Self {
+        Self { below: entry.published, frames: entry.published_frames() }
+    }
 }
 
 /// Stores the frames of a video, then its end. Waits where the queue is full. Dropping it stops decoding.
@@ -35,15 +41,13 @@ pub(crate) async fn feed(
     streams: &Streams,
     video: &VideoId,
     decoding: Decoding,
-    Wanted { first, every }: Wanted,
+    done: Published,
     window: usize,
 ) -> Result<Fed, StoreError> {
-    let published = publish_frames(streams, video, decoding.frames.clone(), &decoding.announced(), first, window).await;
+    let published = publish_frames(streams, video, decoding.frames.clone(), &decoding.announced(), done, window).await;
     let ended = match published {
         // A frame that no server takes ends the video, with those before it.
-        Err((published, error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. }))) => {
-            cut_off(published, every, error.to_string())
-        }
+        Err((published, error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. }))) => cut_off(published, error.to_string()),
         Err((_, error)) => return Err(error),
         Ok(published) => match decoding.outcome().await {
             Ok(decoded) => Ended {
@@ -52,20 +56,15 @@ pub(crate) async fn feed(
                 duration: decoded.duration,
                 problem: decoded.problem.map(|problem| problem.to_string()),
             },
-            Err(error) => cut_off(published, every, error.to_string()),
+            Err(error) => cut_off(published, error.to_string()),
         },
     };
     end(streams, video, ended).await
 }
 
 /// Stores the end of a video of which no more can be decoded than is stored already.
-pub(crate) async fn end_unread(
-    streams: &Streams,
-    video: &VideoId,
-    Wanted { first, every }: Wanted,
-    problem: String,
-) -> Result<Fed, StoreError> {
-    end(streams, video, cut_off(first, every, problem)).await
+pub(crate) async fn end_unread(streams: &Streams, video: &VideoId, done: Published, problem: String) -> Result<Fed, StoreError> {
+    end(streams, video, cut_off(done, problem)).await
 }
 
 async fn end(streams: &Streams, video: &VideoId, ended: Ended) -> Result<Fed, StoreError> {
@@ -74,47 +73,52 @@ async fn end(streams: &Streams, video: &VideoId, ended: Ended) -> Result<Fed, St
     Ok(Fed { frames: ended.frames, problem: ended.problem })
 }
 
-/// The end of a video of which only the frames below `published` are there.
-fn cut_off(published: u64, every: u64, problem: String) -> Ended {
-    Ended { frames: published.div_ceil(every), decoded: published, duration: None, problem: Some(problem) }
+/// The end of a video of which only these frames are there.
+fn cut_off(published: Published, problem: String) -> Ended {
+    Ended { frames: published.frames, decoded: published.below, duration: None, problem: Some(problem) }
 }
 
-/// Stores frames, `window` at a time, and says now and then how far it is. Gives the bound below which all are stored, with
-/// an error too. The first frame has the index `first`.
+/// Stores frames, `window` at a time, and says now and then how far it is. Gives how far all are stored, with an error too.
+/// The first frame is the one after those that are `done`.
 pub async fn publish_frames(
     streams: &Streams,
     video: &VideoId,
-    frames: async_channel::Receiver<DecodedFrame>,
+    frames: async_channel::Receiver<Result<DecodedFrame, LostFrame>>,
     announced: &Announced,
-    first: u64,
+    done: Published,
     window: usize,
-) -> Result<u64, (u64, StoreError)> {
-    let (mut published, mut said) = (first, first);
+) -> Result<Published, (Published, StoreError)> {
+    let (mut published, mut said) = (done, done);
     let mut stored = pin!(frames.map(|frame| store_frame(streams, video, frame)).buffered(window));
     let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
     loop {
         let due = tokio::select! {
             next = stored.try_next() => match next {
-                Ok(Some(index)) => {
-                    published = index + 1;
-                    published - said >= PROGRESS_FRAMES
+                Ok(Some(now)) => {
+                    published = now;
+                    published.below - said.below >= PROGRESS_FRAMES
                 }
                 Ok(None) => return Ok(published),
                 Err(error) => return Err((published, error)),
             },
             // While the queue is full no frame is stored, but those before have to be known.
-            _ = ticks.tick() => published > said,
+            _ = ticks.tick() => published != said,
         };
         if due {
-            let progress = Event::Progress(Progress { published, announced: announced.frames() });
+            let progress =
+                Event::Progress(Progress { published: published.below, frames: Some(published.frames), announced: announced.frames() });
             store_event(&streams.jetstream, video, None, progress).await.map_err(|error| (published, error))?;
             said = published;
         }
     }
 }
 
-async fn store_frame(streams: &Streams, video: &VideoId, frame: DecodedFrame) -> Result<u64, StoreError> {
-    let DecodedFrame { index, pts, size, letterbox, color, encoding, pixels, still } = frame;
+async fn store_frame(streams: &Streams, video: &VideoId, frame: Result<DecodedFrame, LostFrame>) -> Result<Published, StoreError> {
+    let frame = match frame {
+        Ok(frame) => frame,
+        Err(lost) => return store_loss(streams, video, lost).await,
+    };
+    let DecodedFrame { index, number, pts, size, letterbox, color, encoding, pixels, still } = frame;
     if let Some(DecodedStill { slot, jpeg }) = still {
         store_still(streams, slot, &Still { version: VERSION, video: video.clone(), index, pts, source: letterbox.source, jpeg }).await;
     }
@@ -124,7 +128,16 @@ async fn store_frame(streams: &Streams, video: &VideoId, frame: DecodedFrame) ->
     let (bytes, began) = (payload.len(), Instant::now());
     store(&streams.jetstream, &subjects::frames(video), &subjects::frame_message_id(video, index), payload).await?;
     report::frame_published(video, index, bytes, began.elapsed());
-    Ok(index)
+    Ok(Published { below: index + 1, frames: number + 1 })
+}
+
+/// A frame that cannot be decoded has its result at once, and never comes into the queue.
+async fn store_loss(streams: &Streams, video: &VideoId, lost: LostFrame) -> Result<Published, StoreError> {
+    let LostFrame { index, number, reason } = lost;
+    report::frame_lost(video, index, &reason);
+    let failed = Event::Failed(Failed { index, reason, detector: None, deliveries: 0 });
+    store_event(&streams.jetstream, video, Some(&subjects::frame_message_id(video, index)), failed).await?;
+    Ok(Published { below: index + 1, frames: number + 1 })
 }
 
 /// A still is for people to look at: a video is no worse for the want of one.

@@ -15,6 +15,7 @@ mod keys;
 mod negotiation;
 mod page;
 mod problem;
+mod selection;
 mod stills;
 mod summary;
 mod tls;

@@ -9,6 +9,7 @@ mod arguments;
 pub mod cut;
 pub mod decode;
 mod feed;
+mod fetch;
 mod http;
 pub mod metrics;
 mod report;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use allow::Allowed;
 pub use arguments::IngestArguments;
-pub use feed::publish_frames;
+pub use feed::{Published, publish_frames};
 pub use http::HttpError;
 pub use settings::{IngestService, IngestSettings, Token};
 use uploads::Means;

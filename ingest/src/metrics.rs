@@ -10,6 +10,7 @@ pub(crate) struct Metrics {
     pub(crate) uploads: IntCounterVec,
     pub(crate) videos: IntGauge,
     pub(crate) decoded: IntCounter,
+    pub(crate) lost: IntCounter,
     pub(crate) published: IntCounter,
     pub(crate) published_bytes: IntCounter,
     pub(crate) publish_seconds: Histogram,
@@ -30,6 +31,7 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         ),
         videos: catalogue.gauge("moliceiro_ingest_videos", "Videos being decoded now"),
         decoded: catalogue.counter("moliceiro_ingest_frames_decoded_total", "Frames decoded, wanted or not"),
+        lost: catalogue.counter("moliceiro_ingest_frames_lost_total", "Pictures of folders that cannot be decoded; each is a failed frame"),
         published: catalogue.counter("moliceiro_ingest_frames_published_total", "Frames that the queue has acknowledged"),
         published_bytes: catalogue.counter("moliceiro_ingest_published_bytes_total", "Bytes of those frames' messages"),
         publish_seconds: catalogue.histogram(

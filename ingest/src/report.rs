@@ -49,7 +49,7 @@ pub(crate) fn upload_cancelled(video: &VideoId) {
 
 pub(crate) fn upload_known(video: &VideoId) {
     upload("known");
-    info!(%video, "all of the video's frames are published already");
+    info!(%video, "nothing more of the video is to be published");
 }
 
 pub(crate) fn upload_handed_back(video: &VideoId) {
@@ -88,4 +88,9 @@ pub(crate) fn frame_published(video: &VideoId, frame: u64, bytes: usize, took: D
     METRICS.published_bytes.inc_by(bytes as u64);
     METRICS.publish_seconds.observe(took.as_secs_f64());
     debug!(%video, frame, bytes, "frame published");
+}
+
+pub(crate) fn frame_lost(video: &VideoId, frame: u64, reason: &str) {
+    METRICS.lost.inc();
+    warn!(%video, frame, reason, "a picture cannot be decoded");
 }

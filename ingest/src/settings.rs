@@ -3,7 +3,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use moliceiro_nats::messages::{Encoding, Size};
+use moliceiro_nats::messages::{Choice, Encoding, Size};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::settings::{Problem, list};
 use moliceiro_service::{Base, Section, Settings, SettingsError};
@@ -38,11 +38,11 @@ pub struct IngestSettings {
     /// Folders, files and beginnings of URIs that videos may be read from, beside `obj://uploads/`.
     #[serde(with = "list")]
     pub allow: Vec<String>,
-    /// Folder in which an uploaded video lies while it is decoded. Not set: the system's folder for temporary files.
+    /// Folder in which an uploaded or fetched video lies while it is decoded. Not set: the system's folder for temporary files.
     pub spool: Option<PathBuf>,
     /// Where uploads are taken by HTTP, such as `0.0.0.0:5000`. Empty: nowhere.
     pub listen: String,
-    /// Bytes that one request may have.
+    /// Bytes that one request may have, and a video that is fetched from a web server.
     pub upload_max_bytes: u64,
     /// Requests with uploads that are taken at the same time.
     pub uploads: usize,
@@ -160,13 +160,13 @@ impl IngestSettings {
         self.listen.to_socket_addrs().ok()?.next()
     }
 
-    /// How a video is decoded: each `every`-th frame from index `skip_before` on.
-    pub fn decoding(&self, every: u64, skip_before: u64) -> DecodeSettings {
+    /// How a video is decoded: the frames that `choice` says, from index `skip_before` on.
+    pub fn decoding(&self, choice: Choice, skip_before: u64) -> DecodeSettings {
         DecodeSettings {
             size: Size { width: self.width, height: self.height },
             encoding: self.encoding,
             jpeg_quality: self.jpeg_quality,
-            every,
+            choice,
             skip_before,
             stills: self.stills,
             queue: self.publish_window.min(8),

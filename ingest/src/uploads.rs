@@ -3,7 +3,9 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
-use moliceiro_nats::messages::{Event, Started, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json, to_json};
+use moliceiro_nats::messages::{
+    Choice, Event, Started, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json, shown_uri, to_json,
+};
 use moliceiro_nats::objects;
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
@@ -15,7 +17,8 @@ use url::Url;
 
 use crate::allow::{Allowed, Refused};
 use crate::decode::{self, DecodeSettings, Decoding};
-use crate::feed::{Fed, Wanted, end_unread, feed};
+use crate::feed::{Fed, Published, end_unread, feed};
+use crate::fetch::{self, Limits, fetch};
 use crate::report;
 use crate::settings::IngestService;
 use crate::spool::spool;
@@ -152,21 +155,21 @@ impl Job {
             Err(refused) if !self.is_last_delivery() => return Verdict::Retry(refused.to_string()),
             checked => checked,
         };
-        let first = entry.as_ref().map_or(0, |entry| entry.published);
+        let done = entry.as_ref().map_or(Published::default(), Published::of);
         // A take-over keeps to what was begun, whatever its own settings.
         let begun = match entry {
             Some(entry) if entry.state != VideoState::Queued => Some(entry.started),
             _ => self.begun(&video).await,
         };
         let started = begun.unwrap_or_else(|| upload.started(stored_at, self.service.ingest.every));
-        report::decoding(&video, &started, first);
-        let wanted = Wanted { first, every: started.every };
+        report::decoding(&video, &started, done.below);
+        let choice = started.choice();
         let id = subjects::event_message_id(&video, "started");
         if let Err(error) = store_event(&self.means.streams.jetstream, &video, Some(&id), Event::Started(started)).await {
             return Verdict::Retry(error.to_string());
         }
         let fed = tokio::select! {
-            fed = self.hand_back.run_until_cancelled(self.decode(&video, refused, wanted)) => fed,
+            fed = self.hand_back.run_until_cancelled(self.decode(&video, refused, choice, done)) => fed,
             () = self.until_cancelled(&video) => return Verdict::Cancelled(video, upload.uri),
         };
         match fed {
@@ -175,30 +178,41 @@ impl Job {
                 Verdict::Ack(video, upload.uri)
             }
             Some(Err(reason)) => Verdict::Retry(reason),
-            None => Verdict::HandBack(video, Upload { every: Some(wanted.every), ..upload }),
+            None => {
+                let every = choice.fps.is_none().then_some(choice.every);
+                Verdict::HandBack(video, Upload { every, ..upload })
+            }
         }
     }
 
     /// Stores the frames and the end of the video. An error says why it should be tried again.
-    async fn decode(&self, video: &VideoId, uri: Result<Url, Refused>, wanted: Wanted) -> Result<Fed, String> {
+    async fn decode(&self, video: &VideoId, uri: Result<Url, Refused>, choice: Choice, done: Published) -> Result<Fed, String> {
         let (streams, ingest) = (&self.means.streams, &self.service.ingest);
         let opened = match uri {
-            Ok(uri) => self.open(&uri, ingest.decoding(wanted.every, wanted.first)).await,
+            Ok(uri) => self.open(&uri, ingest.decoding(choice, done.below)).await,
             Err(refused) => Err(Unopened::Never(refused.to_string())),
         };
         let fed = match opened {
-            Ok(decoding) => feed(streams, video, decoding, wanted, ingest.publish_window).await,
-            Err(Unopened::Never(problem)) => end_unread(streams, video, wanted, problem).await,
+            Ok(decoding) => feed(streams, video, decoding, done, ingest.publish_window).await,
+            Err(Unopened::Never(problem)) => end_unread(streams, video, done, problem).await,
             Err(Unopened::NotNow(reason)) => return Err(reason),
         };
         fed.map_err(|error: StoreError| error.to_string())
     }
 
     async fn open(&self, uri: &Url, settings: DecodeSettings) -> Result<Decoding, Unopened> {
+        let ingest = &self.service.ingest;
+        if fetch::is_http(uri) {
+            let (folder, most, patience) = (ingest.spool.as_deref(), ingest.upload_max_bytes, ingest.stall_timeout);
+            let limits = Limits { folder, most, patience, first_pause: fetch::FIRST_PAUSE };
+            let fetched = fetch(uri, &self.means.allowed, &limits).await;
+            let file = fetched.map_err(|error| Unopened::Never(error.to_string()))?;
+            return Ok(decode::start_file(file, shown_uri(uri), settings));
+        }
         if uri.scheme() != objects::SCHEME {
             return Ok(decode::start(uri, settings));
         }
-        match spool(&self.means.streams.objects, uri, self.service.ingest.spool.as_deref()).await {
+        match spool(&self.means.streams.objects, uri, ingest.spool.as_deref()).await {
             Ok(file) => Ok(decode::start_file(file, uri.to_string(), settings)),
             Err(error) if error.is_final() => Err(Unopened::Never(error.to_string())),
             Err(error) => Err(Unopened::NotNow(error.to_string())),

@@ -89,11 +89,29 @@ async fn a_variable_frame_rate_drops_and_repeats_nothing() {
 #[tokio::test]
 async fn a_still_image_is_one_frame() {
     let videos = Videos::new();
-    for name in ["still.jpg", "still.png"] {
-        let pixels = if name.ends_with("png") { "rgb24" } else { "yuvj420p" };
+    for name in ["still.jpg", "still.png", "still.bmp", "still.tiff", "still.webp", "still.gif", "still.ppm"] {
+        let pixels = match name.rsplit_once('.').unwrap().1 {
+            "jpg" => "yuvj420p",
+            "bmp" => "bgr24",
+            "gif" => "bgr8",
+            "webp" => "bgra",
+            _ => "rgb24",
+        };
         let path = videos.make(name, &format!("{SOURCE} -frames:v 1 -pix_fmt {pixels}"));
         let (frames, decoded) = decode(&path).await;
         assert_eq!((frames.len(), decoded.frames, decoded.problem), (1, 1, None), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_animation_gives_every_frame_and_ends() {
+    let videos = Videos::new();
+    for (name, filter) in [("a.gif", "-vf fps=10"), ("a.webp", "-vf fps=10 -c:v libwebp_anim -loop 0")] {
+        let path = videos.make(name, &format!("{SOURCE} {filter}"));
+        let (frames, decoded) = decode(&path).await;
+        assert_eq!((decoded.decoded, decoded.duration, decoded.problem), (20, Some(2_000_000_000), None), "{name}");
+        assert_eq!(frames[7].pts, Some(700_000_000), "{name}");
+        assert!(frames.windows(2).all(|pair| pair[0].pixels != pair[1].pixels), "{name}");
     }
 }
 

@@ -6,14 +6,14 @@ mod videos;
 use std::time::Duration;
 
 use moliceiro_ingest::decode::{DecodeError, DecodeSettings, start};
-use moliceiro_nats::messages::{Encoding, Size, still_slot};
+use moliceiro_nats::messages::{Choice, Encoding, Size, still_slot};
 use videos::{H264, SOURCE, Videos, decode_with, run, settings, uri};
 
 #[tokio::test]
 async fn every_third_frame_keeps_its_index() {
     let videos = Videos::new();
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
-    let (frames, decoded) = decode_with(&video, DecodeSettings { every: 3, ..settings() }).await;
+    let (frames, decoded) = decode_with(&video, DecodeSettings { choice: Choice::every(3), ..settings() }).await;
     let decoded = decoded.unwrap();
     assert_eq!(frames.iter().map(|frame| frame.index).collect::<Vec<_>>(), (0..50).step_by(3).collect::<Vec<_>>());
     assert_eq!(frames[1].pts, Some(120_000_000));
@@ -24,7 +24,7 @@ async fn every_third_frame_keeps_its_index() {
 async fn a_take_over_gets_the_same_frames_from_where_it_starts() {
     let videos = Videos::new();
     let video = videos.make("a.mkv", &format!("{SOURCE} -c:v libx264 -bf 3 -pix_fmt yuv420p"));
-    let every = DecodeSettings { every: 2, encoding: Encoding::Jpeg, stills: true, ..settings() };
+    let every = DecodeSettings { choice: Choice::every(2), encoding: Encoding::Jpeg, stills: true, ..settings() };
     let (all, whole) = decode_with(&video, every.clone()).await;
     let (rest, decoded) = decode_with(&video, DecodeSettings { skip_before: 31, ..every }).await;
     assert_eq!(rest, all[16..]);
@@ -38,13 +38,13 @@ async fn a_slow_consumer_makes_the_decoder_wait_and_loses_nothing() {
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
     let settings = DecodeSettings { queue: 2, stall_timeout: Duration::from_millis(500), ..settings() };
     let decoding = start(&uri(&video), settings);
-    let mut indexes = vec![decoding.frames.recv().await.unwrap().index];
+    let mut indexes = vec![decoding.frames.recv().await.unwrap().unwrap().index];
     // Longer than the stall timeout: waiting for the consumer is no stall.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     assert_eq!(decoding.frames.len(), 2);
     while let Ok(frame) = decoding.frames.recv().await {
         assert!(decoding.frames.len() <= 2);
-        indexes.push(frame.index);
+        indexes.push(frame.unwrap().index);
     }
     assert_eq!(indexes, (0..50).collect::<Vec<_>>());
     assert_eq!(decoding.outcome().await.unwrap().decoded, 50);
@@ -55,7 +55,7 @@ async fn the_container_announces_how_many_frames_to_expect() {
     let videos = Videos::new();
     let decoding = start(&uri(&videos.make("a.mp4", &format!("{SOURCE} {H264}"))), settings());
     let announced = decoding.announced();
-    decoding.frames.recv().await.unwrap();
+    decoding.frames.recv().await.unwrap().unwrap();
     assert_eq!((announced.frames(), announced.duration(), announced.frame_rate()), (Some(50), Some(2_000_000_000), Some((25, 1))));
 }
 
@@ -95,7 +95,7 @@ async fn asking_for_the_outcome_before_the_frames_are_taken_cancels() {
     let videos = Videos::new();
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
     let decoding = start(&uri(&video), DecodeSettings { queue: 1, ..settings() });
-    decoding.frames.recv().await.unwrap();
+    decoding.frames.recv().await.unwrap().unwrap();
     assert_eq!(decoding.outcome().await, Err(DecodeError::Cancelled));
 }
 
@@ -103,7 +103,7 @@ async fn asking_for_the_outcome_before_the_frames_are_taken_cancels() {
 async fn stills_are_of_frames_that_are_wanted_and_show_all_of_them() {
     let videos = Videos::new();
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
-    let (frames, _) = decode_with(&video, DecodeSettings { every: 3, stills: true, ..settings() }).await;
+    let (frames, _) = decode_with(&video, DecodeSettings { choice: Choice::every(3), stills: true, ..settings() }).await;
     for (n, frame) in frames.iter().enumerate() {
         assert_eq!(frame.still.as_ref().map(|still| still.slot), still_slot(n as u64), "frame {}", frame.index);
     }

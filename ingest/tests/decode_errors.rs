@@ -34,7 +34,7 @@ async fn what_is_no_readable_file() {
     let this = videos.path("loop.mp4");
     std::os::unix::fs::symlink(&this, &this).unwrap();
     assert!(matches!(error_of(&videos.path("absent.mp4")).await, DecodeError::NotFound { .. }));
-    assert!(matches!(error_of(&folder).await, DecodeError::NotAFile { what: "a directory", .. }));
+    assert!(matches!(error_of(&folder).await, DecodeError::NoPictures { .. }));
     assert!(matches!(error_of(&pipe).await, DecodeError::NotAFile { what: "a named pipe", .. }));
     assert!(matches!(error_of(&this).await, DecodeError::NotReadable { .. }));
     assert!(matches!(error_of(&videos.write("empty.mp4", b"")).await, DecodeError::Empty { .. }));
@@ -97,6 +97,25 @@ async fn frames_of_unreasonable_size_are_never_decoded() {
     bytes[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
     let error = error_of(&videos.write("large.png", &bytes)).await;
     assert!(matches!(error, DecodeError::TooLarge { width: 65_535, height: 65_535, .. }), "{error:?}");
+    let mut bytes = std::fs::read(videos.make("a.bmp", &format!("{SOURCE} -frames:v 1"))).unwrap();
+    // BITMAPINFOHEADER: width and height follow its size.
+    bytes[18..26].copy_from_slice(&[0xff, 0x7f, 0, 0, 0xff, 0x7f, 0, 0]);
+    let error = error_of(&videos.write("large.bmp", &bytes)).await;
+    assert!(matches!(error, DecodeError::TooLarge { width: 32_767, height: 32_767, .. }), "{error:?}");
+    let mut bytes = std::fs::read(videos.make("a.gif", &format!("{SOURCE} -frames:v 1"))).unwrap();
+    bytes[6..10].fill(0xff);
+    let error = error_of(&videos.write("large.gif", &bytes)).await;
+    assert!(matches!(error, DecodeError::TooLarge { width: 65_535, height: 65_535, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_picture_that_is_cut_off() {
+    let videos = Videos::new();
+    for name in ["a.bmp", "a.tiff", "a.webp"] {
+        let bytes = std::fs::read(videos.make(name, &format!("{SOURCE} -frames:v 1"))).unwrap();
+        let error = error_of(&videos.write(&format!("cut-{name}"), &bytes[..bytes.len() / 2])).await;
+        assert!(matches!(error, DecodeError::Damaged { .. }), "{name}: {error:?}");
+    }
 }
 
 #[tokio::test]

@@ -163,6 +163,9 @@ async fn a_colour_is_what_the_stated_matrix_and_range_make_of_it() {
         ("bt2020-limited.mp4", tagged("bt2020", "tv", "bt2020nc"), color(Matrix::Bt2020, false)),
         ("still.jpg", "-q:v 1 -pix_fmt yuvj444p".to_owned(), color(Matrix::Bt601, true)),
         ("still.png", "-pix_fmt rgb24".to_owned(), color(Matrix::Bt601, true)),
+        ("still.bmp", "-pix_fmt bgr24".to_owned(), color(Matrix::Bt601, true)),
+        ("still.tiff", "-pix_fmt rgb24".to_owned(), color(Matrix::Bt601, true)),
+        ("still.webp", "-pix_fmt bgra -lossless 1".to_owned(), color(Matrix::Bt601, true)),
     ] {
         let video = videos.make(name, &format!("-f lavfi -i color=0xC8501E:size=64x64,format=rgb24 -frames:v 1 {arguments}"));
         let (frames, _) = decode(&video).await;

@@ -21,7 +21,7 @@ fn dropping_a_decoding_ends_its_threads_also_while_it_waits_for_room() {
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
     let decoding = start(&uri(&video), DecodeSettings { queue: 1, ..settings() });
     let clone = decoding.frames.clone();
-    decoding.frames.recv_blocking().unwrap();
+    decoding.frames.recv_blocking().unwrap().unwrap();
     assert!(decoding_threads().contains(&"decode".to_owned()), "{:?}", decoding_threads());
     drop(decoding);
     let patience = Instant::now() + Duration::from_secs(30);

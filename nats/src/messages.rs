@@ -3,6 +3,7 @@
 //! Every message has a `version`; unknown fields are ignored, so that a newer sender can be read by an older reader.
 
 mod alarm;
+mod choice;
 mod event;
 mod frame;
 mod status;
@@ -17,12 +18,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 pub use alarm::{Alarm, AlarmRule, Comparison, MalformedRule, Region, Sighting};
+pub use choice::{Choice, Fps, InvalidFps, InvalidOffset, Offset, choice_problem};
 pub use event::{Abandoned, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Started, VideoEvent};
 pub use frame::{Color, Encoding, Frame, Letterbox, Matrix, Size};
 pub use status::VideoStatus;
 pub use still::{STILLS, Still, still_slot};
 pub use summary::Summary;
-pub use upload::{MalformedUpload, Upload};
+pub use upload::{MalformedUpload, Upload, shown_uri};
 pub use video::{AlarmWatch, FailedFrame, Unconfirmed, VideoEntry, VideoState};
 
 /// The version of every message that this code writes, and the only one it reads.

@@ -93,7 +93,17 @@ pub fn video(name: &str) -> VideoId {
 }
 
 pub fn started() -> Event {
-    Event::Started(Started { name: "a.mp4".into(), uri: "file:///a.mp4".into(), every: 1, uploaded_at: 0, alarms: None, labels: vec![] })
+    Event::Started(Started {
+        name: "a.mp4".into(),
+        uri: "file:///a.mp4".into(),
+        every: 1,
+        fps: None,
+        start: None,
+        end: None,
+        uploaded_at: 0,
+        alarms: None,
+        labels: vec![],
+    })
 }
 
 pub fn frame(index: u64, labels: &[&str]) -> Event {

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use moliceiro_detector::{Detector, DetectorSettings, Options, Phases, Runtime, open_model};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_ingest::decode::{self, DecodeSettings, DecodedFrame};
-use moliceiro_nats::messages::{Encoding, Frame, VERSION};
+use moliceiro_nats::messages::{Choice, Encoding, Frame, VERSION};
 use moliceiro_nats::{NatsSettings, VideoId};
 use moliceiro_service::{CommonArguments, Readiness, Settings, start_endpoint, start_logging};
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ pub(crate) enum ChildCommand {
     /// Decoding and the model, without a broker
     Fused(ModelArguments),
     /// All services with a private server, as `moliceiro run` has them
-    Embedded(RunArguments),
+    Embedded(Box<RunArguments>),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -121,7 +121,7 @@ fn measure(arguments: &ModelArguments, source: Source) -> anyhow::Result<()> {
     let (model, runtime) = (open_model(&detector)?, Runtime::load(detector.onnxruntime.as_deref())?);
     let options = Options { intra_threads: arguments.threads, threshold: detector.threshold, iou: detector.iou };
     let detectors = (0..arguments.sessions).map(|_| Detector::new(&runtime, &model, options)).collect::<Result<_, _>>()?;
-    let decoding = DecodeSettings { size: model.size(), encoding: Encoding::I420, queue: QUEUE, ..ingest.decoding(1, 0) };
+    let decoding = DecodeSettings { size: model.size(), encoding: Encoding::I420, queue: QUEUE, ..ingest.decoding(Choice::every(1), 0) };
     decode::init()?;
     let frames = if source == Source::Memory { in_memory(&arguments.videos, &decoding)? } else { vec![] };
     say(&"ready")?;
@@ -167,7 +167,7 @@ fn in_memory(videos: &[Url], decoding: &DecodeSettings) -> anyhow::Result<Vec<Fr
     for uri in videos {
         let decoding = decode::start(uri, decoding.clone());
         while frames.len() < FRAMES_IN_MEMORY
-            && let Ok(frame) = decoding.frames.recv_blocking()
+            && let Ok(Ok(frame)) = decoding.frames.recv_blocking()
         {
             frames.push(message(frame));
         }
@@ -195,6 +195,7 @@ fn fused(videos: &[Url], decoding: &DecodeSettings, detectors: Vec<Detector>) ->
         let mut looked = Looked::default();
         for video in &videos {
             while let Ok(frame) = video.frames.recv_blocking() {
+                let frame = frame.map_err(|lost| anyhow!(lost.reason))?;
                 looked.look(detector, &message(frame))?;
             }
         }
@@ -212,7 +213,7 @@ fn in_threads(detectors: Vec<Detector>, work: impl Fn(&mut Detector) -> anyhow::
 }
 
 fn message(frame: DecodedFrame) -> Frame {
-    let DecodedFrame { index, pts, size, letterbox, color, encoding, pixels, still: _ } = frame;
+    let DecodedFrame { index, pts, size, letterbox, color, encoding, pixels, .. } = frame;
     let video = VideoId::for_name("bench", "1");
     Frame { version: VERSION, video, index, pts, decoded_at: None, encoding, size, letterbox, color, pixels }
 }

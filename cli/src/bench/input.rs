@@ -9,7 +9,7 @@ use moliceiro_ingest::IngestSettings;
 use moliceiro_ingest::cut::cut;
 use moliceiro_ingest::decode::{self, DecodeSettings, DecodedFrame};
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Encoding, Frame, Size, VERSION, milliseconds_now};
+use moliceiro_nats::messages::{Choice, Encoding, Frame, Size, VERSION, milliseconds_now};
 use tokio::runtime::Handle;
 use url::Url;
 
@@ -42,7 +42,7 @@ pub(crate) fn prepare(videos: impl Iterator<Item = Url>, frames: Option<u32>, fo
 }
 
 fn number_of_frames(uri: &Url) -> anyhow::Result<u64> {
-    let settings = IngestSettings::default().decoding(1, u64::MAX);
+    let settings = IngestSettings::default().decoding(Choice::every(1), u64::MAX);
     let decoding = decode::start(uri, settings);
     while decoding.frames.recv_blocking().is_ok() {}
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -55,11 +55,11 @@ fn number_of_frames(uri: &Url) -> anyhow::Result<u64> {
 
 /// The first frames of the first video, as detectors get them from a service.
 pub(crate) async fn jpegs(uri: &Url, size: Size, most: usize) -> anyhow::Result<Vec<DecodedFrame>> {
-    let settings = DecodeSettings { size, encoding: Encoding::Jpeg, ..IngestSettings::default().decoding(1, 0) };
+    let settings = DecodeSettings { size, encoding: Encoding::Jpeg, ..IngestSettings::default().decoding(Choice::every(1), 0) };
     let uri = uri.clone();
     let decode = move || {
         let decoding = decode::start(&uri, settings);
-        std::iter::from_fn(|| decoding.frames.recv_blocking().ok()).take(most).collect::<Vec<_>>()
+        std::iter::from_fn(|| decoding.frames.recv_blocking().ok()?.ok()).take(most).collect::<Vec<_>>()
     };
     let frames = Handle::current().spawn_blocking(decode).await?;
     if frames.is_empty() { bail!("there is no frame to look at") } else { Ok(frames) }

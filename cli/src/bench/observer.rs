@@ -8,7 +8,7 @@ use async_nats::jetstream::kv;
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Event, FrameResult, Summary, Upload, VERSION, VideoEntry, VideoEvent, VideoState, from_cbor, from_json, milliseconds_now, to_json,
+    Event, FrameResult, Summary, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json, milliseconds_now, to_json,
 };
 use moliceiro_nats::publish::store;
 use moliceiro_nats::subjects::UPLOAD_SUBJECT;
@@ -74,8 +74,7 @@ pub(crate) async fn run(pipeline: &mut Pipeline, videos: &[Url], scrape: bool, p
     let mut followed = BTreeMap::new();
     for uri in videos {
         let id = VideoId::for_name("bench", &nuid::next());
-        let upload =
-            Upload { version: VERSION, id: Some(id.clone()), uri: uri.clone(), name: None, every: Some(1), alarms: None, labels: vec![] };
+        let upload = Upload { id: Some(id.clone()), every: Some(1), ..Upload::of(uri.clone()) };
         store(&streams.jetstream, UPLOAD_SUBJECT, &format!("upload/{id}"), to_json(&upload).into()).await?;
         followed.insert(id, Followed::default());
     }

@@ -4,7 +4,7 @@ use clap::Parser;
 use moliceiro_detector::{DetectorSettings, open_model};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{AlarmRule, Size};
+use moliceiro_nats::messages::{AlarmRule, Fps, Offset, Size};
 use moliceiro_service::{CommonArguments, Settings, SettingsError, bundled};
 
 use super::is_given;
@@ -18,7 +18,7 @@ use super::videos::Wanted;
     after_help = "Exit codes: 0 every frame of every video was counted; 1 one was not; 64 wrong usage or settings; 130 stopped by Ctrl-C or a signal"
 )]
 pub(crate) struct RunArguments {
-    /// Files (videos or still images), or file:// URIs
+    /// Files (videos or still images), folders of pictures, file:// URIs, or http:// addresses of files
     #[arg(value_name = "VIDEO")]
     pub(crate) videos: Vec<String>,
     /// Print summaries as JSON, one object a line
@@ -33,6 +33,15 @@ pub(crate) struct RunArguments {
     /// Look at each N-th frame only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     every: Option<u64>,
+    /// Look at about so many frames per second of the video
+    #[arg(long, value_name = "N", conflicts_with = "every")]
+    fps: Option<Fps>,
+    /// Look at no frame before this time, such as 90, 7.5 or 1m30s
+    #[arg(long, value_name = "TIME")]
+    start: Option<Offset>,
+    /// Look at no frame at this time or later
+    #[arg(long, value_name = "TIME")]
+    end: Option<Offset>,
     /// Raise an alarm when this holds in a frame, such as "boat >= 1 for 3 frames"; may be repeated [default: aggregator.alarms]
     #[arg(long = "alarm", value_name = "RULE")]
     alarms: Vec<AlarmRule>,
@@ -57,10 +66,14 @@ pub(crate) struct RunArguments {
 
 impl RunArguments {
     /// What is asked of each video that is named.
-    pub(crate) fn wanted(&self) -> Wanted {
+    pub(crate) fn wanted(&self) -> Result<Wanted, SettingsError> {
+        let Self { every, fps, start, end, .. } = *self;
+        if end.is_some_and(|end| end <= start.unwrap_or(Offset::ZERO)) {
+            return Err(SettingsError::Invalid(vec!["--end must be later than --start".into()]));
+        }
         let most = self.max.map(|max| AlarmRule::more_than("person", max));
         let alarms: Vec<_> = self.alarms.iter().cloned().chain(most).collect();
-        Wanted { every: self.every, alarms: (!alarms.is_empty()).then_some(alarms) }
+        Ok(Wanted { every, fps, start, end, alarms: (!alarms.is_empty()).then_some(alarms) })
     }
 
     /// The effective settings: some defaults are other than a service's, because all is on one machine and a person looks on.

@@ -4,7 +4,9 @@ use std::path::Path;
 use anyhow::Context;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::TryStreamExt;
-use moliceiro_nats::messages::{AlarmRule, Event, Started, Upload, VideoEntry, VideoEvent, from_cbor, from_json, to_json};
+use moliceiro_nats::messages::{
+    AlarmRule, Event, Fps, Offset, Started, Upload, VideoEntry, VideoEvent, from_cbor, from_json, shown_uri, to_json,
+};
 use moliceiro_nats::publish::store;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use moliceiro_service::SettingsError;
@@ -20,9 +22,24 @@ pub(crate) struct Request {
 }
 
 /// What the command line asks of each video; `None` leaves it to the settings.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Wanted {
     pub(crate) every: Option<u64>,
+    pub(crate) fps: Option<Fps>,
+    pub(crate) start: Option<Offset>,
+    pub(crate) end: Option<Offset>,
     pub(crate) alarms: Option<Vec<AlarmRule>>,
+}
+
+impl Wanted {
+    /// Whether an unfinished video is what is asked for. A command that says nothing takes it as it is.
+    fn fits(&self, unfinished: &Self) -> bool {
+        let every = self.every.is_none_or(|every| Some(every) == unfinished.every);
+        let fps = self.fps.is_none_or(|fps| Some(fps) == unfinished.fps);
+        let start = self.start.is_none_or(|start| Some(start) == unfinished.start);
+        let end = self.end.is_none_or(|end| Some(end) == unfinished.end);
+        every && fps && start && end && (self.alarms.is_none() || self.alarms == unfinished.alarms)
+    }
 }
 
 /// Reads the arguments: a URI, or else a path.
@@ -59,19 +76,16 @@ impl Plan {
         let uris = requests.iter().map(|request| request.uri.to_string()).chain(left.values().map(|unfinished| unfinished.uri.clone()));
         let mut plan = Self { uris: uris.collect(), left: BTreeMap::new(), uploads: Vec::new() };
         for Request { uri, name } in requests {
-            let same = |unfinished: &Unfinished| unfinished.uri == uri.as_str() && unfinished.is_as(wanted);
+            let same = |unfinished: &Unfinished| {
+                [uri.as_str(), &shown_uri(&uri)].contains(&unfinished.uri.as_str()) && wanted.fits(&unfinished.wanted)
+            };
             let found = left.iter().find(|(_, unfinished)| same(unfinished)).map(|(video, _)| video.clone());
             match found.and_then(|video| left.remove_entry(&video)) {
                 Some((video, unfinished)) => drop(plan.left.insert(video, unfinished.name)),
                 None => {
                     let video = VideoId::for_name(&name, &nuid::next());
-                    let upload = Upload {
-                        id: Some(video.clone()),
-                        name: Some(name),
-                        every: wanted.every,
-                        alarms: wanted.alarms.clone(),
-                        ..Upload::of(uri)
-                    };
+                    let Wanted { every, fps, start, end, alarms } = wanted.clone();
+                    let upload = Upload { id: Some(video.clone()), name: Some(name), every, fps, start, end, alarms, ..Upload::of(uri) };
                     plan.uploads.push((video, upload));
                 }
             }
@@ -105,17 +119,13 @@ impl Plan {
 struct Unfinished {
     uri: String,
     name: String,
-    every: Option<u64>,
-    alarms: Option<Vec<AlarmRule>>,
+    wanted: Wanted,
 }
 
 impl Unfinished {
     fn of(started: Started) -> Self {
-        Self { uri: started.uri, name: started.name, every: Some(started.every), alarms: started.alarms }
-    }
-
-    fn is_as(&self, wanted: &Wanted) -> bool {
-        wanted.every.is_none_or(|every| Some(every) == self.every) && (wanted.alarms.is_none() || wanted.alarms == self.alarms)
+        let Started { uri, name, every, fps, start, end, alarms, .. } = started;
+        Self { uri, name, wanted: Wanted { every: Some(every), fps, start, end, alarms } }
     }
 }
 
@@ -128,7 +138,8 @@ async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfin
             Ok(upload) => {
                 let video = upload.video(message.sequence, message.time.into());
                 let (uri, name) = (upload.uri.to_string(), upload.name());
-                found.insert(video, Unfinished { uri, name, every: upload.every, alarms: upload.alarms });
+                let Upload { every, fps, start, end, alarms, .. } = upload;
+                found.insert(video, Unfinished { uri, name, wanted: Wanted { every, fps, start, end, alarms } });
             }
             Err(error) => warn!(%error, "the queue holds a message that is no upload"),
         }

@@ -8,6 +8,7 @@ pub struct Announced(Arc<Values>);
 struct Values {
     duration: OnceLock<u64>,
     frame_rate: OnceLock<(u32, u32)>,
+    frames: OnceLock<u64>,
 }
 
 impl Announced {
@@ -24,6 +25,9 @@ impl Announced {
     /// About how many frames there are.
     pub fn frames(&self) -> Option<u64> {
         const NANOSECONDS: u128 = 1_000_000_000;
+        if let Some(frames) = self.0.frames.get() {
+            return Some(*frames);
+        }
         let (numerator, denominator) = self.frame_rate()?;
         let divisor = u128::from(denominator).checked_mul(NANOSECONDS).filter(|divisor| *divisor > 0)?;
         let frames = (u128::from(self.duration()?) * u128::from(numerator) + divisor / 2) / divisor;
@@ -32,6 +36,10 @@ impl Announced {
 
     pub(super) fn set_duration(&self, nanoseconds: u64) {
         let _ = self.0.duration.set(nanoseconds);
+    }
+
+    pub(super) fn set_frames(&self, frames: u64) {
+        let _ = self.0.frames.set(frames);
     }
 
     pub(super) fn set_frame_rate(&self, numerator: u32, denominator: u32) {

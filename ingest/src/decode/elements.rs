@@ -56,7 +56,7 @@ pub(super) fn build(uri: &str, kind: Kind, sink: &AppSink) -> Result<gst::Pipeli
             pipeline.add(&parser).map_err(internal)?;
             gst::Element::link_many([&source, &parser, &demuxer]).map_err(internal)?;
         }
-        Kind::Other => source.link(&demuxer).map_err(internal)?,
+        Kind::Image(_) | Kind::Other => source.link(&demuxer).map_err(internal)?,
     }
     queue.link(&decoder).map_err(internal)?;
     let bin = pipeline.downgrade();

@@ -7,7 +7,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// The URI's scheme is none that is read.
-    #[error("{uri}: cannot read {scheme} URIs; give a local file, as file:///folder/video.mp4")]
+    #[error("{uri}: cannot read {scheme} URIs; give a file, as file:///folder/video.mp4 or http://server/video.mp4")]
     UnsupportedScheme {
         /// What was asked for.
         uri: String,
@@ -34,13 +34,27 @@ pub enum DecodeError {
         /// What the operating system says.
         reason: String,
     },
-    /// A directory, a pipe, a device.
+    /// A pipe, a socket, a device.
     #[error("{path} is {what}, not a file; give one video file")]
     NotAFile {
         /// The path.
         path: String,
         /// What it is.
         what: &'static str,
+    },
+    /// A folder in which nothing is a picture.
+    #[error("{path} is a folder without pictures; give one with files such as .jpg or .png, or one video file")]
+    NoPictures {
+        /// The path.
+        path: String,
+    },
+    /// A folder with more pictures than are taken for one video.
+    #[error("{path} has more than {most} pictures; divide them into several folders")]
+    TooManyPictures {
+        /// The path.
+        path: String,
+        /// How many there may be.
+        most: usize,
     },
     /// The file has no bytes.
     #[error("{path} is empty; copy it here again")]
@@ -91,6 +105,12 @@ pub enum DecodeError {
     /// It ended, without an error, before the first frame.
     #[error("{video} holds no frame that can be decoded; record or convert it again")]
     NoFrames {
+        /// The file.
+        video: String,
+    },
+    /// It ended, or was stopped, before the first frame that is wanted.
+    #[error("{video} has no frame in the wanted range; give another start or end")]
+    OutOfRange {
         /// The file.
         video: String,
     },

@@ -2,12 +2,13 @@ use std::fs::{File, FileType};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gstreamer as gst;
 use url::Url;
 
 use super::error::DecodeError;
+use super::images::Format;
 
 /// What a file's first bytes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub(super) enum Kind {
     /// A still JPEG. Only `jpegparse` reads its orientation (EXIF), and GStreamer 1.22 does not plug it by itself; where it
     /// is made to, for all videos, it gives up a Motion JPEG at its first bad frame.
     Jpeg,
+    Image(Format),
     Other,
 }
 
@@ -31,8 +33,27 @@ pub(super) enum Origin {
     },
 }
 
+/// What is there and can be read.
+pub(super) enum Checked {
+    File(LocalFile),
+    Folder {
+        path: PathBuf,
+        /// As people want it.
+        name: String,
+    },
+}
+
+impl Checked {
+    /// As people want it.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::File(LocalFile { name, .. }) | Self::Folder { name, .. } => name,
+        }
+    }
+}
+
 /// A file that is there and can be read.
-pub(super) struct Checked {
+pub(super) struct LocalFile {
     /// As GStreamer wants it.
     pub(super) uri: String,
     /// As people want it: the path.
@@ -58,22 +79,33 @@ pub(super) fn check(origin: &Origin) -> Result<Checked, DecodeError> {
     }
     let not_local = || DecodeError::NotLocal { uri: uri.to_string() };
     let file = uri.to_file_path().map_err(|()| not_local())?;
+    if name.is_none() && file.is_dir() {
+        return Ok(Checked::Folder { name: file.display().to_string(), path: file });
+    }
+    check_file(&file, name).map(Checked::File)
+}
+
+/// The same for a path. `name` is what errors call it, if it is not the path.
+pub(super) fn check_file(file: &Path, name: Option<String>) -> Result<LocalFile, DecodeError> {
     let path = name.unwrap_or_else(|| file.display().to_string());
-    let metadata = std::fs::metadata(&file).map_err(|error| unreadable(&path, &error))?;
+    let metadata = std::fs::metadata(file).map_err(|error| unreadable(&path, &error))?;
     if !metadata.is_file() {
         return Err(DecodeError::NotAFile { path, what: what_it_is(metadata.file_type()) });
     }
     if metadata.len() == 0 {
         return Err(DecodeError::Empty { path });
     }
-    let mut start = [0; 3];
-    let read = File::open(&file).and_then(|mut file| file.read(&mut start)).map_err(|error| unreadable(&path, &error))?;
-    let kind = if start[..read] == [0xff, 0xd8, 0xff] { Kind::Jpeg } else { Kind::Other };
-    let uri = gst::glib::filename_to_uri(&file, None).map_err(|_| not_local())?;
-    Ok(Checked { uri: uri.into(), name: path, path: file, kind })
+    let mut start = [0; 12];
+    let read = File::open(file).and_then(|mut file| file.read(&mut start)).map_err(|error| unreadable(&path, &error))?;
+    let kind = match &start[..read] {
+        [0xff, 0xd8, 0xff, ..] => Kind::Jpeg,
+        start => Format::of(start).map_or(Kind::Other, Kind::Image),
+    };
+    let uri = gst::glib::filename_to_uri(file, None).map_err(|_| DecodeError::NotLocal { uri: path.clone() })?;
+    Ok(LocalFile { uri: uri.into(), name: path, path: file.to_owned(), kind })
 }
 
-fn unreadable(path: &str, error: &io::Error) -> DecodeError {
+pub(super) fn unreadable(path: &str, error: &io::Error) -> DecodeError {
     let path = path.to_owned();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => DecodeError::NotFound { path },
@@ -82,9 +114,7 @@ fn unreadable(path: &str, error: &io::Error) -> DecodeError {
 }
 
 fn what_it_is(file: FileType) -> &'static str {
-    if file.is_dir() {
-        "a directory"
-    } else if file.is_fifo() {
+    if file.is_fifo() {
         "a named pipe"
     } else if file.is_socket() {
         "a socket"
@@ -110,8 +140,8 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("a b.mp4");
         std::fs::write(&file, "x").unwrap();
-        let uri = check(&Origin::Uri(Url::from_file_path(&file).unwrap())).unwrap().uri;
-        assert_eq!(gst::glib::filename_from_uri(&uri).unwrap().0, file);
+        let Ok(Checked::File(found)) = check(&Origin::Uri(Url::from_file_path(&file).unwrap())) else { panic!("no file") };
+        assert_eq!(gst::glib::filename_from_uri(&found.uri).unwrap().0, file);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -111,13 +111,18 @@ impl Watch {
         }
         let length = |name| format.get::<i32>(name).map_or(0, i32::unsigned_abs);
         let size = Size { width: length("width"), height: length("height") };
-        if u64::from(size.width) * u64::from(size.height) <= MAX_PIXELS && size.width.max(size.height) <= MAX_LENGTH {
+        if is_reasonable(size) {
             return gst::PadProbeReturn::Ok;
         }
         let _ = self.0.too_large.set(size);
         // Without caps, the decoder refuses what follows, and that error ends the video.
         gst::PadProbeReturn::Drop
     }
+}
+
+/// Whether frames of this size may be decoded.
+pub(super) fn is_reasonable(size: Size) -> bool {
+    u64::from(size.width) * u64::from(size.height) <= MAX_PIXELS && size.width.max(size.height) <= MAX_LENGTH
 }
 
 /// Whether a demuxer that reads by itself doesn't.

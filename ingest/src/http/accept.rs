@@ -12,11 +12,12 @@ use tracing::info;
 use super::Api;
 use super::keys::{Key, Record};
 use super::problem::Problem;
+use super::selection::Selection;
 use super::upload::{Accepted, object_uri};
 use super::videos::Links;
 
 /// Makes a video of bytes that are stored.
-pub(super) async fn stored(api: &Api, name: String, every: Option<u64>, stored: Stored, key: Option<Key>) -> Result<Accepted, Problem> {
+pub(super) async fn stored(api: &Api, name: String, selection: Selection, stored: Stored, key: Option<Key>) -> Result<Accepted, Problem> {
     if let Some(key) = &key
         && let Some(record) = api.keys.find(key).await?
     {
@@ -26,7 +27,7 @@ pub(super) async fn stored(api: &Api, name: String, every: Option<u64>, stored: 
     }
     let video = VideoId::for_name(&name, &nuid::next());
     let uri = object_uri(&video).parse().map_err(Problem::unavailable)?;
-    let upload = Upload { id: Some(video.clone()), name: Some(name), every, ..Upload::of(uri) };
+    let upload = selection.on(Upload { id: Some(video.clone()), name: Some(name), ..Upload::of(uri) });
     let (digest, size) = (stored.digest.clone(), stored.size());
     stored.keep(video.as_str(), video.as_str()).await?;
     info!(%video, size, "an upload is stored");

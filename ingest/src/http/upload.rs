@@ -21,6 +21,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use super::incoming::Incoming;
 use super::keys::Key;
 use super::problem::Problem;
+use super::selection::Selection;
 use super::videos::Links;
 use super::{Api, admit};
 
@@ -28,27 +29,14 @@ use super::{Api, admit};
 const MAX_JSON: u64 = 64 * 1024;
 /// Files in one form: all of them are kept before the first is queued.
 const MAX_FILES: usize = 1000;
-const MOST_EVERY: u64 = 1_000_000;
 const UNNAMED: &str = "upload";
 
-/// How the bytes that follow are to be looked at.
+/// What the bytes that follow are.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RawOptions {
     /// What people call the video: 1 to 255 bytes of text on one line. Left out, it is `upload`.
     name: Option<String>,
-    /// Look at each how many-th frame only. Left out, the setting `ingest.every` holds.
-    #[param(minimum = 1, maximum = 1_000_000)]
-    every: Option<u64>,
-}
-
-/// How the files are to be looked at.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct FormOptions {
-    /// Look at each how many-th frame only. Left out, the setting `ingest.every` holds.
-    #[param(minimum = 1, maximum = 1_000_000)]
-    every: Option<u64>,
 }
 
 /// Files, under any field names.
@@ -77,6 +65,15 @@ pub(super) struct Described {
     /// Look at each how many-th frame only. Left out, the setting `ingest.every` holds.
     #[schema(minimum = 1, maximum = 1_000_000)]
     every: Option<u64>,
+    /// Look at about so many frames per second of the video only. Not together with `every`.
+    #[schema(minimum = 0.001, maximum = 1000)]
+    fps: Option<f64>,
+    /// Look at no frame before this time of the video, in seconds. Text such as `1m30s` is understood too.
+    #[schema(minimum = 0, maximum = 3_162_240_000_u64)]
+    start: Option<f64>,
+    /// Look at no frame at this time of the video or later, in seconds.
+    #[schema(minimum = 0, maximum = 3_162_240_000_u64)]
+    end: Option<f64>,
     /// Count only objects of these classes. Left out or empty: all.
     #[schema(required = false)]
     labels: Vec<String>,
@@ -117,19 +114,19 @@ fn location(place: &str) -> [(header::HeaderName, HeaderValue); 1] {
 /// `Idempotency-Key`, the same files sent again are the same videos.
 #[utoipa::path(
     post, path = "/", tag = "uploads",
-    params(FormOptions, super::keys::KeyHeader),
+    params(Selection, super::keys::KeyHeader),
     request_body(content = Form, content_type = "multipart/form-data"),
     responses((status = 202, description = "Every file is stored and queued", body = AcceptedForm, headers(("location" = String, description = "The video; of several, the list of videos"))), super::Refusals)
 )]
 pub(super) async fn upload_form(
     State(api): State<Api>,
-    options: Result<Query<FormOptions>, QueryRejection>,
+    selection: Result<Query<Selection>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let permit = admit(&api)?;
-    let Query(options) = options?;
-    let every = checked_every(options.every)?;
+    let Query(selection) = selection?;
+    let selection = selection.checked()?;
     let key = Key::of(&headers)?;
     let boundary = content_type(&headers).and_then(|text| multer::parse_boundary(text).ok());
     let Some(boundary) = boundary else {
@@ -141,7 +138,7 @@ pub(super) async fn upload_form(
         let api = api.clone();
         async move {
             let _permit = permit;
-            receive_form(&api, incoming, boundary, every, key).await
+            receive_form(&api, incoming, boundary, selection, key).await
         }
     });
     let videos = receiving.await.map_err(Problem::unavailable)??;
@@ -153,7 +150,7 @@ async fn receive_form(
     api: &Api,
     incoming: Incoming,
     boundary: String,
-    every: Option<u64>,
+    selection: Selection,
     key: Option<Key>,
 ) -> Result<Vec<Accepted>, Problem> {
     let unparsed = Arc::new(AtomicUsize::new(0));
@@ -169,7 +166,7 @@ async fn receive_form(
     let mut videos = Vec::with_capacity(files.len());
     for (number, (name, stored)) in files.into_iter().enumerate() {
         let key = key.as_ref().map(|key| key.part(number));
-        videos.push(super::accept::stored(api, name, every, stored, key).await?);
+        videos.push(super::accept::stored(api, name, selection.clone(), stored, key).await?);
     }
     Ok(videos)
 }
@@ -219,19 +216,20 @@ async fn finish(api: &Api, draft: Draft, written: Result<(), Problem>) -> Result
 /// content sent again is the same video.
 #[utoipa::path(
     post, path = "/videos", tag = "uploads",
-    params(RawOptions, super::keys::KeyHeader),
+    params(RawOptions, Selection, super::keys::KeyHeader),
     request_body(content(([u8] = "application/octet-stream"), (Described = "application/json"))),
     responses((status = 202, description = "The video is stored and queued", body = Accepted, headers(("location" = String, description = "The video"))), super::Refusals)
 )]
 pub(super) async fn upload_video(
     State(api): State<Api>,
     options: Result<Query<RawOptions>, QueryRejection>,
+    selection: Result<Query<Selection>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Accepted, Problem> {
     let permit = admit(&api)?;
-    let Query(options) = options?;
-    let every = checked_every(options.every)?;
+    let (Query(options), Query(selection)) = (options?, selection?);
+    let selection = selection.checked()?;
     let key = Key::of(&headers)?;
     let idle = api.settings.idle_timeout;
     match content_type(&headers).map(essence) {
@@ -248,7 +246,7 @@ pub(super) async fn upload_video(
                 async move {
                     let _permit = permit;
                     let stored = receive_raw(&api, incoming).await?;
-                    super::accept::stored(&api, name, every, stored, key).await
+                    super::accept::stored(&api, name, selection, stored, key).await
                 }
             });
             receiving.await.map_err(Problem::unavailable)?
@@ -277,7 +275,7 @@ fn upload_of(json: &[u8]) -> Result<Upload, Problem> {
         MalformedUpload::Field { field, reason } => Problem::unprocessable(format!("{field} {reason}")),
         other => Problem::bad_request(other.to_string()),
     })?;
-    checked_every(upload.every)?;
+    Selection::of(&upload).checked()?;
     if upload.id.is_some() {
         return Err(Problem::unprocessable("id is chosen here; leave it out"));
     }
@@ -294,15 +292,6 @@ fn essence(content_type: &str) -> &str {
 
 fn unsupported(detail: &str) -> Problem {
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
-}
-
-fn checked_every(every: Option<u64>) -> Result<Option<u64>, Problem> {
-    match every {
-        Some(every) if !(1..=MOST_EVERY).contains(&every) => {
-            Err(Problem::unprocessable(format!("every must be 1 (each frame) to {MOST_EVERY}")))
-        }
-        every => Ok(every),
-    }
 }
 
 fn checked_name(name: String) -> Result<String, Problem> {

@@ -12,7 +12,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Cancelled, Event, Started, Summary, VideoEntry, VideoEvent, VideoState, VideoStatus, from_cbor, from_json};
+use moliceiro_nats::messages::{
+    Cancelled, Event, Fps, Offset, Started, Summary, VideoEntry, VideoEvent, VideoState, VideoStatus, from_cbor, from_json,
+};
 use moliceiro_nats::publish::store_event;
 use moliceiro_nats::subjects;
 use serde::{Deserialize, Serialize};
@@ -70,6 +72,15 @@ pub(super) struct Video {
     uploaded_at: u64,
     /// Each how many-th frame is looked at.
     every: u64,
+    /// About how many frames per second are looked at, if that was asked for.
+    #[schema(value_type = Option<f64>)]
+    fps: Option<Fps>,
+    /// No frame before this time is looked at, in seconds.
+    #[schema(value_type = Option<f64>)]
+    start: Option<Offset>,
+    /// No frame at this time or later is looked at, in seconds.
+    #[schema(value_type = Option<f64>)]
+    end: Option<Offset>,
     /// Its frames.
     frames: Frames,
     /// Objects found so far, by class.
@@ -94,6 +105,9 @@ impl Video {
             state: status.state,
             uploaded_at: status.uploaded_at,
             every: status.every,
+            fps: status.fps,
+            start: status.start,
+            end: status.end,
             frames: Frames { total: status.frames, decoded, counted: status.processed_frames, failed: status.failed_frames },
             classes: status.classes,
             alarms: status.alarms,
@@ -111,6 +125,9 @@ impl Video {
             state,
             uploaded_at: started.uploaded_at,
             every: started.every,
+            fps: started.fps,
+            start: started.start,
+            end: started.end,
             frames: Frames { total: None, decoded: 0, counted: 0, failed: 0 },
             classes: BTreeMap::new(),
             alarms: 0,

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use moliceiro_ingest::decode::{DecodeError, DecodeSettings, Decoded, DecodedFrame, start};
-use moliceiro_nats::messages::{Encoding, Size};
+use moliceiro_ingest::decode::{DecodeError, DecodeSettings, Decoded, DecodedFrame, LostFrame, start};
+use moliceiro_nats::messages::{Choice, Encoding, Size};
 use tempfile::TempDir;
 use url::Url;
 
@@ -21,7 +21,7 @@ pub fn settings() -> DecodeSettings {
         size: Size { width: 416, height: 416 },
         encoding: Encoding::I420,
         jpeg_quality: 90,
-        every: 1,
+        choice: Choice::every(1),
         skip_before: 0,
         stills: false,
         queue: 4,
@@ -35,12 +35,22 @@ pub fn uri(path: &Path) -> Url {
 
 /// All frames, and how it ended.
 pub async fn decode_with(path: &Path, settings: DecodeSettings) -> (Vec<DecodedFrame>, Result<Decoded, DecodeError>) {
+    let (frames, lost, outcome) = decode_folder(path, settings).await;
+    assert_eq!(lost, []);
+    (frames, outcome)
+}
+
+/// As [`decode_with`], with the pictures that cannot be had.
+pub async fn decode_folder(path: &Path, settings: DecodeSettings) -> (Vec<DecodedFrame>, Vec<LostFrame>, Result<Decoded, DecodeError>) {
     let decoding = start(&uri(path), settings);
-    let mut frames = Vec::new();
+    let (mut frames, mut lost) = (Vec::new(), Vec::new());
     while let Ok(frame) = decoding.frames.recv().await {
-        frames.push(frame);
+        match frame {
+            Ok(frame) => frames.push(frame),
+            Err(frame) => lost.push(frame),
+        }
     }
-    (frames, decoding.outcome().await)
+    (frames, lost, decoding.outcome().await)
 }
 
 /// The same of a video from which something can be decoded.

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmRule, Size, Versioned};
+use super::{AlarmRule, Choice, Fps, Offset, Size, Versioned};
 use crate::VideoId;
 
 /// Something that happened to a video, as CBOR on `results.<video>`.
@@ -58,6 +58,15 @@ pub struct Started {
     pub uri: String,
     /// Each how many-th frame is looked at.
     pub every: u64,
+    /// About how many frames per second are looked at; all, if it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fps: Option<Fps>,
+    /// Frames before this time are not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Offset>,
+    /// Frames at this time or later are not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Offset>,
     /// When the upload was stored, in milliseconds since 1970-01-01 UTC.
     pub uploaded_at: u64,
     /// Alarms that its upload asks for; `None`: as the aggregator is set.
@@ -68,11 +77,21 @@ pub struct Started {
     pub labels: Vec<String>,
 }
 
+impl Started {
+    /// Which frames are looked at.
+    pub fn choice(&self) -> Choice {
+        Choice { every: self.every, fps: self.fps, start: self.start, end: self.end }
+    }
+}
+
 /// How far a video's frames are published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Every frame with a smaller index is stored in the queue. A take-over goes on from here.
     pub published: u64,
+    /// How many frames those are. Without it, they follow from `published` and [`Started::every`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frames: Option<u64>,
     /// How many frames the container announces. It may lie: good for a progress bar and nothing else.
     pub announced: Option<u64>,
 }

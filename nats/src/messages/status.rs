@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Summary, Versioned, VideoEntry, VideoState};
+use super::{Fps, Offset, Summary, Versioned, VideoEntry, VideoState};
 use crate::VideoId;
 
 /// How a video stands, as JSON in the answer to a request on `videos.status`.
@@ -22,6 +22,15 @@ pub struct VideoStatus {
     pub uploaded_at: u64,
     /// Each how many-th frame is looked at.
     pub every: u64,
+    /// About how many frames per second are looked at, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fps: Option<Fps>,
+    /// Frames before this time are not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Offset>,
+    /// Frames at this time or later are not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Offset>,
     /// Frames that are to be looked at: exact once all are decoded, before that as the container announces, if it does.
     pub frames: Option<u64>,
     /// Frames looked at so far, those included that are not in `classes` yet.
@@ -45,12 +54,15 @@ impl Versioned for VideoStatus {
 impl From<VideoEntry> for VideoStatus {
     fn from(entry: VideoEntry) -> Self {
         let waiting = |failed: bool| entry.unconfirmed.iter().filter(|u| u.failure.is_some() == failed).count() as u64;
-        let announced = entry.announced.map(|n| n.div_ceil(entry.started.every.max(1)));
+        let announced = entry.announced.and_then(|frames| entry.started.choice().count(frames));
         Self {
             version: entry.version,
             state: entry.state,
             uploaded_at: entry.started.uploaded_at,
             every: entry.started.every,
+            fps: entry.started.fps,
+            start: entry.started.start,
+            end: entry.started.end,
             frames: entry.ended.as_ref().map(|ended| ended.frames).or(announced),
             processed_frames: entry.counted + waiting(false),
             failed_frames: entry.failed + waiting(true),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
-use super::{AlarmRule, Started};
+use super::{AlarmRule, Choice, Fps, Offset, Started, choice_problem};
 use crate::VideoId;
 
 const MAX_NAME_LENGTH: usize = 255;
@@ -27,12 +27,31 @@ pub struct Upload {
     /// Look at each how many-th frame only. Left out, the ingest's own setting holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<u64>,
+    /// Look at about so many frames per second only. Not together with `every`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fps: Option<Fps>,
+    /// Look at no frame before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Offset>,
+    /// Look at no frame at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Offset>,
     /// Alarms to raise. Left out, as the aggregator is set; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<Vec<AlarmRule>>,
     /// Count only objects of these classes. Left out or empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+}
+
+/// A URI as everybody may see it: without its password.
+pub fn shown_uri(uri: &Url) -> String {
+    let mut shown = uri.clone();
+    // A URI that cannot have a password has none.
+    if uri.password().is_some() && shown.set_password(Some("***")).is_err() {
+        return format!("{}:", uri.scheme());
+    }
+    shown.into()
 }
 
 fn current_version() -> u8 {
@@ -101,7 +120,18 @@ impl Upload {
 
     /// An upload that leaves all else to the services.
     pub fn of(uri: Url) -> Self {
-        Self { version: super::VERSION, id: None, uri, name: None, every: None, alarms: None, labels: vec![] }
+        Self {
+            version: super::VERSION,
+            id: None,
+            uri,
+            name: None,
+            every: None,
+            fps: None,
+            start: None,
+            end: None,
+            alarms: None,
+            labels: vec![],
+        }
     }
 
     /// The upload, if no field has a value that cannot be.
@@ -110,8 +140,8 @@ impl Upload {
             let reason = format!("{} is not one that this program reads ({})", self.version, super::VERSION);
             return Err(MalformedUpload::Field { field: "version", reason });
         }
-        if self.every == Some(0) {
-            return Err(MalformedUpload::Field { field: "every", reason: "must be 1 (each frame) or more".into() });
+        if let Some((field, reason)) = choice_problem(self.every, self.fps, self.start, self.end) {
+            return Err(MalformedUpload::Field { field, reason: reason.into() });
         }
         if let Some(reason) = self.name.as_deref().and_then(Self::name_problem) {
             return Err(MalformedUpload::Field { field: "name", reason });
@@ -139,13 +169,23 @@ impl Upload {
         self.id.clone().unwrap_or_else(|| VideoId::for_message(&self.name(), stream_sequence, stored_at))
     }
 
+    /// Which frames are looked at. `default_every` holds for uploads that say nothing.
+    pub fn choice(&self, default_every: u64) -> Choice {
+        let default_every = if self.fps.is_some() { 1 } else { default_every };
+        Choice { every: self.every.unwrap_or(default_every), fps: self.fps, start: self.start, end: self.end }
+    }
+
     /// The first event of the video's life. `default_every` holds for uploads that say nothing.
     pub fn started(&self, stored_at: SystemTime, default_every: u64) -> Started {
         let uploaded_at = stored_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let Choice { every, fps, start, end } = self.choice(default_every);
         Started {
             name: self.name(),
-            uri: self.uri.to_string(),
-            every: self.every.unwrap_or(default_every),
+            uri: shown_uri(&self.uri),
+            every,
+            fps,
+            start,
+            end,
             uploaded_at: u64::try_from(uploaded_at).unwrap_or(u64::MAX),
             alarms: self.alarms.clone(),
             labels: self.labels.clone(),
@@ -160,7 +200,7 @@ impl Upload {
         let path = self.uri.to_file_path().ok();
         let file = path.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned());
         let last = || self.uri.path_segments().and_then(|mut s| s.next_back().map(str::to_owned)).filter(|s| !s.is_empty());
-        let name = file.or_else(last).unwrap_or_else(|| self.uri.to_string());
+        let name = file.or_else(last).unwrap_or_else(|| shown_uri(&self.uri));
         name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_NAME_LENGTH / 4).collect()
     }
 }
@@ -185,6 +225,17 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_shown_to_nobody() {
+        for (uri, shown) in [("http://me:secret@cam/a.mp4", "http://me:***@cam/a.mp4"), ("rtsp://me:secret@cam/", "rtsp://me:***@cam/")] {
+            let upload = Upload::parse(uri.as_bytes()).unwrap();
+            let started = upload.started(SystemTime::UNIX_EPOCH, 1);
+            assert_eq!(started.uri, shown);
+            assert!(!started.name.contains("secret"), "{started:?}");
+        }
+        assert_eq!(shown_uri(&Url::parse("file:///a%20b.mp4").unwrap()), "file:///a%20b.mp4");
+    }
+
+    #[test]
     fn what_names_no_video_is_refused_with_a_reason() {
         for (payload, part) in [
             (&b""[..], "empty"),
@@ -196,6 +247,11 @@ mod tests {
             (br#"{"uri": "nonsense"}"#, "not the JSON"),
             (br#"{"uri": "file:///a", "every": 0}"#, "every"),
             (br#"{"uri": "file:///a", "every": "two"}"#, "invalid type"),
+            (br#"{"uri": "file:///a", "every": 2, "fps": 1}"#, "fps"),
+            (br#"{"uri": "file:///a", "fps": 0}"#, "frames per second"),
+            (br#"{"uri": "file:///a", "start": "soon"}"#, "1m30s"),
+            (br#"{"uri": "file:///a", "start": 2, "end": 2}"#, "end"),
+            (br#"{"uri": "file:///a", "end": 0}"#, "end"),
             (br#"{"uri": "file:///a", "name": "a\nb"}"#, "name"),
             (br#"{"uri": "file:///a", "version": 9}"#, "version"),
             (br#"{"uri": "file:///a", "labels": [""]}"#, "labels"),

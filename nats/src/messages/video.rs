@@ -106,6 +106,12 @@ pub struct VideoEntry {
     pub started: Started,
     /// Every frame with a smaller index was published.
     pub published: u64,
+    /// How many frames that was. Without it, they follow from `published` and [`Started::every`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_frames: Option<u64>,
+    /// Where frames are chosen by time: earlier values of `published` and `published_frames`, below which not all are known yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub milestones: Vec<(u64, u64)>,
     /// How many frames the container announces.
     pub announced: Option<u64>,
     /// What ingest said of it last.
@@ -143,6 +149,13 @@ pub struct VideoEntry {
     pub summary_published: bool,
     /// The summary, once the state is final.
     pub summary: Option<Summary>,
+}
+
+impl VideoEntry {
+    /// How many frames with an index below `published` were published.
+    pub fn published_frames(&self) -> u64 {
+        self.published_frames.unwrap_or_else(|| self.published.div_ceil(self.started.every.max(1)))
+    }
 }
 
 impl Versioned for VideoEntry {

@@ -57,7 +57,7 @@ async fn rate(work: &Work<'_>, videos: u64) -> anyhow::Result<f64> {
     let frames = work.messages.div_ceil(videos);
     let messages = (0..videos).flat_map(|n| {
         let video = VideoId::for_name("bench", &n.to_string());
-        let progress = Event::Progress(Progress { published: frames, announced: None });
+        let progress = Event::Progress(Progress { published: frames, frames: None, announced: None });
         let ended = Event::Ended(Ended { frames, decoded: frames, duration: None, problem: None });
         let head = [("started", Event::Started(started())), ("progress", progress)];
         let head = head.map(|(id, event)| message(&video, id, event));
@@ -117,7 +117,7 @@ async fn memory(work: &Work<'_>) -> anyhow::Result<f64> {
 /// A video of which some frames are not counted yet, the first of them among those.
 fn in_progress(frames: u64) -> VideoCount {
     let mut count = VideoCount::new(started(), &[]);
-    count.apply(&Event::Progress(Progress { published: frames, announced: Some(frames) }), 0);
+    count.apply(&Event::Progress(Progress { published: frames, frames: None, announced: Some(frames) }), 0);
     for index in (0..frames).filter(|index| !index.is_multiple_of(MISSING)) {
         count.apply(&Event::Frame(result(index)), 0);
     }
@@ -135,7 +135,8 @@ fn message(video: &VideoId, id: &str, event: Event) -> Message {
 }
 
 fn started() -> Started {
-    Started { name: "bench".into(), uri: "file:///bench".into(), every: 1, uploaded_at: milliseconds_now(), alarms: None, labels: vec![] }
+    let (name, uri, uploaded_at) = ("bench".into(), "file:///bench".into(), milliseconds_now());
+    Started { name, uri, every: 1, fps: None, start: None, end: None, uploaded_at, alarms: None, labels: vec![] }
 }
 
 fn result(index: u64) -> FrameResult {

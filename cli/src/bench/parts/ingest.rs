@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Event, Upload, VERSION, VideoEvent, from_cbor, to_json};
+use moliceiro_nats::messages::{Event, Upload, VideoEvent, from_cbor, to_json};
 use moliceiro_nats::publish::store;
 use moliceiro_nats::subjects::UPLOAD_SUBJECT;
 
@@ -45,8 +45,7 @@ async fn run(work: &Work<'_>) -> anyhow::Result<(f64, ProcessUse)> {
     let begun = Instant::now();
     for uri in &work.setup.videos {
         let id = VideoId::for_name("bench", &nuid::next());
-        let upload =
-            Upload { version: VERSION, id: Some(id.clone()), uri: uri.clone(), name: None, every: Some(1), alarms: None, labels: vec![] };
+        let upload = Upload { id: Some(id.clone()), every: Some(1), ..Upload::of(uri.clone()) };
         store(&streams.jetstream, UPLOAD_SUBJECT, &format!("upload/{id}"), to_json(&upload).into()).await?;
     }
     let (mut ended, mut frames) = (0, 0);

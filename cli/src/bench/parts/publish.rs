@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use moliceiro_ingest::decode::{Announced, DecodedFrame};
-use moliceiro_ingest::{IngestSettings, publish_frames};
+use moliceiro_ingest::{IngestSettings, Published, publish_frames};
 use moliceiro_nats::{StreamsSettings, VideoId, subjects};
 
 use super::{Work, synthetic};
@@ -72,14 +72,14 @@ async fn rate(setup: &Setup, frames: &[DecodedFrame], total: u64, window: Option
             let (begun, announced) = (Instant::now(), Announced::default());
             let give = async {
                 for index in 0..total {
-                    let frame = DecodedFrame { index, ..frames[index as usize % frames.len()].clone() };
-                    if sender.send(frame).await.is_err() {
+                    let frame = DecodedFrame { index, number: index, ..frames[index as usize % frames.len()].clone() };
+                    if sender.send(Ok(frame)).await.is_err() {
                         break;
                     }
                 }
                 drop(sender);
             };
-            let take = publish_frames(&pipeline.streams, &video, receiver, &announced, 0, settings.publish_window);
+            let take = publish_frames(&pipeline.streams, &video, receiver, &announced, Published::default(), settings.publish_window);
             let ((), published) = tokio::join!(give, take);
             published.map_err(|(_, error)| error)?;
             begun
