@@ -78,7 +78,7 @@ fn cut_off(published: Published, problem: String) -> Ended {
     Ended { frames: published.frames, decoded: published.below, duration: None, problem: Some(problem) }
 }
 
-/// Stores frames, `window` at a time, and says now and then how far it is. Gives how far all are stored, with an error too.
+/// Stores frames, `window` at a time, and says after the first of them and then now and again how far it is. Gives how far all are stored, with an error too.
 /// The first frame is the one after those that are `done`.
 pub async fn publish_frames(
     streams: &Streams,
@@ -96,7 +96,7 @@ pub async fn publish_frames(
             next = stored.try_next() => match next {
                 Ok(Some(now)) => {
                     published = now;
-                    published.below - said.below >= PROGRESS_FRAMES
+                    said == done || published.below - said.below >= PROGRESS_FRAMES
                 }
                 Ok(None) => return Ok(published),
                 Err(error) => return Err((published, error)),
