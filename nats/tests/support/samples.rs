@@ -1,0 +1,252 @@
+//! Messages of every kind, with and without what may be left out.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
+
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{
+    Abandoned, Alarm, AlarmRule, AlarmWatch, Cancelled, Color, Detection, Encoding, Ended, Event, Failed, FailedFrame, Fps, Frame,
+    FrameResult, Letterbox, Matrix, Offset, Progress, Sighting, Size, Started, Still, Summary, Unconfirmed, Upload, VERSION, VideoEntry,
+    VideoEvent, VideoState, VideoStatus,
+};
+use serde_json::{Value, json};
+use url::Url;
+
+/// The names of the messages that are events.
+pub const EVENTS: [&str; 8] = ["queued", "started", "progress", "frameResult", "failed", "ended", "abandoned", "cancelled"];
+
+const SIZE: Size = Size { width: 4, height: 2 };
+
+fn video() -> VideoId {
+    VideoId::for_name("quay", "7")
+}
+
+fn rules() -> Vec<AlarmRule> {
+    ["person > 10", "car >= 2 in 0,0.5 1,0.5 1,1 0,1 for 3 frames"].map(|rule| rule.parse().unwrap()).to_vec()
+}
+
+fn classes() -> BTreeMap<String, u64> {
+    BTreeMap::from([("boat".to_owned(), 3)])
+}
+
+pub fn uploads() -> Vec<Upload> {
+    let plain = Upload::of(Url::parse("file:///data/a%20b.mp4").unwrap());
+    let alarms = Upload {
+        id: Some(video()),
+        name: Some("quay, \"north\"".into()),
+        every: Some(25),
+        alarms: Some(rules()),
+        uri: Url::parse("obj://uploads/a.mp4").unwrap(),
+        ..plain.clone()
+    };
+    let labels = Upload {
+        fps: Some(Fps::try_from(2.5).unwrap()),
+        start: Some(Offset::try_from(1.5).unwrap()),
+        end: Some("2m".parse().unwrap()),
+        alarms: Some(vec![]),
+        labels: vec!["boat".into(), "traffic light".into()],
+        ..plain.clone()
+    };
+    vec![plain, alarms, labels]
+}
+
+const STATES: [VideoState; 7] = [
+    VideoState::Queued,
+    VideoState::Decoding,
+    VideoState::Counting,
+    VideoState::Done,
+    VideoState::Incomplete,
+    VideoState::Failed,
+    VideoState::Cancelled,
+];
+
+pub fn summaries() -> Vec<Summary> {
+    let whole = Summary {
+        version: VERSION,
+        video: video(),
+        name: "quay".into(),
+        uri: "file:///quay.mp4".into(),
+        state: VideoState::Incomplete,
+        problem: Some("cut short".into()),
+        corrections: 1,
+        processed_frames: 9,
+        failed_frames: 1,
+        failed: vec![FailedFrame { index: 40, reason: "no pixels".into() }],
+        average_processing_ms: 71.5,
+        classes: classes(),
+        top: vec!["boat".into()],
+        alarms: 2,
+        duration_s: Some(1.5),
+        wall_time_s: 3.25,
+        frames_per_second: 2.75,
+    };
+    let (failed, classes, top) = (vec![], BTreeMap::new(), vec![]);
+    let empty = Summary { problem: None, duration_s: None, failed, classes, top, ..whole.clone() };
+    STATES.into_iter().filter(|state| state.is_final()).map(|state| Summary { state, ..empty.clone() }).chain([whole.clone()]).collect()
+}
+
+pub fn alarms() -> Vec<Alarm> {
+    let name = "quay".to_owned();
+    let alarm = |rule: AlarmRule, time_s| Alarm {
+        version: VERSION,
+        video: video(),
+        name: name.clone(),
+        number: 1,
+        frame: 17,
+        time_s,
+        label: rule.label.clone(),
+        rule,
+        count: 11,
+    };
+    rules().into_iter().zip([Some(0.68), None]).map(|(rule, time_s)| alarm(rule, time_s)).collect()
+}
+
+fn started(upload: &Upload) -> Started {
+    upload.started(UNIX_EPOCH + Duration::from_millis(1_795_409_643_547), 1)
+}
+
+fn ended(duration: Option<u64>, problem: Option<&str>) -> Ended {
+    Ended { frames: 10, decoded: 250, duration, problem: problem.map(str::to_owned) }
+}
+
+fn sighting(pts: Option<u64>) -> Sighting {
+    Sighting { frame: 3, pts, rule: 1, count: 2 }
+}
+
+pub fn entries() -> Vec<VideoEntry> {
+    let bare = VideoEntry {
+        version: VERSION,
+        video: video(),
+        state: VideoState::Queued,
+        started: started(&uploads()[0]),
+        published: 0,
+        published_frames: None,
+        milestones: vec![],
+        announced: None,
+        ended: None,
+        cancelled: None,
+        counted: 0,
+        failed: 0,
+        failures: vec![],
+        unconfirmed: vec![],
+        counted_frames: String::new(),
+        failed_frames: String::new(),
+        corrections: 0,
+        processing_us: 0,
+        classes: BTreeMap::new(),
+        alarms: 0,
+        alarm_watch: AlarmWatch::default(),
+        finished_at: None,
+        summary_published: false,
+        summary: None,
+    };
+    let (unsent, ahead) = (vec![sighting(None)], vec![sighting(Some(40_000_000))]);
+    let waiting = |failure: Option<&str>, sightings| {
+        let failure = failure.map(str::to_owned);
+        Unconfirmed { index: 9, processing_us: 70_000, classes: classes(), failure, sightings }
+    };
+    let labelled = VideoEntry { started: started(&uploads()[2]), ..bare.clone() };
+    let full = VideoEntry {
+        started: started(&uploads()[1]),
+        published_frames: Some(9),
+        milestones: vec![(120, 5)],
+        announced: Some(250),
+        ended: Some(ended(Some(10_000_000_000), Some("cut short"))),
+        cancelled: Some(Cancelled { reason: "no longer wanted".into() }),
+        failures: vec![FailedFrame { index: 40, reason: "no pixels".into() }],
+        unconfirmed: vec![waiting(None, vec![sighting(None)]), waiting(Some("no pixels"), vec![])],
+        counted_frames: "AAAAAAAAAAA=".into(),
+        classes: classes(),
+        alarm_watch: AlarmWatch { rules: rules(), next: 3, ahead, runs: vec![0, 2], unsent },
+        finished_at: Some(1_795_409_653_547),
+        summary_published: true,
+        summary: summaries().pop(),
+        ..bare.clone()
+    };
+    STATES.map(|state| VideoEntry { state, ..bare.clone() }).into_iter().chain([labelled, full]).collect()
+}
+
+pub fn statuses() -> Vec<VideoStatus> {
+    entries().into_iter().map(VideoStatus::from).collect()
+}
+
+pub fn frames() -> Vec<Frame> {
+    let letterbox = Letterbox { source: Size { width: 640, height: 272 }, left: 1, top: 0, content: Size { width: 3, height: 2 } };
+    let frame = |matrix, full_range, time: Option<u64>| Frame {
+        version: VERSION,
+        video: video(),
+        index: 3,
+        pts: time,
+        decoded_at: time.map(|_| 1_795_409_643_600),
+        encoding: Encoding::Jpeg,
+        size: SIZE,
+        letterbox,
+        color: Color { matrix, full_range },
+        pixels: vec![0xff, 0xd8, 0xff],
+    };
+    vec![frame(Matrix::Bt601, false, None), frame(Matrix::Bt709, true, Some(40_000_000)), frame(Matrix::Bt2020, false, None)]
+}
+
+/// The length of its pixels follows from its size, which no schema can say.
+pub fn raw_frame() -> Frame {
+    Frame { encoding: Encoding::I420, pixels: vec![7; SIZE.i420_len().unwrap()], ..frames().remove(0) }
+}
+
+pub fn stills() -> Vec<Still> {
+    let still = |pts| Still { version: VERSION, video: video(), index: 3, pts, source: SIZE, jpeg: vec![0xff, 0xd8] };
+    vec![still(None), still(Some(40_000_000))]
+}
+
+/// Events, each with the name of its message.
+pub fn events() -> Vec<(&'static str, VideoEvent)> {
+    let starts = || uploads().into_iter().map(|upload| started(&upload));
+    let detections = vec![Detection { label: "boat".into(), score: 0.5, bounds: [1.0, 0.5, 3.25, 2.0] }];
+    let result = |time: Option<u64>, size, detections| FrameResult {
+        index: 3,
+        pts: time,
+        decoded_at: time.map(|_| 1_795_409_643_600),
+        detections,
+        size,
+        processing_us: 70_000,
+        detector: "den".into(),
+    };
+    let failed = |detector| Failed { index: 40, reason: "no pixels".into(), detector, deliveries: 2 };
+    let progress = |announced| Event::Progress(Progress { published: 223, frames: announced, announced });
+    let reason = || "no longer wanted".to_owned();
+    let all = starts().map(Event::Queued).chain(starts().map(Event::Started)).chain([
+        progress(None),
+        progress(Some(250)),
+        Event::Frame(result(None, None, vec![])),
+        Event::Frame(result(Some(40_000_000), Some(SIZE), detections)),
+        Event::Failed(failed(None)),
+        Event::Failed(failed(Some("den".into()))),
+        Event::Ended(ended(None, None)),
+        Event::Ended(ended(Some(10_000_000_000), Some("cut short"))),
+        Event::Abandoned(Abandoned { reason: reason() }),
+        Event::Cancelled(Cancelled { reason: reason() }),
+    ]);
+    all.map(|event| (name(&event), VideoEvent::new(video(), event))).collect()
+}
+
+fn name(event: &Event) -> &'static str {
+    match event {
+        Event::Queued(_) => "queued",
+        Event::Started(_) => "started",
+        Event::Progress(_) => "progress",
+        Event::Frame(_) => "frameResult",
+        Event::Failed(_) => "failed",
+        Event::Ended(_) => "ended",
+        Event::Abandoned(_) => "abandoned",
+        Event::Cancelled(_) => "cancelled",
+    }
+}
+
+/// The value with its floating-point numbers as exact as single precision allows.
+pub fn rounded(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => json!((number.as_f64().unwrap() * 1e3).round()),
+        Value::Array(items) => items.iter().map(rounded).collect(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), rounded(value))).collect(),
+        other => other.clone(),
+    }
+}
