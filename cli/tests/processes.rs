@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use futures_util::StreamExt;
-use moliceiro_nats::messages::{Summary, VideoState};
+use moliceiro_nats::messages::{Alarm, Summary, VideoState, VideoStatus};
 use moliceiro_nats::{NatsSettings, Patience, connect};
 use support::{LONG, Process, Server, program, project, sample};
 use tokio::time::timeout;
@@ -60,6 +60,58 @@ async fn five_processes_count_what_a_core_publish_names() {
     for detector in &detectors {
         detector.wait_for_stderr("frame done", 1);
     }
+}
+
+/// What `nats object put`, `pub`, `sub`, `req` and `micro ls` put on the wire.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nats_client_uploads_listens_and_asks() {
+    let server = Server::start();
+    let _services = [
+        ("moliceiro-aggregator", &["--set", "aggregator.alarms=person >= 1"][..]),
+        ("moliceiro-ingest", &["--set", "ingest.every=40"]),
+        ("moliceiro-detector", &["--sessions", "1"]),
+    ]
+    .map(|(name, arguments)| {
+        let process = service(name, &server, arguments);
+        process.wait_for_stderr("is ready", 1);
+        process
+    });
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client.clone());
+    let mut summaries = client.subscribe("summaries.>").await.unwrap();
+    let mut alarms = client.subscribe("alarms.>").await.unwrap();
+
+    let store = jetstream.get_object_store("uploads").await.unwrap();
+    store.put("a.mp4", &mut tokio::fs::File::open(sample("carphone_pristine.mp4")).await.unwrap()).await.unwrap();
+    client.publish("videos.upload", "obj://uploads/a.mp4".into()).await.unwrap();
+
+    let message = timeout(LONG, summaries.next()).await.unwrap().unwrap();
+    let summary: Summary = serde_json::from_slice(&message.payload).unwrap();
+    assert_eq!((summary.name.as_str(), summary.state, summary.processed_frames), ("a.mp4", VideoState::Done, 3));
+    assert_eq!((summary.count("person"), summary.alarms), (3, 3));
+    for frame in [0, 40, 80] {
+        let message = timeout(LONG, alarms.next()).await.unwrap().unwrap();
+        let alarm: Alarm = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(message.subject.as_str(), format!("alarms.{}", summary.video));
+        assert_eq!((alarm.frame, alarm.rule.to_string().as_str()), (frame, "person >= 1"));
+    }
+    let answer = client.request("videos.status", summary.video.to_string().into()).await.unwrap();
+    let status: VideoStatus = serde_json::from_slice(&answer.payload).unwrap();
+    assert_eq!((status.state, status.summary), (VideoState::Done, Some(summary)));
+
+    let asked = async |subject: &str| -> serde_json::Value {
+        serde_json::from_slice(&client.request(subject.to_owned(), "".into()).await.unwrap().payload).unwrap()
+    };
+    for (subject, kind) in [("$SRV.PING", "ping"), ("$SRV.INFO", "info"), ("$SRV.STATS", "stats")] {
+        let answer = asked(subject).await;
+        assert_eq!(
+            (&answer["name"], &answer["type"]),
+            (&"moliceiro".into(), &format!("io.nats.micro.v1.{kind}_response").into()),
+            "{answer}"
+        );
+        assert!(["id", "version"].iter().all(|field| answer[field].is_string()), "{answer}");
+    }
+    assert_eq!(asked("$SRV.INFO.moliceiro").await["endpoints"][0]["subject"], "videos.status");
 }
 
 #[test]
