@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Bring in what only tests need, on top of scripts/setup.sh: Prometheus, schemathesis, axe-core, Grafana's types of
-# dashboards with the programs that check them, AsyncAPI's schema of its documents, and a browser. All but the browser, which Debian installs, goes into .deps-tests/. When nothing is missing, nothing is changed or downloaded.
+# dashboards with the programs that check them, AsyncAPI's schema of its documents, a browser, and an RTSP server. All but
+# the last two, which Debian installs, goes into .deps-tests/. When nothing is missing, nothing is changed or downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -90,11 +91,13 @@ install() {
     mv -T "$fresh/ready" "$deps"
 }
 
-install_browser() {
+has_rtsp_server() { /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null; }
+
+install_packages() {
     local packages root=()
-    if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then return; fi
+    if command -v chromium >/dev/null && command -v chromedriver >/dev/null && has_rtsp_server; then return; fi
     mapfile -t packages < <(sed -n 's/^#apt: *//p' "$pins")
-    command -v apt-get >/dev/null || die "no chromium and chromedriver in PATH, and no apt-get here: install them"
+    command -v apt-get >/dev/null || die "no chromium and chromedriver in PATH, or no RTSP server for Python, and no apt-get here: install them"
     ((EUID == 0)) || root=(sudo)
     say "installing Debian packages: ${packages[*]}"
     "${root[@]}" apt-get -q update >/dev/null 2>&1 || true
@@ -105,5 +108,5 @@ install_browser() {
 exec 9<"$pins"
 flock 9 # a second set-up waits here, then finds the work done
 ready || install
-install_browser
+install_packages
 say "ready"

@@ -10,7 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, Cancelled, Ended, Event, FailedFrame, FrameResult, Started, Summary, Unconfirmed, VERSION, VideoEntry, VideoState,
+    Alarm, AlarmRule, Cancelled, Ended, Event, FailedFrame, FrameResult, LiveStatus, Started, Summary, Unconfirmed, VERSION, VideoEntry,
+    VideoState,
 };
 use roaring::RoaringTreemap;
 use thiserror::Error;
@@ -38,6 +39,7 @@ pub struct VideoCount {
     /// Where frames are chosen by time: bounds of indexes, and how many frames are below, that are not reached yet.
     milestones: Vec<(u64, u64)>,
     announced: Option<u64>,
+    live: Option<LiveStatus>,
     ended: Option<Ended>,
     counted: RoaringTreemap,
     failed: RoaringTreemap,
@@ -80,6 +82,7 @@ impl VideoCount {
             published_frames: None,
             milestones: Vec::new(),
             announced: None,
+            live: None,
             ended: None,
             counted: RoaringTreemap::new(),
             failed: RoaringTreemap::new(),
@@ -118,6 +121,15 @@ impl VideoCount {
                     self.published_frames = progress.frames;
                     self.pass(progress.published, progress.frames);
                     self.announced = progress.announced.or(self.announced);
+                }
+                changed_if(news)
+            }
+            Event::Live(live) => {
+                let news = self.ended.is_none() && self.live.as_ref().is_none_or(|known| known.at < live.at);
+                if news {
+                    // Its frames are those of its windows, which are videos of their own.
+                    (self.published, self.published_frames) = (self.published.max(live.frames), Some(0));
+                    self.live = Some(live.clone());
                 }
                 changed_if(news)
             }
@@ -281,7 +293,7 @@ impl VideoCount {
             _ if self.queued => VideoState::Queued,
             None => VideoState::Decoding,
             Some(_) if !self.is_complete() => VideoState::Counting,
-            Some(Ended { frames: 0, .. }) => VideoState::Failed,
+            Some(Ended { frames: 0, .. }) if self.live.as_ref().is_none_or(|live| live.frames == 0) => VideoState::Failed,
             Some(Ended { problem: Some(_), .. }) => VideoState::Incomplete,
             Some(_) => VideoState::Done,
         }
@@ -312,6 +324,7 @@ impl VideoCount {
             classes: self.classes.clone(),
             top: Summary::ranking(&self.classes, 3),
             alarms: self.alarms.raised(),
+            live: self.live.clone(),
             duration_s: ended.and_then(|ended| ended.duration).map(|ns| ns as f64 / 1e9),
             wall_time_s,
             frames_per_second: per(self.counted.len() as f64, wall_time_s),
@@ -338,6 +351,7 @@ impl VideoCount {
             published: self.published,
             published_frames: self.published_frames,
             milestones: self.milestones.clone(),
+            live: self.live.clone(),
             announced: self.announced,
             ended: self.ended.clone(),
             cancelled: self.cancelled.clone(),
@@ -367,6 +381,7 @@ impl VideoCount {
             published: entry.published,
             published_frames: entry.published_frames,
             milestones: entry.milestones,
+            live: entry.live,
             announced: entry.announced,
             ended: entry.ended,
             counted: from_base64(&entry.counted_frames)?,

@@ -44,6 +44,8 @@ fn text(publication: Publication<'_>) -> Option<String> {
     match publication {
         Publication::Alarm(alarm) => Some(alarm.to_string()),
         Publication::Summary(Summary { state: VideoState::Failed, .. }) => None,
+        // What is in a live source is in the summaries of its windows.
+        Publication::Summary(Summary { live: Some(_), .. }) => None,
         Publication::Summary(summary) => Some(summary.to_string()),
     }
 }

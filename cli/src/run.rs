@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::{NatsSettings, Patience, Streams, connect};
+use moliceiro_nats::messages::{Cancelled, Event};
+use moliceiro_nats::publish::store_event;
+use moliceiro_nats::{NatsSettings, Patience, Streams, connect, subjects};
 use moliceiro_service::{Readiness, Settings, SettingsError, shutdown_on_signals, start_endpoint, start_logging_to};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,8 @@ use videos::Plan;
 const PUBLISHES_IN_FLIGHT: usize = 16;
 /// Services finish what is in hand within this time, or are left.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The last frames of a live source may take so long to be counted.
+const LIVE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a shell reports of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
@@ -97,6 +101,9 @@ impl Session {
             error = watch_server(&mut self.server) => Err(error),
             () = interrupted.cancelled() => Ok(None),
         };
+        if matches!(end, Ok(None)) {
+            self.stop_live(&streams, &mut followed).await?;
+        }
         services.stop(SHUTDOWN_TIMEOUT).await;
         match end? {
             Some(true) => Ok(ExitCode::SUCCESS),
@@ -106,6 +113,25 @@ impl Session {
                     self.progress.say(&followed.farewell());
                 }
                 Ok(ExitCode::from(INTERRUPTED))
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Ends the live sources, which nobody else would, and waits for the summaries of what was counted of them.
+    async fn stop_live(&self, streams: &Streams, followed: &mut Followed) -> anyhow::Result<()> {
+        let sources: Vec<_> = followed.live().cloned().collect();
+        for source in &sources {
+            let cancelled = Event::Cancelled(Cancelled { reason: "stopped by Ctrl-C or a signal".into() });
+            let id = subjects::event_message_id(source, "cancelled");
+            store_event(&streams.jetstream, source, Some(&id), cancelled).await?;
+        }
+        match tokio::time::timeout(LIVE_TIMEOUT, followed.until_live_done(&self.progress, self.json)).await {
+            Ok(done) => done,
+            Err(_) => {
+                self.progress.say("the last frames of a live source are not counted yet; the next run counts them");
+                Ok(())
             }
         }
     }

@@ -50,6 +50,9 @@ async fn show_one(streams: &Streams, video: &VideoId) -> anyhow::Result<()> {
     let classes = if classes.is_empty() { "none".to_owned() } else { classes.join(", ") };
     let mut text = format!("video    {video}\nname     {name}\nfrom     {uri}\nstate    {state}\nframes   {}\n", frames(&status));
     text += &format!("objects  {classes}\nalarms   {alarms}\n");
+    if let Some(live) = &status.live {
+        text += &format!("live     {live}\n");
+    }
     if let Some(problem) = status.summary.and_then(|summary| summary.problem) {
         text += &format!("problem  {problem}\n");
     }

@@ -18,6 +18,7 @@ mod folder;
 mod geometry;
 mod images;
 mod jpeg;
+pub(crate) mod live;
 mod output;
 mod picture;
 mod pipeline;

@@ -46,8 +46,8 @@ pub(crate) enum FetchError {
     #[error("{uri} leads from one address to the next, and to no video")]
     Lost { uri: String },
     /// It is no file, but a stream that does not end.
-    #[error("{uri} is a live stream ({kind}), which is not read; give the address of a file")]
-    Live { uri: String, kind: String },
+    #[error("{uri} is a live stream")]
+    Live { uri: String, at: Url },
     /// There is no room for it here, for example.
     #[error("a fetched video cannot be written to {} ({source}): give ingest.spool a folder with room for it", .folder.display())]
     Folder { folder: PathBuf, source: std::io::Error },
@@ -140,10 +140,10 @@ impl Fetch<'_> {
 
     /// Brings what is not there yet.
     async fn attempt(&mut self) -> Result<(), Failure> {
-        let mut response = self.ask().await?;
+        let (mut response, place) = self.ask().await?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT if range_start(response.headers()) == Some(self.written) => {}
-            StatusCode::OK => self.begin(&response).await?,
+            StatusCode::OK => self.begin(&response, place).await?,
             // The file has become shorter than what is here of it.
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
                 (self.written, self.version) = (0, None);
@@ -168,7 +168,7 @@ impl Fetch<'_> {
     }
 
     /// Asks for the video, wherever it has moved to.
-    async fn ask(&self) -> Result<Response, Failure> {
+    async fn ask(&self) -> Result<(Response, Url), Failure> {
         let mut uri = self.uri.clone();
         for _ in 0..=MOST_REDIRECTS {
             let mut request = self.client.get(uri.clone()).header(ACCEPT_ENCODING, "identity");
@@ -177,7 +177,7 @@ impl Fetch<'_> {
             }
             let response = request.send().await.map_err(|error| Failure::Passing(innermost(&error)))?;
             if !response.status().is_redirection() {
-                return Ok(response);
+                return Ok((response, uri));
             }
             let place = response.headers().get(LOCATION).and_then(|place| place.to_str().ok()).and_then(|place| uri.join(place).ok());
             uri = place.filter(is_http).ok_or_else(|| FetchError::Lost { uri: self.shown.clone() })?;
@@ -188,12 +188,11 @@ impl Fetch<'_> {
     }
 
     /// Makes room for a file that comes from its start.
-    async fn begin(&mut self, response: &Response) -> Result<(), Failure> {
+    async fn begin(&mut self, response: &Response, place: Url) -> Result<(), Failure> {
         let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let kind = text(CONTENT_TYPE).unwrap_or_default();
         if kind.trim_start().starts_with("multipart/") {
-            let kind = kind.split(';').next().unwrap_or_default().to_owned();
-            return Err(FetchError::Live { uri: self.shown.clone(), kind }.into());
+            return Err(FetchError::Live { uri: self.shown.clone(), at: place }.into());
         }
         // RFC 9110, 13.1.5: only a strong validator tells that the rest belongs to the same bytes.
         let strong = text(ETAG).filter(|tag| !tag.starts_with("W/"));

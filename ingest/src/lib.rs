@@ -11,6 +11,7 @@ pub mod decode;
 mod feed;
 mod fetch;
 mod http;
+mod live;
 pub mod metrics;
 mod report;
 mod settings;

@@ -11,6 +11,8 @@ pub(crate) struct Metrics {
     pub(crate) videos: IntGauge,
     pub(crate) decoded: IntCounter,
     pub(crate) lost: IntCounter,
+    pub(crate) live_dropped: IntCounter,
+    pub(crate) live_lost: IntCounter,
     pub(crate) published: IntCounter,
     pub(crate) published_bytes: IntCounter,
     pub(crate) publish_seconds: Histogram,
@@ -32,6 +34,14 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         videos: catalogue.gauge("moliceiro_ingest_videos", "Videos being decoded now"),
         decoded: catalogue.counter("moliceiro_ingest_frames_decoded_total", "Frames decoded, wanted or not"),
         lost: catalogue.counter("moliceiro_ingest_frames_lost_total", "Pictures of folders that cannot be decoded; each is a failed frame"),
+        live_dropped: catalogue.counter(
+            "moliceiro_ingest_live_frames_dropped_total",
+            "Frames of live sources that were dropped because there was no room for them",
+        ),
+        live_lost: catalogue.counter(
+            "moliceiro_ingest_live_connections_lost_total",
+            "Connections to live sources that broke off, or could not be made; each is tried again",
+        ),
         published: catalogue.counter("moliceiro_ingest_frames_published_total", "Frames that the queue has acknowledged"),
         published_bytes: catalogue.counter("moliceiro_ingest_published_bytes_total", "Bytes of those frames' messages"),
         publish_seconds: catalogue.histogram(

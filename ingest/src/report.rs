@@ -90,6 +90,15 @@ pub(crate) fn frame_published(video: &VideoId, frame: u64, bytes: usize, took: D
     debug!(%video, frame, bytes, "frame published");
 }
 
+pub(crate) fn live_frame_dropped() {
+    METRICS.live_dropped.inc();
+}
+
+pub(crate) fn live_connection_lost(video: &VideoId, reason: &str, pause: Duration) {
+    METRICS.live_lost.inc();
+    warn!(%video, reason, ?pause, "a live source is out of reach; connecting again");
+}
+
 pub(crate) fn frame_lost(video: &VideoId, frame: u64, reason: &str) {
     METRICS.lost.inc();
     warn!(%video, frame, reason, "a picture cannot be decoded");

@@ -3,7 +3,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use moliceiro_nats::messages::{Choice, Encoding, Size};
+use moliceiro_nats::messages::{Choice, Encoding, Size, WINDOWS};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::settings::{Problem, list};
 use moliceiro_service::{Base, Section, Settings, SettingsError};
@@ -35,6 +35,9 @@ pub struct IngestSettings {
     /// A video that gives no frame for so long is given up.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
+    /// Length of the windows that a live source is cut into, unless the upload says.
+    #[serde(with = "humantime_serde")]
+    pub window: Duration,
     /// Folders, files and beginnings of URIs that videos may be read from, beside `obj://uploads/`.
     #[serde(with = "list")]
     pub allow: Vec<String>,
@@ -101,6 +104,7 @@ impl Default for IngestSettings {
             videos: 4,
             publish_window: 16,
             stall_timeout: Duration::from_secs(30),
+            window: Duration::from_secs(60),
             allow: vec![],
             spool: None,
             listen: "127.0.0.1:5000".into(),
@@ -134,6 +138,7 @@ impl Section for IngestSettings {
         check((1..=64).contains(&self.videos), "videos", "1 to 64");
         check((1..=1024).contains(&self.publish_window), "publish_window", "1 to 1024");
         check(self.stall_timeout >= Duration::from_millis(100), "stall_timeout", "100ms or longer");
+        check(WINDOWS.contains(&self.window), "window", "1s to 1day");
         check(self.listen.is_empty() || self.address().is_some(), "listen", "HOST:PORT, or nothing for no HTTP");
         check(Allowed::new(&self.allow).is_ok(), "allow", "absolute paths, or beginnings of URIs such as rtsp://camera/");
         check((1..=i64::MAX as u64).contains(&self.upload_max_bytes), "upload_max_bytes", "1 or more");

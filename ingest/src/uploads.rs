@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{
-    Choice, Event, Started, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json, shown_uri, to_json,
+    Choice, Event, LiveStatus, Offset, Started, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json, shown_uri, to_json,
 };
 use moliceiro_nats::objects;
 use moliceiro_nats::publish::{StoreError, store, store_event};
@@ -16,9 +16,11 @@ use tracing::warn;
 use url::Url;
 
 use crate::allow::{Allowed, Refused};
+use crate::decode::live::LiveOrigin;
 use crate::decode::{self, DecodeSettings, Decoding};
 use crate::feed::{Fed, Published, end_unread, feed};
-use crate::fetch::{self, Limits, fetch};
+use crate::fetch::{self, FetchError, Limits, fetch};
+use crate::live;
 use crate::report;
 use crate::settings::IngestService;
 use crate::spool::spool;
@@ -100,6 +102,16 @@ enum Unopened {
     Never(String),
     /// Somebody else may be able to, or this ingest later.
     NotNow(String),
+    /// It has no end of its own.
+    Live(LiveOrigin),
+}
+
+/// What became of a video that was to be decoded.
+enum Decoded {
+    /// All that there is of it is published.
+    Whole(Fed),
+    /// It is to be followed.
+    Live(LiveOrigin),
 }
 
 impl Job {
@@ -145,7 +157,10 @@ impl Job {
         let video = upload.video(sequence, stored_at);
         let entry = self.entry(&video).await;
         if entry.as_ref().is_some_and(is_cancelled) {
-            return Verdict::Cancelled(video, upload.uri);
+            return match live::take_over(&self.means.streams, &video, entry.as_ref()).await {
+                Ok(_) => Verdict::Cancelled(video, upload.uri),
+                Err(reason) => Verdict::Retry(reason),
+            };
         }
         if entry.as_ref().is_some_and(|entry| entry.ended.is_some()) {
             report::upload_known(&video);
@@ -154,6 +169,10 @@ impl Job {
         let refused = match self.means.allowed.check(&upload.uri).await {
             Err(refused) if !self.is_last_delivery() => return Verdict::Retry(refused.to_string()),
             checked => checked,
+        };
+        let left = match live::take_over(&self.means.streams, &video, entry.as_ref()).await {
+            Ok(left) => left,
+            Err(reason) => return Verdict::Retry(reason),
         };
         let done = entry.as_ref().map_or(Published::default(), Published::of);
         // A take-over keeps to what was begun, whatever its own settings.
@@ -165,7 +184,7 @@ impl Job {
         report::decoding(&video, &started, done.below);
         let choice = started.choice();
         let id = subjects::event_message_id(&video, "started");
-        if let Err(error) = store_event(&self.means.streams.jetstream, &video, Some(&id), Event::Started(started)).await {
+        if let Err(error) = store_event(&self.means.streams.jetstream, &video, Some(&id), Event::Started(started.clone())).await {
             return Verdict::Retry(error.to_string());
         }
         let fed = tokio::select! {
@@ -173,20 +192,50 @@ impl Job {
             () = self.until_cancelled(&video) => return Verdict::Cancelled(video, upload.uri),
         };
         match fed {
-            Some(Ok(fed)) => {
+            Some(Ok(Decoded::Live(origin))) => self.follow(video, upload, &started, origin, left).await,
+            Some(Ok(Decoded::Whole(fed))) => {
                 report::all_published(&video, &fed);
                 Verdict::Ack(video, upload.uri)
             }
             Some(Err(reason)) => Verdict::Retry(reason),
-            None => {
-                let every = choice.fps.is_none().then_some(choice.every);
-                Verdict::HandBack(video, Upload { every, ..upload })
+            None => hand_back(video, upload, choice),
+        }
+    }
+
+    /// Follows a live source to its end, or until it is cancelled, or this ingest is stopped.
+    async fn follow(&self, video: VideoId, upload: Upload, started: &Started, origin: LiveOrigin, left: LiveStatus) -> Verdict {
+        let (ingest, choice) = (&self.service.ingest, started.choice());
+        let source = live::Source {
+            streams: &self.means.streams,
+            video: &video,
+            started,
+            settings: ingest.decoding(choice, 0),
+            window: upload.window.map_or(ingest.window, Offset::duration),
+            publish_window: ingest.publish_window,
+        };
+        let stop = self.hand_back.child_token();
+        let cancelled = async {
+            self.until_cancelled(&video).await;
+            stop.cancel();
+            std::future::pending::<()>().await;
+        };
+        let followed = tokio::select! {
+            followed = live::follow(&source, origin, left, &stop) => followed,
+            () = cancelled => unreachable!("it waits for ever"),
+        };
+        match followed {
+            Ok(Some(fed)) => {
+                report::all_published(&video, &fed);
+                Verdict::Ack(video, upload.uri)
             }
+            Ok(None) if self.hand_back.is_cancelled() => hand_back(video, upload, choice),
+            Ok(None) => Verdict::Cancelled(video, upload.uri),
+            Err(reason) => Verdict::Retry(reason),
         }
     }
 
     /// Stores the frames and the end of the video. An error says why it should be tried again.
-    async fn decode(&self, video: &VideoId, uri: Result<Url, Refused>, choice: Choice, done: Published) -> Result<Fed, String> {
+    async fn decode(&self, video: &VideoId, uri: Result<Url, Refused>, choice: Choice, done: Published) -> Result<Decoded, String> {
         let (streams, ingest) = (&self.means.streams, &self.service.ingest);
         let opened = match uri {
             Ok(uri) => self.open(&uri, ingest.decoding(choice, done.below)).await,
@@ -196,18 +245,28 @@ impl Job {
             Ok(decoding) => feed(streams, video, decoding, done, ingest.publish_window).await,
             Err(Unopened::Never(problem)) => end_unread(streams, video, done, problem).await,
             Err(Unopened::NotNow(reason)) => return Err(reason),
+            Err(Unopened::Live(origin)) => match live::problem(video, choice) {
+                Some(problem) => end_unread(streams, video, done, problem).await,
+                None => return Ok(Decoded::Live(origin)),
+            },
         };
-        fed.map_err(|error: StoreError| error.to_string())
+        fed.map(Decoded::Whole).map_err(|error: StoreError| error.to_string())
     }
 
     async fn open(&self, uri: &Url, settings: DecodeSettings) -> Result<Decoding, Unopened> {
         let ingest = &self.service.ingest;
+        if live::is_rtsp(uri) {
+            return Err(Unopened::Live(LiveOrigin::Rtsp(uri.clone())));
+        }
         if fetch::is_http(uri) {
             let (folder, most, patience) = (ingest.spool.as_deref(), ingest.upload_max_bytes, ingest.stall_timeout);
             let limits = Limits { folder, most, patience, first_pause: fetch::FIRST_PAUSE };
             let fetched = fetch(uri, &self.means.allowed, &limits).await;
-            let file = fetched.map_err(|error| Unopened::Never(error.to_string()))?;
-            return Ok(decode::start_file(file, shown_uri(uri), settings));
+            return match fetched {
+                Ok(file) => Ok(decode::start_file(file, shown_uri(uri), settings)),
+                Err(FetchError::Live { at, .. }) => Err(Unopened::Live(LiveOrigin::Mjpeg(at))),
+                Err(error) => Err(Unopened::Never(error.to_string())),
+            };
         }
         if uri.scheme() != objects::SCHEME {
             return Ok(decode::start(uri, settings));
@@ -299,6 +358,12 @@ impl Job {
         store(&self.means.streams.jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
         self.message.double_ack().await
     }
+}
+
+/// Leaves the video to another ingest, which looks at the same frames.
+fn hand_back(video: VideoId, upload: Upload, choice: Choice) -> Verdict {
+    let every = choice.fps.is_none().then_some(choice.every);
+    Verdict::HandBack(video, Upload { every, ..upload })
 }
 
 fn is_cancelled(entry: &VideoEntry) -> bool {

@@ -6,6 +6,7 @@ mod alarm;
 mod choice;
 mod event;
 mod frame;
+mod live;
 mod status;
 mod still;
 mod summary;
@@ -21,10 +22,11 @@ pub use alarm::{Alarm, AlarmRule, Comparison, MalformedRule, Region, Sighting};
 pub use choice::{Choice, Fps, InvalidFps, InvalidOffset, Offset, choice_problem};
 pub use event::{Abandoned, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Started, VideoEvent};
 pub use frame::{Color, Encoding, Frame, Letterbox, Matrix, Size};
+pub use live::{Connection, LiveStatus};
 pub use status::VideoStatus;
 pub use still::{STILLS, Still, still_slot};
 pub use summary::Summary;
-pub use upload::{MalformedUpload, Upload, shown_uri};
+pub use upload::{MalformedUpload, Upload, WINDOWS, shown_uri};
 pub use video::{AlarmWatch, FailedFrame, Unconfirmed, VideoEntry, VideoState};
 
 /// The version of every message that this code writes, and the only one it reads.

@@ -101,6 +101,9 @@ pub fn alarm_message_id(video: &VideoId, number: u64) -> String {
 
 const MAX_ID_LENGTH: usize = 64;
 const MAX_SLUG_LENGTH: usize = 32;
+const WINDOW_MARK: &str = "-w";
+const STAMP_LENGTH: usize = 7;
+const STAMP_DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// The identity of one upload: a single subject token of letters, digits, `-` and `_`, at most 64 of them.
 ///
@@ -142,6 +145,27 @@ impl VideoId {
         Self::for_name(name, &format!("{:x}x{stream_sequence}", published.as_millis()))
     }
 
+    /// The id of the part of a live source that began then, in milliseconds since 1970; `None` if this one is too long for that.
+    pub fn window(&self, began: u64) -> Option<Self> {
+        let mut tenths = began / 100;
+        let mut stamp = [b'0'; STAMP_LENGTH];
+        for digit in stamp.iter_mut().rev() {
+            *digit = STAMP_DIGITS[(tenths % STAMP_DIGITS.len() as u64) as usize];
+            tenths /= STAMP_DIGITS.len() as u64;
+        }
+        Self::try_from(format!("{self}{WINDOW_MARK}{}", String::from_utf8_lossy(&stamp))).ok()
+    }
+
+    /// Whether this is a part of `source`.
+    pub fn is_window_of(&self, source: &Self) -> bool {
+        self.0.strip_prefix(&source.0).is_some_and(is_stamp)
+    }
+
+    /// Whether this is made as [`window`](Self::window) does.
+    pub fn is_window(&self) -> bool {
+        self.0.len().checked_sub(WINDOW_MARK.len() + STAMP_LENGTH).is_some_and(|at| is_stamp(&self.0[at..]))
+    }
+
     /// The id of the video that a subject such as `frames.<video>` is about.
     pub fn of_subject(subject: &str) -> Option<Self> {
         let (_, token) = subject.split_once('.')?;
@@ -152,6 +176,12 @@ impl VideoId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether it is what is behind the source in a window's id.
+fn is_stamp(text: &str) -> bool {
+    let stamp = text.strip_prefix(WINDOW_MARK).unwrap_or_default();
+    stamp.len() == STAMP_LENGTH && stamp.bytes().all(|digit| STAMP_DIGITS.contains(&digit))
 }
 
 impl TryFrom<String> for VideoId {
@@ -187,6 +217,17 @@ impl fmt::Debug for VideoId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn windows_of_a_source_have_ids_of_their_own_in_their_order() {
+        let source = VideoId::for_name("a camera that has a name of forty letters", "CwtNhL9muiLGCvnWV1Vnnf");
+        let ids: Vec<_> = (0..100).map(|n| source.window(1_795_409_643_547 + 100 * n).unwrap()).collect();
+        assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] != pair[1]), "{ids:?}");
+        assert!(ids.iter().all(|id| id.is_window_of(&source) && id.is_window()));
+        let other = VideoId::for_name("a camera", "1");
+        assert!(!ids[0].is_window_of(&other) && !source.is_window() && !source.is_window_of(&source));
+        assert_eq!(VideoId::try_from("x".repeat(60)).unwrap().window(0), None);
+    }
 
     #[test]
     fn any_name_gives_a_valid_id() {

@@ -149,6 +149,9 @@ fn uploads_are_read_as_described() {
         (json!({ "start": " 7.5 " }), "seconds as text"),
         (json!({ "end": "soon" }), "no time"),
         (json!({ "start": -1 }), "before the beginning"),
+        (json!({ "window": "5m" }), "windows"),
+        (json!({ "window": 0.5 }), "windows that are too short"),
+        (json!({ "window": 86_401 }), "windows that are too long"),
         (json!({ "name": "" }), "no name"),
         (json!({ "labels": [" "] }), "no label"),
     ] {

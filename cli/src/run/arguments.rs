@@ -4,7 +4,7 @@ use clap::Parser;
 use moliceiro_detector::{DetectorSettings, open_model};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{AlarmRule, Fps, Offset, Size};
+use moliceiro_nats::messages::{AlarmRule, Fps, Offset, Size, WINDOWS};
 use moliceiro_service::{CommonArguments, Settings, SettingsError, bundled};
 
 use super::is_given;
@@ -18,7 +18,7 @@ use super::videos::Wanted;
     after_help = "Exit codes: 0 every frame of every video was counted; 1 one was not; 64 wrong usage or settings; 130 stopped by Ctrl-C or a signal"
 )]
 pub(crate) struct RunArguments {
-    /// Files (videos or still images), folders of pictures, file:// URIs, or http:// addresses of files
+    /// Files (videos or still images), folders of pictures, file:// URIs, http:// addresses, or rtsp:// ones
     #[arg(value_name = "VIDEO")]
     pub(crate) videos: Vec<String>,
     /// Print summaries as JSON, one object a line
@@ -42,6 +42,9 @@ pub(crate) struct RunArguments {
     /// Look at no frame at this time or later
     #[arg(long, value_name = "TIME")]
     end: Option<Offset>,
+    /// Cut a live source (rtsp://, or Motion JPEG by http://) into parts of this length, each with its summary [setting: ingest.window]
+    #[arg(long, value_name = "TIME")]
+    window: Option<Offset>,
     /// Raise an alarm when this holds in a frame, such as "boat >= 1 for 3 frames"; may be repeated [default: aggregator.alarms]
     #[arg(long = "alarm", value_name = "RULE")]
     alarms: Vec<AlarmRule>,
@@ -67,13 +70,16 @@ pub(crate) struct RunArguments {
 impl RunArguments {
     /// What is asked of each video that is named.
     pub(crate) fn wanted(&self) -> Result<Wanted, SettingsError> {
-        let Self { every, fps, start, end, .. } = *self;
+        let Self { every, fps, start, end, window, .. } = *self;
         if end.is_some_and(|end| end <= start.unwrap_or(Offset::ZERO)) {
             return Err(SettingsError::Invalid(vec!["--end must be later than --start".into()]));
         }
+        if window.is_some_and(|window| !WINDOWS.contains(&window.duration())) {
+            return Err(SettingsError::Invalid(vec!["--window must be 1s to 1day".into()]));
+        }
         let most = self.max.map(|max| AlarmRule::more_than("person", max));
         let alarms: Vec<_> = self.alarms.iter().cloned().chain(most).collect();
-        Ok(Wanted { every, fps, start, end, alarms: (!alarms.is_empty()).then_some(alarms) })
+        Ok(Wanted { every, fps, start, end, window, alarms: (!alarms.is_empty()).then_some(alarms) })
     }
 
     /// The effective settings: some defaults are other than a service's, because all is on one machine and a person looks on.

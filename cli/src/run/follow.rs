@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
@@ -30,6 +30,10 @@ const FORGET_AFTER: Duration = Duration::from_secs(60);
 /// The videos of this run on their way to their summaries.
 pub(crate) struct Followed {
     pending: BTreeMap<VideoId, String>,
+    /// Those of them that are live sources.
+    live: BTreeSet<VideoId>,
+    /// Parts of those that have no summary yet.
+    windows: BTreeSet<VideoId>,
     /// Alarms and summaries of earlier runs that nobody has printed: so many, up to this place in the stream.
     unprinted: u64,
     earlier: u64,
@@ -68,12 +72,22 @@ impl Followed {
         };
         let summaries = consumer.stream().max_messages_per_batch(1).messages().await.context("cannot follow the summaries")?;
         let entries = streams.videos.watch_all_from_revision(1).await.context("cannot follow the videos")?;
-        Ok(Self { pending: videos.into_iter().collect(), unprinted, earlier, all_well: true, audience, entries, summaries })
+        Ok(Self {
+            pending: videos.into_iter().collect(),
+            live: BTreeSet::new(),
+            windows: BTreeSet::new(),
+            unprinted,
+            earlier,
+            all_well: true,
+            audience,
+            entries,
+            summaries,
+        })
     }
 
     /// True when there is nothing to wait for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.unprinted == 0
+        self.pending.is_empty() && self.windows.is_empty() && self.unprinted == 0
     }
 
     /// Shows progress and prints summaries until there is one for every video, or for ever if more are taken. Tells whether
@@ -83,25 +97,36 @@ impl Followed {
             progress.add(video, name);
         }
         while more || !self.is_empty() {
-            tokio::select! {
-                entry = self.entries.next() => match entry {
-                    Some(Ok(entry)) => self.show(progress, &entry),
-                    Some(Err(error)) => warn!(%error, "trouble while following the videos"),
-                    None => anyhow::bail!("the NATS server stopped telling how the videos go on"),
-                },
-                summary = self.summaries.next() => match summary {
-                    Some(Ok(message)) => self.take(progress, json, &message).await?,
-                    Some(Err(error)) => warn!(%error, "trouble while following the summaries"),
-                    None => anyhow::bail!("the NATS server stopped giving summaries"),
-                },
-            }
+            self.step(progress, json).await?;
         }
         Ok(self.all_well)
     }
 
-    fn show(&self, progress: &Progress, entry: &kv::Entry) {
+    async fn step(&mut self, progress: &Progress, json: bool) -> anyhow::Result<()> {
+        tokio::select! {
+            entry = self.entries.next() => match entry {
+                Some(Ok(entry)) => self.show(progress, &entry),
+                Some(Err(error)) => warn!(%error, "trouble while following the videos"),
+                None => anyhow::bail!("the NATS server stopped telling how the videos go on"),
+            },
+            summary = self.summaries.next() => match summary {
+                Some(Ok(message)) => self.take(progress, json, &message).await?,
+                Some(Err(error)) => warn!(%error, "trouble while following the summaries"),
+                None => anyhow::bail!("the NATS server stopped giving summaries"),
+            },
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, progress: &Progress, entry: &kv::Entry) {
         match from_json::<VideoEntry>(&entry.value) {
-            Ok(state) if self.pending.contains_key(&state.video) => progress.update(&state),
+            Ok(state) if self.pending.contains_key(&state.video) => {
+                progress.update(&state);
+                if state.live.is_some() {
+                    self.live.insert(state.video);
+                }
+            }
+            Ok(state) if !state.summary_published && self.is_window(&state.video) => drop(self.windows.insert(state.video)),
             Ok(_) => {}
             Err(error) => warn!(key = entry.key, %error, "a video's entry cannot be read"),
         }
@@ -127,7 +152,29 @@ impl Followed {
     }
 
     fn concerns_us(&self, video: &VideoId) -> bool {
-        self.audience == Audience::Private || self.pending.contains_key(video)
+        self.audience == Audience::Private || self.pending.contains_key(video) || self.is_window(video)
+    }
+
+    fn is_window(&self, video: &VideoId) -> bool {
+        self.live.iter().any(|source| video.is_window_of(source))
+    }
+
+    /// The live sources that go on, which end only if somebody stops them.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &VideoId> {
+        self.live.iter().filter(|video| self.pending.contains_key(video))
+    }
+
+    /// True when of live sources nothing is to be waited for.
+    fn is_live_done(&self) -> bool {
+        self.windows.is_empty() && self.live().next().is_none()
+    }
+
+    /// Goes on until every live source has ended, with the summaries of all its windows.
+    pub(crate) async fn until_live_done(&mut self, progress: &Progress, json: bool) -> anyhow::Result<()> {
+        while !self.is_live_done() {
+            self.step(progress, json).await?;
+        }
+        Ok(())
     }
 
     /// JSON has one kind of line: a summary, which tells how many alarms there were.
@@ -147,11 +194,17 @@ impl Followed {
         let printed = match (json, summary.state) {
             (true, _) => progress.suspended(|| print(&String::from_utf8_lossy(&to_json(summary)))),
             (false, VideoState::Failed) => Ok(()),
+            // What is in a live source is in the summaries of its windows.
+            (false, _) if summary.live.is_some() => {
+                progress.say(&format!("{}: {}", summary.name, if summary.state == VideoState::Cancelled { "stopped" } else { "ended" }));
+                Ok(())
+            }
             (false, _) => progress.suspended(|| print(&summary.to_string())),
         };
         printed.with_context(|| format!("cannot write the summary of {} to standard output", summary.name))?;
         self.complain(progress, summary);
         self.pending.remove(&summary.video);
+        self.windows.remove(&summary.video);
         Ok(())
     }
 
@@ -159,6 +212,8 @@ impl Followed {
         let problem = summary.problem.as_deref().unwrap_or("no reason is known");
         match summary.state {
             VideoState::Done => {}
+            // It ends only like that.
+            VideoState::Cancelled if summary.live.is_some() => {}
             VideoState::Incomplete => progress.say(&format!("error: {} is incomplete: {problem}", summary.name)),
             VideoState::Cancelled => progress.say(&format!("error: {} was cancelled: {problem}", summary.name)),
             _ if problem.contains(&summary.name) => progress.say(&format!("error: {problem}")),

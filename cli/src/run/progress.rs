@@ -52,7 +52,10 @@ impl Progress {
         let Some(video) = videos.get_mut(&entry.video) else { return };
         let figures = Figures::of(entry);
         let (since, before) = *video.begun.get_or_insert((Instant::now(), figures.counted));
-        let text = text(&figures, figures.counted - before.min(figures.counted), since.elapsed());
+        let text = match &entry.live {
+            Some(live) => live.to_string(),
+            None => text(&figures, figures.counted - before.min(figures.counted), since.elapsed()),
+        };
         if let Some(total) = figures.total
             && self.terminal
         {

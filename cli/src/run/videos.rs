@@ -28,6 +28,7 @@ pub(crate) struct Wanted {
     pub(crate) fps: Option<Fps>,
     pub(crate) start: Option<Offset>,
     pub(crate) end: Option<Offset>,
+    pub(crate) window: Option<Offset>,
     pub(crate) alarms: Option<Vec<AlarmRule>>,
 }
 
@@ -79,13 +80,15 @@ impl Plan {
             let same = |unfinished: &Unfinished| {
                 [uri.as_str(), &shown_uri(&uri)].contains(&unfinished.uri.as_str()) && wanted.fits(&unfinished.wanted)
             };
-            let found = left.iter().find(|(_, unfinished)| same(unfinished)).map(|(video, _)| video.clone());
+            // A part of a live source that is left is not the source.
+            let found = left.iter().find(|(video, unfinished)| !video.is_window() && same(unfinished)).map(|(video, _)| video.clone());
             match found.and_then(|video| left.remove_entry(&video)) {
                 Some((video, unfinished)) => drop(plan.left.insert(video, unfinished.name)),
                 None => {
                     let video = VideoId::for_name(&name, &nuid::next());
-                    let Wanted { every, fps, start, end, alarms } = wanted.clone();
-                    let upload = Upload { id: Some(video.clone()), name: Some(name), every, fps, start, end, alarms, ..Upload::of(uri) };
+                    let Wanted { every, fps, start, end, window, alarms } = wanted.clone();
+                    let upload =
+                        Upload { id: Some(video.clone()), name: Some(name), every, fps, start, end, window, alarms, ..Upload::of(uri) };
                     plan.uploads.push((video, upload));
                 }
             }
@@ -125,7 +128,7 @@ struct Unfinished {
 impl Unfinished {
     fn of(started: Started) -> Self {
         let Started { uri, name, every, fps, start, end, alarms, .. } = started;
-        Self { uri, name, wanted: Wanted { every: Some(every), fps, start, end, alarms } }
+        Self { uri, name, wanted: Wanted { every: Some(every), fps, start, end, window: None, alarms } }
     }
 }
 
@@ -138,8 +141,8 @@ async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfin
             Ok(upload) => {
                 let video = upload.video(message.sequence, message.time.into());
                 let (uri, name) = (upload.uri.to_string(), upload.name());
-                let Upload { every, fps, start, end, alarms, .. } = upload;
-                found.insert(video, Unfinished { uri, name, wanted: Wanted { every, fps, start, end, alarms } });
+                let Upload { every, fps, start, end, window, alarms, .. } = upload;
+                found.insert(video, Unfinished { uri, name, wanted: Wanted { every, fps, start, end, window, alarms } });
             }
             Err(error) => warn!(%error, "the queue holds a message that is no upload"),
         }

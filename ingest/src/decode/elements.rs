@@ -83,7 +83,7 @@ fn is_video(pad: &gst::Pad) -> bool {
 }
 
 /// Links to an element that has one input, unless that has a stream already.
-fn link(pad: &gst::Pad, to: &gst::Element) -> bool {
+pub(super) fn link(pad: &gst::Pad, to: &gst::Element) -> bool {
     to.static_pad("sink").is_some_and(|input| !input.is_linked() && pad.link(&input).is_ok())
 }
 

@@ -175,6 +175,12 @@ pub enum Problem {
         /// What GStreamer says.
         reason: String,
     },
+    /// A live source broke off, or there was no room for some of its frames.
+    #[error("{reason}")]
+    Interrupted {
+        /// What happened.
+        reason: String,
+    },
     /// Nothing came for too long.
     #[error("stalled: no further frame for {after:?}")]
     Stalled {

@@ -50,10 +50,10 @@ pub(super) struct Totals {
 }
 
 /// Where a video's frames go: it counts them, makes pictures of those that are chosen, and hands these over.
-pub(super) struct Output<'a> {
-    settings: &'a DecodeSettings,
-    pub(super) announced: &'a Announced,
-    frames: &'a Frames,
+pub(super) struct Output {
+    settings: DecodeSettings,
+    pub(super) announced: Announced,
+    frames: Frames,
     jpeg: Option<JpegEncoder>,
     chooser: Chooser,
     /// Whether the frame whose turn it is was chosen.
@@ -62,8 +62,8 @@ pub(super) struct Output<'a> {
     pub(super) totals: Totals,
 }
 
-impl<'a> Output<'a> {
-    pub(super) fn new(settings: &'a DecodeSettings, announced: &'a Announced, frames: &'a Frames) -> Result<Self, String> {
+impl Output {
+    pub(super) fn new(settings: DecodeSettings, announced: Announced, frames: Frames) -> Result<Self, String> {
         let jpeg = match settings.encoding {
             Encoding::Jpeg => Some(JpegEncoder::new(settings.size, settings.jpeg_quality).map_err(|error| error.to_string())?),
             Encoding::I420 => None,

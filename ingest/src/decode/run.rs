@@ -24,7 +24,8 @@ pub(super) fn decode(origin: &Origin, settings: &DecodeSettings, announced: &Ann
     elements::init()?;
     let checked = file::check(origin)?;
     let video = checked.name().to_owned();
-    let output = Output::new(settings, announced, frames).map_err(|reason| DecodeError::Failed { video: video.clone(), reason })?;
+    let output = Output::new(settings.clone(), announced.clone(), frames.clone())
+        .map_err(|reason| DecodeError::Failed { video: video.clone(), reason })?;
     let mut run = Run { stall_timeout: settings.stall_timeout, output };
     let problem = match checked {
         Checked::Folder { path, .. } => run.folder(&folder::pictures(&path)?).map(|()| None),
@@ -38,12 +39,12 @@ pub(super) fn decode(origin: &Origin, settings: &DecodeSettings, announced: &Ann
     run.output.finish(video, problem)
 }
 
-struct Run<'a> {
+struct Run {
     stall_timeout: Duration,
-    output: Output<'a>,
+    output: Output,
 }
 
-impl Run<'_> {
+impl Run {
     /// Decodes a file with GStreamer. Gives what is wrong with it, if there are frames all the same.
     fn video(&mut self, file: &LocalFile) -> Result<Option<Problem>, DecodeError> {
         let name = &file.name;
@@ -52,11 +53,11 @@ impl Run<'_> {
         let claimed = claims::avi_duration(&file.path);
         let end = self.drain(&mut source, |output, source, frame| {
             if output.totals.decoded == 0 {
-                announce(output.announced, source, claimed, &frame.info);
+                announce(&output.announced, source, claimed, &frame.info);
             }
             Ok(output.take(&frame)?.map_or(ControlFlow::Continue(()), ControlFlow::Break))
         })?;
-        announce_duration(self.output.announced, &source, claimed);
+        announce_duration(&self.output.announced, &source, claimed);
         let stopped = match end {
             // What lies behind the range is nobody's business.
             End::OfRange => return Ok(None),
@@ -71,7 +72,7 @@ impl Run<'_> {
         }
         Ok(stopped
             .or_else(|| failure.map(|error| Problem::Broken { reason: error.into_reason() }))
-            .or_else(|| verdict::cut_short(&totals.covered, self.output.announced, &watch))
+            .or_else(|| verdict::cut_short(&totals.covered, &self.output.announced, &watch))
             .or_else(|| verdict::damaged(totals.decoded, &watch)))
     }
 
@@ -140,7 +141,7 @@ impl Run<'_> {
     fn drain(
         &mut self,
         source: &mut Source,
-        mut take: impl FnMut(&mut Output<'_>, &Source, RawFrame<'_>) -> Result<ControlFlow<End>, DecodeError>,
+        mut take: impl FnMut(&mut Output, &Source, RawFrame<'_>) -> Result<ControlFlow<End>, DecodeError>,
     ) -> Result<End, DecodeError> {
         let (mut since, mut orientation) = (Instant::now(), Orientation::default());
         while !self.output.is_closed() {
@@ -187,7 +188,7 @@ fn raw_frame(sample: &gst::Sample, orientation: Orientation) -> Option<RawFrame<
     Some(RawFrame { buffer, info, orientation, pts: start_of(sample, buffer), length })
 }
 
-fn start_of(sample: &gst::Sample, buffer: &gst::BufferRef) -> Option<u64> {
+pub(super) fn start_of(sample: &gst::Sample, buffer: &gst::BufferRef) -> Option<u64> {
     let pts = buffer.pts()?;
     match sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>()) {
         Some(segment) => timeline(segment, pts),

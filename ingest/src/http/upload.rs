@@ -74,6 +74,9 @@ pub(super) struct Described {
     /// Look at no frame at this time of the video or later, in seconds.
     #[schema(minimum = 0, maximum = 3_162_240_000_u64)]
     end: Option<f64>,
+    /// Length of the windows that a live source is cut into, in seconds. Left out, the setting `ingest.window` holds.
+    #[schema(minimum = 1, maximum = 86_400)]
+    window: Option<f64>,
     /// Count only objects of these classes. Left out or empty: all.
     #[schema(required = false)]
     labels: Vec<String>,

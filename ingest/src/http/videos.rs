@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Cancelled, Event, Fps, Offset, Started, Summary, VideoEntry, VideoEvent, VideoState, VideoStatus, from_cbor, from_json,
+    Cancelled, Event, Fps, LiveStatus, Offset, Started, Summary, VideoEntry, VideoEvent, VideoState, VideoStatus, from_cbor, from_json,
 };
 use moliceiro_nats::publish::store_event;
 use moliceiro_nats::subjects;
@@ -87,6 +87,8 @@ pub(super) struct Video {
     classes: BTreeMap<String, u64>,
     /// Alarms raised so far.
     alarms: u64,
+    /// How it stands, if it is a live source. What is in it is counted in its windows, each a video of its own.
+    live: Option<LiveStatus>,
     /// Once nothing more will happen: what was in it.
     pub(super) summary: Option<Summary>,
     /// Where to ask for more.
@@ -111,6 +113,7 @@ impl Video {
             frames: Frames { total: status.frames, decoded, counted: status.processed_frames, failed: status.failed_frames },
             classes: status.classes,
             alarms: status.alarms,
+            live: status.live,
             summary: status.summary,
         }
     }
@@ -131,6 +134,7 @@ impl Video {
             frames: Frames { total: None, decoded: 0, counted: 0, failed: 0 },
             classes: BTreeMap::new(),
             alarms: 0,
+            live: None,
             summary: None,
         }
     }

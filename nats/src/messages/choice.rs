@@ -115,6 +115,11 @@ impl Offset {
         self.0 * 1_000_000
     }
 
+    /// As a length of time.
+    pub fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+
     fn of(time: Duration) -> Result<Self, InvalidOffset> {
         if time > LONGEST {
             return Err(InvalidOffset);

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmRule, Choice, Fps, Offset, Size, Versioned};
+use super::{AlarmRule, Choice, Fps, LiveStatus, Offset, Size, Versioned};
 use crate::VideoId;
 
 /// Something that happened to a video, as CBOR on `results.<video>`.
@@ -41,6 +41,8 @@ pub enum Event {
     Frame(FrameResult),
     /// A frame can never be looked at.
     Failed(Failed),
+    /// How the live source that it is stands.
+    Live(LiveStatus),
     /// All its frames are published.
     Ended(Ended),
     /// No ingest will publish the rest of its frames.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fps, Offset, Summary, Versioned, VideoEntry, VideoState};
+use super::{Fps, LiveStatus, Offset, Summary, Versioned, VideoEntry, VideoState};
 use crate::VideoId;
 
 /// How a video stands, as JSON in the answer to a request on `videos.status`.
@@ -41,6 +41,9 @@ pub struct VideoStatus {
     pub classes: BTreeMap<String, u64>,
     /// Alarms raised so far.
     pub alarms: u64,
+    /// How it stands, if it is a live source. What is in it is counted in its windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveStatus>,
     /// The summary, once the state is final.
     pub summary: Option<Summary>,
 }
@@ -68,6 +71,7 @@ impl From<VideoEntry> for VideoStatus {
             failed_frames: entry.failed + waiting(true),
             classes: entry.classes,
             alarms: entry.alarms,
+            live: entry.live,
             summary: entry.summary,
             video: entry.video,
             name: entry.started.name,

@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FailedFrame, Versioned, VideoState};
+use super::{FailedFrame, LiveStatus, Versioned, VideoState};
 use crate::VideoId;
 
 /// What was in a video, as JSON on `summaries.<video>`; its [`Display`](fmt::Display) is the summary that people read.
@@ -39,6 +39,9 @@ pub struct Summary {
     /// Alarms raised.
     #[serde(default)]
     pub alarms: u64,
+    /// How it stands, if it is a live source. What is in it is counted in its windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveStatus>,
     /// Time that the video covers, in seconds.
     pub duration_s: Option<f64>,
     /// Time from the upload to the last frame counted, in seconds.
@@ -108,6 +111,7 @@ mod tests {
             top: Summary::ranking(&classes, 3),
             classes,
             alarms: 0,
+            live: None,
             duration_s: Some(10.0),
             wall_time_s: 4.0,
             frames_per_second: 62.5,

@@ -1,4 +1,5 @@
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::ops::RangeInclusive;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -9,6 +10,8 @@ use crate::VideoId;
 
 const MAX_NAME_LENGTH: usize = 255;
 const MOST_LABELS: usize = 1000;
+/// How long the windows of a live source may be.
+pub const WINDOWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
 /// The trigger: a video to be counted, as JSON (or a bare URI) on `videos.upload`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +39,9 @@ pub struct Upload {
     /// Look at no frame at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Offset>,
+    /// Length of the windows that a live source is cut into. Left out, the ingest's own setting holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Offset>,
     /// Alarms to raise. Left out, as the aggregator is set; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<Vec<AlarmRule>>,
@@ -129,6 +135,7 @@ impl Upload {
             fps: None,
             start: None,
             end: None,
+            window: None,
             alarms: None,
             labels: vec![],
         }
@@ -142,6 +149,9 @@ impl Upload {
         }
         if let Some((field, reason)) = choice_problem(self.every, self.fps, self.start, self.end) {
             return Err(MalformedUpload::Field { field, reason: reason.into() });
+        }
+        if self.window.is_some_and(|window| !WINDOWS.contains(&window.duration())) {
+            return Err(MalformedUpload::Field { field: "window", reason: "must be 1 second to 1 day".into() });
         }
         if let Some(reason) = self.name.as_deref().and_then(Self::name_problem) {
             return Err(MalformedUpload::Field { field: "name", reason });

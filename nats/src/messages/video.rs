@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmRule, Cancelled, Ended, Sighting, Started, Summary, Versioned};
+use super::{AlarmRule, Cancelled, Ended, LiveStatus, Sighting, Started, Summary, Versioned};
 use crate::VideoId;
 
 /// Where a video is in its life.
@@ -112,6 +112,9 @@ pub struct VideoEntry {
     /// Where frames are chosen by time: earlier values of `published` and `published_frames`, below which not all are known yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub milestones: Vec<(u64, u64)>,
+    /// How it stands, if it is a live source. What is in it is counted in its windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveStatus>,
     /// How many frames the container announces.
     pub announced: Option<u64>,
     /// What ingest said of it last.

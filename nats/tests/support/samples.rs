@@ -5,15 +5,15 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Abandoned, Alarm, AlarmRule, AlarmWatch, Cancelled, Color, Detection, Encoding, Ended, Event, Failed, FailedFrame, Fps, Frame,
-    FrameResult, Letterbox, Matrix, Offset, Progress, Sighting, Size, Started, Still, Summary, Unconfirmed, Upload, VERSION, VideoEntry,
-    VideoEvent, VideoState, VideoStatus,
+    Abandoned, Alarm, AlarmRule, AlarmWatch, Cancelled, Color, Connection, Detection, Encoding, Ended, Event, Failed, FailedFrame, Fps,
+    Frame, FrameResult, Letterbox, LiveStatus, Matrix, Offset, Progress, Sighting, Size, Started, Still, Summary, Unconfirmed, Upload,
+    VERSION, VideoEntry, VideoEvent, VideoState, VideoStatus,
 };
 use serde_json::{Value, json};
 use url::Url;
 
 /// The names of the messages that are events.
-pub const EVENTS: [&str; 8] = ["queued", "started", "progress", "frameResult", "failed", "ended", "abandoned", "cancelled"];
+pub const EVENTS: [&str; 9] = ["queued", "started", "progress", "frameResult", "failed", "live", "ended", "abandoned", "cancelled"];
 
 const SIZE: Size = Size { width: 4, height: 2 };
 
@@ -43,6 +43,7 @@ pub fn uploads() -> Vec<Upload> {
         fps: Some(Fps::try_from(2.5).unwrap()),
         start: Some(Offset::try_from(1.5).unwrap()),
         end: Some("2m".parse().unwrap()),
+        window: Some("5m".parse().unwrap()),
         alarms: Some(vec![]),
         labels: vec!["boat".into(), "traffic light".into()],
         ..plain.clone()
@@ -79,9 +80,10 @@ pub fn summaries() -> Vec<Summary> {
         duration_s: Some(1.5),
         wall_time_s: 3.25,
         frames_per_second: 2.75,
+        live: Some(live(None)),
     };
     let (failed, classes, top) = (vec![], BTreeMap::new(), vec![]);
-    let empty = Summary { problem: None, duration_s: None, failed, classes, top, ..whole.clone() };
+    let empty = Summary { problem: None, duration_s: None, live: None, failed, classes, top, ..whole.clone() };
     STATES.into_iter().filter(|state| state.is_final()).map(|state| Summary { state, ..empty.clone() }).chain([whole.clone()]).collect()
 }
 
@@ -109,6 +111,18 @@ fn ended(duration: Option<u64>, problem: Option<&str>) -> Ended {
     Ended { frames: 10, decoded: 250, duration, problem: problem.map(str::to_owned) }
 }
 
+fn live(reason: Option<&str>) -> LiveStatus {
+    LiveStatus {
+        at: 1_795_409_643_547,
+        connection: reason.map_or(Connection::Connected, |_| Connection::Reconnecting),
+        reason: reason.map(str::to_owned),
+        open: vec![video().window(1_795_409_643_547).unwrap()],
+        windows: 12,
+        frames: 360,
+        dropped: 4,
+    }
+}
+
 fn sighting(pts: Option<u64>) -> Sighting {
     Sighting { frame: 3, pts, rule: 1, count: 2 }
 }
@@ -123,6 +137,7 @@ pub fn entries() -> Vec<VideoEntry> {
         published_frames: None,
         milestones: vec![],
         announced: None,
+        live: None,
         ended: None,
         cancelled: None,
         counted: 0,
@@ -151,6 +166,7 @@ pub fn entries() -> Vec<VideoEntry> {
         published_frames: Some(9),
         milestones: vec![(120, 5)],
         announced: Some(250),
+        live: Some(live(Some("the connection was closed"))),
         ended: Some(ended(Some(10_000_000_000), Some("cut short"))),
         cancelled: Some(Cancelled { reason: "no longer wanted".into() }),
         failures: vec![FailedFrame { index: 40, reason: "no pixels".into() }],
@@ -220,6 +236,8 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
         Event::Frame(result(Some(40_000_000), Some(SIZE), detections)),
         Event::Failed(failed(None)),
         Event::Failed(failed(Some("den".into()))),
+        Event::Live(live(None)),
+        Event::Live(live(Some("the connection was closed"))),
         Event::Ended(ended(None, None)),
         Event::Ended(ended(Some(10_000_000_000), Some("cut short"))),
         Event::Abandoned(Abandoned { reason: reason() }),
@@ -235,6 +253,7 @@ fn name(event: &Event) -> &'static str {
         Event::Progress(_) => "progress",
         Event::Frame(_) => "frameResult",
         Event::Failed(_) => "failed",
+        Event::Live(_) => "live",
         Event::Ended(_) => "ended",
         Event::Abandoned(_) => "abandoned",
         Event::Cancelled(_) => "cancelled",

@@ -1,0 +1,165 @@
+//! Live sources: windows with summaries of their own, and connections that are made again.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use moliceiro_nats::messages::VideoState;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use support::http::Http;
+use support::{LONG, Process, Server, eventually, ffmpeg, program, project, run, sample, summaries};
+
+const JSON: &str = "content-type: application/json";
+
+/// A sample with people on bicycles, over and over again, for minutes.
+fn looped(folder: &Path, times: &str) -> PathBuf {
+    let path = folder.join(format!("looped-{times}.mp4"));
+    ffmpeg(&["-stream_loop", times, "-i", sample("bikes.mp4").to_str().unwrap(), "-an", "-c", "copy"], &path);
+    path
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// GStreamer's own RTSP server, driven by Debian's Python, which alone has the bindings.
+fn rtsp_server(port: u16, video: &Path) -> Process {
+    let script = project().join("cli/tests/data/rtsp_server.py");
+    let server = Process::start(Command::new("/usr/bin/python3").arg(script).arg(port.to_string()).arg(video));
+    server.wait_for_stdout(1);
+    server
+}
+
+#[test]
+fn an_rtsp_stream_has_a_summary_for_each_window_and_one_when_it_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let _server = rtsp_server(port, &looped(folder.path(), "20"));
+    let uri = format!("rtsp://127.0.0.1:{port}/live");
+    let mut process = Process::start(run(&folder.path().join("data")).args(["--json", "--window", "3s", "--fps", "4", &uri]));
+    process.wait_for_stdout(2);
+    process.signal(Signal::INT);
+    let found = summaries(&process.expect_code(130));
+    let (sources, windows): (Vec<_>, Vec<_>) = found.iter().partition(|summary| summary.live.is_some());
+    assert!(matches!(&sources[..], [source] if source.state == VideoState::Cancelled), "{sources:#?}");
+    assert!(windows.len() >= 3, "{windows:#?}");
+    for window in &windows {
+        assert!(window.video.is_window_of(&sources[0].video), "{window:#?}");
+        assert!(window.processed_frames > 0 && window.uri == uri && window.name.starts_with("live (from "), "{window:#?}");
+    }
+    for whole in &windows[..2] {
+        assert_eq!(whole.state, VideoState::Done, "{whole:#?}");
+        assert!((8..=16).contains(&whole.processed_frames) && whole.count("person") > 0, "{whole:#?}");
+    }
+    let again = Process::start(run(&folder.path().join("data")).arg("--json").arg(sample("carphone_pristine.mp4")).args(["--every", "40"]))
+        .expect_code(0);
+    assert_eq!(summaries(&again).len(), 1, "nothing is left of the stream");
+}
+
+#[test]
+fn a_stream_that_ends_ends_its_last_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let _server = rtsp_server(port, &looped(folder.path(), "0"));
+    let uri = format!("rtsp://127.0.0.1:{port}/live");
+    let mut process = Process::start(run(&folder.path().join("data")).args(["--json", "--fps", "2", &uri]));
+    let found = summaries(&process.expect_code(0));
+    let live = found.iter().find_map(|summary| summary.live.clone()).unwrap();
+    assert_eq!((live.windows, found.len()), (1, 2), "{found:#?}");
+    let window = found.iter().find(|summary| summary.live.is_none()).unwrap();
+    assert!((15..=21).contains(&window.processed_frames) && window.processed_frames == live.frames, "{found:#?}");
+}
+
+#[test]
+fn a_lost_connection_is_shown_and_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, video) = (free_port(), looped(folder.path(), "20"));
+    let rtsp = rtsp_server(port, &video);
+    let server = Server::start();
+    let _others = ["moliceiro-aggregator", "moliceiro-detector"]
+        .map(|name| Process::start(Command::new(program(name)).args(["--nats", &server.url()])));
+    let http = Http::start(&server, &[&format!("ingest.allow=rtsp://127.0.0.1:{port}/"), "ingest.window=2s"]);
+    let body = json!({ "uri": format!("rtsp://127.0.0.1:{port}/live"), "name": "harbour", "fps": 2 }).to_string();
+    let id = http.upload(&["POST /videos", JSON], body.as_bytes());
+    let shown = || http.get(&format!("/videos/{id}")).json();
+    let until = |what: &str, is_so: &dyn Fn(&Value) -> bool| {
+        let seen = eventually(Instant::now() + LONG, || Some(shown()).filter(|video| is_so(&video["live"])));
+        seen.unwrap_or_else(|| panic!("never {what}: {:#}\n{:#?}", shown(), http.process.stderr()))
+    };
+    let ended = |live: &Value| live["windows"].as_u64().unwrap_or(0);
+    let before = until("connected", &|live| live["connection"] == "connected" && ended(live) >= 1);
+    assert_eq!(before["state"], "decoding");
+    drop(rtsp);
+    let lost = until("lost", &|live| live["connection"] == "reconnecting");
+    assert!(lost["live"]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{lost}");
+    assert_eq!(lost["state"], "decoding");
+    let windows = ended(&lost["live"]);
+    let _rtsp = rtsp_server(port, &video);
+    until("connected again", &|live| live["connection"] == "connected" && ended(live) > windows + 1);
+
+    assert_eq!(http.send(&[&format!("DELETE /videos/{id}")], b"").status, 202);
+    let all = || http.get("/videos?limit=100").json()["videos"].as_array().unwrap().clone();
+    let is_over = |video: &Value| ["done", "incomplete", "cancelled"].iter().any(|state| video["state"] == *state);
+    let over = eventually(Instant::now() + LONG, || Some(all()).filter(|videos| videos.iter().all(is_over)));
+    let over = over.unwrap_or_else(|| panic!("{:#?}", all()));
+    assert!(over.len() >= 4, "{over:#?}");
+    let cut_off = over.iter().filter(|video| video["state"] == "incomplete").count();
+    assert!(cut_off <= 1, "only the window that was open when the server died has a problem: {over:#?}");
+}
+
+/// Answers every request with JPEGs, one after the other, and ends the answer as RFC 2046 has it.
+fn mjpeg_server(pictures: Vec<Vec<u8>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = move |mut stream: TcpStream| -> std::io::Result<()> {
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next\r\nConnection: close\r\n\r\n")?;
+        for picture in &pictures {
+            stream.write_all(format!("--next\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", picture.len()).as_bytes())?;
+            stream.write_all(picture)?;
+            stream.write_all(b"\r\n")?;
+            thread::sleep(Duration::from_millis(50));
+        }
+        stream.write_all(b"--next--\r\n")
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let serve = serve.clone();
+            // A client that goes away is no fault.
+            thread::spawn(move || serve(stream.unwrap()));
+        }
+    });
+    port
+}
+
+#[test]
+fn motion_jpeg_is_counted_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    ffmpeg(&["-i", sample("bikes.mp4").to_str().unwrap(), "-frames:v", "20"], &folder.path().join("%02d.jpg"));
+    let pictures = (1..=20).map(|n| std::fs::read(folder.path().join(format!("{n:02}.jpg"))).unwrap()).collect();
+    let port = mjpeg_server(pictures);
+    let uri = format!("http://127.0.0.1:{port}/camera");
+    let found = summaries(&Process::start(run(&folder.path().join("data")).args(["--json", &uri])).expect_code(0));
+    let window = found.iter().find(|summary| summary.live.is_none()).unwrap();
+    assert_eq!((window.state, window.processed_frames, found.len()), (VideoState::Done, 20, 2), "{found:#?}");
+    assert!(window.count("person") > 0, "{window:#?}");
+}
+
+#[test]
+fn a_live_source_that_is_not_allowed_is_refused() {
+    let server = Server::start();
+    let http = Http::start(&server, &["ingest.allow=rtsp://127.0.0.1:5540/live"]);
+    for uri in ["rtsp://127.0.0.1:5541/live", "rtsps://127.0.0.1:5540/live", "rtsp://127.0.0.1:5540/other", "http://127.0.0.1:5540/live"] {
+        http.send(&["POST /videos", JSON], json!({ "uri": uri }).to_string().as_bytes()).is_problem(403, "ingest.allow");
+    }
+    let body = json!({ "uri": "rtsp://127.0.0.1:5540/live", "window": 0.5 }).to_string();
+    http.send(&["POST /videos", JSON], body.as_bytes()).is_problem(422, "window");
+}
