@@ -76,7 +76,8 @@ async fn a_nats_client_uploads_listens_and_asks() {
         process.wait_for_stderr("is ready", 1);
         process
     });
-    let client = async_nats::connect(server.url()).await.unwrap();
+    let settings = NatsSettings { url: server.url(), credentials: None };
+    let client = connect(&settings, "test", Patience::FailAtOnce).await.unwrap();
     let jetstream = async_nats::jetstream::new(client.clone());
     let mut summaries = client.subscribe("summaries.>").await.unwrap();
     let mut alarms = client.subscribe("alarms.>").await.unwrap();
