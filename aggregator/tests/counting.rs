@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use moliceiro_aggregator::count::{Applied, VideoCount};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Abandoned, Detection, Ended, Event, Failed, Fps, FrameResult, Progress, Started, Summary, VideoEntry, VideoState, from_json, to_json,
+    Abandoned, Detection, Ended, Event, Failed, Fps, FrameResult, LiveStatus, Progress, Started, Summary, VideoEntry, VideoState,
+    from_json, to_json,
 };
 use proptest::prelude::*;
 
@@ -233,6 +234,19 @@ fn a_video_of_chosen_times_that_decodes_to_less_than_before_keeps_every_frame_th
     assert_eq!(count.state(), VideoState::Counting);
     count.apply(&frame(16, &["person"]), NOW);
     assert_eq!((count.state(), summary(&count).processed_frames), (VideoState::Incomplete, 2));
+}
+
+#[test]
+fn a_live_source_shows_the_latest_of_what_was_said_and_ends_without_frames_of_its_own() {
+    let said = |at, frames| Event::Live(LiveStatus { at, frames, ..LiveStatus::default() });
+    let mut count = VideoCount::new(started(1), &[]);
+    assert_eq!(count.apply(&said(2, 40), NOW), Applied::Changed);
+    assert_eq!(count.apply(&said(1, 20), NOW), Applied::Duplicate);
+    let mut count = restarted(&count);
+    assert_eq!((count.state(), count.to_entry(&VideoId::for_name("a", "1"), false).published), (VideoState::Decoding, 40));
+    count.apply(&ended(0, 40), NOW);
+    let summary = summary(&count);
+    assert_eq!((summary.state, summary.processed_frames, summary.live.unwrap().frames), (VideoState::Done, 0, 40));
 }
 
 #[test]

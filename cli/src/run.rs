@@ -109,8 +109,8 @@ impl Session {
             Some(true) => Ok(ExitCode::SUCCESS),
             Some(false) => Ok(ExitCode::FAILURE),
             None => {
-                if !followed.is_empty() {
-                    self.progress.say(&followed.farewell());
+                if let Some(farewell) = followed.farewell() {
+                    self.progress.say(&farewell);
                 }
                 Ok(ExitCode::from(INTERRUPTED))
             }

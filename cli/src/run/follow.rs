@@ -126,7 +126,13 @@ impl Followed {
                     self.live.insert(state.video);
                 }
             }
-            Ok(state) if !state.summary_published && self.is_window(&state.video) => drop(self.windows.insert(state.video)),
+            Ok(state) if self.is_window(&state.video) => {
+                // What is heard of entries may be older than what is heard of summaries.
+                match state.summary_published {
+                    true => self.windows.remove(&state.video),
+                    false => self.windows.insert(state.video),
+                };
+            }
             Ok(_) => {}
             Err(error) => warn!(key = entry.key, %error, "a video's entry cannot be read"),
         }
@@ -226,15 +232,18 @@ impl Followed {
         self.all_well &= summary.state == VideoState::Done && summary.failed_frames == 0;
     }
 
-    /// What to tell someone who stopped the run.
-    pub(crate) fn farewell(&self) -> String {
+    /// What to tell someone who stopped the run, if there is something left to do.
+    pub(crate) fn farewell(&self) -> Option<String> {
+        if self.pending.is_empty() {
+            return None;
+        }
         let names: Vec<_> = self.pending.values().map(String::as_str).collect();
-        match self.audience {
+        Some(match self.audience {
             Audience::Private => format!("stopped; not finished: {}. Run the same command again to go on", names.join(", ")),
             Audience::Shared => {
                 format!("stopped; not finished: {}. They stay on the server, for the services that use it", names.join(", "))
             }
-        }
+        })
     }
 }
 

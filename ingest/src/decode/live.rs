@@ -27,7 +27,7 @@ use super::{Announced, DecodeSettings, Decoded, Decoding};
 use crate::report;
 
 /// Decoded frames that wait. Each may be tens of megabytes.
-const QUEUED_FRAMES: usize = 3;
+const QUEUED_FRAMES: usize = 8;
 /// Pictures that wait to be published: some seconds.
 const QUEUED_PICTURES: usize = 64;
 /// How often a wait is interrupted to look whether anybody still wants the source.
@@ -162,7 +162,6 @@ impl LiveSource {
             Some(window) => {
                 let dropped = window.take(sample).map_err(|reason| DecodeError::Failed { video: self.name.clone(), reason })?;
                 if dropped {
-                    window.dropped += 1;
                     self.drop_frame();
                 }
             }
@@ -180,7 +179,8 @@ impl LiveSource {
         let window = Window { began: SystemTime::now(), decoding };
         self.windows.try_send(window).ok()?;
         let output = Output::new(self.settings.clone(), announced, frames.clone()).ok()?;
-        Some(OpenWindow { name: self.name.clone(), since: Instant::now(), first: None, dropped: 0, output, frames, done })
+        let dropped = Dropped { all: self.dropped.clone(), before: self.dropped.load(Relaxed) };
+        Some(OpenWindow { name: self.name.clone(), since: Instant::now(), first: None, dropped, output, frames, done })
     }
 
     fn drop_frame(&self) {
@@ -189,13 +189,19 @@ impl LiveSource {
     }
 }
 
+/// How many frames were dropped in all, and before the window began.
+struct Dropped {
+    all: Arc<AtomicU64>,
+    before: u64,
+}
+
 /// A window that takes frames.
 struct OpenWindow {
     name: String,
     since: Instant,
     /// Time of its first frame on the source's timeline.
     first: Option<u64>,
-    dropped: u64,
+    dropped: Dropped,
     output: Output,
     frames: Frames,
     done: oneshot::Sender<Result<Decoded, DecodeError>>,
@@ -226,7 +232,8 @@ impl OpenWindow {
     }
 
     fn end(self, problem: Option<String>) {
-        let dropped = (self.dropped > 0).then(|| format!("{} frames were dropped: there was no room for them", self.dropped));
+        let dropped = self.dropped.all.load(Relaxed) - self.dropped.before;
+        let dropped = (dropped > 0).then(|| format!("{dropped} frames were dropped: there was no room for them"));
         let problem = [problem, dropped].into_iter().flatten().reduce(|a, b| format!("{a}; {b}"));
         let outcome = self.output.finish(self.name, problem.map(|reason| Problem::Interrupted { reason }));
         // Nobody asks about a window that is given up.
