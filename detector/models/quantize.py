@@ -1,0 +1,79 @@
+"""Make nanodet-int8.onnx of nanodet.onnx: convolutions in 8-bit integers, calibrated on frames of a video.
+
+    pip install onnx==1.20.0 onnxruntime==1.32.0 opencv-python-headless==5.0.0.93 sympy==1.14.0
+    python quantize.py nanodet.onnx bikes.mp4 nanodet-int8.onnx
+
+Static QDQ: weights S8 for each channel, activations U8 for each tensor. Frames are letterboxed to 416 × 416
+as the detector gets them. What is left in float32, and why, is at FLOAT.
+"""
+import pathlib, sys, tempfile
+import cv2, numpy as np, onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from reference import letterbox
+
+EVERY = 8                                   # of 250 frames: 32
+FLOAT = ["conv_77", "conv_81", "conv_83"]   # the last convolutions: their outputs are scores and sides, where each bit counts
+
+
+class Frames(CalibrationDataReader):
+    def __init__(self, video):
+        capture, self.tensors, index = cv2.VideoCapture(video), [], 0
+        while (read := capture.read())[0]:
+            if index % EVERY == 0:
+                canvas = letterbox(read[1], 416, 416)[0]
+                self.tensors.append(np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1)[None], np.float32))
+            index += 1
+        self.left = iter(self.tensors)
+
+    def get_next(self):
+        tensor = next(self.left, None)
+        return None if tensor is None else {"images": tensor}
+
+
+def widened(model):
+    """The same model with float32 initialisers where it widens float16 ones, which the quantiser does not take, and with named nodes."""
+    graph = model.graph
+    half = {i.name: i for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT16}
+    for node in [n for n in graph.node if n.op_type == "Cast" and n.input[0] in half]:
+        value = onnx.numpy_helper.to_array(half[node.input[0]]).astype(np.float32)
+        graph.initializer.append(onnx.numpy_helper.from_array(value, node.output[0]))
+        graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input}
+    for i in [i for i in graph.initializer if i.name not in used]:
+        graph.initializer.remove(i)
+    for node in graph.node:
+        node.name = node.output[0]
+    return model
+
+
+def narrowed(model):
+    """The same model with the weights left in float32 kept as float16 again, which holds them exactly."""
+    graph, casts = model.graph, []
+    for node in [n for n in graph.node if n.name in FLOAT]:
+        weights = next(i for i in graph.initializer if i.name == node.input[1])
+        value = onnx.numpy_helper.to_array(weights)
+        half = value.astype(np.float16)
+        assert (half == value).all()
+        casts.append(onnx.helper.make_node("Cast", [weights.name + "_half"], [weights.name], to=onnx.TensorProto.FLOAT))
+        weights.CopyFrom(onnx.numpy_helper.from_array(half, weights.name + "_half"))
+    nodes = casts + list(graph.node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
+
+
+def main(source, video, target):
+    with tempfile.TemporaryDirectory() as folder:
+        plain, prepared, quantized = (f"{folder}/{name}.onnx" for name in ("plain", "prepared", "quantized"))
+        onnx.save(widened(onnx.load(source)), plain)
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        quantize_static(prepared, quantized, Frames(video), quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
+                        nodes_to_exclude=FLOAT)
+        onnx.save(narrowed(onnx.load(quantized)), target)
+    print(f"{pathlib.Path(target).stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])
