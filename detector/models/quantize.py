@@ -4,10 +4,12 @@
     python quantize.py nanodet.onnx bikes.mp4 nanodet-int8.onnx
 
 Static QDQ: weights S8 for each channel, activations U8 for each tensor. Frames are letterboxed to 416 × 416
-as the detector gets them. What is left in float32, and why, is at FLOAT.
+as the detector gets them. Ranges are the least and greatest values seen, but before a LeakyRelu: there, the range that
+gives the least squared error after it. It is narrower, as a tenth is left of what is below 0.
+What is left in float32, and why, is at FLOAT.
 """
-import pathlib, sys, tempfile
-import cv2, numpy as np, onnx
+import itertools, pathlib, sys, tempfile
+import cv2, numpy as np, onnx, onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from reference import letterbox
@@ -47,6 +49,33 @@ def widened(model):
     return model
 
 
+def ranges(path, tensors):
+    """For each convolution's output that a LeakyRelu takes: the least and the greatest value to be told apart."""
+    model = onnx.load(path)
+    slopes = {node.input[0]: node.attribute[0].f for node in model.graph.node if node.op_type == "LeakyRelu"}
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in slopes)
+    session, random = onnxruntime.InferenceSession(model.SerializeToString()), np.random.default_rng(0)
+    values, extremes = {name: [] for name in slopes}, {name: [] for name in slopes}
+    for tensor in tensors[::2]:
+        for name, value in zip(slopes, session.run(list(slopes), {"images": tensor})):
+            values[name].append(value.ravel()[random.integers(0, value.size, 6000)])
+            extremes[name] += [value.min(), value.max()]
+
+    def error(name, low, high):
+        value, scale = np.concatenate(values[name]), (high - low) / 255
+        zero = np.round(-low / scale)
+        coarse = (np.clip(np.round(value / scale) + zero, 0, 255) - zero) * scale
+        leaky = lambda v: np.where(v < 0, slopes[name] * v, v)
+        return ((leaky(coarse) - leaky(value)) ** 2).mean()
+
+    def best(name):
+        low, high = min(extremes[name]), max(extremes[name])
+        tried = [(low * l, high * h) for l, h in itertools.product((.08, .15, .25, .35, .5, .7, .85, 1), (.6, .75, .9, 1))]
+        return min(tried, key=lambda r: error(name, *r))
+
+    return {name: [dict(zip(("rmin", "rmax"), map(np.float32, best(name))))] for name in slopes}
+
+
 def narrowed(model):
     """The same model with the weights left in float32 kept as float16 again, which holds them exactly."""
     graph, casts = model.graph, []
@@ -68,9 +97,10 @@ def main(source, video, target):
         plain, prepared, quantized = (f"{folder}/{name}.onnx" for name in ("plain", "prepared", "quantized"))
         onnx.save(widened(onnx.load(source)), plain)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        quantize_static(prepared, quantized, Frames(video), quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True,
+        frames = Frames(video)
+        quantize_static(prepared, quantized, frames, quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax,
-                        nodes_to_exclude=FLOAT)
+                        nodes_to_exclude=FLOAT, extra_options={"TensorQuantOverrides": ranges(prepared, frames.tensors)})
         onnx.save(narrowed(onnx.load(quantized)), target)
     print(f"{pathlib.Path(target).stat().st_size} bytes")
 
