@@ -79,8 +79,8 @@ pub(crate) struct BenchArguments {
     /// Draw the part throughput into this file
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
-    /// Model to use, with its manifest (.toml) beside it [default: built in]
-    #[arg(long, value_name = "FILE.onnx")]
+    /// Model to use: nanodet, nanodet-int8, or a file with its manifest (.toml) beside it [default: nanodet]
+    #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// Where the servers' stores are, on the disk that is to be measured [default: the folder for temporary files]
     #[arg(long, value_name = "DIR")]

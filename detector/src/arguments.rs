@@ -10,8 +10,8 @@ pub struct DetectorArguments {
     /// Arguments of every service
     #[command(flatten)]
     pub common: CommonArguments,
-    /// Model to use, with its manifest (.toml) beside it [setting: detector.model]
-    #[arg(long, value_name = "FILE.onnx")]
+    /// Model to use: nanodet, nanodet-int8, or a file with its manifest (.toml) beside it [setting: detector.model]
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// Frames looked at at the same time; 0: one for each core [setting: detector.sessions]
     #[arg(long, value_name = "N")]

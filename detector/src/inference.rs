@@ -4,7 +4,7 @@ use bytes::Bytes;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Detection, Frame, Size};
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::phases::Lap;
 use crate::report;
@@ -51,6 +51,10 @@ impl Inference {
         let model = open_model(settings)?;
         let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
         info!(library = %runtime.library().display(), runtime = runtime.description(), model = model.name(), "loading the model");
+        if !model.suits_processor() {
+            let model = model.name();
+            warn!(model, "this processor lacks the instructions for 8-bit models: it may be slower than nanodet, and see other objects");
+        }
         let options = Options { intra_threads: settings.threads, threshold: settings.threshold, iou: settings.iou };
         let (jobs, queue) = async_channel::bounded::<Job>(sessions);
         for number in 0..sessions {

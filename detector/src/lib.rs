@@ -60,7 +60,7 @@ pub enum DetectorError {
 /// The model that the settings name, checked against its manifest as far as that goes without running it.
 pub fn open_model(settings: &DetectorSettings) -> Result<Model, ModelError> {
     match &settings.model {
-        Some(path) => Model::open(path),
+        Some(path) => path.to_str().and_then(Model::named).map_or_else(|| Model::open(path), Ok),
         None => Ok(Model::builtin()),
     }
 }

@@ -6,10 +6,12 @@ use thiserror::Error;
 
 use crate::manifest::Manifest;
 
-const BUILTIN: &str = "nanodet";
+const FLOAT: &str = "nanodet";
+const INT8: &str = "nanodet-int8";
 const BUILTIN_MANIFEST: &str = include_str!("../models/nanodet.toml");
 const BUILTIN_LABELS: &str = include_str!("../models/coco-labels.txt");
-static BUILTIN_ONNX: &[u8] = include_bytes!("../models/nanodet.onnx");
+static FLOAT_ONNX: &[u8] = include_bytes!("../models/nanodet.onnx");
+static INT8_ONNX: &[u8] = include_bytes!("../models/nanodet-int8.onnx");
 
 /// A model and its manifest, read and checked as far as that goes without loading it into ONNX Runtime.
 #[derive(Clone, Debug)]
@@ -98,9 +100,27 @@ pub enum ModelError {
 impl Model {
     /// The model that is part of the program: NanoDet with the 80 classes of COCO.
     pub fn builtin() -> Self {
+        Self::compiled_in(FLOAT, FLOAT_ONNX)
+    }
+
+    /// The same model with convolutions in 8-bit integers: faster where [`Self::suits_processor`], and a little less exact.
+    pub fn builtin_int8() -> Self {
+        Self::compiled_in(INT8, INT8_ONNX)
+    }
+
+    /// The model of this name that is part of the program.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            FLOAT => Some(Self::builtin()),
+            INT8 => Some(Self::builtin_int8()),
+            _ => None,
+        }
+    }
+
+    fn compiled_in(name: &str, onnx: &'static [u8]) -> Self {
         #[expect(clippy::expect_used, reason = "the manifest and labels are compiled in, and a test reads them")]
         let (manifest, labels) = parse(BUILTIN_MANIFEST, |_| Ok(BUILTIN_LABELS.to_owned())).expect("the built-in manifest");
-        Self { name: BUILTIN.to_owned(), weights: Weights::Builtin(BUILTIN_ONNX), manifest, labels }
+        Self { name: name.to_owned(), weights: Weights::Builtin(onnx), manifest, labels }
     }
 
     /// A model of the user's own: the path of its `.onnx` file or of the `.toml` manifest with the same name beside it.
@@ -125,6 +145,15 @@ impl Model {
         Ok(Self { name: onnx.display().to_string(), weights: Weights::File(onnx), manifest, labels })
     }
 
+    /// False if it is the built-in 8-bit model and this processor lacks the instructions that make it fast and exact: VNNI
+    /// on x86-64, the dot product on arm64.
+    ///
+    /// Without VNNI, x86-64 adds two products of 8-bit integers in 16 bits, and may saturate:
+    /// <https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html>.
+    pub fn suits_processor(&self) -> bool {
+        self.name != INT8 || multiplies_bytes()
+    }
+
     /// The built-in model's name, or the path of the model's file.
     pub fn name(&self) -> &str {
         &self.name
@@ -144,6 +173,21 @@ impl Model {
     pub fn takes(&self, size: Size) -> bool {
         self.manifest.input.takes(size)
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn multiplies_bytes() -> bool {
+    std::arch::is_x86_feature_detected!("avx512vnni") || std::arch::is_x86_feature_detected!("avxvnni")
+}
+
+#[cfg(target_arch = "aarch64")]
+fn multiplies_bytes() -> bool {
+    std::arch::is_aarch64_feature_detected!("dotprod")
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn multiplies_bytes() -> bool {
+    false
 }
 
 fn parse(text: &str, read: impl FnOnce(&Path) -> std::io::Result<String>) -> Result<(Manifest, Vec<String>), String> {

@@ -17,7 +17,8 @@ pub struct DetectorSettings {
     pub sessions: usize,
     /// Threads within each session.
     pub threads: usize,
-    /// The model's `.onnx` file, with its manifest `.toml` beside it. Not set: the built-in one.
+    /// `nanodet` or `nanodet-int8`, which are built in, or a model's `.onnx` file with its manifest `.toml` beside it. Not set:
+    /// `nanodet`.
     pub model: Option<PathBuf>,
     /// Objects scored no higher are left out, 0 to 1. Not set: as the model's manifest says.
     pub threshold: Option<f32>,

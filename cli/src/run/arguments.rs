@@ -51,8 +51,8 @@ pub(crate) struct RunArguments {
     /// Raise an alarm for each frame with more than N persons, as --alarm "person > N" does
     #[arg(long, value_name = "N")]
     max: Option<u32>,
-    /// Model to use, with its manifest (.toml) beside it [default: built in]
-    #[arg(long, value_name = "FILE.onnx")]
+    /// Model to use: nanodet, nanodet-int8, or a file with its manifest (.toml) beside it [default: nanodet]
+    #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// Folder for the private server's store [default: moliceiro in the user's data folder]
     #[arg(long, value_name = "DIR")]
