@@ -20,6 +20,7 @@ fn result(index: u64) -> Event {
         detections: ["car", "person", "person", "bicycle"].map(detection).to_vec(),
         processing_us: 42_123,
         detector: "harbour-1234".into(),
+        model: Some("nanodet".into()),
     })
 }
 

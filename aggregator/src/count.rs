@@ -4,18 +4,17 @@
 //! and only when ingest has confirmed that the frame exists. Of two results of a frame the one that found out what is in it
 //! is the one that counts: so it does not matter which came first, and a failed frame can be looked at again later.
 
-use std::collections::BTreeMap;
+mod entry;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use std::collections::{BTreeMap, BTreeSet};
+
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, Cancelled, Ended, Event, FailedFrame, FrameResult, LiveStatus, Started, Summary, Unconfirmed, VERSION, VideoEntry,
-    VideoState,
+    Alarm, AlarmRule, Cancelled, Ended, Event, FailedFrame, FrameResult, LiveStatus, Started, Summary, Unconfirmed, VERSION, VideoState,
 };
 use roaring::RoaringTreemap;
-use thiserror::Error;
 
+pub use self::entry::BrokenBitmap;
 use crate::alarms::{Alarms, Known};
 
 /// Reasons kept for failed frames: enough to see a pattern, few enough for one entry.
@@ -26,6 +25,9 @@ const MOST_UNCONFIRMED: usize = 2_000;
 
 /// Milestones kept: many detectors are behind ingest by fewer.
 const MOST_MILESTONES: usize = 64;
+
+/// Names of models kept: a video should have one.
+const MOST_MODELS: usize = 8;
 
 /// The totals of one video.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +49,7 @@ pub struct VideoCount {
     failures: Vec<FailedFrame>,
     processing_us: u64,
     classes: BTreeMap<String, u64>,
+    models: BTreeSet<String>,
     finished_at: Option<u64>,
     corrections: u64,
     alarms: Alarms,
@@ -64,11 +67,6 @@ pub enum Applied {
     /// Too much is unconfirmed, or its video is only queued: it must come again.
     NotYet,
 }
-
-/// An entry whose bitmap cannot be read.
-#[derive(Debug, Error)]
-#[error("a bitmap of the entry's frames cannot be read: {0}")]
-pub struct BrokenBitmap(String);
 
 impl VideoCount {
     /// A video of which nothing is counted yet. `rules` hold if its upload has none of its own.
@@ -90,6 +88,7 @@ impl VideoCount {
             failures: Vec::new(),
             processing_us: 0,
             classes: BTreeMap::new(),
+            models: BTreeSet::new(),
             finished_at: None,
             corrections: 0,
         }
@@ -141,13 +140,15 @@ impl VideoCount {
             Event::Abandoned(abandoned) => self.end(self.cut_off(abandoned.reason.clone())),
             Event::Frame(frame) => {
                 let (classes, sightings) = (self.classes_in(frame), self.alarms.sightings(frame));
-                self.take(Unconfirmed { index: frame.index, processing_us: frame.processing_us, classes, failure: None, sightings })
+                let (index, processing_us, model) = (frame.index, frame.processing_us, frame.model.clone());
+                self.take(Unconfirmed { index, processing_us, classes, failure: None, model, sightings })
             }
             Event::Failed(failed) => self.take(Unconfirmed {
                 index: failed.index,
                 processing_us: 0,
                 classes: BTreeMap::new(),
                 failure: Some(failed.reason.clone()),
+                model: None,
                 sightings: vec![],
             }),
         };
@@ -240,7 +241,11 @@ impl VideoCount {
             for (label, n) in result.classes {
                 *self.classes.entry(label).or_insert(0) += n;
             }
+            self.models.extend(result.model);
             self.alarms.keep(result.sightings);
+        }
+        while self.models.len() > MOST_MODELS {
+            self.models.pop_last();
         }
         self.judge();
         // Frames counted in a row become one run.
@@ -324,6 +329,7 @@ impl VideoCount {
             classes: self.classes.clone(),
             top: Summary::ranking(&self.classes, 3),
             alarms: self.alarms.raised(),
+            models: self.models.clone(),
             live: self.live.clone(),
             duration_s: ended.and_then(|ended| ended.duration).map(|ns| ns as f64 / 1e9),
             wall_time_s,
@@ -340,73 +346,6 @@ impl VideoCount {
     pub fn alarms_sent(&mut self, n: usize) {
         self.alarms.sent(n);
     }
-
-    /// The video's entry in the bucket.
-    pub fn to_entry(&self, video: &VideoId, summary_published: bool) -> VideoEntry {
-        VideoEntry {
-            version: VERSION,
-            video: video.clone(),
-            state: self.state(),
-            started: self.started.clone(),
-            published: self.published,
-            published_frames: self.published_frames,
-            milestones: self.milestones.clone(),
-            live: self.live.clone(),
-            announced: self.announced,
-            ended: self.ended.clone(),
-            cancelled: self.cancelled.clone(),
-            counted: self.counted.len(),
-            failed: self.failed.len(),
-            failures: self.failures.clone(),
-            unconfirmed: self.unconfirmed.values().cloned().collect(),
-            counted_frames: to_base64(&self.counted),
-            failed_frames: to_base64(&self.failed),
-            corrections: self.corrections,
-            processing_us: self.processing_us,
-            classes: self.classes.clone(),
-            alarms: self.alarms.raised(),
-            alarm_watch: self.alarms.to_watch(),
-            finished_at: self.finished_at,
-            summary_published,
-            summary: self.summary(video),
-        }
-    }
-
-    /// The totals as an entry in the bucket holds them.
-    pub fn from_entry(entry: VideoEntry) -> Result<Self, BrokenBitmap> {
-        Ok(Self {
-            started: entry.started,
-            queued: entry.state == VideoState::Queued,
-            cancelled: entry.cancelled,
-            published: entry.published,
-            published_frames: entry.published_frames,
-            milestones: entry.milestones,
-            live: entry.live,
-            announced: entry.announced,
-            ended: entry.ended,
-            counted: from_base64(&entry.counted_frames)?,
-            failed: from_base64(&entry.failed_frames)?,
-            unconfirmed: entry.unconfirmed.into_iter().map(|u| (u.index, u)).collect(),
-            failures: entry.failures,
-            processing_us: entry.processing_us,
-            classes: entry.classes,
-            finished_at: entry.finished_at,
-            corrections: entry.corrections,
-            alarms: Alarms::from_watch(entry.alarm_watch, entry.alarms),
-        })
-    }
-}
-
-fn to_base64(frames: &RoaringTreemap) -> String {
-    let mut bytes = Vec::with_capacity(frames.serialized_size());
-    #[expect(clippy::expect_used, reason = "writing to memory cannot fail")]
-    frames.serialize_into(&mut bytes).expect("bitmap into memory");
-    BASE64.encode(bytes)
-}
-
-fn from_base64(text: &str) -> Result<RoaringTreemap, BrokenBitmap> {
-    let bytes = BASE64.decode(text).map_err(|e| BrokenBitmap(e.to_string()))?;
-    RoaringTreemap::deserialize_from(&bytes[..]).map_err(|e| BrokenBitmap(e.to_string()))
 }
 
 fn changed_if(news: bool) -> Applied {

@@ -80,6 +80,9 @@ pub(crate) fn summary(summary: &Summary) {
         VideoState::Cancelled => info!(%video, name, problem, frames = summary.processed_frames, "video is cancelled"),
         _ => info!(%video, name, frames = summary.processed_frames, failed = summary.failed_frames, "video is done"),
     }
+    if summary.models.len() > 1 {
+        warn!(%video, name, models = ?summary.models, "detectors looked at one video with different models: its counts depend on which frame went to which");
+    }
 }
 
 pub(crate) fn frame_given_up(frame: &FrameIdentity, reason: &str) {

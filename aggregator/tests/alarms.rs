@@ -40,6 +40,7 @@ fn frame(index: u64, persons: u32, boats: u32) -> Event {
         size,
         processing_us: 1000,
         detector: "d".into(),
+        model: Some("nanodet".into()),
     })
 }
 

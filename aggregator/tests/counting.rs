@@ -38,6 +38,7 @@ fn frame(index: u64, labels: &[&str]) -> Event {
         size: None,
         processing_us: 1000 + index,
         detector: "d".into(),
+        model: Some(if index % 5 == 4 { "nanodet-int8" } else { "nanodet" }.into()),
     })
 }
 
@@ -197,6 +198,22 @@ fn a_frame_that_failed_and_was_looked_at_counts_as_looked_at() {
     assert_eq!((corrected.count("person"), corrected.failed.len()), (2, 0));
     assert_eq!(corrected.wall_time_s, first.wall_time_s, "the video was done when it was done");
     assert!(corrected.to_string().starts_with("a.mp4 (corrected)\n"));
+}
+
+#[test]
+fn a_summary_names_every_model_that_looked_at_a_counted_frame() {
+    let models = |events: &[Event]| {
+        let mut count = VideoCount::new(started(1), &[]);
+        for event in events {
+            count.apply(event, NOW);
+            count = restarted(&count);
+        }
+        summary(&count).models
+    };
+    let (float, int8) = ("nanodet".to_owned(), "nanodet-int8".to_owned());
+    assert_eq!(models(&[frame(1, &[]), frame(0, &[]), ended(2, 2)]), [float.clone()].into());
+    assert_eq!(models(&[frame(4, &[]), frame(0, &[]), failed(1), failed(2), failed(3), ended(5, 5)]), [float.clone(), int8].into());
+    assert_eq!(models(&[frame(4, &[]), frame(0, &[]), ended(1, 1)]), [float].into(), "frame 4 is not of the video");
 }
 
 #[test]

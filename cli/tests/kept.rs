@@ -94,7 +94,7 @@ async fn a_video_with_far_more_results_than_the_log_holds_is_counted_whole() {
         for index in 0..FRAMES {
             let detections = vec![found.clone(); OBJECTS as usize];
             let (pts, decoded_at, size, detector) = (Some(index), None, None, "test".into());
-            let frame = FrameResult { index, pts, decoded_at, detections, size, processing_us: 1, detector };
+            let frame = FrameResult { index, pts, decoded_at, detections, size, processing_us: 1, detector, model: None };
             say(Some(format!("{video}/{index}")), Event::Frame(frame)).await;
             if index % 50 == 49 {
                 say(None, Event::Progress(Progress { published: index + 1, frames: None, announced: None })).await;

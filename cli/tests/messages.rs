@@ -60,7 +60,16 @@ async fn messages_that_mean_nothing_harm_nothing() {
     let nobody = VideoId::for_name("nobody", "1");
     let result = |video: &VideoId, index: u64| {
         let detections = vec![Detection { label: "ghost".into(), score: 1.0, bounds: [0.0; 4] }];
-        let result = FrameResult { index, pts: None, decoded_at: None, detections, size: None, processing_us: 1, detector: "test".into() };
+        let result = FrameResult {
+            index,
+            pts: None,
+            decoded_at: None,
+            detections,
+            size: None,
+            processing_us: 1,
+            detector: "test".into(),
+            model: None,
+        };
         Bytes::from(to_cbor(&VideoEvent::new(video.clone(), Event::Frame(result)), 64))
     };
     publish(format!("results.{video}"), None, "no CBOR".into()).await;

@@ -227,7 +227,8 @@ impl Desk {
             Some(Looked::Found { pts, decoded_at, detections, size, processing_us }) => {
                 let (found, began) = (detections.len(), Instant::now());
                 let (size, detector) = (Some(size), self.name.clone());
-                let result = FrameResult { index, pts, decoded_at, detections, size, processing_us, detector };
+                let model = Some(self.inference.model().short_name().to_owned());
+                let result = FrameResult { index, pts, decoded_at, detections, size, processing_us, detector, model };
                 store_event(&self.streams.jetstream, video, Some(&frame.message_id), Event::Frame(result)).await?;
                 report::frame_done(video, index, found, processing_us, began.elapsed());
                 Ok(Verdict::Ack)

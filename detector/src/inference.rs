@@ -11,12 +11,12 @@ use crate::report;
 use crate::runtime::Runtime;
 use crate::session::{Detector, Options};
 use crate::settings::DetectorSettings;
-use crate::{DetectorError, open_model};
+use crate::{DetectorError, Model, open_model};
 
 /// Threads that each own a session, fed by one bounded queue.
 pub(crate) struct Inference {
     jobs: async_channel::Sender<Job>,
-    model_name: String,
+    model: Model,
     runtime: String,
 }
 
@@ -68,15 +68,15 @@ impl Inference {
             };
             thread::Builder::new().name(format!("inference-{number}")).spawn(look_at_all).map_err(DetectorError::Thread)?;
         }
-        Ok(Self { jobs, model_name: model.name().to_owned(), runtime: runtime.description().to_owned() })
+        Ok(Self { jobs, model, runtime: runtime.description().to_owned() })
     }
 
     pub(crate) fn runtime(&self) -> &str {
         &self.runtime
     }
 
-    pub(crate) fn model_name(&self) -> &str {
-        &self.model_name
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
     }
 
     /// Looks at a frame as soon as a session is free. `None` when the thread that had it died.

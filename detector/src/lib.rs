@@ -78,7 +78,7 @@ pub async fn run(service: DetectorService, readiness: Readiness, shutdown: Cance
     readiness.met("detector model");
     let opening = open_streams("detector", &service.nats, &service.streams, in_hand * 2, &readiness);
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
-    report::ready(sessions, inference.model_name(), inference.runtime());
+    report::ready(sessions, inference.model().name(), inference.runtime());
     frames::run(streams, &service, inference, in_hand as u32, &shutdown).await
 }
 

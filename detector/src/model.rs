@@ -159,6 +159,11 @@ impl Model {
         &self.name
     }
 
+    /// The built-in model's name, or the name of the model's file without its folders, which differ between machines.
+    pub(crate) fn short_name(&self) -> &str {
+        Path::new(&self.name).file_name().and_then(|name| name.to_str()).unwrap_or(&self.name)
+    }
+
     /// The names of the classes, in the model's order.
     pub fn labels(&self) -> &[String] {
         &self.labels
@@ -167,6 +172,11 @@ impl Model {
     /// The size of picture that the model is at its best with.
     pub fn size(&self) -> Size {
         self.manifest.size()
+    }
+
+    /// True if the model takes pictures of every size whose sides are multiples of `step`.
+    pub fn takes_multiples_of(&self, step: u32) -> bool {
+        self.manifest.input.multiple_of.is_some_and(|multiple| step.is_multiple_of(multiple))
     }
 
     /// True if the model takes pictures of this size.

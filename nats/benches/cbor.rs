@@ -49,6 +49,7 @@ fn results(criterion: &mut Criterion) {
         detections: (0..5).map(detection).collect(),
         processing_us: 42_123,
         detector: "harbour-1234".into(),
+        model: Some("nanodet".into()),
     };
     let event = VideoEvent::new(VideoId::for_name("bikes.mp4", "6tPophtKDyovJh2txo1oKE"), Event::Frame(result));
     let bytes = to_cbor(&event, 512);

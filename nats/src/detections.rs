@@ -163,6 +163,7 @@ mod tests {
             size: None,
             processing_us: 1,
             detector: "d".into(),
+            model: Some("nanodet".into()),
         }
     }
 

@@ -173,8 +173,16 @@ async fn a_result_that_comes_after_its_frame_was_given_up_is_stored() {
     let failed = Failed { index: 7, reason: "too slow".into(), detector: None, deliveries: 5 };
     bury(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
     bury(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
-    let found =
-        FrameResult { index: 7, pts: None, decoded_at: None, detections: vec![], size: None, processing_us: 1, detector: "late".into() };
+    let found = FrameResult {
+        index: 7,
+        pts: None,
+        decoded_at: None,
+        detections: vec![],
+        size: None,
+        processing_us: 1,
+        detector: "late".into(),
+        model: None,
+    };
     store_event(&streams.jetstream, &frame.video, Some(&frame.message_id), Event::Frame(found)).await.unwrap();
     assert_eq!(streams.results.get_info().await.unwrap().state.messages, 2);
 }

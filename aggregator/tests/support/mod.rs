@@ -109,7 +109,16 @@ pub fn started() -> Event {
 pub fn frame(index: u64, labels: &[&str]) -> Event {
     let detection = |label: &&str| Detection { label: (*label).into(), score: 0.5, bounds: [0.0, 0.0, 1.0, 1.0] };
     let detections = labels.iter().map(detection).collect();
-    Event::Frame(FrameResult { index, pts: None, decoded_at: None, detections, size: None, processing_us: 1000, detector: "d".into() })
+    Event::Frame(FrameResult {
+        index,
+        pts: None,
+        decoded_at: None,
+        detections,
+        size: None,
+        processing_us: 1000,
+        detector: "d".into(),
+        model: None,
+    })
 }
 
 pub fn ended(frames: u64) -> Event {

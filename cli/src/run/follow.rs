@@ -229,6 +229,10 @@ impl Followed {
             let (n, reason) = (summary.failed_frames, &first.reason);
             progress.say(&format!("error: {}: {n} of its frames could not be looked at; frame {}: {reason}", summary.name, first.index));
         }
+        if summary.models.len() > 1 {
+            let models = summary.models.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            progress.say(&format!("warning: {}: its frames were looked at with different models ({models})", summary.name));
+        }
         self.all_well &= summary.state == VideoState::Done && summary.failed_frames == 0;
     }
 

@@ -41,6 +41,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
         corrections: 0,
         processing_us: 0,
         classes: [("car", 80), ("person", 52), ("bicycle", 52), ("dog", 1)].map(|(label, n)| (label.to_owned(), n)).into(),
+        models: [].into(),
         alarms: 0,
         alarm_watch: AlarmWatch::default(),
         finished_at: None,
@@ -65,6 +66,7 @@ fn summary(name: &str, processed_frames: u64) -> Summary {
         classes: BTreeMap::new(),
         top: vec![],
         alarms: 0,
+        models: [].into(),
         live: None,
         duration_s: None,
         wall_time_s: 3.0,
@@ -89,7 +91,16 @@ pub(crate) fn running() -> State {
                 let detector = detector.to_owned();
                 state.looked_at(
                     now,
-                    &FrameResult { index: 0, pts: None, size: None, decoded_at: None, detections: vec![], processing_us, detector },
+                    &FrameResult {
+                        index: 0,
+                        pts: None,
+                        size: None,
+                        decoded_at: None,
+                        detections: vec![],
+                        processing_us,
+                        detector,
+                        model: None,
+                    },
                 );
             }
         }

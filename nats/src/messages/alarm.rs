@@ -331,7 +331,8 @@ mod tests {
         let at = |x: f32, y: f32| Detection { label: "car".into(), score: 0.9, bounds: [x - 30.0, y - 2.0, x + 30.0, y + 2.0] };
         let size = Some(Size { width: 200, height: 100 });
         let detections = vec![at(20.0, 80.0), at(180.0, 20.0), at(100.0, 40.0), at(100.0, 60.0)];
-        let frame = FrameResult { index: 0, pts: None, decoded_at: None, detections, size, processing_us: 0, detector: "d".into() };
+        let frame =
+            FrameResult { index: 0, pts: None, decoded_at: None, detections, size, processing_us: 0, detector: "d".into(), model: None };
         for (region, count) in [
             ("", 4),
             (" in 0,0 1,0 1,1 0,1", 4),

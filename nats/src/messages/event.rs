@@ -117,6 +117,9 @@ pub struct FrameResult {
     pub processing_us: u64,
     /// Which detector.
     pub detector: String,
+    /// What it looked with: the name of a built-in model, or of the model's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// One object in one frame.

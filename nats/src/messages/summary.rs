@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct Summary {
     /// Alarms raised.
     #[serde(default)]
     pub alarms: u64,
+    /// What its frames were looked at with. With more than one model, the counts depend on which frame went to which.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub models: BTreeSet<String>,
     /// How it stands, if it is a live source. What is in it is counted in its windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveStatus>,
@@ -111,6 +114,7 @@ mod tests {
             top: Summary::ranking(&classes, 3),
             classes,
             alarms: 0,
+            models: BTreeSet::new(),
             live: None,
             duration_s: Some(10.0),
             wall_time_s: 4.0,

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,9 @@ pub struct Unconfirmed {
     pub classes: BTreeMap<String, u64>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
+    /// What it was looked at with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The alarm rules that hold in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sightings: Vec<Sighting>,
@@ -140,6 +143,9 @@ pub struct VideoEntry {
     pub processing_us: u64,
     /// Objects found, by class.
     pub classes: BTreeMap<String, u64>,
+    /// What the counted frames were looked at with; of many models, the first few by name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub models: BTreeSet<String>,
     /// Alarms raised.
     #[serde(default)]
     pub alarms: u64,

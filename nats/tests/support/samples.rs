@@ -1,6 +1,6 @@
 //! Messages of every kind, with and without what may be left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
 
 use moliceiro_nats::VideoId;
@@ -27,6 +27,10 @@ fn rules() -> Vec<AlarmRule> {
 
 fn classes() -> BTreeMap<String, u64> {
     BTreeMap::from([("boat".to_owned(), 3)])
+}
+
+fn models() -> BTreeSet<String> {
+    BTreeSet::from(["nanodet".to_owned(), "nanodet-int8".to_owned()])
 }
 
 pub fn uploads() -> Vec<Upload> {
@@ -77,13 +81,14 @@ pub fn summaries() -> Vec<Summary> {
         classes: classes(),
         top: vec!["boat".into()],
         alarms: 2,
+        models: models(),
         duration_s: Some(1.5),
         wall_time_s: 3.25,
         frames_per_second: 2.75,
         live: Some(live(None)),
     };
-    let (failed, classes, top) = (vec![], BTreeMap::new(), vec![]);
-    let empty = Summary { problem: None, duration_s: None, live: None, failed, classes, top, ..whole.clone() };
+    let (failed, classes, top, models) = (vec![], BTreeMap::new(), vec![], BTreeSet::new());
+    let empty = Summary { problem: None, duration_s: None, live: None, failed, classes, top, models, ..whole.clone() };
     STATES.into_iter().filter(|state| state.is_final()).map(|state| Summary { state, ..empty.clone() }).chain([whole.clone()]).collect()
 }
 
@@ -149,6 +154,7 @@ pub fn entries() -> Vec<VideoEntry> {
         corrections: 0,
         processing_us: 0,
         classes: BTreeMap::new(),
+        models: BTreeSet::new(),
         alarms: 0,
         alarm_watch: AlarmWatch::default(),
         finished_at: None,
@@ -158,7 +164,8 @@ pub fn entries() -> Vec<VideoEntry> {
     let (unsent, ahead) = (vec![sighting(None)], vec![sighting(Some(40_000_000))]);
     let waiting = |failure: Option<&str>, sightings| {
         let failure = failure.map(str::to_owned);
-        Unconfirmed { index: 9, processing_us: 70_000, classes: classes(), failure, sightings }
+        let model = failure.is_none().then(|| "nanodet".to_owned());
+        Unconfirmed { index: 9, processing_us: 70_000, classes: classes(), failure, model, sightings }
     };
     let labelled = VideoEntry { started: started(&uploads()[2]), ..bare.clone() };
     let full = VideoEntry {
@@ -168,6 +175,7 @@ pub fn entries() -> Vec<VideoEntry> {
         announced: Some(250),
         live: Some(live(Some("the connection was closed"))),
         ended: Some(ended(Some(10_000_000_000), Some("cut short"))),
+        models: models(),
         cancelled: Some(Cancelled { reason: "no longer wanted".into() }),
         failures: vec![FailedFrame { index: 40, reason: "no pixels".into() }],
         unconfirmed: vec![waiting(None, vec![sighting(None)]), waiting(Some("no pixels"), vec![])],
@@ -225,6 +233,7 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
         size,
         processing_us: 70_000,
         detector: "den".into(),
+        model: time.map(|_| "nanodet".to_owned()),
     };
     let failed = |detector| Failed { index: 40, reason: "no pixels".into(), detector, deliveries: 2 };
     let progress = |announced| Event::Progress(Progress { published: 223, frames: announced, announced });

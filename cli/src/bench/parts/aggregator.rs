@@ -150,5 +150,6 @@ fn result(index: u64) -> FrameResult {
         detections,
         processing_us: 40_000,
         detector: "bench".into(),
+        model: Some("nanodet".into()),
     }
 }

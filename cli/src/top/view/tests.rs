@@ -121,6 +121,7 @@ fn many_detectors_are_counted_and_the_first_shown() {
             detections: vec![],
             processing_us: 1,
             detector,
+            model: None,
         };
         state.looked_at(now, &result);
     }
