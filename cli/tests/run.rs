@@ -42,6 +42,16 @@ fn the_sample_is_counted_as_the_reference_counts_it() {
     assert!(servers_of(data.path()).is_empty());
 }
 
+/// Totals by `reference.py` at 416×192, which is what fits 640×272.
+#[test]
+fn a_picture_that_fits_the_video_is_counted_as_the_reference_counts_it() {
+    let data = tempfile::tempdir().unwrap();
+    let summary = count(data.path(), &["--fit", text(&sample("bikes.mp4"))]).remove(0);
+    assert_eq!((summary.processed_frames, summary.failed_frames), (250, 0));
+    assert_close("person", summary.count("person"), 103, 5.0);
+    assert_close("car", summary.count("car"), 137, 5.0);
+}
+
 #[test]
 fn jpeg_and_i420_give_the_same_counts_within_a_few_per_cent() {
     let data = tempfile::tempdir().unwrap();

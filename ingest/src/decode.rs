@@ -41,11 +41,16 @@ pub use announced::Announced;
 pub use error::{DecodeError, Problem};
 use file::Origin;
 
+/// The sides of pictures that fit their frames are multiples of this: what models with strides up to 32 take.
+pub const FIT_STEP: u32 = 32;
+
 /// How a video's frames are wanted.
 #[derive(Clone, Debug)]
 pub struct DecodeSettings {
     /// Size of each picture.
     pub size: Size,
+    /// Whether pictures are only as large as their frame needs: sides are multiples of [`FIT_STEP`], and at most `size`.
+    pub fit: bool,
     /// How each picture's pixels are encoded.
     pub encoding: Encoding,
     /// 1 (small) to 100 (like the original), for [`Encoding::Jpeg`].

@@ -20,6 +20,9 @@ pub struct IngestSettings {
     pub width: u32,
     /// Height of the picture that detectors get, in pixels: the model's input height.
     pub height: u32,
+    /// Leave out the border where the frame's shape allows: width and height are then the most that a picture has, and its
+    /// sides multiples of 32. Faster for wide and high video, if the model takes such sizes.
+    pub fit: bool,
     /// `jpeg` (small, for networks) or `i420` (larger, costs nothing to make).
     pub encoding: Encoding,
     /// 1 (small) to 100 (like the original). Below 90, objects that are hard to see come and go.
@@ -97,6 +100,7 @@ impl Default for IngestSettings {
         Self {
             width: 416,
             height: 416,
+            fit: false,
             encoding: Encoding::Jpeg,
             jpeg_quality: 95,
             every: 1,
@@ -169,6 +173,7 @@ impl IngestSettings {
     pub fn decoding(&self, choice: Choice, skip_before: u64) -> DecodeSettings {
         DecodeSettings {
             size: Size { width: self.width, height: self.height },
+            fit: self.fit,
             encoding: self.encoding,
             jpeg_quality: self.jpeg_quality,
             choice,

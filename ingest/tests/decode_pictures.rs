@@ -4,8 +4,8 @@
 mod videos;
 
 use moliceiro_ingest::decode::{DecodeSettings, DecodedFrame};
-use moliceiro_nats::messages::{Color, Letterbox, Matrix, Size};
-use videos::{H264, Videos, decode, decode_with, ffmpeg_output, luma, settings};
+use moliceiro_nats::messages::{Color, Encoding, Letterbox, Matrix, Size};
+use videos::{H264, Videos, decode, decode_with, ffmpeg_output, luma, run, settings};
 
 /// Limited-range black and white.
 const BLACK: u8 = 16;
@@ -41,6 +41,49 @@ async fn the_letterbox_is_where_the_frame_lies() {
         assert_white_fills_letterbox(&frames[1]);
         let content = frames[1].letterbox.content;
         assert!(content.width == size.width || content.height == size.height, "{name}: {content:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_picture_that_fits_has_no_more_border_than_sides_of_32_need() {
+    let videos = Videos::new();
+    for (name, filter, most, fitting, source) in [
+        ("wide", "scale=640:272,setsar=1", (416, 416), (416, 192), (416, 177)),
+        ("tall", "scale=90:301,setsar=1", (416, 416), (128, 416), (124, 416)),
+        ("square", "scale=300:300,setsar=1", (416, 416), (416, 416), (416, 416)),
+        ("anamorphic", "scale=320:240,setsar=64/45", (416, 416), (416, 224), (416, 219)),
+        ("low", "scale=640:360,setsar=1", (416, 200), (384, 200), (356, 200)),
+    ] {
+        let codec = "-c:v libx264 -preset ultrafast -qp 1 -pix_fmt yuv444p -frames:v 2";
+        let video = videos.make(&format!("{name}.mp4"), &format!("-f lavfi -i color=white:size=640x480 -vf {filter} {codec}"));
+        let [most, fitting, content] = [most, fitting, source].map(|(width, height)| Size { width, height });
+        let (frames, _) = decode_with(&video, DecodeSettings { size: most, fit: true, ..settings() }).await;
+        assert_eq!((frames.len(), frames[1].size, frames[1].letterbox.content), (2, fitting, content), "{name}");
+        assert_white_fills_letterbox(&frames[1]);
+    }
+}
+
+/// Whoever takes a video over has to make the same pictures of the rest of it.
+#[tokio::test]
+async fn a_picture_fits_its_own_frame_whatever_came_before() {
+    let videos = Videos::new();
+    let part = |name: &str, size: &str| {
+        let source = format!("-f lavfi -i testsrc2=size={size}:rate=25");
+        std::fs::read(videos.make(name, &format!("{source} {H264} -frames:v 4 -f h264"))).unwrap()
+    };
+    let video = videos.write("both.h264", &[part("a.h264", "128x64"), part("b.h264", "64x128")].concat());
+    for encoding in [Encoding::I420, Encoding::Jpeg] {
+        let fit = DecodeSettings { fit: true, encoding, ..settings() };
+        let (whole, _) = decode_with(&video, fit.clone()).await;
+        let sizes: Vec<_> = whole.iter().map(|frame| (frame.size.width, frame.size.height)).collect();
+        assert_eq!(sizes, [[(416, 224); 4], [(224, 416); 4]].concat());
+        let (rest, _) = decode_with(&video, DecodeSettings { skip_before: 6, ..fit }).await;
+        assert!(rest == whole[6..], "{encoding:?}");
+        if encoding == Encoding::Jpeg {
+            let picture = videos.write("a.jpg", &rest[0].pixels);
+            let seen = run("ffprobe", "-v error -show_entries stream=width,height -of csv=p=0", &picture);
+            assert_eq!(seen.trim(), "224,416");
+        }
     }
 }
 

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use moliceiro_detector::{DetectorSettings, open_model};
 use moliceiro_ingest::IngestSettings;
+use moliceiro_ingest::decode::FIT_STEP;
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{AlarmRule, Fps, Offset, Size, WINDOWS};
 use moliceiro_service::{CommonArguments, Settings, SettingsError, bundled};
@@ -51,6 +52,9 @@ pub(crate) struct RunArguments {
     /// Raise an alarm for each frame with more than N persons, as --alarm "person > N" does
     #[arg(long, value_name = "N")]
     max: Option<u32>,
+    /// Leave out the black border of wide and high video: faster, and counts differ a little [setting: ingest.fit]
+    #[arg(long)]
+    fit: bool,
     /// Model to use: nanodet, nanodet-int8, or a file with its manifest (.toml) beside it [default: nanodet]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
@@ -96,16 +100,21 @@ impl RunArguments {
             .flag("--listen", "ingest.listen", self.listen.as_ref())
             .flag("--detectors", "detector.sessions", self.detectors.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())
+            .flag("--fit", "ingest.fit", self.fit.then_some("true"))
             .flag("--model", "detector.model", self.model.as_ref());
         let detector: DetectorSettings = loader.clone().load()?.section()?;
         let model = open_model(&detector)?;
         let size = model.size();
         let loader = loader.default_for("the model", "ingest.width", size.width).default_for("the model", "ingest.height", size.height);
         let settings = loader.load()?;
-        let IngestSettings { width, height, .. } = settings.section()?;
+        let IngestSettings { width, height, fit, .. } = settings.section()?;
         if !model.takes(Size { width, height }) {
             let wrong =
                 format!("ingest.width × ingest.height = {width}×{height} is not what the model takes: give {}×{}", size.width, size.height);
+            return Err(SettingsError::Invalid(vec![wrong]).into());
+        }
+        if fit && !model.takes_multiples_of(FIT_STEP) {
+            let wrong = format!("--fit (ingest.fit): the model {} takes pictures of {}×{} only", model.name(), size.width, size.height);
             return Err(SettingsError::Invalid(vec![wrong]).into());
         }
         Ok(settings)

@@ -62,6 +62,16 @@ pub(super) fn letterbox(stored: Size, pixel_aspect: (u32, u32), orientation: Ori
     }
 }
 
+/// The part of a picture that its frame needs, on sides that are multiples of `step` unless the picture itself ends before;
+/// and where the frame lies in it. It depends on nothing but the frame: whoever decodes the frame again gets the same.
+pub(super) fn trim(letterbox: Letterbox, picture: Size, step: u32) -> (Letterbox, Size) {
+    let side = |content: u32, limit: u32| content.next_multiple_of(step).min(limit);
+    let content = letterbox.content;
+    let trimmed = Size { width: side(content.width, picture.width), height: side(content.height, picture.height) };
+    let (left, top) = ((trimmed.width - content.width) / 2, (trimmed.height - content.height) / 2);
+    (Letterbox { left, top, ..letterbox }, trimmed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,19 +10,19 @@ use super::pipeline::Running;
 
 const TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(30);
 
-/// GStreamer's JPEG encoder, for pictures of one size.
+/// GStreamer's JPEG encoder.
 pub(super) struct JpegEncoder {
     running: Running,
     input: AppSrc,
     output: AppSink,
+    /// Of the picture before.
     size: Size,
 }
 
 impl JpegEncoder {
-    /// `quality` is 1 to 100.
+    /// `size` is that of the first picture, `quality` is 1 to 100.
     pub(super) fn new(size: Size, quality: u8) -> Result<Self, gst::glib::BoolError> {
-        let caps = VideoInfo::builder(VideoFormat::Y444, size.width, size.height).build()?.to_caps()?;
-        let input = AppSrc::builder().caps(&caps).format(gst::Format::Time).build();
+        let input = AppSrc::builder().caps(&caps(size)?).format(gst::Format::Time).build();
         // The fast transform, which is the default, loses so much that objects at the threshold come and go.
         let encoder =
             element("jpegenc").property("quality", i32::from(quality.clamp(1, 100))).property_from_str("idct-method", "islow").build()?;
@@ -36,12 +36,15 @@ impl JpegEncoder {
     }
 
     /// Encodes the planes of a picture with full chroma as they are: what is halved is lost, and bytes are cheap beside it. The error is a line of text.
-    pub(super) fn encode(&mut self, planes: Vec<u8>) -> Result<Vec<u8>, String> {
+    pub(super) fn encode(&mut self, planes: Vec<u8>, size: Size) -> Result<Vec<u8>, String> {
+        if self.size != size {
+            self.input.set_caps(Some(&caps(size).map_err(|error| error.to_string())?));
+            self.size = size;
+        }
         let mut buffer = gst::Buffer::from_mut_slice(planes);
-        let plane = self.size.width as usize * self.size.height as usize;
-        let strides = [self.size.width as i32; 3];
+        let Size { width, height } = size;
+        let (plane, strides) = (width as usize * height as usize, [width as i32; 3]);
         let (offsets, flags) = ([0, plane, 2 * plane], VideoFrameFlags::empty());
-        let Size { width, height } = self.size;
         VideoMeta::add_full(buffer.make_mut(), flags, VideoFormat::Y444, width, height, &offsets, &strides)
             .map_err(|error| error.to_string())?;
         self.input.push_buffer(buffer).map_err(|error| error.to_string())?;
@@ -56,4 +59,8 @@ impl JpegEncoder {
             _ => "the JPEG encoder gave no picture".to_owned(),
         }
     }
+}
+
+fn caps(size: Size) -> Result<gst::Caps, gst::glib::BoolError> {
+    VideoInfo::builder(VideoFormat::Y444, size.width, size.height).build()?.to_caps()
 }

@@ -150,12 +150,13 @@ impl Output {
 
     fn picture(&mut self, frame: &RawFrame<'_>) -> Result<DecodedFrame, String> {
         let text = |error: gst::glib::BoolError| error.to_string();
-        let (&RawFrame { buffer, ref info, orientation, pts, .. }, size) = (frame, self.settings.size);
+        let &RawFrame { buffer, ref info, orientation, pts, .. } = frame;
+        let DecodeSettings { size: most, fit, .. } = self.settings;
         let fitting = self.maker.take().filter(|maker| maker.fits(info, orientation)).map(Ok);
-        let maker = self.maker.insert(fitting.unwrap_or_else(|| PictureMaker::new(info, orientation, size)).map_err(text)?);
-        let (letterbox, color) = (maker.letterbox(), maker.color());
+        let maker = self.maker.insert(fitting.unwrap_or_else(|| PictureMaker::new(info, orientation, most, fit)).map_err(text)?);
+        let (size, letterbox, color) = (maker.size(), maker.letterbox(), maker.color());
         let (encoding, pixels) = match &mut self.jpeg {
-            Some(encoder) => (Encoding::Jpeg, encoder.encode(maker.make(buffer, Chroma::Full).map_err(text)?)?),
+            Some(encoder) => (Encoding::Jpeg, encoder.encode(maker.make(buffer, Chroma::Full).map_err(text)?, size)?),
             None => (Encoding::I420, maker.make(buffer, Chroma::Halved).map_err(text)?),
         };
         let (index, number) = (self.totals.decoded, self.totals.frames);

@@ -2,8 +2,9 @@ use gstreamer as gst;
 use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
 use moliceiro_nats::messages::{Color, Letterbox, Size};
 
+use super::FIT_STEP;
 use super::color;
-use super::geometry::{Orientation, letterbox};
+use super::geometry::{Orientation, letterbox, trim};
 use super::scale::Scaler;
 
 /// A chroma sample without colour.
@@ -31,11 +32,13 @@ pub(super) enum Chroma {
 }
 
 impl PictureMaker {
-    pub(super) fn new(source: &VideoInfo, orientation: Orientation, picture: Size) -> Result<Self, gst::glib::BoolError> {
+    /// For pictures of size `most`, or with `fit` the part of it that the frames need.
+    pub(super) fn new(source: &VideoInfo, orientation: Orientation, most: Size, fit: bool) -> Result<Self, gst::glib::BoolError> {
         let stored = Size { width: source.width(), height: source.height() };
         let aspect = source.par();
         let aspect = (aspect.numer().unsigned_abs(), aspect.denom().unsigned_abs());
-        let letterbox = letterbox(stored, aspect, orientation, picture);
+        let whole = letterbox(stored, aspect, orientation, most);
+        let (letterbox, picture) = if fit { trim(whole, most, FIT_STEP) } else { (whole, most) };
         let content = orientation.turn(letterbox.content);
         let colors = color::of_picture(source);
         let scaler = Scaler::new(source, &colors, content)?;
@@ -44,6 +47,10 @@ impl PictureMaker {
 
     pub(super) fn fits(&self, source: &VideoInfo, orientation: Orientation) -> bool {
         self.source == *source && self.orientation == orientation
+    }
+
+    pub(super) fn size(&self) -> Size {
+        self.picture
     }
 
     pub(super) fn letterbox(&self) -> Letterbox {

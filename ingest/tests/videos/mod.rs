@@ -19,6 +19,7 @@ pub const H264: &str = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p";
 pub fn settings() -> DecodeSettings {
     DecodeSettings {
         size: Size { width: 416, height: 416 },
+        fit: false,
         encoding: Encoding::I420,
         jpeg_quality: 90,
         choice: Choice::every(1),
