@@ -158,7 +158,7 @@ async fn everything_on_the_page_can_be_done_with_the_keyboard() {
     browser.wait_for_state("done").await;
     browser.wait_for("document.querySelectorAll('#intervals tr').length === 3").await;
     assert_eq!((site.video()["every"].clone(), browser.text("#frames").await), (40.into(), "3".to_owned()));
-    assert!(browser.text("#live").await.contains("carphone_pristine.mp4: done, 3 frames counted"));
+    browser.wait_for("document.querySelector('#live').textContent.includes('carphone_pristine.mp4: done, 3 frames counted')").await;
 
     // Skip the list, and go through the video.
     browser.script("document.querySelector('#skip').focus()").await;

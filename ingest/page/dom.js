@@ -55,12 +55,12 @@ export function paint(node, label) {
   return node;
 }
 
-let saying = 0;
+const unsaid = [];
 
-/** Tells those who listen instead of looking. */
+/** Tells those who listen instead of looking. What comes at the same time is said together, or the first would be cut off. */
 export function say(text) {
-  clearTimeout(saying);
-  saying = setTimeout(() => ($("live").textContent = text), 150);
+  if (unsaid.push(text) > 1) return;
+  setTimeout(() => ($("live").textContent = unsaid.splice(0).join(". ")), 150);
 }
 
 /** Shows an error until it is dismissed, or until what this gives is called. */
