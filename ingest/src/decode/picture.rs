@@ -66,7 +66,11 @@ impl PictureMaker {
         self.scaler.scale(frame, &self.source)?;
         let scaled = self.scaler.scaled()?;
         let (width, height) = (self.picture.width as usize, self.picture.height as usize);
-        let mut picture = Vec::with_capacity(3 * width * height);
+        let chroma_plane = match chroma {
+            Chroma::Full => width * height,
+            Chroma::Halved => width.div_ceil(2) * height.div_ceil(2),
+        };
+        let mut picture = Vec::with_capacity(width * height + 2 * chroma_plane);
         let black = if self.color.full_range { 0 } else { 16 };
         self.place(&scaled, 0, black, &mut picture)?;
         for plane in 1..3 {
