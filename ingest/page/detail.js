@@ -22,6 +22,7 @@ class Opened {
   closing = new AbortController();
   loaded = 0;
   loading = null;
+  withdraw = null;
 
   constructor(id) {
     this.id = id;
@@ -139,7 +140,7 @@ class Opened {
     const { signal } = this.closing;
     this.loading = this.read(signal)
       .catch((problem) => {
-        if (!signal.aborted) complain(problem instanceof Problem ? problem.message : "The detections cannot be read.");
+        if (!signal.aborted) this.withdraw = complain(problem instanceof Problem ? problem.message : "The detections cannot be read.");
         return pause(AT_LEAST, signal);
       })
       .then(() => {
@@ -153,6 +154,8 @@ class Opened {
     const kept = await stills.list(this.id, signal);
     this.detections = await Detections.load(this.id, kept.map(({ frame }) => frame), signal);
     if (signal.aborted) return;
+    this.withdraw?.();
+    this.withdraw = null;
     this.loaded = frames.counted + frames.failed;
     this.complete = Boolean(summary);
     this.drawLine();
