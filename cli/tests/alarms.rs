@@ -4,6 +4,7 @@
 mod support;
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -12,8 +13,10 @@ use moliceiro_nats::messages::{Alarm, VideoState, from_json};
 use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, connect};
 use rustix::process::Signal;
 use serde_json::json;
+use support::http::Http;
+use support::observed::Observed;
 use support::site::{Site, VIDEO};
-use support::{Process, Server, nats_server, run, sample, summaries};
+use support::{Process, Server, nats_server, program, run, sample, summaries};
 use tokio::time::sleep;
 use url::Url;
 
@@ -46,6 +49,21 @@ fn a_run_prints_the_alarms_that_it_is_asked_for_before_the_summary() {
     assert!(lines.len() > 6 && alarm_lines(&lines).len() < alarms.len() / 2, "{lines:#?}");
 
     assert_eq!(run_sample(data.path(), &["--every", "6"]).len(), 6, "more than ten persons are in no frame");
+}
+
+#[test]
+fn alarms_are_counted_in_the_metrics() {
+    let server = Server::start();
+    let rules = ["--set", "aggregator.alarms=person >= 1", "--set", "aggregator.output=json"];
+    let aggregator = Observed::start_with("aggregator", &server.url(), &rules);
+    let _detector =
+        Process::start(Command::new(program("moliceiro-detector")).args(["--nats", &server.url(), "--set", "metrics.listen=off"]));
+    let http = Http::start(&server, &[]);
+    http.upload(&["POST /videos?every=10"], &std::fs::read(sample(VIDEO)).unwrap());
+    let [summary] = &summaries(&aggregator.process.wait_for_stdout(1))[..] else { panic!("one summary") };
+    let metrics = aggregator.get("/metrics").1;
+    let counted = metrics.lines().find_map(|line| line.strip_prefix("moliceiro_aggregator_alarms_total ")).unwrap();
+    assert!(summary.alarms > 0 && counted == summary.alarms.to_string(), "{counted} {summary:?}");
 }
 
 #[test]

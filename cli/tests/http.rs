@@ -10,11 +10,16 @@ use std::time::Instant;
 use rustix::process::Signal;
 use serde_json::json;
 use support::http::{FORM, Http, Reply, form, jetstream, objects};
+use support::site::PlainServer;
 use support::{LONG, Process, Server, eventually, program, run, sample, short_video};
 use url::Url;
 
 fn service(name: &str, server: &Server) -> Process {
-    let process = Process::start(Command::new(program(name)).args(["--nats", &server.url(), "--set", "streams.upload_ack_wait=1s"]));
+    service_at(name, &server.url())
+}
+
+fn service_at(name: &str, url: &str) -> Process {
+    let process = Process::start(Command::new(program(name)).args(["--nats", url, "--set", "streams.upload_ack_wait=1s"]));
     process.wait_for_stderr("is ready", 1);
     process
 }
@@ -47,6 +52,11 @@ async fn a_form_with_two_files_is_counted_and_its_bytes_are_forgotten() {
         );
         let states: Vec<_> = events.iter().filter(|(kind, _)| kind == "video").map(|(_, video)| video["state"].clone()).collect();
         assert_eq!(states.last(), Some(&json!("done")), "{states:?}");
+        let links = videos.iter().find(|video| video["id"] == **id).unwrap()["links"].as_object().unwrap();
+        assert!(links.len() >= 3, "{links:?}");
+        for (what, link) in links {
+            assert_eq!(http.get(link.as_str().unwrap()).status, 200, "{what}");
+        }
         let shown = http.get(&format!("/videos/{id}")).json();
         assert_eq!((&shown["id"], &shown["frames"]["counted"], &shown["summary"]), (&json!(id), &json!(12), summary));
     }
@@ -85,9 +95,13 @@ async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
     let (_others, http) = (others(&server), Http::start(&server, &[&format!("ingest.allow={}", samples.display())]));
     const JSON: &str = "content-type: application/json";
     let describe = |body: serde_json::Value| http.send(&["POST /videos", JSON], body.to_string().as_bytes());
-    for uri in ["file:///etc/passwd", "http://127.0.0.1:1/", &format!("file://{}/../../Cargo.toml", samples.display()), "ftp://x/"] {
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let address = format!("http://{}/", elsewhere.local_addr().unwrap());
+    for uri in ["file:///etc/passwd", &address, &format!("file://{}/../../Cargo.toml", samples.display()), "ftp://x/"] {
         describe(json!({ "uri": uri })).is_problem(403, "may not be read");
     }
+    assert!(elsewhere.accept().is_err(), "it was refused before anything was opened");
     describe(json!({ "uri": "obj://uploads/nothing.mp4" })).is_problem(422, "no such object");
     describe(json!({ "uri": 7 })).is_problem(422, "invalid type");
     describe(json!({ "uri": "file:///a", "id": "mine" })).is_problem(422, "id is chosen here");
@@ -123,12 +137,16 @@ async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
 #[test]
 fn of_a_video_that_is_sent_the_frames_are_looked_at_that_the_request_asks_for() {
     let server = Server::start();
-    let (_others, http) = (others(&server), Http::start(&server, &[]));
+    let samples = sample("carphone_pristine.mp4").parent().unwrap().to_owned();
+    let (_others, http) = (others(&server), Http::start(&server, &[&format!("ingest.allow={}", samples.display())]));
     let bytes = fs::read(sample("carphone_pristine.mp4")).unwrap();
     let id = http.upload(&["POST /videos?fps=1&start=1&end=3s"], &bytes);
     assert_eq!(http.summary(&id)["processed_frames"], 2);
     let shown = http.get(&format!("/videos/{id}")).json();
     assert_eq!([&shown["fps"], &shown["start"], &shown["end"]], [1.0, 1.0, 3.0]);
+    let described = json!({ "uri": Url::from_file_path(sample("carphone_pristine.mp4")).unwrap(), "fps": 1, "start": 1, "end": 3 });
+    let described = http.upload(&["POST /videos", "content-type: application/json"], described.to_string().as_bytes());
+    assert_eq!(http.summary(&described)["processed_frames"], 2);
     let form = http.send(&["POST /?fps=0.5", FORM], &form(&[("a.mp4", &bytes)])).json();
     assert_eq!(http.summary(form["videos"][0]["id"].as_str().unwrap())["processed_frames"], 2);
 }
@@ -143,6 +161,42 @@ fn an_ingest_killed_right_after_its_answer_loses_no_video() {
     let http = Http::start(&server, &[]);
     let summary = http.summary(&id);
     assert_eq!((&summary["name"], &summary["state"], &summary["processed_frames"]), (&json!("harbour"), &json!("done"), &json!(120)));
+}
+
+#[test]
+fn an_ingest_and_a_server_killed_right_after_the_answer_lose_no_video() {
+    let mut server = PlainServer::start();
+    let http = Http::start_at(&server.url(), &[]);
+    let id = http.upload(&["POST /videos?name=harbour"], &video().1);
+    http.process.signal(Signal::KILL);
+    server.kill_and_restart();
+    let http = Http::start_at(&server.url(), &[]);
+    let _others = ["moliceiro-aggregator", "moliceiro-detector"].map(|name| service_at(name, &server.url()));
+    let summary = http.summary(&id);
+    assert_eq!((&summary["name"], &summary["state"], &summary["processed_frames"]), (&json!("harbour"), &json!("done"), &json!(10)));
+}
+
+/// What a client that asks now and then gets to see.
+#[test]
+fn a_video_is_queued_decoded_and_counted_in_turn() {
+    let server = Server::start();
+    let _aggregator = service("moliceiro-aggregator", &server);
+    let http = Http::start(&server, &["ingest.videos=1", "streams.frames_max_per_video=20"]);
+    let until = |id: &str, state: &str| {
+        let seen = || (http.get(&format!("/videos/{id}")).json()["state"] == state).then_some(());
+        eventually(Instant::now() + LONG, seen).unwrap_or_else(|| panic!("{}", http.get(&format!("/videos/{id}")).text()));
+    };
+    let whole = http.upload(&["POST /videos?name=whole"], &video().1);
+    until(&whole, "counting");
+    let long = http.upload(&["POST /videos?name=long"], &fs::read(sample("bikes.mp4")).unwrap());
+    until(&long, "decoding");
+    let waiting = http.upload(&["POST /videos?name=waiting"], &video().1);
+    until(&waiting, "queued");
+    let _detector = service("moliceiro-detector", &server);
+    for (id, frames) in [(whole, 10), (long, 250), (waiting, 10)] {
+        let summary = http.summary(&id);
+        assert_eq!((&summary["state"], &summary["processed_frames"]), (&json!("done"), &json!(frames)));
+    }
 }
 
 #[test]
@@ -210,15 +264,20 @@ fn moliceiro_run_takes_uploads_if_it_is_asked_to() {
     let mut process = Process::start(run(&folder.path().join("data")).args(["--json", "--listen", &address]));
     process.wait_for_stderr("taking videos at", 1);
     let (_videos, bytes) = video();
-    let reply = eventually(Instant::now() + LONG, || {
+    let ask = |header: &str, body: &[u8]| {
         let mut stream = std::net::TcpStream::connect(&address).ok()?;
-        let head = format!("POST /videos?name=a HTTP/1.0\r\ncontent-length: {}\r\n\r\n", bytes.len());
-        std::io::Write::write_all(&mut stream, &[head.as_bytes(), &bytes].concat()).ok()?;
+        let head = format!("POST /videos?name=a HTTP/1.0\r\n{header}content-length: {}\r\n\r\n", body.len());
+        std::io::Write::write_all(&mut stream, &[head.as_bytes(), body].concat()).ok()?;
         Reply::read(stream).ok()
-    });
+    };
+    let reply = eventually(Instant::now() + LONG, || ask("", &bytes));
     assert_eq!(reply.unwrap().status, 202);
     let printed = process.wait_for_stdout(1);
     assert!(printed[0].contains("\"processed_frames\":10"), "{printed:?}");
+    // Files that nobody named on the command line.
+    let uri = Url::from_file_path(sample("bikes.mp4")).unwrap();
+    let refused = ask("content-type: application/json\r\n", json!({ "uri": uri }).to_string().as_bytes());
+    refused.unwrap().is_problem(403, "ingest.allow");
     process.signal(Signal::INT);
     process.expect_code(130);
 }

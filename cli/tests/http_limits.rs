@@ -133,6 +133,36 @@ fn without_a_token_or_from_another_web_site_nothing_is_told_or_taken() {
     assert_eq!(http.send(&["GET /videos", TOKEN, "origin: https://foe.example"], b"").header("access-control-allow-origin"), None);
 }
 
+/// Whoever has a domain can let it lead to this machine, and a browser takes a page of it for one of this service.
+#[test]
+fn a_name_that_somebody_else_may_have_given_is_refused_unless_it_is_set_or_a_token_is_shown() {
+    let server = Server::start();
+    let http = Http::start(&server, &["ingest.origins=http://videos.example:5000"]);
+    for host in ["foe.example", "foe.example:5000", "videos.example"] {
+        for request in ["GET /videos", "POST /videos", "GET /", "GET /page/app.js"] {
+            http.send_to(host, &[request], b"x").is_problem(421, "ingest.origins");
+        }
+    }
+    for host in ["localhost:1", "127.0.0.1", "[::1]:5000", "server", "videos.example:5000"] {
+        let reply = http.send_to(host, &["GET /videos"], b"");
+        assert_eq!((reply.status, reply.header("access-control-allow-origin")), (200, None), "{host}");
+    }
+    let guarded = Http::start(&server, &["ingest.tokens=first-token"]);
+    assert_eq!(guarded.send_to("any.example", &["GET /videos", "authorization: Bearer first-token"], b"").status, 200);
+}
+
+/// CORS is off: a browser keeps every answer from pages of other sites.
+#[test]
+fn pages_of_other_sites_read_nothing_by_default() {
+    let server = Server::start();
+    let http = Http::start(&server, &[]);
+    let preflight = ["OPTIONS /videos", "origin: https://foe.example", "access-control-request-method: POST"];
+    for first in [&["GET /videos", "origin: https://foe.example"][..], &preflight] {
+        assert_eq!(http.send(first, b"").header("access-control-allow-origin"), None, "{first:?}");
+    }
+    assert!(http.get("/openapi.json").json()["openapi"].as_str().unwrap().starts_with("3.1."));
+}
+
 #[test]
 fn an_address_in_use_is_told_by_its_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -3,10 +3,11 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,13 @@ fn a_lost_connection_is_shown_and_made_again() {
     assert!(lost["live"]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{lost}");
     assert_eq!(lost["state"], "decoding");
     let windows = ended(&lost["live"]);
+    let pauses = || -> Vec<f64> {
+        let logs = http.process.stderr().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        logs.filter_map(|log| log["pause"].as_str()?.strip_suffix('s')?.parse().ok()).collect()
+    };
+    eventually(Instant::now() + LONG, || (pauses().len() >= 3).then_some(())).expect("it is tried again and again");
+    let longer = pauses().into_iter().zip([1.0, 2.0, 4.0]).all(|(pause, least)| pause >= least);
+    assert!(longer, "{:?}", pauses());
     let _rtsp = rtsp_server(port, &video);
     until("connected again", &|live| live["connection"] == "connected" && ended(live) > windows + 1);
 
@@ -122,6 +130,78 @@ fn a_lost_connection_is_shown_and_made_again() {
     let problem = |video: &Value| video["summary"]["problem"].as_str().filter(|problem| !problem.contains("frames were dropped")).is_some();
     let cut_off = over.iter().filter(|video| video["state"] == "incomplete" && problem(video)).count();
     assert!(cut_off <= 1, "only the window that was open when the server died has a problem: {over:#?}");
+}
+
+/// Answers RTSP requests with a redirect.
+fn redirecting_rtsp_server(to: &str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let to = to.to_owned();
+    let serve = move |mut stream: TcpStream| -> std::io::Result<()> {
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        loop {
+            let mut sequence = String::new();
+            loop {
+                let Some(line) = lines.next().transpose()? else { return Ok(()) };
+                match line.strip_prefix("CSeq: ") {
+                    Some(number) => number.clone_into(&mut sequence),
+                    None if line.is_empty() => break,
+                    None => {}
+                }
+            }
+            stream.write_all(format!("RTSP/1.0 302 Found\r\nCSeq: {sequence}\r\nLocation: {to}\r\n\r\n").as_bytes())?;
+        }
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let serve = serve.clone();
+            // A client that goes away is no fault.
+            thread::spawn(move || serve(stream.unwrap()));
+        }
+    });
+    port
+}
+
+#[test]
+fn a_camera_that_sends_on_to_another_address_is_not_followed() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let secret = format!("rtsp://{}/secret", elsewhere.local_addr().unwrap());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let said = heard.clone();
+    thread::spawn(move || {
+        for stream in elsewhere.incoming() {
+            let mut bytes = Vec::new();
+            let _ = stream.unwrap().read_to_end(&mut bytes);
+            said.lock().unwrap().push(bytes);
+        }
+    });
+    let port = redirecting_rtsp_server(&secret);
+    let server = Server::start();
+    let _aggregator = Process::start(Command::new(program("moliceiro-aggregator")).args(["--nats", &server.url()]));
+    let http = Http::start(&server, &[&format!("ingest.allow=rtsp://127.0.0.1:{port}/")]);
+    let id = http.upload(&["POST /videos", JSON], json!({ "uri": format!("rtsp://127.0.0.1:{port}/live") }).to_string().as_bytes());
+    let summary = http.summary(&id);
+    assert_eq!(summary["state"], "failed");
+    assert!(summary["problem"].as_str().unwrap().contains("sends on to another address"), "{summary}");
+    assert!(heard.lock().unwrap().iter().all(Vec::is_empty), "{:?}", heard.lock().unwrap());
+}
+
+/// Else a camera could fill the memory.
+#[test]
+fn a_part_of_motion_jpeg_that_never_ends_is_given_up() {
+    const MANY: usize = 100 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = folder.path().join("one.jpg");
+    ffmpeg(&["-i", sample("bikes.mp4").to_str().unwrap(), "-frames:v", "1"], &pictures);
+    let endless = [std::fs::read(&pictures).unwrap(), vec![0; MANY]].concat();
+    let port = mjpeg_server(vec![endless]);
+    let server = Server::start();
+    let _aggregator = Process::start(Command::new(program("moliceiro-aggregator")).args(["--nats", &server.url()]));
+    let http = Http::start(&server, &[&format!("ingest.allow=http://127.0.0.1:{port}/")]);
+    let id = http.upload(&["POST /videos", JSON], json!({ "uri": format!("http://127.0.0.1:{port}/camera") }).to_string().as_bytes());
+    let reason = || http.get(&format!("/videos/{id}")).json()["live"]["reason"].as_str().map(str::to_owned);
+    let reason = eventually(Instant::now() + LONG, reason).unwrap_or_else(|| panic!("{:#?}", http.process.stderr()));
+    assert!(reason.contains("64 MiB"), "{reason}");
 }
 
 /// Answers every request with JPEGs, one after the other, and ends the answer as RFC 2046 has it.

@@ -109,6 +109,11 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_screen() {
     let most = (0..250).map(persons).max().unwrap();
     let most_shown = browser.texts("#intervals td:nth-child(3)").await.iter().map(|n| n.parse().unwrap()).max();
     assert_eq!(most_shown, Some(most), "of the class that is shown at first");
+    browser.choose("#class", "car").await;
+    let cars = |frame: u64| rows.iter().filter(|row| row["frame"] == frame && row["label"] == "car").count();
+    let most_shown = browser.texts("#intervals td:nth-child(3)").await.iter().map(|n| n.parse().unwrap()).max();
+    assert_eq!(most_shown, (0..250).map(cars).max(), "of another class");
+    browser.choose("#class", "person").await;
     let alarms: Vec<_> = (0..250).filter(|frame| persons(*frame) >= 3).collect();
     let first = browser.texts("#alarms li").await[0].clone();
     assert!(first.starts_with(&format!("Frame {} at ", alarms[0])) && first.ends_with("3 × person (person >= 3)"), "{first}");
@@ -128,6 +133,8 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_screen() {
     browser.click("[data-kind=csv]").await;
     let csv = browser.saved("bikes.csv").await;
     assert_eq!(csv.lines().count(), rows.len() + 1, "{csv}");
+    browser.click("[data-kind=ndjson]").await;
+    assert_eq!(browser.saved("bikes.ndjson").await, ndjson);
     browser.click("[data-kind=text]").await;
     assert!(browser.saved("bikes.txt").await.contains("\nProcessed frames: 250\n"));
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use moliceiro_nats::messages::shown_uri;
 use moliceiro_nats::objects;
 use thiserror::Error;
 use url::Url;
@@ -47,7 +48,7 @@ impl Allowed {
 
     /// The URI to open for `uri`, if that may be read: a file's has no symbolic link in it any more. Opens nothing.
     pub(crate) async fn check(&self, uri: &Url) -> Result<Url, Refused> {
-        let refused = |reason| Refused { uri: uri.to_string(), reason };
+        let refused = |reason| Refused { uri: shown_uri(uri), reason };
         match uri.scheme() {
             objects::SCHEME => Ok(uri.clone()),
             "file" => {
@@ -55,7 +56,13 @@ impl Allowed {
                 let path = self.check_path(&path).await.ok_or_else(|| refused(OUTSIDE))?;
                 Url::from_file_path(path).map_err(|()| refused("it names no file of this machine"))
             }
-            _ if self.prefixes.iter().any(|prefix| begins_with(uri, prefix)) => Ok(uri.clone()),
+            _ if self.prefixes.iter().any(|prefix| begins_with(uri, prefix)) => {
+                // Nobody is asked for a fragment, and not all who read a URI agree on where it begins: what comes behind it could
+                // be taken for the host.
+                let mut uri = uri.clone();
+                uri.set_fragment(None);
+                Ok(uri)
+            }
             _ => Err(refused(OUTSIDE)),
         }
     }
@@ -162,6 +169,28 @@ mod tests {
         ] {
             assert!(!is_allowed(&allow, uri).await, "{uri}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_opened_is_what_was_checked() {
+        let allowed = Allowed::new(&["rtsp://camera/".into(), "http://cam.example/".into()]).unwrap();
+        for (uri, opened) in [
+            ("rtsp://camera#:x@elsewhere/", "rtsp://camera"),
+            ("rtsp://camera/live?a=b#@elsewhere/", "rtsp://camera/live?a=b"),
+            ("http://cam.example/a#b", "http://cam.example/a"),
+        ] {
+            assert_eq!(allowed.check(&Url::parse(uri).unwrap()).await.unwrap().as_str(), opened);
+        }
+        for uri in ["rtsp://camera@elsewhere/", "rtsp://camera:x@elsewhere/", "rtsp://camera%23:x@elsewhere/"] {
+            assert!(allowed.check(&Url::parse(uri).unwrap()).await.is_err(), "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_does_not_tell_the_password() {
+        let uri = Url::parse("rtsp://me:secret@camera/").unwrap();
+        let refused = Allowed::default().check(&uri).await.unwrap_err().to_string();
+        assert!(refused.contains("camera") && !refused.contains("secret"), "{refused}");
     }
 
     #[test]

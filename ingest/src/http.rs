@@ -222,7 +222,8 @@ fn router(api: Api) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here; GET /openapi.json tells what can")
         })
         .layer(middleware::from_fn(page::at_root))
-        .layer(middleware::from_fn_with_state(api.clone(), auth::check_origin));
+        .layer(middleware::from_fn_with_state(api.clone(), auth::check_origin))
+        .layer(middleware::from_fn_with_state(api.clone(), auth::check_host));
     let origins = api.origins.clone();
     let router = if origins.is_empty() { router } else { router.layer(cors(origins)) };
     router.with_state(api)
@@ -266,6 +267,12 @@ enum Refused {
     #[response(status = 401, description = "A token has to be shown", content_type = "application/problem+json")]
     Unauthorized(#[to_schema] ProblemBody),
     #[response(
+        status = 421,
+        description = "The service is not known by the name that is in Host",
+        content_type = "application/problem+json"
+    )]
+    Misdirected(#[to_schema] ProblemBody),
+    #[response(
         status = 503,
         description = "The NATS server does not answer; Retry-After says when to try again",
         content_type = "application/problem+json"
@@ -281,6 +288,12 @@ enum Unknown {
     BadRequest(#[to_schema] ProblemBody),
     #[response(status = 401, description = "A token has to be shown", content_type = "application/problem+json")]
     Unauthorized(#[to_schema] ProblemBody),
+    #[response(
+        status = 421,
+        description = "The service is not known by the name that is in Host",
+        content_type = "application/problem+json"
+    )]
+    Misdirected(#[to_schema] ProblemBody),
     #[response(status = 404, description = "There is no such video", content_type = "application/problem+json")]
     NotFound(#[to_schema] ProblemBody),
     #[response(
@@ -309,6 +322,12 @@ enum Refusals {
     BadRequest(#[to_schema] ProblemBody),
     #[response(status = 401, description = "A token has to be shown", content_type = "application/problem+json")]
     Unauthorized(#[to_schema] ProblemBody),
+    #[response(
+        status = 421,
+        description = "The service is not known by the name that is in Host",
+        content_type = "application/problem+json"
+    )]
+    Misdirected(#[to_schema] ProblemBody),
     #[response(
         status = 403,
         description = "The URI may not be read, or a page of another web site sends it",

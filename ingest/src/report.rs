@@ -57,13 +57,13 @@ pub(crate) fn upload_handed_back(video: &VideoId) {
     info!(%video, "handing the video back");
 }
 
-pub(crate) fn upload_retried(reason: &str) {
+pub(crate) fn upload_retried(video: Option<&VideoId>, reason: &str) {
     upload("retried");
-    warn!(reason, "an upload is not finished; it will be tried again");
+    warn!(video = video.map(VideoId::as_str), reason, "an upload is not finished; it will be tried again");
 }
 
-pub(crate) fn upload_not_acknowledged(error: &NatsError) {
-    warn!(%error, "cannot acknowledge an upload: it will come again, and change nothing");
+pub(crate) fn upload_not_acknowledged(video: Option<&VideoId>, error: &NatsError) {
+    warn!(video = video.map(VideoId::as_str), %error, "cannot acknowledge an upload: it will come again, and change nothing");
 }
 
 pub(crate) fn decoding(video: &VideoId, started: &Started, first: u64) {

@@ -65,7 +65,7 @@ pub struct IngestSettings {
     pub tls_certificate: Option<PathBuf>,
     /// File with the certificate's private key, as PEM.
     pub tls_key: Option<PathBuf>,
-    /// Web sites, such as `https://example.org`, whose pages may use this service from a browser.
+    /// Web sites, such as `https://example.org`, whose pages may use this service from a browser, and names that this service has.
     #[serde(with = "list")]
     pub origins: Vec<String>,
 }

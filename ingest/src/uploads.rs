@@ -136,13 +136,19 @@ impl Job {
             Verdict::Cancelled(video, uri) => self.forget(&video, &uri).await,
             Verdict::HandBack(video, upload) => self.hand_back(video, upload).await,
             Verdict::Retry(reason) => {
-                report::upload_retried(&reason);
+                report::upload_retried(self.video().as_ref(), &reason);
                 self.message.ack_with(AckKind::Nak(Some(PAUSE_AFTER_ERROR))).await
             }
         };
         if let Err(error) = done {
-            report::upload_not_acknowledged(&error);
+            report::upload_not_acknowledged(self.video().as_ref(), &error);
         }
+    }
+
+    /// Which video it is of, if it is an upload.
+    fn video(&self) -> Option<VideoId> {
+        let (sequence, stored_at) = self.stored();
+        Upload::parse(&self.message.payload).ok().map(|upload| upload.video(sequence, stored_at))
     }
 
     async fn ingest(&self) -> Verdict {

@@ -46,6 +46,32 @@ async fn what_is_no_local_file() {
     assert!(matches!(error_of_uri("file://elsewhere/a.mp4").await, DecodeError::NotLocal { .. }));
 }
 
+/// Playlists come as uploads, and name what they like.
+#[tokio::test]
+async fn a_playlist_is_told_and_what_it_names_is_not_opened() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let place = format!("http://{}", listener.local_addr().unwrap());
+    let hls = format!("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n{place}/a.ts\n#EXT-X-ENDLIST\n");
+    let master = format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1280000\n{place}/low.m3u8\n");
+    let dash = format!(
+        "<?xml version=\"1.0\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" mediaPresentationDuration=\"PT2S\" minBufferTime=\"PT1S\" \
+         profiles=\"urn:mpeg:dash:profile:isoff-on-demand:2011\"><BaseURL>{place}/</BaseURL><Period><AdaptationSet mimeType=\"video/mp4\">\
+         <Representation id=\"1\" bandwidth=\"1\"><BaseURL>a.mp4</BaseURL><SegmentBase indexRange=\"0-9\"/></Representation></AdaptationSet></Period></MPD>"
+    );
+    let smooth = format!(
+        "<?xml version=\"1.0\"?><SmoothStreamingMedia MajorVersion=\"2\" MinorVersion=\"0\" Duration=\"20000000\"><StreamIndex Type=\"video\" \
+         Url=\"{place}/Q({{bitrate}})/F({{start time}})\"/></SmoothStreamingMedia>"
+    );
+    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=a\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 45000 RTP/AVP 26\r\n".to_owned();
+    let videos = Videos::new();
+    for (name, text) in [("a.m3u8", hls), ("master.mp4", master), ("a.mpd", dash), ("a.ism", smooth), ("a.sdp", sdp)] {
+        let error = error_of(&videos.write(name, text.as_bytes())).await;
+        assert!(matches!(error, DecodeError::Playlist { .. }), "{name}: {error:?}");
+    }
+    assert!(listener.accept().is_err(), "somebody came for what a playlist names");
+}
+
 #[tokio::test]
 async fn what_is_no_video() {
     let videos = Videos::new();

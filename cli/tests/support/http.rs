@@ -58,8 +58,13 @@ pub struct Http {
 
 impl Http {
     pub fn start(server: &Server, settings: &[&str]) -> Self {
+        Self::start_at(&server.url(), settings)
+    }
+
+    /// As [`Self::start`], with any server.
+    pub fn start_at(url: &str, settings: &[&str]) -> Self {
         let mut command = Command::new(program("moliceiro-ingest"));
-        command.args(["--nats", &server.url(), "--log", "info", "--listen", "127.0.0.1:0", "--set", "streams.upload_ack_wait=1s"]);
+        command.args(["--nats", url, "--log", "info", "--listen", "127.0.0.1:0", "--set", "streams.upload_ack_wait=1s"]);
         let process = Process::start(command.args(settings.iter().flat_map(|setting| ["--set", setting])));
         process.wait_for_stderr("listening for HTTP", 1);
         let line = process.stderr().into_iter().find(|line| line.contains("listening for HTTP")).unwrap();
@@ -75,8 +80,13 @@ impl Http {
 
     /// `first` is the request's method and path, and headers after it if there are any. With HTTP/1.0 an answer has no chunks.
     pub fn send(&self, first: &[&str], body: &[u8]) -> Reply {
+        self.send_to(&self.address, first, body)
+    }
+
+    /// As [`Self::send`], by another name of the service.
+    pub fn send_to(&self, host: &str, first: &[&str], body: &[u8]) -> Reply {
         let mut stream = self.connect();
-        let mut head = format!("{} HTTP/1.0\r\nhost: {}\r\ncontent-length: {}\r\n", first[0], self.address, body.len());
+        let mut head = format!("{} HTTP/1.0\r\nhost: {host}\r\ncontent-length: {}\r\n", first[0], body.len());
         first[1..].iter().for_each(|header| head += &format!("{header}\r\n"));
         stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
         // A server that refuses a request need not read all of it.
@@ -116,12 +126,14 @@ impl Http {
     }
 }
 
-/// A form with files, as curl sends it.
+/// A form with files, as curl sends it, each in a field of another name.
 pub fn form(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
-    for (name, bytes) in files {
-        let head = "--limit\r\ncontent-disposition: form-data; name=\"video\"; filename=";
-        body.extend_from_slice(format!("{head}\"{name}\"\r\ncontent-type: application/octet-stream\r\n\r\n").as_bytes());
+    for (number, (name, bytes)) in files.iter().enumerate() {
+        let head = "--limit\r\ncontent-disposition: form-data; name=";
+        body.extend_from_slice(
+            format!("{head}\"field {number}\"; filename=\"{name}\"\r\ncontent-type: application/octet-stream\r\n\r\n").as_bytes(),
+        );
         body.extend_from_slice(bytes);
         body.extend_from_slice(b"\r\n");
     }

@@ -1,3 +1,5 @@
+use std::sync::Once;
+
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
@@ -29,7 +31,20 @@ pub(super) fn init() -> Result<(), DecodeError> {
     if let Some((element, package)) = missing {
         return Err(DecodeError::MissingElement { element, package });
     }
+    static OFFLINE: Once = Once::new();
+    OFFLINE.call_once(plug_nothing_that_fetches);
     Ok(())
+}
+
+/// Playlists and manifests name addresses, and their demuxers open them, whatever may be read: so none is plugged by itself.
+fn plug_nothing_that_fetches() {
+    let fetches = |feature: &gst::PluginFeature| {
+        let class = feature.downcast_ref::<gst::ElementFactory>().and_then(|factory| factory.metadata("klass"));
+        class.is_some_and(|class| class.contains("Demux") && (class.contains("Adaptive") || class.contains("Network")))
+    };
+    for feature in gst::Registry::get().features_filtered(fetches, false) {
+        feature.set_rank(gst::Rank::NONE);
+    }
 }
 
 pub(super) fn element(name: &str) -> gst::element_factory::ElementBuilder<'_> {

@@ -92,6 +92,14 @@ pub enum DecodeError {
         /// What the plugin would be.
         what: String,
     },
+    /// It names other addresses, which would be opened unchecked.
+    #[error("{video} is a playlist ({format}), which is not followed; give the file or the address of the video itself")]
+    Playlist {
+        /// The file.
+        video: String,
+        /// Its media type.
+        format: String,
+    },
     /// Frames of unreasonable size.
     #[error("{video} announces frames of {width}×{height} pixels, more than is decoded; make it smaller first")]
     TooLarge {

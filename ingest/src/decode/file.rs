@@ -5,6 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use gstreamer as gst;
+use moliceiro_nats::messages::shown_uri;
 use url::Url;
 
 use super::error::DecodeError;
@@ -75,9 +76,9 @@ pub(super) fn check(origin: &Origin) -> Result<Checked, DecodeError> {
         }
     };
     if uri.scheme() != "file" {
-        return Err(DecodeError::UnsupportedScheme { uri: uri.to_string(), scheme: uri.scheme().to_owned() });
+        return Err(DecodeError::UnsupportedScheme { uri: shown_uri(&uri), scheme: uri.scheme().to_owned() });
     }
-    let not_local = || DecodeError::NotLocal { uri: uri.to_string() };
+    let not_local = || DecodeError::NotLocal { uri: shown_uri(&uri) };
     let file = uri.to_file_path().map_err(|()| not_local())?;
     if name.is_none() && file.is_dir() {
         return Ok(Checked::Folder { name: file.display().to_string(), path: file });

@@ -338,6 +338,7 @@ fn build(
         LiveOrigin::Rtsp(uri) => {
             let source = element("rtspsrc").property("location", uri.as_str()).property_from_str("protocols", "tcp");
             let source = source.property("tcp-timeout", u64::try_from(patience.as_micros()).unwrap_or(u64::MAX)).build()?;
+            stay_at(&source, uri);
             // Sound is not asked for.
             source.connect("select-stream", false, |values| {
                 let format = values.get(2).and_then(|caps| caps.get::<gst::Caps>().ok());
@@ -357,8 +358,16 @@ fn build(
             pipeline.add_many([&source, &demuxer])?;
             source.link(&demuxer)?;
             keep_tail(&source, tail);
+            let part = bound_parts(&source);
             let input = decoder.downgrade();
-            demuxer.connect_pad_added(move |_, pad| link_to(pad, &input));
+            demuxer.connect_pad_added(move |_, pad| {
+                let part = part.clone();
+                pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                    part.store(0, Relaxed);
+                    gst::PadProbeReturn::Ok
+                });
+                link_to(pad, &input);
+            });
         }
     }
     Ok(pipeline)
@@ -368,6 +377,46 @@ fn link_to(pad: &gst::Pad, to: &gst::glib::WeakRef<gst::Element>) {
     if !to.upgrade().is_some_and(|to| elements::link(pad, &to)) {
         tracing::warn!(caps = ?pad.current_caps(), "a stream goes nowhere");
     }
+}
+
+/// `rtspsrc` follows a redirect by itself, to wherever the server says. It connects, but it is told nothing there: whoever allowed
+/// the one address has not allowed the other.
+fn stay_at(source: &gst::Element, uri: &Url) {
+    let asked = uri.to_string();
+    source.connect("before-send", false, move |values| {
+        let source = values.first()?.get::<gst::Element>().ok()?;
+        let stays = source.property::<Option<String>>("location").is_some_and(|location| location == asked);
+        if !stays {
+            gst::element_error!(
+                source,
+                gst::ResourceError::NotAuthorized,
+                ("the server sends on to another address, which is not followed")
+            );
+        }
+        Some(stays.to_value())
+    });
+}
+
+/// Ends the source when a part gets longer than any picture: the demuxer keeps a part's bytes until it is complete. Gives the bytes
+/// of the part so far.
+fn bound_parts(source: &gst::Element) -> Arc<AtomicU64> {
+    const LARGEST_PART: u64 = 64 << 20;
+    let part = Arc::new(AtomicU64::new(0));
+    let (bytes, owner) = (part.clone(), source.downgrade());
+    if let Some(pad) = source.static_pad("src") {
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let more = info.buffer().map_or(0, |buffer| buffer.size() as u64);
+            let before = bytes.fetch_add(more, Relaxed);
+            if before + more <= LARGEST_PART {
+                return gst::PadProbeReturn::Ok;
+            }
+            if let Some(source) = owner.upgrade().filter(|_| before <= LARGEST_PART) {
+                gst::element_error!(source, gst::ResourceError::Read, ("a picture of more than {} MiB", LARGEST_PART >> 20));
+            }
+            gst::PadProbeReturn::Drop
+        });
+    }
+    part
 }
 
 /// The address without its user and password, which go into properties of their own.

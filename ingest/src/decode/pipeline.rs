@@ -185,10 +185,13 @@ impl Source {
             gst::MessageView::StreamCollection(message) if !has_video(&message.stream_collection()) => {
                 DecodeError::NoVideo { video: video() }
             }
-            gst::MessageView::Element(message) => {
-                self.missing = self.missing.take().or(message.structure().and_then(missing_plugin));
-                return;
-            }
+            gst::MessageView::Element(message) => match message.structure().and_then(playlist) {
+                Some(format) => DecodeError::Playlist { video: video(), format },
+                None => {
+                    self.missing = self.missing.take().or(message.structure().and_then(missing_plugin));
+                    return;
+                }
+            },
             gst::MessageView::Eos(_) => {
                 self.ended = true;
                 return;
@@ -201,16 +204,30 @@ impl Source {
 
 /// Whether no frame can come after this error.
 fn is_final(error: &DecodeError) -> bool {
-    matches!(error, DecodeError::NoVideo { .. } | DecodeError::UnknownFormat { .. } | DecodeError::TooLarge { .. })
+    matches!(
+        error,
+        DecodeError::NoVideo { .. } | DecodeError::Playlist { .. } | DecodeError::UnknownFormat { .. } | DecodeError::TooLarge { .. }
+    )
 }
 
 fn has_video(streams: &gst::StreamCollection) -> bool {
     streams.iter().any(|stream| stream.stream_type().contains(gst::StreamType::VIDEO))
 }
 
+/// The format for which a plugin is missing.
+fn missing_format(plugin: &gst::StructureRef) -> Option<String> {
+    plugin.get::<gst::Caps>("detail").ok().and_then(|caps| Some(caps.structure(0)?.name().to_string()))
+}
+
+/// The format, if it is one of those whose demuxers are not plugged because they fetch.
+fn playlist(plugin: &gst::StructureRef) -> Option<String> {
+    const PLAYLISTS: [&str; 4] = ["application/x-hls", "application/dash+xml", "application/vnd.ms-sstr+xml", "application/sdp"];
+    missing_format(plugin).filter(|format| PLAYLISTS.contains(&format.as_str()))
+}
+
 /// What a missing plugin would be, unless it is only for sound or text.
 fn missing_plugin(plugin: &gst::StructureRef) -> Option<String> {
-    let format = plugin.get::<gst::Caps>("detail").ok().and_then(|caps| Some(caps.structure(0)?.name().to_string()));
+    let format = missing_format(plugin);
     let needless = |format: String| ["audio/", "text/", "subpicture/", "closedcaption/"].iter().any(|kind| format.starts_with(kind));
     if format.is_some_and(needless) { None } else { plugin.get::<String>("name").ok() }
 }

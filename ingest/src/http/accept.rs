@@ -7,7 +7,7 @@ use moliceiro_nats::messages::{Event, Upload, to_json};
 use moliceiro_nats::objects::{self, Stored};
 use moliceiro_nats::publish::{StoreError, store, store_event};
 use moliceiro_nats::subjects;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Api;
 use super::keys::{Key, Record};
@@ -31,11 +31,20 @@ pub(super) async fn stored(api: &Api, name: String, selection: Selection, stored
     let (digest, size) = (stored.digest.clone(), stored.size());
     stored.keep(video.as_str(), video.as_str()).await?;
     info!(%video, size, "an upload is stored");
-    match remember(api, key, Record { digest: digest.clone(), upload }).await? {
-        Remembered::Ours(upload) => submit(api, upload).await,
-        Remembered::Earlier(record) => {
+    match remember(api, key, Record { digest: digest.clone(), upload }).await {
+        Ok(Remembered::Ours(upload)) => submit(api, upload).await,
+        Ok(Remembered::Earlier(record)) => {
             api.objects.remove(video.as_str()).await?;
             again(api, record, &digest).await
+        }
+        Err(problem) => {
+            let api = api.clone();
+            api.tasks.clone().spawn(async move {
+                if let Err(error) = api.objects.remove(video.as_str()).await {
+                    warn!(%video, %error, "the bytes of an upload that was not taken stay until they are too old");
+                }
+            });
+            Err(problem)
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Who may ask.
 
+use std::net::IpAddr;
+
 use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -62,7 +65,57 @@ pub(super) async fn check_origin(State(api): State<Api>, request: Request, next:
     }
 }
 
+/// Refuses names that whoever has a domain can give to this machine: a page of that domain would be taken for this service's own,
+/// and could read and upload. Who shows a token is no such page.
+pub(super) async fn check_host(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
+    let named = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    match named {
+        Some(host) if api.tokens.is_empty() && !is_known(host, &api.origins) => {
+            let detail = format!("this service is not known as {host}: name http://{host} in ingest.origins, or ask for ingest.tokens");
+            Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail))
+        }
+        _ => Ok(next.run(request).await),
+    }
+}
+
+/// True for addresses, for names without a domain, for those of the local network (RFC 6761, RFC 6762), and for those in the settings.
+fn is_known(host: &str, origins: &[HeaderValue]) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
+    address.parse::<IpAddr>().is_ok()
+        || !name.contains('.')
+        || [".localhost", ".local"].iter().any(|domain| name.ends_with(domain))
+        || origins.iter().any(|origin| is_own(origin, HeaderValue::from_str(host).ok().as_ref()))
+}
+
 fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
     let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else { return false };
     origin.split_once("://").is_some_and(|(_, site)| site.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_nobody_else_can_give_are_known() {
+        let origins = [HeaderValue::from_static("https://videos.example.org:5000")];
+        for host in [
+            "127.0.0.1:5000",
+            "[::1]:5000",
+            "192.168.1.7",
+            "localhost:5000",
+            "server",
+            "a.localhost",
+            "pi.local.",
+            "videos.example.org:5000",
+        ] {
+            assert!(is_known(host, &origins), "{host}");
+        }
+        for host in ["foe.example:5000", "videos.example.org", "127.0.0.1.foe.example", "localhost.foe.example", "foe.example.", "", "a b"]
+        {
+            assert!(!is_known(host, &origins), "{host}");
+        }
+    }
 }

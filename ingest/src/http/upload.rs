@@ -161,17 +161,28 @@ async fn receive_form(
     let mut files = Vec::new();
     let read = read_form(api, Multipart::new(stream, boundary), &unparsed, &mut files).await;
     if let Err(problem) = read {
-        for (_, stored) in files {
-            api.tasks.spawn(stored.discard());
-        }
+        discard(api, files);
         return Err(problem);
     }
     let mut videos = Vec::with_capacity(files.len());
-    for (number, (name, stored)) in files.into_iter().enumerate() {
-        let key = key.as_ref().map(|key| key.part(number));
-        videos.push(super::accept::stored(api, name, selection.clone(), stored, key).await?);
+    let mut files = files.into_iter();
+    while let Some((name, stored)) = files.next() {
+        let key = key.as_ref().map(|key| key.part(videos.len()));
+        match super::accept::stored(api, name, selection.clone(), stored, key).await {
+            Ok(accepted) => videos.push(accepted),
+            Err(problem) => {
+                discard(api, files);
+                return Err(problem);
+            }
+        }
     }
     Ok(videos)
+}
+
+fn discard(api: &Api, files: impl IntoIterator<Item = (String, Stored)>) {
+    for (_, stored) in files {
+        api.tasks.spawn(stored.discard());
+    }
 }
 
 async fn read_form(api: &Api, mut form: Multipart<'_>, unparsed: &AtomicUsize, files: &mut Vec<(String, Stored)>) -> Result<(), Problem> {
