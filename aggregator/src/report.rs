@@ -40,7 +40,12 @@ pub(crate) fn duplicate() {
 
 pub(crate) fn late(event: &VideoEvent, reason: &str) {
     result("late");
-    warn!(video = %event.video, event = ?event.event, reason, "dropping a result");
+    let frame = match &event.event {
+        Event::Frame(frame) => Some(frame.index),
+        Event::Failed(failed) => Some(failed.index),
+        _ => None,
+    };
+    warn!(video = %event.video, frame, event = ?event.event, reason, "dropping a result");
 }
 
 pub(crate) fn retried() {

@@ -204,7 +204,7 @@ impl Desk {
             Ok(Verdict::Retry) => message.ack_with(AckKind::Nak(Some(RETRY))).await,
             Ok(Verdict::Leave) => return self.broken.cancel(),
             Err(error) => {
-                report::result_not_stored(&message.subject, &error);
+                report::result_not_stored(FrameIdentity::of(&message.subject, message.headers.as_ref()).as_ref(), &error);
                 message.ack_with(AckKind::Nak(Some(RETRY))).await
             }
         };

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::Message;
 use moliceiro_nats::VideoId;
+use moliceiro_nats::dead::FrameIdentity;
 use moliceiro_nats::messages::{Detection, Failed};
 use moliceiro_nats::publish::StoreError;
 use tracing::{debug, info, warn};
@@ -80,9 +81,10 @@ pub(crate) fn frame_dead(video: &VideoId, failed: &Failed) {
     warn!(%video, frame = failed.index, reason = failed.reason, deliveries = failed.deliveries, "giving up a frame");
 }
 
-pub(crate) fn result_not_stored(subject: &str, error: &StoreError) {
+pub(crate) fn result_not_stored(of: Option<&FrameIdentity>, error: &StoreError) {
     frame("retried");
-    warn!(subject, %error, "a frame's result cannot be stored");
+    let (video, frame) = (of.map(|of| of.video.as_str()), of.map(|of| of.index));
+    warn!(video, frame, %error, "a frame's result cannot be stored");
 }
 
 pub(crate) fn no_frame(subject: &str) {

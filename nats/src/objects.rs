@@ -102,7 +102,8 @@ impl Objects {
         Ok(Self { jetstream, store, stream })
     }
 
-    pub(crate) fn stream(&self) -> &Stream {
+    /// The stream that holds objects and their chunks.
+    pub fn stream(&self) -> &Stream {
         &self.stream
     }
 

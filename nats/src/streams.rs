@@ -281,11 +281,16 @@ impl Streams {
         attempt.retry(pauses).when(|e| matches!(e, StreamsError::Unavailable { .. })).notify(waiting).await
     }
 
+    /// All streams that are not buckets of entries.
+    pub fn streams(&self) -> [&Stream; 8] {
+        let Self { uploads, frames, results, summaries, stills, advisories, dead, objects, .. } = self;
+        [uploads, frames, results, summaries, stills, advisories, dead, objects.stream()]
+    }
+
     /// Asks the server whether the streams are still there, and waits for its answer no longer than a few seconds.
     pub async fn check(&self) -> Result<(), StreamsError> {
         let buckets = [&self.videos, &self.attempts, &self.requests].map(|bucket| &bucket.stream);
-        let streams = [&self.uploads, &self.frames, &self.results, &self.summaries, &self.advisories, &self.dead];
-        for stream in streams.into_iter().chain(buckets) {
+        for stream in self.streams().into_iter().chain(buckets) {
             let what = format!("stream {}", stream.cached_info().config.name);
             stream.get_info().await.map_err(unavailable(what))?;
         }

@@ -77,6 +77,20 @@ async fn nothing_on_the_server_grows_without_bound() {
 }
 
 #[tokio::test]
+async fn what_is_kept_and_what_comes_again_is_as_the_settings_say() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let server = Server::start();
+    let settings = StreamsSettings { keep_detections: HOUR, keep: 2 * HOUR, frame_ack_wait: Duration::from_secs(7), ..Default::default() };
+    let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
+    let max_age = |stream: &async_nats::jetstream::stream::Stream| stream.cached_info().config.max_age;
+    assert_eq!((max_age(&streams.results), max_age(&streams.summaries)), (HOUR, 2 * HOUR));
+    assert_eq!((max_age(&streams.stills), max_age(streams.objects.stream())), (2 * HOUR, 2 * HOUR));
+    let frames = &streams.detectors.cached_info().config;
+    assert_eq!(frames.max_deliver, 5);
+    assert_eq!(frames.backoff, [7, 7, 21].map(Duration::from_secs), "a frame comes again later each time");
+}
+
+#[tokio::test]
 async fn services_may_all_come_first() {
     let server = Server::start();
     let settings = StreamsSettings::default();
@@ -91,7 +105,7 @@ async fn services_may_all_come_first() {
 
 #[tokio::test]
 async fn a_stream_or_bucket_that_is_gone_is_told() {
-    for name in ["ADVISORIES", "KV_videos"] {
+    for name in ["ADVISORIES", "KV_videos", "STILLS", "OBJ_uploads"] {
         let server = Server::start();
         let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
         streams.check().await.unwrap();

@@ -9,12 +9,11 @@ use super::INTERVAL;
 use crate::metrics::METRICS;
 
 pub(super) async fn watch(streams: &Streams) -> ! {
-    let Streams { uploads, frames, results, summaries, advisories, dead, .. } = streams;
     let mut consumers = [&streams.ingest, &streams.detectors, &streams.aggregator, &streams.exhausted].map(Clone::clone);
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         ticks.tick().await;
-        for stream in [uploads, frames, results, summaries, advisories, dead] {
+        for stream in streams.streams() {
             show_stream(stream).await;
         }
         for consumer in &mut consumers {
