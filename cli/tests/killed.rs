@@ -3,16 +3,18 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
+use async_nats::jetstream;
 use moliceiro_nats::messages::VideoState;
 use rustix::process::Signal;
 use serde_json::json;
 use support::deadly::{deadly_model, videos_with_and_without_a_white_frame};
-use support::site::{Counts, Site, VIDEO, counts, faultless_of};
+use support::echo::seeded;
+use support::site::{Counts, FRAMES, Site, VIDEO, counts, faultless_of};
 use support::{Process, Server, sample};
 use tokio::time::sleep;
 use url::Url;
@@ -38,9 +40,10 @@ async fn an_aggregator_killed_at_many_instants() {
     let site = Site::new(server.url(), &["--set", "aggregator.linger=10ms"]);
     let _others = ["detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
-    for milliseconds in [60, 150, 230, 310, 90, 420, 180, 270] {
+    let mut random = seeded();
+    for _ in 0..8 {
         let aggregator = site.ready("aggregator");
-        sleep(Duration::from_millis(milliseconds)).await;
+        sleep(Duration::from_millis(random.u64(50..400))).await;
         aggregator.signal(Signal::KILL);
     }
     let _last = site.start("aggregator");
@@ -69,7 +72,11 @@ async fn an_ingest_killed_while_decoding_and_another_takes_over() {
     site.upload(VIDEO).await;
     detector.wait_for_stderr("frame done", 30);
     first.signal(Signal::KILL);
-    let _second = site.start("ingest");
+    let second = site.start("ingest");
+    second.wait_for_stderr("decoding", 1);
+    let line = second.stderr().into_iter().find(|line| line.contains("decoding")).unwrap();
+    let went_on_at = serde_json::from_str::<serde_json::Value>(&line).unwrap()["first"].as_u64().unwrap();
+    assert!((1..FRAMES).contains(&went_on_at), "{line}");
     site.assert_faultless().await;
 }
 
@@ -100,19 +107,41 @@ async fn an_ingest_killed_while_it_chooses_frames_by_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_service_told_to_end_in_turn() {
+    let video = sample("bikes.mp4");
     let server = Server::start();
     let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
     let mut running = BTreeMap::new();
     for service in ["aggregator", "detector", "ingest"] {
         running.insert(service, site.ready(service));
     }
-    site.upload(VIDEO).await;
+    site.upload_file(&video, "bikes").await;
     running["detector"].wait_for_stderr("frame done", 5);
+    let jetstream = jetstream::new(site.client().await);
     for service in ["ingest", "detector", "aggregator", "ingest"] {
+        let summaries = jetstream.get_stream("SUMMARIES").await.unwrap().cached_info().state.messages;
+        assert_eq!(summaries, 0, "the video was over before the {service} was told to end");
         let mut old = running.remove(service).unwrap();
         old.signal(Signal::TERM);
         old.expect_code(0);
         running.insert(service, site.ready(service));
+    }
+    site.assert_counts(&faultless_of(&video, 1)).await;
+}
+
+/// A frame that is lost with its only delivery would be a failed one.
+#[tokio::test(flavor = "multi_thread")]
+async fn detectors_replaced_one_after_the_other_cost_no_delivery() {
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frame_max_deliver=1", "--set", "streams.frames_max_per_video=8"]);
+    let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
+    let mut detectors = VecDeque::from(["detector", "detector"].map(|service| site.ready(service)));
+    site.upload(VIDEO).await;
+    for _ in 0..4 {
+        detectors.push_back(site.ready("detector"));
+        let mut old = detectors.pop_front().unwrap();
+        old.wait_for_stderr("frame done", 3);
+        old.signal(Signal::TERM);
+        old.expect_code(0);
     }
     site.assert_faultless().await;
 }

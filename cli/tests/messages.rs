@@ -131,6 +131,11 @@ async fn a_frame_that_cannot_be_looked_at_is_counted_as_failed() {
     let dead = jetstream.get_stream("DEAD").await.unwrap();
     let dead = dead.get_last_raw_message_by_subject(&format!("dead.{}", frame.video)).await.unwrap();
     assert_eq!(dead.payload, spoiled, "its payload is kept");
+    let (_, _, _, all) = faultless();
+    assert!(summary.classes.iter().all(|(label, n)| all.get(label).is_some_and(|all| n <= all)), "{:?} of {all:?}", summary.classes);
+    assert_eq!(self::dead(&site, &["drop", summary.video.as_str()]).len(), 1);
+    assert!(self::dead(&site, &["list"]).is_empty());
+    assert_eq!(jetstream.get_stream("DEAD").await.unwrap().cached_info().state.messages, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

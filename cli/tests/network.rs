@@ -24,6 +24,20 @@ async fn a_server_killed_and_restarted_on_its_store_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_gone_for_a_minute() {
+    let mut server = PlainServer::start();
+    let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
+    let mut all = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    all[1].wait_for_stderr("frame done", 20);
+    server.kill();
+    sleep(Duration::from_secs(60)).await;
+    assert!(all.iter_mut().all(|service| service.ended().is_none()), "they wait");
+    server.restart();
+    site.assert_faultless().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_cut_for_ten_seconds() {
     let server = Server::start();
     let (proxy, site) = Site::behind_proxy(&server.url(), &["--set", "streams.frames_max_per_video=8"]).await;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, consumer::pull};
 use fastrand::Rng;
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{Event, Failed, VideoEvent, to_cbor};
 use rustix::process::Signal;
 use tokio::task::JoinHandle;
 
@@ -221,6 +223,12 @@ impl World {
                 headers.insert("Nats-Msg-Id", id);
             }
             let _ = self.client.publish_with_headers(subject, headers, "{ no message".into()).await;
+        }
+        for (video, index) in [("nobody-1", 0), (some.as_str(), 1_000_000)] {
+            let video = VideoId::try_from(video.to_owned()).unwrap();
+            let failed = Failed { index, reason: "nonsense".into(), detector: None, deliveries: 1 };
+            let event = to_cbor(&VideoEvent::new(video.clone(), Event::Failed(failed)), 64);
+            let _ = self.client.publish(format!("results.{video}"), event.into()).await;
         }
     }
 }

@@ -32,9 +32,14 @@ pub fn counts(summary: &Summary) -> Counts {
 
 /// The counts of a run in which nothing goes wrong, with frames encoded as the services do.
 pub fn faultless_of(video: &Path, every: u64) -> Counts {
+    faultless_with(video, every, &[])
+}
+
+/// As [`faultless_of`], with settings.
+pub fn faultless_with(video: &Path, every: u64, settings: &[&str]) -> Counts {
     let data = tempfile::tempdir().unwrap();
     let arguments = ["--json", "--set", "ingest.encoding=jpeg", "--every", &every.to_string(), video.to_str().unwrap()];
-    let summary = summaries(&Process::start(run(data.path()).args(arguments)).expect_code(0)).remove(0);
+    let summary = summaries(&Process::start(run(data.path()).args(arguments).args(settings)).expect_code(0)).remove(0);
     assert_eq!((summary.state, summary.failed_frames), (VideoState::Done, 0));
     counts(&summary)
 }
@@ -123,8 +128,36 @@ impl Site {
     }
 
     pub async fn assert_faultless(&self) {
-        let expected = faultless();
-        assert_eq!(counts(&self.summaries(1).await[0]), expected);
+        self.assert_counts(&faultless()).await;
+    }
+
+    /// The only video has this summary and, when nobody has anything to do any more, no other.
+    pub async fn assert_counts(&self, expected: &Counts) {
+        assert_eq!(counts(&self.summaries(1).await[0]), *expected);
+        let jetstream = jetstream::new(self.client().await);
+        let settled = async {
+            while !self.is_settled(&jetstream).await.unwrap_or(false) {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(LONG, settled).await.expect("somebody still has something to do");
+        let mut summaries = jetstream.get_stream("SUMMARIES").await.unwrap().info_with_subjects("summaries.*").await.unwrap();
+        let mut messages = 0;
+        while let Some(subject) = summaries.next().await {
+            messages += subject.unwrap().1;
+        }
+        assert_eq!(messages, 1, "summaries");
+    }
+
+    /// Whether nothing waits for a service. An error says that the server was out of reach.
+    async fn is_settled(&self, jetstream: &jetstream::Context) -> Result<bool, async_nats::Error> {
+        for stream in ["UPLOADS", "FRAMES", "ADVISORIES"] {
+            if jetstream.get_stream(stream).await?.cached_info().state.messages > 0 {
+                return Ok(false);
+            }
+        }
+        let results = jetstream.get_consumer_from_stream::<jetstream::consumer::pull::Config, _, _>("aggregator", "RESULTS").await?;
+        Ok(results.cached_info().num_pending == 0 && results.cached_info().num_ack_pending == 0)
     }
 }
 
@@ -158,8 +191,16 @@ impl PlainServer {
     }
 
     pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
+    pub fn kill(&mut self) {
         self.process.signal(Signal::KILL);
         self.process.wait();
+    }
+
+    pub fn restart(&mut self) {
         self.process = Self::spawn(&self.folder, self.port);
     }
 }
