@@ -6,16 +6,22 @@ mod support;
 use std::process::Command;
 
 use support::http::Http;
-use support::{Server, project};
+use support::{Process, Server, program, project, short_video};
 
 const PROGRAM: &str = "from schemathesis.cli import schemathesis; schemathesis()";
 
 #[test]
 fn schemathesis_finds_nothing_that_the_description_does_not_say() {
     let server = Server::start();
+    let _others = ["moliceiro-aggregator", "moliceiro-detector"]
+        .map(|name| Process::start(Command::new(program(name)).args(["--nats", &server.url(), "--set", "metrics.listen=off"])));
     let http = Http::start(&server, &[]);
+    // Whatever is asked for, there is one of each kind.
     let id = http.upload(&["POST /videos?name=known"], b"this is no video");
-    assert_eq!(http.get(&format!("/videos/{id}")).status, 200);
+    assert_eq!(http.summary(&id)["state"], "failed");
+    let folder = tempfile::tempdir().unwrap();
+    let counted = http.upload(&["POST /videos?name=counted"], &std::fs::read(short_video(folder.path(), "a.mp4")).unwrap());
+    assert_eq!(http.summary(&counted)["state"], "done");
     let folder = project().join(".deps-tests/schemathesis");
     assert!(folder.is_dir(), "{} is missing: run scripts/setup-tests.sh", folder.display());
     let config = project().join("cli/tests/data/schemathesis.toml");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use moliceiro_nats::messages::VideoState;
-use support::{Process, run, short_video, summaries};
+use support::{Process, project, run, short_video, summaries};
 
 /// Python's own web server, and where it serves a folder.
 fn web_server(folder: &Path) -> (Process, String) {
@@ -32,4 +32,34 @@ fn a_video_on_a_web_server_is_counted_as_the_file_is() {
     assert_eq!(by_name("missing.mp4").state, VideoState::Failed);
     let errors: Vec<_> = process.stderr().into_iter().filter(|line| line.starts_with("error: ")).collect();
     assert!(matches!(&errors[..], [line] if line.contains("missing.mp4: the server answers 404")), "{errors:#?}");
+}
+
+/// Serves a folder by HTTPS on a port that it prints, with a certificate for `localhost`.
+const HTTPS_SERVER: &str = "
+import functools, http.server, ssl, sys
+folder, certificate, key = sys.argv[1:]
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(certificate, key)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+";
+
+#[test]
+fn a_video_is_fetched_by_https_from_whom_the_system_trusts_and_from_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    short_video(folder.path(), "a.mp4");
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| project().join("cli/tests/data").join(name));
+    let mut command = Command::new("python3");
+    let server = Process::start(command.args(["-c", HTTPS_SERVER]).arg(folder.path()).arg(&certificate).arg(&key));
+    let port = server.wait_for_stdout(1).remove(0);
+    let uri = format!("https://localhost:{port}/a.mp4");
+    let trusted = run(&folder.path().join("trusted")).args(["--json", &uri]).env("SSL_CERT_FILE", &certificate).output().unwrap();
+    let found = summaries(&[String::from_utf8(trusted.stdout).unwrap()]);
+    assert_eq!((found[0].state, found[0].processed_frames), (VideoState::Done, 10), "{}", String::from_utf8_lossy(&trusted.stderr));
+    let unknown = run(&folder.path().join("unknown")).args(["--json", &uri]).env_remove("SSL_CERT_FILE").output().unwrap();
+    let found = summaries(&[String::from_utf8(unknown.stdout).unwrap()]);
+    assert_eq!((found[0].state, found[0].processed_frames), (VideoState::Failed, 0));
 }
