@@ -1,6 +1,6 @@
 //! From a frame's payload to the model's input tensor.
 
-use moliceiro_nats::messages::{Color, Encoding, Frame, Matrix, Size};
+use moliceiro_nats::messages::{Area, Color, Encoding, Frame, Matrix, Size};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 
@@ -38,8 +38,8 @@ struct Normalisation {
 /// Where a frame's samples are, and which.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Decoded {
-    /// In its payload, as they are.
-    I420,
+    /// In its payload, as they are: those of this area.
+    I420(Area),
     /// In the buffer, from a JPEG.
     YCbCr,
     Grey,
@@ -63,14 +63,15 @@ impl Pixels {
         &self.tensor
     }
 
-    /// Makes a frame's samples readable, for [`Self::tensor`].
+    /// Makes a frame's samples readable, for [`Self::tensor`]. Its letterbox must fit its size.
     pub fn decode(&mut self, frame: &Frame) -> Result<Decoded, FrameError> {
-        let Size { width, height } = frame.size;
+        let area = frame.letterbox.sampled(frame.size);
         match frame.encoding {
             Encoding::Jpeg => decode_jpeg(&frame.pixels, frame.size, &mut self.decoded),
-            Encoding::I420 if frame.size.i420_len() == Some(frame.pixels.len()) => Ok(Decoded::I420),
+            Encoding::I420 if area.size.i420_len() == Some(frame.pixels.len()) => Ok(Decoded::I420(area)),
             Encoding::I420 => {
-                let reason = format!("{} bytes are not an I420 picture of {width}×{height}", frame.pixels.len());
+                let Size { width, height } = area.size;
+                let reason = format!("{} bytes are not I420 of {width}×{height} pixels", frame.pixels.len());
                 Err(FrameError::Undecodable(reason))
             }
         }
@@ -84,24 +85,33 @@ impl Pixels {
         self.tensor.resize(3 * width * height, 0.0);
         self.row.resize(width);
         match decoded {
-            Decoded::I420 => self.convert_i420(&frame.pixels, width, height, &planes),
+            Decoded::I420(area) => self.convert_i420(&frame.pixels, area, width, &planes),
             Decoded::YCbCr => self.convert_triples(width, &planes),
             Decoded::Grey => self.convert_grey(width, &planes),
         }
         &self.tensor
     }
 
-    fn convert_i420(&mut self, pixels: &[u8], width: usize, height: usize, planes: &Planes) {
-        let (luma, chroma) = pixels.split_at(width * height);
+    fn convert_i420(&mut self, pixels: &[u8], area: Area, width: usize, planes: &Planes) {
+        let [left, top, columns, rows] = [area.left, area.top, area.size.width, area.size.height].map(|length| length as usize);
+        let plane = self.tensor.len() / 3;
+        for (plane, bias) in self.tensor.chunks_exact_mut(plane).zip(self.normalisation.bias) {
+            plane[..top * width].fill(bias);
+            plane[(top + rows) * width..].fill(bias);
+        }
+        let (luma, chroma) = pixels.split_at(columns * rows);
         let (cb, cr) = chroma.split_at(chroma.len() / 2);
-        let half = width.div_ceil(2);
-        let pairs = luma.chunks(2 * width).zip(cb.chunks_exact(half).zip(cr.chunks_exact(half)));
-        for ((luma, (cb, cr)), tensor) in pairs.zip(tensor_rows(&mut self.tensor, width, 2)) {
-            double(cb, &mut self.row.cb);
-            double(cr, &mut self.row.cr);
+        let half = columns.div_ceil(2);
+        let pairs = luma.chunks(2 * columns).zip(cb.chunks_exact(half).zip(cr.chunks_exact(half)));
+        self.row.fill(planes.black as u8);
+        let inside = left..left + columns;
+        for ((luma, (cb, cr)), tensor) in pairs.zip(tensor_rows(&mut self.tensor, width, 2).skip(top / 2)) {
+            double(cb, &mut self.row.cb[inside.clone()]);
+            double(cr, &mut self.row.cr[inside.clone()]);
             let tensor = tensor.map(|plane| plane.chunks_exact_mut(width));
-            for (y, tensor) in luma.chunks_exact(width).zip(together(tensor)) {
-                planes.convert(y, &self.row.cb, &self.row.cr, tensor);
+            for (y, tensor) in luma.chunks_exact(columns).zip(together(tensor)) {
+                self.row.y[inside.clone()].copy_from_slice(y);
+                planes.convert(&self.row.y, &self.row.cb, &self.row.cr, tensor);
             }
         }
     }
@@ -117,8 +127,7 @@ impl Pixels {
     }
 
     fn convert_grey(&mut self, width: usize, planes: &Planes) {
-        self.row.cb.fill(NEUTRAL);
-        self.row.cr.fill(NEUTRAL);
+        self.row.fill(0);
         for (y, tensor) in self.decoded.chunks_exact(width).zip(tensor_rows(&mut self.tensor, width, 1)) {
             planes.convert(y, &self.row.cb, &self.row.cr, tensor);
         }
@@ -130,6 +139,13 @@ impl YCbCrRow {
         for row in [&mut self.y, &mut self.cb, &mut self.cr] {
             row.resize(width, 0);
         }
+    }
+
+    /// All without colour, and this bright.
+    fn fill(&mut self, luma: u8) {
+        self.y.fill(luma);
+        self.cb.fill(NEUTRAL);
+        self.cr.fill(NEUTRAL);
     }
 }
 
@@ -339,6 +355,39 @@ mod tests {
     }
 
     proptest! {
+        /// Against the same picture with all of its border sent.
+        #[test]
+        fn what_is_around_the_sampled_area_is_black(
+            picture in (1u32..40, 1u32..40), from in (0.0f64..1.0, 0.0f64..1.0), of in (0.0f64..1.0, 0.0f64..1.0),
+            color in prop::sample::select(COLORS.to_vec()), seed in any::<u8>()
+        ) {
+            let size = Size { width: picture.0, height: picture.1 };
+            let place = |whole: u32, from: f64, of: f64| {
+                let offset = (f64::from(whole) * from) as u32;
+                (offset, 1 + (f64::from(whole - offset - 1) * of) as u32)
+            };
+            let ((left, width), (top, height)) = (place(size.width, from.0, of.0), place(size.height, from.1, of.1));
+            let content = Size { width, height };
+            let letterbox = Letterbox { source: content, left, top, content };
+            let area = letterbox.sampled(size);
+            let bytes: Vec<u8> = (0..area.size.i420_len().unwrap()).map(|n| (n as u8).wrapping_mul(31).wrapping_add(seed)).collect();
+            let black = if color.full_range { 0 } else { 16 };
+            let mut whole = Vec::new();
+            let mut samples = bytes.iter().copied();
+            for (step, border) in [(1, black), (2, NEUTRAL), (2, NEUTRAL)] {
+                let inside = |at: u32, start: u32, length: u32| (start..start + length).contains(&(at * step));
+                for (x, y) in (0..size.height.div_ceil(step)).flat_map(|y| (0..size.width.div_ceil(step)).map(move |x| (x, y))) {
+                    let sampled = inside(x, area.left, area.size.width) && inside(y, area.top, area.size.height);
+                    whole.push(if sampled { samples.next().unwrap() } else { border });
+                }
+            }
+            let mut pixels = Pixels::new(&input(Colors::Bgr));
+            let expected = pixels.tensor(&i420(color, size, whole), Decoded::I420(Area { left: 0, top: 0, size })).to_vec();
+            let frame = Frame { letterbox, ..i420(color, size, bytes) };
+            let decoded = pixels.decode(&frame).unwrap();
+            prop_assert_eq!(pixels.tensor(&frame, decoded), expected);
+        }
+
         /// Against the formula written out for each pixel, with the last column and row of odd sizes.
         #[test]
         fn i420_is_converted_pixel_by_pixel(
@@ -349,7 +398,7 @@ mod tests {
             let mut random = || { state ^= state << 13; state ^= state >> 17; state ^= state << 5; state as u8 };
             let bytes: Vec<u8> = (0..size.i420_len().unwrap()).map(|_| random()).collect();
             let mut pixels = Pixels::new(&input(Colors::Rgb));
-            let tensor = pixels.tensor(&i420(color, size, bytes.clone()), Decoded::I420);
+            let tensor = pixels.tensor(&i420(color, size, bytes.clone()), Decoded::I420(Area { left: 0, top: 0, size }));
             let (width, height) = (width as usize, height as usize);
             let (half, chroma) = (width.div_ceil(2), width.div_ceil(2) * height.div_ceil(2));
             let (kr, kb) = match color.matrix { Matrix::Bt601 => (0.299, 0.114), Matrix::Bt709 => (0.2126, 0.0722), Matrix::Bt2020 => (0.2627, 0.0593) };

@@ -106,6 +106,9 @@ impl Detector {
         if [letterbox.source, letterbox.content].iter().any(|size| size.width == 0 || size.height == 0) {
             return Err(FrameError::Undecodable(format!("no pixels of the video are in it: {letterbox:?}")));
         }
+        if !letterbox.fits(*size) {
+            return Err(FrameError::Undecodable(format!("{letterbox:?} is not within {size:?}")));
+        }
         let mut lap = Lap::begin();
         let decoded = self.pixels.decode(frame)?;
         let payload = lap.take();

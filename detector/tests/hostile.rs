@@ -113,13 +113,33 @@ proptest! {
     }
 
     #[test]
-    fn any_i420_is_looked_at_whatever_its_letterbox(
-        pixels in prop::collection::vec(any::<u8>(), 64 * 64 * 3 / 2),
-        numbers in prop::array::uniform6(1u32..),
+    fn i420_with_a_letterbox_beyond_its_picture_is_refused(
+        numbers in prop::array::uniform4(prop_oneof![0u32..100, any::<u32>()]), length in 0usize..7000,
     ) {
-        let [left, top, a, b, c, d] = numbers;
+        let [left, top, width, height] = numbers;
+        let mut frame = frame(Encoding::I420, JFIF, SIZE, vec![]);
+        frame.letterbox = Letterbox { left, top, content: Size { width, height }, ..frame.letterbox };
+        let right = frame.letterbox.sampled(frame.size).size.i420_len().unwrap();
+        let fits = frame.letterbox.fits(frame.size);
+        for length in [length, right] {
+            frame.pixels = vec![0; length];
+            if fits && length == right {
+                detect(&frame).unwrap();
+            } else {
+                refused(&frame);
+            }
+        }
+    }
+
+    #[test]
+    fn any_i420_is_looked_at_wherever_in_its_picture_the_frame_lies(
+        pixels in prop::collection::vec(any::<u8>(), 64 * 64 * 3 / 2),
+        (left, top) in (0u32..64, 0u32..64), (width, height) in (1u32..65, 1u32..65), (a, b) in (1u32.., 1u32..),
+    ) {
         let mut frame = frame(Encoding::I420, JFIF, SIZE, pixels);
-        frame.letterbox = Letterbox { source: Size { width: a, height: b }, left, top, content: Size { width: c, height: d } };
+        let content = Size { width: width.min(64 - left), height: height.min(64 - top) };
+        frame.letterbox = Letterbox { source: Size { width: a, height: b }, left, top, content };
+        frame.pixels.truncate(frame.letterbox.sampled(frame.size).size.i420_len().unwrap());
         for found in detect(&frame).unwrap() {
             let [left, top, right, bottom] = found.bounds;
             prop_assert!(0.0 <= left && left <= right && right <= a as f32 && 0.0 <= top && top <= bottom && bottom <= b as f32);

@@ -4,7 +4,7 @@
 mod support;
 
 use moliceiro_detector::Options;
-use moliceiro_nats::messages::{Color, Detection, Encoding, Frame, Letterbox, Matrix, Size};
+use moliceiro_nats::messages::{Area, Color, Detection, Encoding, Frame, Letterbox, Matrix, Size};
 use serde_json::Value;
 use support::{data, detector, frame, jpeg};
 use zune_jpeg::JpegDecoder;
@@ -122,9 +122,10 @@ fn i420_of_the_same_pictures_gives_the_same_boxes() {
 /// A picture as limited-range BT.709 I420 by the equations of ITU-R BT.709, from R'G'B' and not the detector's way.
 fn to_bt709_i420(jpeg: &Frame) -> Vec<u8> {
     let rgb = JpegDecoder::new(ZCursor::new(&jpeg.pixels)).decode().unwrap();
-    let (width, height) = (jpeg.size.width as usize, jpeg.size.height as usize);
+    let Area { left, top, size } = jpeg.letterbox.sampled(jpeg.size);
+    let (width, height) = (size.width as usize, size.height as usize);
     let at = |x: usize, y: usize| {
-        let pixel = &rgb[3 * (y * width + x)..][..3];
+        let pixel = &rgb[3 * ((y + top as usize) * jpeg.size.width as usize + x + left as usize)..][..3];
         let [r, g, b] = [pixel[0], pixel[1], pixel[2]].map(|value| f64::from(value) / 255.0);
         let luma = 0.2126 * r + 0.7152 * g + 0.0722 * b;
         [219.0 * luma + 16.0, 224.0 * (b - luma) / 1.8556 + 128.0, 224.0 * (r - luma) / 1.5748 + 128.0]

@@ -6,7 +6,7 @@ mod videos;
 use std::time::Duration;
 
 use moliceiro_ingest::decode::{DecodeError, DecodeSettings, start};
-use moliceiro_nats::messages::{Choice, Encoding, Size, still_slot};
+use moliceiro_nats::messages::{Choice, Encoding, Letterbox, Size, still_slot};
 use videos::{H264, SOURCE, Videos, decode_with, run, settings, uri};
 
 #[tokio::test]
@@ -78,7 +78,9 @@ async fn i420_pictures_of_odd_size_have_whole_chroma_planes() {
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264} -frames:v 1"));
     let size = Size { width: 33, height: 21 };
     let (frames, _) = decode_with(&video, DecodeSettings { size, ..settings() }).await;
-    assert_eq!(frames[0].pixels.len(), size.i420_len().unwrap());
+    let Letterbox { left, top, content, .. } = frames[0].letterbox;
+    assert_eq!((left, top, content), (2, 0, Size { width: 28, height: 21 }));
+    assert_eq!(frames[0].pixels.len(), 28 * 21 + 2 * 14 * 11);
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ async fn a_rotated_video_shows_what_ffmpeg_shows() {
 
 /// R'G'B' of the middle of a picture (ITU-T H.273, 8.3).
 fn middle(frame: &DecodedFrame) -> [f32; 3] {
-    let Size { width, height } = frame.size;
+    let Size { width, height } = frame.letterbox.sampled(frame.size).size;
     let (x, y) = (width as usize / 2, height as usize / 2);
     let (luma_len, chroma_width) = ((width * height) as usize, width as usize / 2);
     let chroma = y / 2 * chroma_width + x / 2;

@@ -21,7 +21,7 @@ use thiserror::Error;
 pub use alarm::{Alarm, AlarmRule, Comparison, MalformedRule, Region, Sighting};
 pub use choice::{Choice, Fps, InvalidFps, InvalidOffset, Offset, choice_problem};
 pub use event::{Abandoned, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Started, VideoEvent};
-pub use frame::{Color, Encoding, Frame, Letterbox, Matrix, Size};
+pub use frame::{Area, Color, Encoding, Frame, Letterbox, Matrix, Size};
 pub use live::{Connection, LiveStatus};
 pub use status::VideoStatus;
 pub use still::{STILLS, Still, still_slot};

@@ -15,7 +15,7 @@ pub(crate) enum ImageError {
     Jpeg(#[from] EncodingError),
 }
 
-/// A frame's picture as a JPEG file. Bytes that came as a JPEG are given as they came, whatever is wrong with them.
+/// A frame's picture as a JPEG file; what came as I420 is without the border. Bytes that came as a JPEG are given as they came, whatever is wrong with them.
 pub(crate) fn of(payload: &[u8]) -> Result<Vec<u8>, ImageError> {
     let frame = Frame::from_cbor(payload)?;
     match frame.encoding {
@@ -25,7 +25,8 @@ pub(crate) fn of(payload: &[u8]) -> Result<Vec<u8>, ImageError> {
 }
 
 fn encode(frame: &Frame) -> Result<Vec<u8>, ImageError> {
-    let (width, height) = (frame.size.width as usize, frame.size.height as usize);
+    let size = frame.letterbox.sampled(frame.size).size;
+    let (width, height) = (size.width as usize, size.height as usize);
     let (luma, chroma) = frame.pixels.split_at(width * height);
     let (cb, cr) = chroma.split_at(chroma.len() / 2);
     let half = width.div_ceil(2);
@@ -38,6 +39,6 @@ fn encode(frame: &Frame) -> Result<Vec<u8>, ImageError> {
     }
     let side = |length: u32| u16::try_from(length).map_err(|_| ImageError::TooLarge);
     let mut jpeg = Vec::new();
-    Encoder::new(&mut jpeg, QUALITY).encode(&pixels, side(frame.size.width)?, side(frame.size.height)?, ColorType::Ycbcr)?;
+    Encoder::new(&mut jpeg, QUALITY).encode(&pixels, side(size.width)?, side(size.height)?, ColorType::Ycbcr)?;
     Ok(jpeg)
 }

@@ -1,6 +1,6 @@
 use gstreamer as gst;
 use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
-use moliceiro_nats::messages::{Color, Letterbox, Size};
+use moliceiro_nats::messages::{Area, Color, Letterbox, Size};
 
 use super::FIT_STEP;
 use super::color;
@@ -61,25 +61,29 @@ impl PictureMaker {
         self.color
     }
 
-    /// The picture's planes, without padding.
+    /// The planes of the picture, or with halved chroma of the area that is sampled, without padding.
     pub(super) fn make(&mut self, frame: &gst::BufferRef, chroma: Chroma) -> Result<Vec<u8>, gst::glib::BoolError> {
         self.scaler.scale(frame, &self.source)?;
         let scaled = self.scaler.scaled()?;
-        let (width, height) = (self.picture.width as usize, self.picture.height as usize);
+        let area = match chroma {
+            Chroma::Full => Area { left: 0, top: 0, size: self.picture },
+            Chroma::Halved => self.letterbox.sampled(self.picture),
+        };
+        let (width, height) = (area.size.width as usize, area.size.height as usize);
         let chroma_plane = match chroma {
             Chroma::Full => width * height,
             Chroma::Halved => width.div_ceil(2) * height.div_ceil(2),
         };
         let mut picture = Vec::with_capacity(width * height + 2 * chroma_plane);
         let black = if self.color.full_range { 0 } else { 16 };
-        self.place(&scaled, 0, black, &mut picture)?;
+        self.place(&scaled, 0, area, black, &mut picture)?;
         for plane in 1..3 {
             match chroma {
-                Chroma::Full => self.place(&scaled, plane, NO_CHROMA, &mut picture)?,
+                Chroma::Full => self.place(&scaled, plane, area, NO_CHROMA, &mut picture)?,
                 Chroma::Halved => {
                     self.placed.clear();
                     let mut placed = std::mem::take(&mut self.placed);
-                    self.place(&scaled, plane, NO_CHROMA, &mut placed)?;
+                    self.place(&scaled, plane, area, NO_CHROMA, &mut placed)?;
                     halve(&placed, width, &mut picture);
                     self.placed = placed;
                 }
@@ -88,21 +92,24 @@ impl PictureMaker {
         Ok(picture)
     }
 
-    /// Turns a plane of the scaled frame upright, and appends it to `to` with the picture's border around it.
-    fn place(&self, scaled: &VideoFrameRef<&gst::BufferRef>, plane: u32, border: u8, to: &mut Vec<u8>) -> Result<(), gst::glib::BoolError> {
-        let (width, start) = (self.picture.width as usize, to.len());
-        to.resize(start + width * self.picture.height as usize, border);
-        let (from, Letterbox { top, content, .. }) = (Self::plane(scaled, plane)?, self.letterbox);
-        for (y, row) in to[start..].chunks_exact_mut(width).skip(top as usize).take(content.height as usize).enumerate() {
-            from.copy_row(self.orientation, y, self.within(row));
+    /// Turns a plane of the scaled frame upright, and appends it to `to` with as much of the picture's border as is in `area`, which has
+    /// all of the frame.
+    fn place(
+        &self,
+        scaled: &VideoFrameRef<&gst::BufferRef>,
+        plane: u32,
+        area: Area,
+        border: u8,
+        to: &mut Vec<u8>,
+    ) -> Result<(), gst::glib::BoolError> {
+        let (width, start) = (area.size.width as usize, to.len());
+        to.resize(start + width * area.size.height as usize, border);
+        let (from, Letterbox { left, top, content, .. }) = (Self::plane(scaled, plane)?, self.letterbox);
+        let (left, top) = ((left - area.left) as usize, (top - area.top) as usize);
+        for (y, row) in to[start..].chunks_exact_mut(width).skip(top).take(content.height as usize).enumerate() {
+            from.copy_row(self.orientation, y, &mut row[left..left + content.width as usize]);
         }
         Ok(())
-    }
-
-    /// The part of a picture's row that the frame covers.
-    fn within<'a>(&self, row: &'a mut [u8]) -> &'a mut [u8] {
-        let left = self.letterbox.left as usize;
-        &mut row[left..left + self.letterbox.content.width as usize]
     }
 
     fn plane<'a>(scaled: &'a VideoFrameRef<&gst::BufferRef>, plane: u32) -> Result<Plane<'a>, gst::glib::BoolError> {

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use moliceiro_ingest::decode::{DecodeError, DecodeSettings, Decoded, DecodedFrame, LostFrame, start};
-use moliceiro_nats::messages::{Choice, Encoding, Size};
+use moliceiro_nats::messages::{Area, Choice, Encoding, Size};
 use tempfile::TempDir;
 use url::Url;
 
@@ -102,5 +102,7 @@ pub fn run(program: &str, arguments: &str, file: &Path) -> String {
 
 /// The luma value at a place of an I420 picture.
 pub fn luma(frame: &DecodedFrame, x: u32, y: u32) -> u8 {
-    frame.pixels[(y * frame.size.width + x) as usize]
+    let Area { left, top, size } = frame.letterbox.sampled(frame.size);
+    let inside = (left..left + size.width).contains(&x) && (top..top + size.height).contains(&y);
+    if inside { frame.pixels[((y - top) * size.width + x - left) as usize] } else { 16 }
 }

@@ -42,7 +42,8 @@ impl Versioned for Frame {
 pub enum Encoding {
     /// A baseline JPEG of the Y'CbCr planes as they are: its values have the meaning that [`Color`] says, not JFIF's.
     Jpeg,
-    /// Planes Y', Cb, Cr in turn without padding; chroma has half the width and height, rounded up.
+    /// Planes Y', Cb, Cr in turn without padding, of the [`Letterbox::sampled`] area; chroma has half the width and height,
+    /// rounded up.
     I420,
 }
 
@@ -66,6 +67,17 @@ pub struct Letterbox {
     pub top: u32,
     /// Its size within the picture.
     pub content: Size,
+}
+
+/// A rectangle of pixels in a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// Columns to the left of it.
+    pub left: u32,
+    /// Rows above it.
+    pub top: u32,
+    /// Its own columns and rows.
+    pub size: Size,
 }
 
 /// What Y'CbCr values mean (ITU-T H.273).
@@ -98,21 +110,42 @@ impl Size {
     }
 }
 
+impl Letterbox {
+    /// Whether it lies in a picture of this size, with a pixel of it at least.
+    pub fn fits(self, picture: Size) -> bool {
+        let inside = |offset: u32, length: u32, whole: u32| length > 0 && offset.checked_add(length).is_some_and(|end| end <= whole);
+        inside(self.left, self.content.width, picture.width) && inside(self.top, self.content.height, picture.height)
+    }
+
+    /// The area of the picture that an [`Encoding::I420`] payload has: the frame, widened to whole chroma samples. The border around
+    /// it is black, and not sent: it would be most of what a wide video weighs.
+    pub fn sampled(self, picture: Size) -> Area {
+        let along = |offset: u32, length: u32, whole: u32| {
+            let end = offset.saturating_add(length).checked_next_multiple_of(2).map_or(whole, |end| end.min(whole));
+            let start = (offset - offset % 2).min(end);
+            (start, end - start)
+        };
+        let (left, width) = along(self.left, self.content.width, picture.width);
+        let (top, height) = along(self.top, self.content.height, picture.height);
+        Area { left, top, size: Size { width, height } }
+    }
+}
+
 impl Frame {
     /// Reads a frame, and checks that its fields fit each other. `pixels` of a JPEG are not looked at.
     pub fn from_cbor(bytes: &[u8]) -> Result<Self, MalformedMessage> {
         let frame: Self = super::from_cbor(bytes)?;
         let contradiction = |text: String| Err(MalformedMessage::Contradiction(text));
-        let Letterbox { source, left, top, content } = frame.letterbox;
+        let Letterbox { source, content, .. } = frame.letterbox;
         if [frame.size, source, content].iter().any(|s| s.width == 0 || s.height == 0) {
             return contradiction(format!("a picture without pixels: {:?}, {:?}", frame.size, frame.letterbox));
         }
-        let fits = |offset: u32, length: u32, whole: u32| offset.checked_add(length).is_some_and(|end| end <= whole);
-        if !fits(left, content.width, frame.size.width) || !fits(top, content.height, frame.size.height) {
+        if !frame.letterbox.fits(frame.size) {
             return contradiction(format!("{:?} does not fit into {:?}", frame.letterbox, frame.size));
         }
-        if frame.encoding == Encoding::I420 && frame.size.i420_len() != Some(frame.pixels.len()) {
-            return contradiction(format!("{} bytes are not an I420 picture of {:?}", frame.pixels.len(), frame.size));
+        let sampled = frame.letterbox.sampled(frame.size).size;
+        if frame.encoding == Encoding::I420 && sampled.i420_len() != Some(frame.pixels.len()) {
+            return contradiction(format!("{} bytes are not I420 of {sampled:?}", frame.pixels.len()));
         }
         Ok(frame)
     }
@@ -138,9 +171,9 @@ mod tests {
             decoded_at: Some(1_700_000_000_000),
             encoding: Encoding::I420,
             size,
-            letterbox: Letterbox { source: Size { width: 10, height: 4 }, left: 0, top: 1, content: Size { width: 5, height: 2 } },
+            letterbox: Letterbox { source: Size { width: 10, height: 4 }, left: 0, top: 1, content: Size { width: 5, height: 1 } },
             color: Color { matrix: Matrix::Bt709, full_range: false },
-            pixels: vec![7; 20 + 6 + 6],
+            pixels: vec![7; 10 + 3 + 3],
         }
     }
 
@@ -148,7 +181,17 @@ mod tests {
     fn a_frame_survives_the_wire_and_its_pixels_are_a_byte_string() {
         let bytes = frame().to_cbor();
         assert_eq!(Frame::from_cbor(&bytes).unwrap(), frame());
-        assert!(bytes.windows(34).any(|w| w[0] == 0x58 && w[1] == 32 && w[2..].iter().all(|b| *b == 7)));
+        assert!(bytes.windows(17).any(|w| w[0] == 0x50 && w[1..].iter().all(|b| *b == 7)));
+    }
+
+    #[test]
+    fn what_is_sampled_begins_and_ends_with_a_whole_chroma_sample_or_at_the_edge() {
+        let picture = Size { width: 9, height: 416 };
+        for (offset, length, start, end) in [(0, 9, 0, 9), (1, 1, 0, 2), (2, 2, 2, 4), (3, 4, 2, 8), (7, 2, 6, 9), (8, 1, 8, 9)] {
+            let content = Size { width: length, height: 177 };
+            let sampled = Letterbox { source: content, left: offset, top: 119, content }.sampled(picture);
+            assert_eq!(sampled, Area { left: start, top: 118, size: Size { width: end - start, height: 178 } }, "{offset} {length}");
+        }
     }
 
     #[test]

@@ -211,7 +211,7 @@ pub fn frames() -> Vec<Frame> {
     vec![frame(Matrix::Bt601, false, None), frame(Matrix::Bt709, true, Some(40_000_000)), frame(Matrix::Bt2020, false, None)]
 }
 
-/// The length of its pixels follows from its size, which no schema can say.
+/// The length of its pixels follows from its letterbox, which no schema can say.
 pub fn raw_frame() -> Frame {
     Frame { encoding: Encoding::I420, pixels: vec![7; SIZE.i420_len().unwrap()], ..frames().remove(0) }
 }
