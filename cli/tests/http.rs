@@ -221,6 +221,34 @@ fn the_same_content_with_the_same_key_is_the_same_video() {
 }
 
 #[test]
+fn a_form_and_a_description_that_are_sent_again_with_their_key_are_the_same_videos() {
+    let server = Server::start();
+    let (folder, bytes) = video();
+    let http = Http::start(&server, &[&format!("ingest.allow={}", folder.path().display())]);
+    let both = |second: &[u8]| http.send(&["POST /", FORM, "idempotency-key: form"], &form(&[("a.mp4", &bytes), ("b.mp4", second)]));
+    let ids = |reply: Reply| {
+        let videos = reply.json()["videos"].as_array().unwrap().clone();
+        videos.into_iter().map(|video| video["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let first = ids(both(&bytes));
+    assert_eq!(first.len(), 2);
+    assert_ne!(first[0], first[1], "each file of a form is a video");
+    assert_eq!(ids(both(&bytes)), first);
+    both(b"another content").is_problem(422, "Idempotency-Key");
+
+    let uri = Url::from_file_path(folder.path().join("a.mp4")).unwrap();
+    let describe = |every: u64| {
+        let request = ["POST /videos", "content-type: application/json", "idempotency-key: description"];
+        http.send(&request, json!({ "uri": uri, "every": every }).to_string().as_bytes())
+    };
+    let id = |reply: Reply| reply.json()["id"].as_str().unwrap().to_owned();
+    let described = id(describe(2));
+    assert!(!first.contains(&described));
+    assert_eq!(id(describe(2)), described);
+    describe(3).is_problem(422, "Idempotency-Key");
+}
+
+#[test]
 fn a_cancelled_video_is_decoded_no_further() {
     let server = Server::start();
     let _aggregator = service("moliceiro-aggregator", &server);

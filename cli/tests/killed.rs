@@ -5,14 +5,15 @@ mod support;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use async_nats::jetstream;
-use moliceiro_nats::messages::VideoState;
+use moliceiro_nats::messages::{Summary, VideoState};
 use rustix::process::Signal;
 use serde_json::json;
-use support::deadly::{deadly_model, videos_with_and_without_a_white_frame};
+use support::deadly::{deadly_model, failing_model, videos_with_and_without_a_white_frame};
 use support::echo::seeded;
 use support::site::{Counts, FRAMES, Site, VIDEO, counts, faultless_of};
 use support::{Process, Server, sample};
@@ -177,13 +178,36 @@ async fn a_frame_that_kills_every_detector_fails_alone() {
     };
     assert_eq!(signals, [Some(Signal::FPE.as_raw()); 3], "it dies each time");
 
-    let (state, processed, failed, classes): Counts = faultless_of(&without, 1);
-    assert_eq!((state, failed), (VideoState::Done, 0));
-    assert_eq!(counts(&summary), (VideoState::Done, processed, 1, classes));
-    assert_eq!(summary.failed[0].index, DEADLY);
+    assert_failed_alone(&site, &summary, &without, &format!("{DEADLY}\t3\tdetector-3\tno detector finished it"));
+}
 
+/// Checks that everything of the video was counted but for one frame, that `without` has not, and that this is among the dead.
+fn assert_failed_alone(site: &Site, summary: &Summary, without: &Path, dead: &str) {
+    let (state, processed, failed, classes): Counts = faultless_of(without, 1);
+    assert_eq!((state, failed), (VideoState::Done, 0));
+    assert_eq!(counts(summary), (VideoState::Done, processed, 1, classes));
     let mut list = Command::new(env!("CARGO_BIN_EXE_moliceiro"));
     let listed = Process::start(list.args(["dead", "list", "--nats", &site.url]).args(&site.settings)).expect_code(0);
-    assert_eq!(listed.len(), 1, "{listed:#?}");
-    assert!(listed[0].starts_with(&format!("{}\t{DEADLY}\t3\tdetector-3\tno detector finished it", summary.video)), "{listed:#?}");
+    assert!(matches!(&listed[..], [line] if line.starts_with(&format!("{}\t{dead}", summary.video))), "{listed:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_the_model_fails_on_is_tried_again_and_fails_alone() {
+    const WHITE: u64 = 50;
+    let folder = tempfile::tempdir().unwrap();
+    let [video, without] = videos_with_and_without_a_white_frame(folder.path(), WHITE);
+    let model = failing_model(folder.path());
+    let server = Server::start();
+    let site = Site::new(server.url(), &["--set", "streams.frame_max_deliver=3"]);
+    let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
+    let name = ["--model", model.to_str().unwrap(), "--set", "detector.name=one"];
+    let mut detector = site.start_with("detector", &name);
+    site.upload_file(&video, "white").await;
+    let summary = site.summaries(1).await.remove(0);
+    detector.wait_for_stderr("a frame failed; trying again", 2);
+    detector.wait_for_stderr("giving up a frame", 1);
+    assert_failed_alone(&site, &summary, &without, &format!("{WHITE}\t3\tone\t"));
+    assert!(summary.failed[0].reason.contains("out of data bounds"), "{summary:?}");
+    detector.signal(Signal::TERM);
+    assert!(detector.wait().success());
 }

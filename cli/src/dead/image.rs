@@ -42,3 +42,34 @@ fn encode(frame: &Frame) -> Result<Vec<u8>, ImageError> {
     Encoder::new(&mut jpeg, QUALITY).encode(&pixels, side(size.width)?, side(size.height)?, ColorType::Ycbcr)?;
     Ok(jpeg)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use moliceiro_nats::VideoId;
+    use moliceiro_nats::messages::{Color, Letterbox, Matrix, Size, VERSION};
+
+    use super::*;
+
+    #[test]
+    fn i420_becomes_an_image_of_what_was_sent() {
+        let content = Size { width: 8, height: 3 };
+        let frame = Frame {
+            version: VERSION,
+            video: VideoId::for_name("a", "1"),
+            index: 0,
+            pts: None,
+            decoded_at: None,
+            encoding: Encoding::I420,
+            size: Size { width: 8, height: 8 },
+            letterbox: Letterbox { source: content, left: 0, top: 2, content },
+            color: Color { matrix: Matrix::Bt601, full_range: true },
+            pixels: vec![128; 8 * 4 * 3 / 2],
+        };
+        let jpeg = of(&frame.to_cbor()).unwrap();
+        let header = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+        assert_eq!(jpeg[header + 5..][..4], [0, 4, 0, 8], "its height and width");
+        assert!(of(&Frame { pixels: vec![128; 8 * 8 * 3 / 2], ..frame }.to_cbor()).is_err());
+    }
+}

@@ -1,36 +1,48 @@
-//! A model that kills the process of whoever looks at a white picture with it, and a video with one such frame.
+//! Models that a white picture is too much for, and a video with one such frame.
 
 use std::path::{Path, PathBuf};
 
 use super::{ffmpeg, project, sample};
 
-/// Mean of the tensor's values above which a picture kills. White, letterboxed from 176×144, has 208; the sample stays below 160.
-const DEADLY_MEAN: f32 = 190.0;
+/// Mean of the tensor's values above which a picture is white. White, letterboxed from 176×144, has 208; the sample stays below 160.
+const WHITE_MEAN: f32 = 190.0;
 
 const FLOAT: u64 = 1;
 const INT32: u64 = 6;
 
 /// The built-in model with an integer division in its graph whose quotient does not fit, which ends the process with
 /// SIGFPE on x86.
+pub fn deadly_model(folder: &Path) -> PathBuf {
+    let divide = part(1, &node("Div", &["least", "chosen"], "added"));
+    let least = part(5, &constant("least", INT32, i32::MIN.to_le_bytes()));
+    with_white_choosing(folder, [1, -1], &[divide, least].concat(), INT32)
+}
+
+/// The built-in model with an index beyond the end in its graph, which ONNX Runtime reports as an error of that run.
+pub fn failing_model(folder: &Path) -> PathBuf {
+    with_white_choosing(folder, [0, 7], &part(1, &node("Gather", &["mean_of_all", "chosen"], "added")), FLOAT)
+}
+
+/// The built-in model with an output `added` of this type, made by `nodes` of `chosen`: the second of the values for a
+/// white picture, else the first.
 ///
 /// Protocol buffers that follow each other are merged, and lists in them joined: so nodes are added by appending them.
 /// Field numbers: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
-pub fn deadly_model(folder: &Path) -> PathBuf {
+fn with_white_choosing(folder: &Path, [other, white]: [i32; 2], nodes: &[u8], kind: u64) -> PathBuf {
     let models = project().join("detector/models");
     for file in ["nanodet.toml", "coco-labels.txt"] {
         std::fs::copy(models.join(file), folder.join(file)).unwrap();
     }
     let graph = [
-        part(1, &node("ReduceMean", &["images"], "mean_of_all")),
-        part(1, &node("Less", &["mean_of_all", "deadly_mean"], "harmless")),
-        part(1, &node("Where", &["harmless", "one", "minus_one"], "divisor")),
-        part(1, &node("Div", &["least", "divisor"], "quotient")),
-        part(5, &constant("deadly_mean", FLOAT, DEADLY_MEAN.to_le_bytes())),
-        part(5, &constant("one", INT32, 1i32.to_le_bytes())),
-        part(5, &constant("minus_one", INT32, (-1i32).to_le_bytes())),
-        part(5, &constant("least", INT32, i32::MIN.to_le_bytes())),
+        &part(1, &node("ReduceMean", &["images"], "mean_of_all"))[..],
+        &part(1, &node("Less", &["mean_of_all", "white_mean"], "harmless")),
+        &part(1, &node("Where", &["harmless", "for_others", "for_white"], "chosen")),
+        nodes,
+        &part(5, &constant("white_mean", FLOAT, WHITE_MEAN.to_le_bytes())),
+        &part(5, &constant("for_others", INT32, other.to_le_bytes())),
+        &part(5, &constant("for_white", INT32, white.to_le_bytes())),
         // What is no output is optimised away.
-        part(12, &[part(1, b"quotient"), part(2, &part(1, &number(1, INT32)))].concat()),
+        &part(12, &[part(1, b"added"), part(2, &part(1, &number(1, kind)))].concat()),
     ]
     .concat();
     let mut model = std::fs::read(models.join("nanodet.onnx")).unwrap();
