@@ -16,7 +16,7 @@ fn schemathesis_finds_nothing_that_the_description_does_not_say() {
     let _others = ["moliceiro-aggregator", "moliceiro-detector"]
         .map(|name| Process::start(Command::new(program(name)).args(["--nats", &server.url(), "--set", "metrics.listen=off"])));
     let http = Http::start(&server, &[]);
-    // Whatever is asked for, there is one of each kind.
+    // The list has some to describe, one of them with everything.
     let id = http.upload(&["POST /videos?name=known"], b"this is no video");
     assert_eq!(http.summary(&id)["state"], "failed");
     let folder = tempfile::tempdir().unwrap();

@@ -178,17 +178,18 @@ async fn a_frame_that_kills_every_detector_fails_alone() {
     };
     assert_eq!(signals, [Some(Signal::FPE.as_raw()); 3], "it dies each time");
 
-    assert_failed_alone(&site, &summary, &without, &format!("{DEADLY}\t3\tdetector-3\tno detector finished it"));
+    assert_failed_alone(&site, &summary, &without, DEADLY, "3\tdetector-3\tno detector finished it");
 }
 
-/// Checks that everything of the video was counted but for one frame, that `without` has not, and that this is among the dead.
-fn assert_failed_alone(site: &Site, summary: &Summary, without: &Path, dead: &str) {
+/// Checks that all of a video was counted but the frame `index`, which `without` has not; and what is listed of it among the dead.
+fn assert_failed_alone(site: &Site, summary: &Summary, without: &Path, index: u64, dead: &str) {
     let (state, processed, failed, classes): Counts = faultless_of(without, 1);
     assert_eq!((state, failed), (VideoState::Done, 0));
     assert_eq!(counts(summary), (VideoState::Done, processed, 1, classes));
+    assert_eq!(summary.failed[0].index, index);
     let mut list = Command::new(env!("CARGO_BIN_EXE_moliceiro"));
     let listed = Process::start(list.args(["dead", "list", "--nats", &site.url]).args(&site.settings)).expect_code(0);
-    assert!(matches!(&listed[..], [line] if line.starts_with(&format!("{}\t{dead}", summary.video))), "{listed:#?}");
+    assert!(matches!(&listed[..], [line] if line.starts_with(&format!("{}\t{index}\t{dead}", summary.video))), "{listed:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,7 +207,7 @@ async fn a_frame_that_the_model_fails_on_is_tried_again_and_fails_alone() {
     let summary = site.summaries(1).await.remove(0);
     detector.wait_for_stderr("a frame failed; trying again", 2);
     detector.wait_for_stderr("giving up a frame", 1);
-    assert_failed_alone(&site, &summary, &without, &format!("{WHITE}\t3\tone\t"));
+    assert_failed_alone(&site, &summary, &without, WHITE, "3\tone\tinference failed");
     assert!(summary.failed[0].reason.contains("out of data bounds"), "{summary:?}");
     detector.signal(Signal::TERM);
     assert!(detector.wait().success());

@@ -84,7 +84,7 @@ pub struct DecodedFrame {
     pub color: Color,
     /// How `pixels` are to be read.
     pub encoding: Encoding,
-    /// The picture, without padding.
+    /// The picture, or what `encoding` says of it.
     pub pixels: Vec<u8>,
     /// If it is one of the frames that people may look at.
     pub still: Option<DecodedStill>,

@@ -19,13 +19,13 @@ pub struct Frame {
     pub decoded_at: Option<u64>,
     /// How `pixels` are to be read.
     pub encoding: Encoding,
-    /// Size of the letterboxed picture in `pixels`.
+    /// Size of the letterboxed picture that the model is given.
     pub size: Size,
     /// Where in the picture the video's own frame lies.
     pub letterbox: Letterbox,
     /// What the picture's Y'CbCr values mean.
     pub color: Color,
-    /// The picture.
+    /// The picture, or what `encoding` says of it.
     #[serde(with = "serde_bytes")]
     pub pixels: Vec<u8>,
 }
