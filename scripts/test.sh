@@ -10,8 +10,7 @@ step() {
 
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
-# Tests of the whole run the programs of every package, which a test run of one package does not build.
-step cargo build --workspace --locked
+# Of the whole workspace: tests in `cli` run the programs of every package.
 step cargo test --workspace --locked
 step env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 printf '\n==> all steps passed\n'

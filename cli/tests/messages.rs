@@ -133,7 +133,10 @@ async fn a_frame_that_cannot_be_looked_at_is_counted_as_failed() {
     assert_eq!(dead.payload, spoiled, "its payload is kept");
     let (_, _, _, all) = faultless();
     assert!(summary.classes.iter().all(|(label, n)| all.get(label).is_some_and(|all| n <= all)), "{:?} of {all:?}", summary.classes);
-    assert_eq!(self::dead(&site, &["drop", summary.video.as_str()]).len(), 1);
+    // Kept twice if it was handed out twice, because the server forgets so soon here what it has.
+    let dropped = self::dead(&site, &["drop", summary.video.as_str()]);
+    let its_own = format!("dropped {} {}", summary.video, frame.index);
+    assert!(!dropped.is_empty() && dropped.iter().all(|line| *line == its_own), "{dropped:#?}");
     assert!(self::dead(&site, &["list"]).is_empty());
     assert_eq!(jetstream.get_stream("DEAD").await.unwrap().cached_info().state.messages, 0);
 }

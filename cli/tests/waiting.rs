@@ -35,10 +35,10 @@ async fn an_ack_wait_shorter_than_a_frame_waits_in_hand() {
 /// Pictures so large that each takes the model longer than the server waits without a sign.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ack_wait_shorter_than_the_model_takes_for_a_frame() {
-    const LARGE: [&str; 4] = ["--set", "ingest.width=1248", "--set", "ingest.height=1248"];
-    let expected = faultless_with(&sample(VIDEO), 8, &LARGE);
+    const LARGE: [&str; 4] = ["--set", "ingest.width=2048", "--set", "ingest.height=2048"];
+    let expected = faultless_with(&sample(VIDEO), 16, &LARGE);
     let server = Server::start();
-    let settings = [&LARGE[..], &["--set", "streams.frame_ack_wait=100ms", "--set", "ingest.every=8"]].concat();
+    let settings = [&LARGE[..], &["--set", "streams.frame_ack_wait=500ms", "--set", "ingest.every=16"]].concat();
     let site = Site::new(server.url(), &settings);
     let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
@@ -46,9 +46,9 @@ async fn an_ack_wait_shorter_than_the_model_takes_for_a_frame() {
     let log = detector.stderr().join("\n");
     let frames: Vec<serde_json::Value> =
         log.lines().filter(|line| line.contains("frame done")).map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(frames.len() as u64, FRAMES / 8, "each was handed out once");
+    assert_eq!(frames.len() as u64, FRAMES.div_ceil(16), "each was handed out once");
     let quickest = frames.iter().map(|frame| frame["processing_us"].as_u64().unwrap()).min().unwrap();
-    assert!(quickest > 100_000, "a frame took {quickest} µs only");
+    assert!(quickest > 500_000, "a frame took {quickest} µs only");
 }
 
 /// So small that a few frames fill it.

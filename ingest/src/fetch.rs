@@ -1,8 +1,9 @@
 //! A video behind an HTTP address, brought into a file that has no name: GStreamer can seek in it, and whoever takes the video
 //! over gets the same frames.
 
+use std::error::Error;
 use std::fs::File;
-use std::io::SeekFrom;
+use std::io::{self, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ pub(crate) enum FetchError {
     /// No server, or a connection that breaks again and again.
     #[error("{uri} cannot be fetched: {reason}, after {tries} tries; check the server and the network")]
     OutOfReach { uri: String, reason: String, tries: usize },
+    /// Nobody who is trusted says that it is the server which it calls itself.
+    #[error("{uri} is not trusted ({reason}); if you do, name a file with its authority's certificate in SSL_CERT_FILE")]
+    Untrusted { uri: String, reason: String },
     /// More bytes than may be.
     #[error("{uri} has more than {most} bytes, which ingest.upload_max_bytes allows")]
     TooLarge { uri: String, most: u64 },
@@ -50,7 +54,7 @@ pub(crate) enum FetchError {
     Live { uri: String, at: Url },
     /// There is no room for it here, for example.
     #[error("a fetched video cannot be written to {} ({source}): give ingest.spool a folder with room for it", .folder.display())]
-    Folder { folder: PathBuf, source: std::io::Error },
+    Folder { folder: PathBuf, source: io::Error },
 }
 
 /// Why one try did not bring all.
@@ -175,7 +179,10 @@ impl Fetch<'_> {
             if let Some(version) = self.version.as_ref().filter(|_| self.written > 0) {
                 request = request.header(RANGE, format!("bytes={}-", self.written)).header(IF_RANGE, version);
             }
-            let response = request.send().await.map_err(|error| Failure::Passing(innermost(&error)))?;
+            let response = request.send().await.map_err(|error| match untrusted(&error) {
+                Some(reason) => FetchError::Untrusted { uri: self.shown.clone(), reason }.into(),
+                None => Failure::Passing(innermost(&error)),
+            })?;
             if !response.status().is_redirection() {
                 return Ok((response, uri));
             }
@@ -202,7 +209,7 @@ impl Fetch<'_> {
         self.file.seek(SeekFrom::Start(0)).await.map(drop).map_err(|source| self.unusable(source).into())
     }
 
-    fn unusable(&self, source: std::io::Error) -> FetchError {
+    fn unusable(&self, source: io::Error) -> FetchError {
         FetchError::Folder { folder: self.folder.clone(), source }
     }
 }
@@ -223,12 +230,28 @@ fn range_start(headers: &HeaderMap) -> Option<u64> {
     range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
 }
 
+/// Why the server's certificate is refused, if it is that what is wrong.
+fn untrusted(error: &reqwest::Error) -> Option<String> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error @ rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return Some(error.to_string());
+        }
+        // What an `io::Error` carries is not its source: that is the source of what it carries.
+        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(carried) => Some(carried),
+            None => error.source(),
+        };
+    }
+    None
+}
+
 /// What is really wrong: the outer errors only say that a request failed.
 fn innermost(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "it does not answer in time".into();
     }
-    let mut cause: &dyn std::error::Error = error;
+    let mut cause: &dyn Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
