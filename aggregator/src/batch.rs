@@ -33,12 +33,20 @@ pub(crate) struct Received {
 
 impl Batches {
     pub(crate) async fn open(streams: &Streams, linger: Duration) -> Result<Self, StreamError> {
-        let messages = streams.aggregator.stream().max_messages_per_batch(MOST).heartbeat(HEARTBEAT).expires(EXPIRY).messages().await?;
+        let messages = streams
+            .aggregator
+            .stream()
+            .max_messages_per_batch(MOST)
+            .heartbeat(HEARTBEAT)
+            .expires(EXPIRY)
+            .messages()
+            .await?;
         Ok(Self { messages, results: streams.results.clone(), linger, last: None })
     }
 
-    /// Waits for a first result, and collects more until it is `linger` since the last batch: after a pause the first result is
-    /// counted at once, and a steady flow costs one write each `linger`. `None` when pulling has to be begun anew.
+    /// Waits for a first result, and collects more until it is `linger` since the last batch: after
+    /// a pause the first result is counted at once, and a steady flow costs one write each
+    /// `linger`. `None` when pulling has to be begun anew.
     ///
     /// Dropping the future before it is ready loses nothing: what was not acknowledged comes again.
     pub(crate) async fn next(&mut self) -> Option<Vec<Received>> {
@@ -70,7 +78,9 @@ impl Batches {
 /// A message that is no result never will be one: it is said, and not seen again.
 async fn parse(results: &Stream, message: Message) -> Option<Received> {
     let error = match from_cbor::<VideoEvent>(&message.payload) {
-        Ok(event) if message.subject.as_str() == moliceiro_nats::subjects::results(&event.video) => {
+        Ok(event)
+            if message.subject.as_str() == moliceiro_nats::subjects::results(&event.video) =>
+        {
             return Some(Received { event, message });
         }
         Ok(event) => format!("a result of video {} came on the subject of another", event.video),

@@ -42,19 +42,29 @@ impl Entries {
     }
 
     /// A video's entry and its revision.
-    pub(crate) async fn load(&self, video: &VideoId) -> Result<Option<(VideoEntry, u64)>, EntryError> {
+    pub(crate) async fn load(
+        &self,
+        video: &VideoId,
+    ) -> Result<Option<(VideoEntry, u64)>, EntryError> {
         let key = video.to_string();
         let entry = self.patiently(move |store| {
             let key = key.clone();
             async move { store.entry(key).await.map_err(|e| EntryError::OutOfReach(e.to_string())) }
         });
-        let Some(entry) = entry.await?.filter(|entry| entry.operation == Operation::Put) else { return Ok(None) };
+        let Some(entry) = entry.await?.filter(|entry| entry.operation == Operation::Put) else {
+            return Ok(None);
+        };
         let state = from_json(&entry.value).map_err(|e| EntryError::Broken(e.to_string()))?;
         Ok(Some((state, entry.revision)))
     }
 
-    /// Compare-and-swap: succeeds only on the revision that was loaded or written last; `None` is for a new entry.
-    pub(crate) async fn write(&self, entry: &VideoEntry, revision: Option<u64>) -> Result<u64, EntryError> {
+    /// Compare-and-swap: succeeds only on the revision that was loaded or written last; `None` is
+    /// for a new entry.
+    pub(crate) async fn write(
+        &self,
+        entry: &VideoEntry,
+        revision: Option<u64>,
+    ) -> Result<u64, EntryError> {
         let (key, value) = (entry.video.to_string(), Bytes::from(to_json(entry)));
         let began = Instant::now();
         let written = self.patiently(move |store| {
@@ -65,10 +75,12 @@ impl Entries {
                         CreateErrorKind::AlreadyExists => EntryError::Conflict,
                         _ => not_written(&e),
                     }),
-                    Some(revision) => store.update(key, value, revision).await.map_err(|e| match e.kind() {
-                        UpdateErrorKind::WrongLastRevision => EntryError::Conflict,
-                        _ => not_written(&e),
-                    }),
+                    Some(revision) => {
+                        store.update(key, value, revision).await.map_err(|e| match e.kind() {
+                            UpdateErrorKind::WrongLastRevision => EntryError::Conflict,
+                            _ => not_written(&e),
+                        })
+                    }
                 }
             }
         });
@@ -82,9 +94,14 @@ impl Entries {
     where
         F: Future<Output = Result<T, EntryError>>,
     {
-        let pauses = ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE).with_jitter().without_max_times();
+        let pauses = ExponentialBuilder::default()
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times();
         let store = self.store.clone();
-        let again = |error: &EntryError| matches!(error, EntryError::OutOfReach(_)) && !self.shutdown.is_cancelled();
+        let again = |error: &EntryError| {
+            matches!(error, EntryError::OutOfReach(_)) && !self.shutdown.is_cancelled()
+        };
         let waiting = |error: &EntryError, pause: Duration| warn!(%error, retry_in = ?pause, "waiting for the bucket of videos");
         (move || attempt(store.clone())).retry(pauses).when(again).notify(waiting).await
     }

@@ -1,4 +1,5 @@
-//! Speaks for messages that ran out of deliveries, when nobody who had them lived to say a last word.
+//! Speaks for messages that ran out of deliveries, when nobody who had them lived to say a last
+//! word.
 
 use std::time::Duration;
 
@@ -6,9 +7,9 @@ use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
-use moliceiro_nats::dead::{FrameIdentity, bury};
+use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::messages::{Abandoned, Event, Failed, Upload, VideoEntry, from_json, to_json};
-use moliceiro_nats::publish::{StoreError, store_event, store_message};
+use moliceiro_nats::publish::{StoreError, publish_event, publish_message};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use serde::Deserialize;
 use thiserror::Error;
@@ -40,14 +41,15 @@ pub(crate) enum ExhaustedError {
 
 pub(crate) async fn run(streams: &Streams, shutdown: &CancellationToken) {
     while !shutdown.is_cancelled() {
-        let mut advisories = match streams.exhausted.stream().max_messages_per_batch(1).messages().await {
-            Ok(advisories) => advisories,
-            Err(error) => {
-                warn!(%error, "cannot pull advisories; trying again");
-                shutdown.run_until_cancelled(tokio::time::sleep(RETRY)).await;
-                continue;
-            }
-        };
+        let mut advisories =
+            match streams.exhausted.stream().max_messages_per_batch(1).messages().await {
+                Ok(advisories) => advisories,
+                Err(error) => {
+                    warn!(%error, "cannot pull advisories; trying again");
+                    shutdown.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+                    continue;
+                }
+            };
         while let Some(Some(next)) = shutdown.run_until_cancelled(advisories.next()).await {
             match next {
                 Ok(message) => {
@@ -80,17 +82,25 @@ async fn take(streams: &Streams, message: &Message) {
 
 /// Says that a message failed, keeps it, and only then removes it.
 pub(crate) async fn give_up(streams: &Streams, advisory: &Advisory) -> Result<(), ExhaustedError> {
-    let stream = if advisory.stream == subjects::UPLOADS { &streams.uploads } else { &streams.frames };
+    let stream =
+        if advisory.stream == subjects::UPLOADS { &streams.uploads } else { &streams.frames };
     let Some(message) = message_at(stream, advisory.stream_seq).await? else { return Ok(()) };
     match advisory.stream.as_str() {
         subjects::UPLOADS => give_up_upload(streams, &message, advisory).await?,
         _ => give_up_frame(streams, &message, advisory).await?,
     }
-    stream.delete_message(advisory.stream_seq).await.map(drop).map_err(|e| ExhaustedError::Server(e.to_string()))
+    stream
+        .delete_message(advisory.stream_seq)
+        .await
+        .map(drop)
+        .map_err(|e| ExhaustedError::Server(e.to_string()))
 }
 
 /// `None` when it is gone: a late acknowledgement has settled it after all.
-async fn message_at(stream: &Stream, sequence: u64) -> Result<Option<StreamMessage>, ExhaustedError> {
+async fn message_at(
+    stream: &Stream,
+    sequence: u64,
+) -> Result<Option<StreamMessage>, ExhaustedError> {
     match stream.get_raw_message(sequence).await {
         Ok(message) => Ok(Some(message)),
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
@@ -99,23 +109,50 @@ async fn message_at(stream: &Stream, sequence: u64) -> Result<Option<StreamMessa
 }
 
 /// How many frames are published, if that is more than when the upload was queued.
-async fn gone_on(streams: &Streams, video: &VideoId, message: &StreamMessage) -> Result<Option<u64>, ExhaustedError> {
-    let before = message.headers.get(PUBLISHED).and_then(|published| published.as_str().parse().ok()).unwrap_or(0);
-    let entry = streams.videos.get(video.as_str()).await.map_err(|error| ExhaustedError::Server(error.to_string()))?;
+async fn gone_on(
+    streams: &Streams,
+    video: &VideoId,
+    message: &StreamMessage,
+) -> Result<Option<u64>, ExhaustedError> {
+    let before = message
+        .headers
+        .get(PUBLISHED)
+        .and_then(|published| published.as_str().parse().ok())
+        .unwrap_or(0);
+    let entry = streams
+        .videos
+        .get(video.as_str())
+        .await
+        .map_err(|error| ExhaustedError::Server(error.to_string()))?;
     let entry = entry.and_then(|entry| from_json::<VideoEntry>(&entry).ok());
-    let goes_on = |entry: &VideoEntry| entry.ended.is_none() && entry.cancelled.is_none() && entry.published > before;
+    let goes_on = |entry: &VideoEntry| {
+        entry.ended.is_none() && entry.cancelled.is_none() && entry.published > before
+    };
     Ok(entry.filter(goes_on).map(|entry| entry.published))
 }
 
 /// Stores the upload anew, as the same video.
-async fn queue_again(streams: &Streams, video: VideoId, upload: Upload, sequence: u64, published: u64) -> Result<(), ExhaustedError> {
+async fn queue_again(
+    streams: &Streams,
+    video: VideoId,
+    upload: Upload,
+    sequence: u64,
+    published: u64,
+) -> Result<(), ExhaustedError> {
     let id = format!("{video}/again/{sequence}");
     let upload = Upload { id: Some(video), ..upload };
-    let message = PublishMessage::build().message_id(id).header(PUBLISHED, published.to_string().as_str()).payload(to_json(&upload).into());
-    Ok(store_message(&streams.jetstream, subjects::UPLOAD_SUBJECT, message).await.map(drop)?)
+    let message = PublishMessage::build()
+        .message_id(id)
+        .header(PUBLISHED, published.to_string().as_str())
+        .payload(to_json(&upload).into());
+    Ok(publish_message(&streams.jetstream, subjects::UPLOAD_SUBJECT, message).await.map(drop)?)
 }
 
-async fn give_up_frame(streams: &Streams, message: &StreamMessage, advisory: &Advisory) -> Result<(), ExhaustedError> {
+async fn give_up_frame(
+    streams: &Streams,
+    message: &StreamMessage,
+    advisory: &Advisory,
+) -> Result<(), ExhaustedError> {
     let deliveries = advisory.deliveries;
     let Some(frame) = FrameIdentity::of(&message.subject, Some(&message.headers)) else {
         warn!(subject = %message.subject, "removing a message from the frame queue that is no frame");
@@ -123,15 +160,20 @@ async fn give_up_frame(streams: &Streams, message: &StreamMessage, advisory: &Ad
     };
     let reason = format!("no detector finished it; it was handed out {deliveries} times");
     report::frame_given_up(&frame, &reason);
-    // The name that a detector left before the last delivery of the frame, which it did not survive.
+    // The name that a detector left before the last delivery of the frame, which it did not
+    // survive.
     let name = streams.attempts.get(subjects::attempt(&frame.video, frame.index)).await;
     let name = name.map_err(|error| ExhaustedError::Server(error.to_string()))?;
     let detector = name.map(|name| String::from_utf8_lossy(&name).into_owned());
     let failed = Failed { index: frame.index, reason, detector, deliveries };
-    Ok(bury(&streams.jetstream, &frame, &failed, message.payload.clone()).await?)
+    Ok(dead_letter(&streams.jetstream, &frame, &failed, message.payload.clone()).await?)
 }
 
-async fn give_up_upload(streams: &Streams, message: &StreamMessage, advisory: &Advisory) -> Result<(), ExhaustedError> {
+async fn give_up_upload(
+    streams: &Streams,
+    message: &StreamMessage,
+    advisory: &Advisory,
+) -> Result<(), ExhaustedError> {
     let upload = match Upload::parse(&message.payload) {
         Ok(upload) => upload,
         Err(error) => {
@@ -147,9 +189,18 @@ async fn give_up_upload(streams: &Streams, message: &StreamMessage, advisory: &A
     }
     let reason = format!("no ingest finished it; it was handed out {} times", advisory.deliveries);
     info!(%video, name, reason, "giving up a video");
-    let events = [("started", Event::Started(upload.started(stored_at, 1))), ("abandoned", Event::Abandoned(Abandoned { reason }))];
+    let events = [
+        ("started", Event::Started(upload.started(stored_at, 1))),
+        ("abandoned", Event::Abandoned(Abandoned { reason })),
+    ];
     for (id, event) in events {
-        store_event(&streams.jetstream, &video, Some(&subjects::event_message_id(&video, id)), event).await?;
+        publish_event(
+            &streams.jetstream,
+            &video,
+            Some(&subjects::event_message_id(&video, id)),
+            event,
+        )
+        .await?;
     }
     Ok(())
 }

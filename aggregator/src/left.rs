@@ -1,7 +1,7 @@
 //! Finds messages that ran out of deliveries and of which no advisory tells any more.
 //!
-//! The server says it once. If the stream of advisories has no leader at that moment, or no room, nobody hears it, and the message
-//! would stay in its queue for ever, and its video unfinished.
+//! The server says it once. If the stream of advisories has no leader at that moment, or no room,
+//! nobody hears it, and the message would stay in its queue for ever, and its video unfinished.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use tracing::warn;
 
 use crate::exhausted::{Advisory, ExhaustedError, give_up};
 
-/// Longer than an advisory takes, and than a message takes to leave its queue when it is acknowledged.
+/// Longer than an advisory takes, and than a message takes to leave its queue when it is
+/// acknowledged.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// A queue with its consumer. What it holds up to the consumer's floor is not handed out any more.
@@ -42,14 +43,27 @@ impl<'a> Queue<'a> {
     fn all(streams: &'a Streams) -> [Self; 2] {
         let Streams { uploads, frames, ingest, detectors, .. } = streams;
         [
-            Self { name: subjects::UPLOADS, subject: subjects::UPLOAD_SUBJECT, stream: uploads, consumer: ingest, floor: 0 },
-            Self { name: subjects::FRAMES, subject: "frames.*", stream: frames, consumer: detectors, floor: 0 },
+            Self {
+                name: subjects::UPLOADS,
+                subject: subjects::UPLOAD_SUBJECT,
+                stream: uploads,
+                consumer: ingest,
+                floor: 0,
+            },
+            Self {
+                name: subjects::FRAMES,
+                subject: "frames.*",
+                stream: frames,
+                consumer: detectors,
+                floor: 0,
+            },
         ]
     }
 
-    /// Gives up what was below the floor at the last look and is still there. The floor moves over messages that are acknowledged,
-    /// which leave the queue soon, and over those that ran out of deliveries, which do not. The server moves it with an
-    /// acknowledgement only, so where nothing is in hand, the last message that was handed out is the floor.
+    /// Gives up what was below the floor at the last look and is still there. The floor moves over
+    /// messages that are acknowledged, which leave the queue soon, and over those that ran out of
+    /// deliveries, which do not. The server moves it with an acknowledgement only, so where nothing
+    /// is in hand, the last message that was handed out is the floor.
     async fn sweep(&mut self, streams: &Streams) -> Result<(), ExhaustedError> {
         let server = |error: &dyn std::fmt::Display| ExhaustedError::Server(error.to_string());
         let info = self.consumer.get_info().await.map_err(|e| server(&e))?;
@@ -58,15 +72,26 @@ impl<'a> Queue<'a> {
         let deliveries = u64::try_from(info.config.max_deliver).unwrap_or(0);
         let mut next = self.stream.get_info().await.map_err(|e| server(&e))?.state.first_sequence;
         while next <= floor {
-            let message = match self.stream.get_first_raw_message_by_subject(self.subject, next).await {
-                Ok(message) if message.sequence <= floor => message,
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(()),
-                Err(error) => return Err(server(&error)),
-            };
+            let message =
+                match self.stream.get_first_raw_message_by_subject(self.subject, next).await {
+                    Ok(message) if message.sequence <= floor => message,
+                    Ok(_) => return Ok(()),
+                    Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                        return Ok(());
+                    }
+                    Err(error) => return Err(server(&error)),
+                };
             next = message.sequence + 1;
-            warn!(queue = self.name, sequence = message.sequence, "a message ran out of deliveries, and no advisory told of it");
-            give_up(streams, &Advisory { stream: self.name.into(), stream_seq: message.sequence, deliveries }).await?;
+            warn!(
+                queue = self.name,
+                sequence = message.sequence,
+                "a message ran out of deliveries, and no advisory told of it"
+            );
+            give_up(
+                streams,
+                &Advisory { stream: self.name.into(), stream_seq: message.sequence, deliveries },
+            )
+            .await?;
         }
         Ok(())
     }
@@ -88,7 +113,8 @@ mod tests {
 
     use super::*;
 
-    /// Of two frames one is acknowledged, and one runs out of deliveries; a third is not handed out.
+    /// Of two frames one is acknowledged, and one runs out of deliveries; a third is not handed
+    /// out.
     #[tokio::test]
     async fn a_frame_whose_advisory_is_lost_fails_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
@@ -97,10 +123,21 @@ mod tests {
         let nats = NatsSettings { url: server.url().into(), credentials: None };
         let client = connect(&nats, "test", Patience::FailAtOnce).await.unwrap();
         let ack_wait = Duration::from_millis(200);
-        let settings = StreamsSettings { frame_max_deliver: 1, frame_ack_wait: ack_wait, ..StreamsSettings::default() };
+        let settings = StreamsSettings {
+            frame_max_deliver: 1,
+            frame_ack_wait: ack_wait,
+            ..StreamsSettings::default()
+        };
         let streams = Streams::open(client, &settings, 16).await.unwrap();
         let frame = async |index| {
-            store(&streams.jetstream, "frames.a-1", &format!("a-1/{index}"), Bytes::from_static(b"frame")).await.unwrap();
+            store(
+                &streams.jetstream,
+                "frames.a-1",
+                &format!("a-1/{index}"),
+                Bytes::from_static(b"frame"),
+            )
+            .await
+            .unwrap();
         };
         frame(0).await;
         frame(1).await;
@@ -113,11 +150,19 @@ mod tests {
         while streams.frames.get_info().await.unwrap().state.messages > 0 {
             assert!(Instant::now() < deadline, "the frame is still in the queue");
             // The server looks at what ran out of time only for somebody who asks for more.
-            let mut more = streams.detectors.batch().max_messages(1).expires(ack_wait).messages().await.unwrap();
+            let mut more = streams
+                .detectors
+                .batch()
+                .max_messages(1)
+                .expires(ack_wait)
+                .messages()
+                .await
+                .unwrap();
             assert!(more.next().await.is_none());
             queue.sweep(&streams).await.unwrap();
         }
-        let message = streams.results.get_first_raw_message_by_subject("results.a-1", 1).await.unwrap();
+        let message =
+            streams.results.get_first_raw_message_by_subject("results.a-1", 1).await.unwrap();
         let event = from_cbor::<VideoEvent>(&message.payload).unwrap().event;
         assert!(matches!(event, Event::Failed(failed) if failed.index == 1));
         assert_eq!(streams.results.get_info().await.unwrap().state.messages, 1);
@@ -125,6 +170,10 @@ mod tests {
         for _ in 0..2 {
             queue.sweep(&streams).await.unwrap();
         }
-        assert_eq!(streams.frames.get_info().await.unwrap().state.messages, 1, "what waits to be handed out stays");
+        assert_eq!(
+            streams.frames.get_info().await.unwrap().state.messages,
+            1,
+            "what waits to be handed out stays"
+        );
     }
 }

@@ -1,14 +1,14 @@
 //! Counts every frame of every video once, and says what was in it.
 //!
-//! The way of a result: `batch` pulls it with others, `tally` adds it to its video's totals and writes those by
-//! compare-and-swap, publishes alarms (`raise`) and, when the last frame is in, the summary, and only then are the results
-//! acknowledged. `exhausted` speaks for messages that ran out of deliveries, `left` finds those that nobody told of, `room` makes
-//! room in the log of results, `status` answers who asks for a video. The rules of counting are in `count`, those of alarms in `alarms`, both without I/O.
+//! The way of a result: `batch` pulls it with others, `tally` adds it to its video's totals and
+//! writes those by compare-and-swap, publishes alarms (`raise`) and, when the last frame is in, the
+//! summary, and only then are the results acknowledged. `exhausted` speaks for messages that ran
+//! out of deliveries, `left` finds those that nobody told of, `room` makes room in the log of
+//! results, `status` answers who asks for a video. The rules of counting are in `count`, those of
+//! alarms in `alarms`, both without I/O.
 
-mod alarms;
 mod arguments;
 mod batch;
-pub mod count;
 mod entries;
 mod exhausted;
 mod gauges;
@@ -46,15 +46,24 @@ pub enum AggregatorError {
     Open(#[from] OpenError),
 }
 
-/// Counts until `shutdown`. `on_publication` is told each alarm and summary that this aggregator publishes.
+/// Counts until `shutdown`. `on_publication` is told each alarm and summary that this aggregator
+/// publishes.
 pub async fn run(
     service: AggregatorService,
     on_publication: impl FnMut(Publication<'_>) + Send,
     readiness: Readiness,
     shutdown: CancellationToken,
 ) -> Result<(), AggregatorError> {
-    let opening = open_streams("aggregator", &service.nats, &service.streams, PUBLISHES_IN_FLIGHT, &readiness);
-    let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
+    let opening = open_streams(
+        "aggregator",
+        &service.nats,
+        &service.streams,
+        PUBLISHES_IN_FLIGHT,
+        &readiness,
+    );
+    let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
+        return Ok(());
+    };
     report::ready();
     let counting = count_results(&streams, &service.aggregator, on_publication, &shutdown);
     let watching = gauges::run(&streams, service.streams.keep, &shutdown);
@@ -85,7 +94,8 @@ async fn count_results(
                 continue;
             }
         };
-        // A batch in hand is finished even when it is time to end: its totals may be written already.
+        // A batch in hand is finished even when it is time to end: its totals may be written
+        // already.
         while let Some(Some(batch)) = shutdown.run_until_cancelled(batches.next()).await {
             tally.take(batch, &mut on_publication).await;
         }

@@ -8,7 +8,8 @@ use tracing::{error, warn};
 
 use crate::OutputFormat;
 
-/// Lines that wait for a reader of standard output. What comes when there are more is not printed: it must not stop the counting.
+/// Lines that wait for a reader of standard output. What comes when there are more is not printed:
+/// it must not stop the counting.
 const MOST_WAITING: usize = 1_000;
 /// How long the last lines are waited for at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -50,11 +51,14 @@ fn text(publication: Publication<'_>) -> Option<String> {
     }
 }
 
-/// A summary as one line of JSON. It says how many alarms there were: each line is of the same kind.
+/// A summary as one line of JSON. It says how many alarms there were: each line is of the same
+/// kind.
 fn json(publication: Publication<'_>) -> Option<String> {
     match publication {
         Publication::Alarm(_) => None,
-        Publication::Summary(summary) => Some(String::from_utf8_lossy(&to_json(summary)).into_owned()),
+        Publication::Summary(summary) => {
+            Some(String::from_utf8_lossy(&to_json(summary)).into_owned())
+        }
     }
 }
 
@@ -124,6 +128,10 @@ mod tests {
         drop(printer);
         let text = reading.join().unwrap();
         let numbers: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
-        assert!(numbers.is_sorted() && numbers.len() >= MOST_WAITING && numbers.len() < LINES, "{}", numbers.len());
+        assert!(
+            numbers.is_sorted() && numbers.len() >= MOST_WAITING && numbers.len() < LINES,
+            "{}",
+            numbers.len()
+        );
     }
 }

@@ -3,7 +3,7 @@
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use moliceiro_nats::messages::{Alarm, from_json, to_json};
-use moliceiro_nats::publish::{StoreError, store_message};
+use moliceiro_nats::publish::{StoreError, publish_message};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
 
@@ -17,7 +17,8 @@ pub(crate) enum RaiseError {
     OutOfReach(String),
 }
 
-/// The alarm that a video's subject holds last: its number, and its sequence in the stream. None is 0, 0.
+/// The alarm that a video's subject holds last: its number, and its sequence in the stream. None is
+/// 0, 0.
 struct Last {
     number: u64,
     sequence: u64,
@@ -30,7 +31,9 @@ impl Last {
                 let number = from_json::<Alarm>(&message.payload).map_or(0, |alarm| alarm.number);
                 Ok(Self { number, sequence: message.sequence })
             }
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(Self { number: 0, sequence: 0 }),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                Ok(Self { number: 0, sequence: 0 })
+            }
             Err(error) => Err(RaiseError::OutOfReach(error.to_string())),
         }
     }
@@ -38,8 +41,8 @@ impl Last {
 
 /// Publishes alarms of one video that nobody has published yet, and tells `on_alarm` of those.
 ///
-/// An aggregator that was killed, or another at the same time, may have published some: the condition that the one before is the
-/// last on the subject keeps them single and in order.
+/// An aggregator that was killed, or another at the same time, may have published some: the
+/// condition that the one before is the last on the subject keeps them single and in order.
 pub(crate) async fn publish_alarms(
     streams: &Streams,
     video: &VideoId,
@@ -57,7 +60,7 @@ pub(crate) async fn publish_alarms(
                 .message_id(subjects::alarm_message_id(video, alarm.number))
                 .expected_last_subject_sequence(last.sequence)
                 .payload(to_json(alarm).into());
-            match store_message(&streams.jetstream, &subject, message).await {
+            match publish_message(&streams.jetstream, &subject, message).await {
                 Ok(ack) => {
                     report::alarm(alarm);
                     on_alarm(alarm);

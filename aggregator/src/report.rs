@@ -81,9 +81,15 @@ pub(crate) fn summary(summary: &Summary) {
     let problem = summary.problem.as_deref().unwrap_or_default();
     match summary.state {
         VideoState::Failed => warn!(%video, name, problem, "video failed"),
-        VideoState::Incomplete => warn!(%video, name, problem, frames = summary.processed_frames, "video is incomplete"),
-        VideoState::Cancelled => info!(%video, name, problem, frames = summary.processed_frames, "video is cancelled"),
-        _ => info!(%video, name, frames = summary.processed_frames, failed = summary.failed_frames, "video is done"),
+        VideoState::Incomplete => {
+            warn!(%video, name, problem, frames = summary.processed_frames, "video is incomplete")
+        }
+        VideoState::Cancelled => {
+            info!(%video, name, problem, frames = summary.processed_frames, "video is cancelled")
+        }
+        _ => {
+            info!(%video, name, frames = summary.processed_frames, failed = summary.failed_frames, "video is done")
+        }
     }
     if summary.models.len() > 1 {
         warn!(%video, name, models = ?summary.models, "detectors looked at one video with different models: its counts depend on which frame went to which");

@@ -1,4 +1,5 @@
-//! Keeps room in the log of results: those of finished videos stay for readers, until newer ones need their place.
+//! Keeps room in the log of results: those of finished videos stay for readers, until newer ones
+//! need their place.
 
 use std::time::Duration;
 
@@ -8,13 +9,16 @@ use tracing::{info, warn};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Removes the oldest results that are counted whenever the log is more than half full, until `shutdown`.
+/// Removes the oldest results that are counted whenever the log is more than half full, until
+/// `shutdown`.
 pub(crate) async fn keep(streams: &Streams, shutdown: &CancellationToken) {
     while shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
         match shutdown.run_until_cancelled(make(streams)).await {
             Some(Ok(0)) | None => {}
             Some(Ok(removed)) => info!(removed, "made room in the log of results"),
-            Some(Err(error)) => warn!(%error, "cannot make room in the log of results; trying again"),
+            Some(Err(error)) => {
+                warn!(%error, "cannot make room in the log of results; trying again")
+            }
         }
     }
 }

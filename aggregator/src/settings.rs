@@ -14,7 +14,8 @@ mod rules;
 pub struct AggregatorSettings {
     /// What is printed on standard output of each video: `text`, `json` (one line), or `none`.
     pub output: OutputFormat,
-    /// Totals are written no more often than this; a result that comes after a pause is counted at once.
+    /// Totals are written no more often than this; a result that comes after a pause is counted at
+    /// once.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
     /// Alarms of videos whose upload names none: a list, or one text with `;` between them.
@@ -39,7 +40,11 @@ pub enum OutputFormat {
 
 impl Default for AggregatorSettings {
     fn default() -> Self {
-        Self { output: OutputFormat::Text, linger: Duration::from_millis(100), alarms: vec![AlarmRule::more_than("person", MOST_PERSONS)] }
+        Self {
+            output: OutputFormat::Text,
+            linger: Duration::from_millis(100),
+            alarms: vec![AlarmRule::more_than("person", MOST_PERSONS)],
+        }
     }
 }
 
@@ -77,7 +82,16 @@ pub struct AggregatorService {
 impl AggregatorService {
     /// Reads and checks the sections.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        let base = Base { log: settings.section()?, metrics: settings.section()?, metrics_port: METRICS_PORT };
-        Ok(Self { base, nats: settings.section()?, streams: settings.section()?, aggregator: settings.section()? })
+        let base = Base {
+            log: settings.section()?,
+            metrics: settings.section()?,
+            metrics_port: METRICS_PORT,
+        };
+        Ok(Self {
+            base,
+            nats: settings.section()?,
+            streams: settings.section()?,
+            aggregator: settings.section()?,
+        })
     }
 }

@@ -23,7 +23,8 @@ const OUT_OF_REACH: usize = 503;
 /// Answers until `shutdown`. Of several aggregators, one answers each request.
 pub(crate) async fn serve(streams: &Streams, shutdown: &CancellationToken) {
     while !shutdown.is_cancelled() {
-        let service = streams.jetstream.client().service_builder().description("Counts what is in videos");
+        let service =
+            streams.jetstream.client().service_builder().description("Counts what is in videos");
         let service = match service.start(NAME, env!("CARGO_PKG_VERSION")).await {
             Ok(service) => service,
             Err(error) => {
@@ -55,7 +56,10 @@ async fn status(videos: &Store, payload: &[u8]) -> Result<Bytes, Error> {
     let error = |code, status: String| Error { code, status };
     let id = String::from_utf8_lossy(payload).trim().to_owned();
     let video = VideoId::try_from(id).map_err(|e| error(NO_ID, e.to_string()))?;
-    let entry = videos.get(video.as_str()).await.map_err(|e| error(OUT_OF_REACH, format!("the bucket of videos is out of reach: {e}")))?;
+    let entry = videos
+        .get(video.as_str())
+        .await
+        .map_err(|e| error(OUT_OF_REACH, format!("the bucket of videos is out of reach: {e}")))?;
     let entry = entry.ok_or_else(|| error(UNKNOWN, format!("there is no video {video}")))?;
     let entry: VideoEntry = from_json(&entry).map_err(|e| error(UNREADABLE, e.to_string()))?;
     Ok(to_json(&VideoStatus::from(entry)).into())

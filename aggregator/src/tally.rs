@@ -5,9 +5,10 @@ use async_nats::jetstream::AckKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use moliceiro_nats::messages::{
-    AlarmRule, Event, Started, Summary, VideoEvent, VideoState, from_cbor, from_json, milliseconds_now, to_json,
+    AlarmRule, Event, Started, Summary, VideoEvent, VideoState, from_cbor, from_json,
+    milliseconds_now, to_json,
 };
-use moliceiro_nats::publish::{StoreError, store_message};
+use moliceiro_nats::publish::{StoreError, publish_message};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -15,17 +16,18 @@ use tracing::{error, warn};
 
 use crate::Publication;
 use crate::batch::{Received, discard};
-use crate::count::{Applied, VideoCount};
 use crate::entries::{Entries, EntryError};
 use crate::raise::{RaiseError, publish_alarms};
 use crate::report;
+use moliceiro_analytics::{Applied, VideoCount};
 
 /// Results may overtake their video's `Started`. After this many deliveries it is looked for.
 const PATIENCE_WITH_UNKNOWN: i64 = 10;
 const UNKNOWN_RETRY: Duration = Duration::from_millis(500);
 const NOT_YET_RETRY: Duration = Duration::from_secs(1);
 
-/// Results of a video that cannot be counted come again this often, for about five minutes: another aggregator may be able to.
+/// Results of a video that cannot be counted come again this often, for about five minutes: another
+/// aggregator may be able to.
 const PATIENCE_WITH_STUCK: i64 = 30;
 const STUCK_RETRY: Duration = Duration::from_secs(10);
 
@@ -33,7 +35,8 @@ const STUCK_RETRY: Duration = Duration::from_secs(10);
 const MOST_ALARMS: usize = 100;
 const REST_RETRY: Duration = Duration::from_millis(10);
 
-/// The totals in memory spare reading the entries again. A video that another aggregator finished is not heard of any more.
+/// The totals in memory spare reading the entries again. A video that another aggregator finished
+/// is not heard of any more.
 const MOST_HELD: usize = 1_000;
 
 /// The totals of the videos in progress, as last written.
@@ -80,21 +83,34 @@ enum TallyError {
 impl TallyError {
     /// False when the same results will meet it again.
     fn may_pass(&self) -> bool {
-        matches!(self, Self::Entry(EntryError::Conflict | EntryError::OutOfReach(_)) | Self::Raise(RaiseError::OutOfReach(_)))
+        matches!(
+            self,
+            Self::Entry(EntryError::Conflict | EntryError::OutOfReach(_))
+                | Self::Raise(RaiseError::OutOfReach(_))
+        )
     }
 }
 
 impl Tally {
     /// `rules` are for videos whose upload has none.
-    pub(crate) fn new(streams: Streams, rules: Vec<AlarmRule>, shutdown: CancellationToken) -> Self {
+    pub(crate) fn new(
+        streams: Streams,
+        rules: Vec<AlarmRule>,
+        shutdown: CancellationToken,
+    ) -> Self {
         let entries = Entries::new(streams.videos.clone(), shutdown);
         Self { streams, entries, rules, videos: HashMap::new() }
     }
 
     /// Counts a batch, makes the totals durable, and then acknowledges it.
     ///
-    /// When it is time to end it gives up waiting for a server that is gone: what is not acknowledged comes again.
-    pub(crate) async fn take(&mut self, batch: Vec<Received>, on_publication: &mut impl FnMut(Publication<'_>)) {
+    /// When it is time to end it gives up waiting for a server that is gone: what is not
+    /// acknowledged comes again.
+    pub(crate) async fn take(
+        &mut self,
+        batch: Vec<Received>,
+        on_publication: &mut impl FnMut(Publication<'_>),
+    ) {
         report::batch(batch.len());
         if self.videos.len() > MOST_HELD {
             self.videos.clear();
@@ -126,7 +142,8 @@ impl Tally {
         }
     }
 
-    /// Applies the results of one video to its totals until those are written, whoever else writes too.
+    /// Applies the results of one video to its totals until those are written, whoever else writes
+    /// too.
     async fn settle(
         &mut self,
         video: &VideoId,
@@ -156,9 +173,11 @@ impl Tally {
         }
     }
 
-    /// Writes the totals, publishes alarms, and once the last frame is in the totals, publishes the summary and writes that it is.
+    /// Writes the totals, publishes alarms, and once the last frame is in the totals, publishes the
+    /// summary and writes that it is.
     ///
-    /// False when there are more alarms than may hold up other videos: then it has to be called again.
+    /// False when there are more alarms than may hold up other videos: then it has to be called
+    /// again.
     async fn make_durable(
         &self,
         video: &VideoId,
@@ -167,19 +186,31 @@ impl Tally {
         on_publication: &mut impl FnMut(Publication<'_>),
     ) -> Result<bool, TallyError> {
         if changed {
-            let published =
-                held.summary_published && held.count.summary(video).is_some_and(|s| s.corrections == held.corrections_published);
+            let published = held.summary_published
+                && held
+                    .count
+                    .summary(video)
+                    .is_some_and(|s| s.corrections == held.corrections_published);
             held.summary_published = published;
-            held.revision = Some(self.entries.write(&held.count.to_entry(video, held.summary_published), held.revision).await?);
+            held.revision = Some(
+                self.entries
+                    .write(&held.count.to_entry(video, held.summary_published), held.revision)
+                    .await?,
+            );
         }
         let unsent = held.count.unsent_alarms(video);
         let next = &unsent[..unsent.len().min(MOST_ALARMS)];
-        publish_alarms(&self.streams, video, next, |alarm| on_publication(Publication::Alarm(alarm))).await?;
+        publish_alarms(&self.streams, video, next, |alarm| {
+            on_publication(Publication::Alarm(alarm))
+        })
+        .await?;
         held.count.alarms_sent(next.len());
         if next.len() < unsent.len() {
             return Ok(false);
         }
-        let Some(summary) = held.count.summary(video).filter(|_| !held.summary_published) else { return Ok(true) };
+        let Some(summary) = held.count.summary(video).filter(|_| !held.summary_published) else {
+            return Ok(true);
+        };
         if summary.state == VideoState::Cancelled {
             self.remove_frames(video).await;
         }
@@ -188,32 +219,54 @@ impl Tally {
         }
         on_publication(Publication::Summary(&summary));
         (held.summary_published, held.corrections_published) = (true, summary.corrections);
-        held.revision = Some(self.entries.write(&held.count.to_entry(video, true), held.revision).await?);
+        held.revision =
+            Some(self.entries.write(&held.count.to_entry(video, true), held.revision).await?);
         Ok(true)
     }
 
     /// What becomes of results whose video has no entry.
     async fn unknown(&self, video: &VideoId, results: &[Received]) -> Vec<Verdict> {
-        let deliveries = |received: &Received| received.message.info().map_or(i64::MAX, |info| info.delivered);
-        let patient = results.iter().all(|received| deliveries(received) < PATIENCE_WITH_UNKNOWN) || self.may_begin(video).await;
-        let verdict = |_| if patient { Verdict::Retry(UNKNOWN_RETRY) } else { Verdict::Drop("nobody knows its video") };
+        let deliveries =
+            |received: &Received| received.message.info().map_or(i64::MAX, |info| info.delivered);
+        let patient = results.iter().all(|received| deliveries(received) < PATIENCE_WITH_UNKNOWN)
+            || self.may_begin(video).await;
+        let verdict = |_| {
+            if patient {
+                Verdict::Retry(UNKNOWN_RETRY)
+            } else {
+                Verdict::Drop("nobody knows its video")
+            }
+        };
         results.iter().map(verdict).collect()
     }
 
-    /// True while the log has an event that begins the video and that may not be counted yet: an aggregator that died, or
-    /// was cut off, may have had it in hand.
+    /// True while the log has an event that begins the video and that may not be counted yet: an
+    /// aggregator that died, or was cut off, may have had it in hand.
     async fn may_begin(&self, video: &VideoId) -> bool {
-        let first = match self.streams.results.get_first_raw_message_by_subject(&subjects::results(video), 1).await {
+        let first = match self
+            .streams
+            .results
+            .get_first_raw_message_by_subject(&subjects::results(video), 1)
+            .await
+        {
             Ok(first) => first,
             Err(error) => return error.kind() != LastRawMessageErrorKind::NoMessageFound,
         };
-        let begins = from_cbor::<VideoEvent>(&first.payload).is_ok_and(|e| matches!(e.event, Event::Started(_) | Event::Queued(_)));
-        begins && self.streams.aggregator.get_info().await.map_or(true, |info| info.ack_floor.stream_sequence < first.sequence)
+        let begins = from_cbor::<VideoEvent>(&first.payload)
+            .is_ok_and(|e| matches!(e.event, Event::Started(_) | Event::Queued(_)));
+        begins
+            && self
+                .streams
+                .aggregator
+                .get_info()
+                .await
+                .map_or(true, |info| info.ack_floor.stream_sequence < first.sequence)
     }
 
     async fn load(&self, video: &VideoId) -> Result<Option<Held>, TallyError> {
         let Some((entry, revision)) = self.entries.load(video).await? else { return Ok(None) };
-        let (summary_published, corrections_published) = (entry.summary_published, entry.corrections);
+        let (summary_published, corrections_published) =
+            (entry.summary_published, entry.corrections);
         let count = VideoCount::from_entry(entry).map_err(|e| EntryError::Broken(e.to_string()))?;
         Ok(Some(Held { count, revision: Some(revision), summary_published, corrections_published }))
     }
@@ -247,7 +300,8 @@ impl Tally {
         }
     }
 
-    /// Nobody needs to look at a cancelled video's frames. Those that are still looked at change nothing.
+    /// Nobody needs to look at a cancelled video's frames. Those that are still looked at change
+    /// nothing.
     async fn remove_frames(&self, video: &VideoId) {
         if let Err(error) = self.streams.frames.purge().filter(subjects::frames(video)).await {
             warn!(%video, %error, "cannot remove the frames of a cancelled video");
@@ -262,7 +316,11 @@ impl Tally {
 }
 
 /// `None` when nobody knows the video: it has no entry, and none of these results begins it.
-fn apply(held: Option<Held>, results: &[Received], rules: &[AlarmRule]) -> Option<(Held, Vec<Verdict>, bool)> {
+fn apply(
+    held: Option<Held>,
+    results: &[Received],
+    rules: &[AlarmRule],
+) -> Option<(Held, Vec<Verdict>, bool)> {
     let (mut held, mut changed) = begin(held, results, rules)?;
     let now = milliseconds_now();
     let mut verdict = |received: &Received| match held.count.apply(&received.event.event, now) {
@@ -280,10 +338,19 @@ fn apply(held: Option<Held>, results: &[Received], rules: &[AlarmRule]) -> Optio
 
 /// The video as it is, or as the first of these results make it; and whether that is news.
 fn begin(held: Option<Held>, results: &[Received], rules: &[AlarmRule]) -> Option<(Held, bool)> {
-    let first = |of: fn(&Event) -> Option<&Started>| results.iter().find_map(|received| of(&received.event.event)).cloned();
-    let started = || first(|event| if let Event::Started(started) = event { Some(started) } else { None });
-    let queued = || first(|event| if let Event::Queued(queued) = event { Some(queued) } else { None });
-    let held_at = |count, revision| Held { count, revision, summary_published: false, corrections_published: 0 };
+    let first = |of: fn(&Event) -> Option<&Started>| {
+        results.iter().find_map(|received| of(&received.event.event)).cloned()
+    };
+    let started =
+        || first(|event| if let Event::Started(started) = event { Some(started) } else { None });
+    let queued =
+        || first(|event| if let Event::Queued(queued) = event { Some(queued) } else { None });
+    let held_at = |count, revision| Held {
+        count,
+        revision,
+        summary_published: false,
+        corrections_published: 0,
+    };
     match held {
         Some(held) if !held.count.is_queued() => Some((held, false)),
         Some(held) => match started() {
@@ -291,13 +358,16 @@ fn begin(held: Option<Held>, results: &[Received], rules: &[AlarmRule]) -> Optio
             None => Some((held, false)),
         },
         None => {
-            let count = started().map(|started| VideoCount::new(started, rules)).or_else(|| queued().map(VideoCount::queued))?;
+            let count = started()
+                .map(|started| VideoCount::new(started, rules))
+                .or_else(|| queued().map(VideoCount::queued))?;
             Some((held_at(count, None), true))
         }
     }
 }
 
-/// What becomes of a result of a video that cannot be counted: it does not stand in the way of other videos' results for long.
+/// What becomes of a result of a video that cannot be counted: it does not stand in the way of
+/// other videos' results for long.
 fn stuck(received: &Received) -> Verdict {
     match received.message.info() {
         Ok(info) if info.delivered < PATIENCE_WITH_STUCK => Verdict::Retry(STUCK_RETRY),
@@ -305,9 +375,11 @@ fn stuck(received: &Received) -> Verdict {
     }
 }
 
-/// Publishes the summary, unless somebody has: at most one is ever stored for a video, and one for each correction.
+/// Publishes the summary, unless somebody has: at most one is ever stored for a video, and one for
+/// each correction.
 ///
-/// True when it is this one that is stored. It is printed in any case: whoever stored it may have died before it did that.
+/// True when it is this one that is stored. It is printed in any case: whoever stored it may have
+/// died before it did that.
 async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<bool, TallyError> {
     let subject = subjects::summary(&summary.video);
     loop {
@@ -316,7 +388,8 @@ async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<bool, T
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => None,
             Err(error) => return Err(EntryError::OutOfReach(error.to_string()).into()),
         };
-        let published = last.as_ref().and_then(|message| from_json::<Summary>(&message.payload).ok());
+        let published =
+            last.as_ref().and_then(|message| from_json::<Summary>(&message.payload).ok());
         if published.is_some_and(|published| published.corrections >= summary.corrections) {
             return Ok(false);
         }
@@ -324,7 +397,7 @@ async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<bool, T
             .message_id(format!("{}/summary/{}", summary.video, summary.corrections))
             .expected_last_subject_sequence(last.map_or(0, |message| message.sequence))
             .payload(to_json(summary).into());
-        match store_message(&streams.jetstream, &subject, message).await {
+        match publish_message(&streams.jetstream, &subject, message).await {
             Ok(ack) => return Ok(!ack.duplicate),
             // Somebody was faster: what they published may be this.
             Err(StoreError::NotFirst { .. }) => {}

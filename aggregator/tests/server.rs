@@ -20,7 +20,9 @@ async fn a_video_that_cannot_be_counted_does_not_hold_up_the_others() {
     let site = Site::start().await;
     let (broken, whole) = (video("broken"), video("whole"));
     site.streams.videos.put(broken.as_str(), "no entry".into()).await.unwrap();
-    stream::iter(0..RESULTS).for_each_concurrent(16, |index| site.store(&broken, frame(index, &[]))).await;
+    stream::iter(0..RESULTS)
+        .for_each_concurrent(16, |index| site.store(&broken, frame(index, &[])))
+        .await;
     site.store(&whole, started()).await;
     site.store(&whole, frame(0, &["person"])).await;
     site.store(&whole, ended(1)).await;
@@ -39,7 +41,9 @@ async fn many_alarms_at_once_are_all_published_in_order_before_the_summary() {
     let video = video("crowded");
     let crowd = ["person"; 11];
     site.store(&video, started()).await;
-    stream::iter(1..FRAMES).for_each_concurrent(16, |index| site.store(&video, frame(index, &crowd))).await;
+    stream::iter(1..FRAMES)
+        .for_each_concurrent(16, |index| site.store(&video, frame(index, &crowd)))
+        .await;
     site.store(&video, ended(FRAMES)).await;
     site.store(&video, frame(0, &crowd)).await;
 
@@ -56,17 +60,34 @@ async fn many_alarms_at_once_are_all_published_in_order_before_the_summary() {
     }
 }
 
-/// Ingests are interrupted again and again: first while the video goes on, and then where they always are.
+/// Ingests are interrupted again and again: first while the video goes on, and then where they
+/// always are.
 #[tokio::test]
 async fn a_video_is_given_up_only_when_its_ingests_do_not_get_on() {
-    let settings = StreamsSettings { upload_max_deliver: 1, upload_ack_wait: Duration::from_millis(200), ..StreamsSettings::default() };
+    let settings = StreamsSettings {
+        upload_max_deliver: 1,
+        upload_ack_wait: Duration::from_millis(200),
+        ..StreamsSettings::default()
+    };
     let site = Site::start_with(settings).await;
     let video = video("long");
-    let upload = Upload { id: Some(video.clone()), ..Upload::of("file:///long.mp4".parse().unwrap()) };
-    store(&site.streams.jetstream, subjects::UPLOAD_SUBJECT, "long", to_json(&upload).into()).await.unwrap();
+    let upload =
+        Upload { id: Some(video.clone()), ..Upload::of("file:///long.mp4".parse().unwrap()) };
+    store(&site.streams.jetstream, subjects::UPLOAD_SUBJECT, "long", to_json(&upload).into())
+        .await
+        .unwrap();
     let aggregator = site.aggregator();
     // The server looks at what ran out of time only for somebody who asks for more.
-    let pull = async || site.streams.ingest.batch().max_messages(1).expires(Duration::from_secs(30)).messages().await.unwrap();
+    let pull = async || {
+        site.streams
+            .ingest
+            .batch()
+            .max_messages(1)
+            .expires(Duration::from_secs(30))
+            .messages()
+            .await
+            .unwrap()
+    };
     let interrupted = async || {
         let message = pull().await.next().await.unwrap().unwrap();
         assert_eq!(Upload::parse(&message.payload).unwrap().id.as_ref(), Some(&video));
@@ -74,7 +95,8 @@ async fn a_video_is_given_up_only_when_its_ingests_do_not_get_on() {
     site.store(&video, started()).await;
     interrupted().await;
     for published in [3, 5] {
-        site.store(&video, Event::Progress(Progress { published, frames: None, announced: None })).await;
+        site.store(&video, Event::Progress(Progress { published, frames: None, announced: None }))
+            .await;
         site.entry_where(&video, |entry| entry.published == published).await;
         interrupted().await;
     }

@@ -16,7 +16,9 @@ use crate::reader::read;
 
 /// Lists, shows, replays or drops frames that were given up
 #[derive(Clone, Debug, Subcommand)]
-#[command(after_help = "A replayed frame is looked at again. Its video's summary is then corrected, and printed and published again.")]
+#[command(
+    after_help = "A replayed frame is looked at again. Its video's summary is then corrected, and printed and published again."
+)]
 pub(crate) enum DeadCommand {
     /// Lists them, a line each: video, frame, deliveries, detector, reason
     List(Chosen),
@@ -55,7 +57,9 @@ pub(crate) struct Show {
 
 pub(crate) fn run(command: &DeadCommand) -> anyhow::Result<ExitCode> {
     let common = match command {
-        DeadCommand::List(chosen) | DeadCommand::Replay(chosen) | DeadCommand::Drop(chosen) => &chosen.common,
+        DeadCommand::List(chosen) | DeadCommand::Replay(chosen) | DeadCommand::Drop(chosen) => {
+            &chosen.common
+        }
         DeadCommand::Show(show) => &show.common,
     };
     read(common, "moliceiro dead", async |streams| match command {
@@ -81,7 +85,9 @@ pub(crate) fn run(command: &DeadCommand) -> anyhow::Result<ExitCode> {
 impl Chosen {
     async fn letters(&self, streams: &Streams) -> anyhow::Result<Vec<DeadLetter>> {
         let video = self.video.clone().map(VideoId::try_from).transpose()?;
-        letters(&streams.dead, video.as_ref(), self.frame).await.context("cannot read the dead letters")
+        letters(&streams.dead, video.as_ref(), self.frame)
+            .await
+            .context("cannot read the dead letters")
     }
 
     async fn at_least_one(&self, streams: &Streams) -> anyhow::Result<Vec<DeadLetter>> {
@@ -100,18 +106,31 @@ fn say(line: &str) -> std::io::Result<()> {
 fn list(letters: &[DeadLetter]) -> anyhow::Result<()> {
     for DeadLetter { video, failed, .. } in letters {
         let detector = failed.detector.as_deref().unwrap_or("-");
-        say(&format!("{video}\t{}\t{}\t{detector}\t{}", failed.index, failed.deliveries, failed.reason))?;
+        say(&format!(
+            "{video}\t{}\t{}\t{detector}\t{}",
+            failed.index, failed.deliveries, failed.reason
+        ))?;
     }
     Ok(())
 }
 
 async fn write_image(show: &Show, streams: &Streams) -> anyhow::Result<()> {
     let video = VideoId::try_from(show.video.clone())?;
-    let found = letters(&streams.dead, Some(&video), Some(show.frame)).await.context("cannot read the dead letters")?;
-    let Some(letter) = found.last() else { bail!("there is no such dead letter; `moliceiro dead list` lists all") };
-    let image = image::of(&letter.payload).with_context(|| format!("frame {} of {video} is no picture", show.frame))?;
+    let found = letters(&streams.dead, Some(&video), Some(show.frame))
+        .await
+        .context("cannot read the dead letters")?;
+    let Some(letter) = found.last() else {
+        bail!("there is no such dead letter; `moliceiro dead list` lists all")
+    };
+    let image = image::of(&letter.payload)
+        .with_context(|| format!("frame {} of {video} is no picture", show.frame))?;
     let path = show.output.clone().unwrap_or_else(|| format!("{video}-{}.jpg", show.frame).into());
     std::fs::write(&path, image).with_context(|| format!("cannot write {}", path.display()))?;
-    say(&format!("{}: given up after {} deliveries: {}", path.display(), letter.failed.deliveries, letter.failed.reason))?;
+    say(&format!(
+        "{}: given up after {} deliveries: {}",
+        path.display(),
+        letter.failed.deliveries,
+        letter.failed.reason
+    ))?;
     Ok(())
 }

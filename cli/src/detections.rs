@@ -16,7 +16,9 @@ use crate::reader::read;
 
 /// Prints what was found in each frame of a video, a line for each object
 #[derive(Clone, Debug, Parser)]
-#[command(after_help = "Each line is JSON: {\"frame\", \"time_s\", \"label\", \"score\", \"box\": [left, top, right, bottom]}")]
+#[command(
+    after_help = "Each line is JSON: {\"frame\", \"time_s\", \"label\", \"score\", \"box\": [left, top, right, bottom]}"
+)]
 pub(crate) struct DetectionsArguments {
     /// The video's id
     video: String,
@@ -29,7 +31,9 @@ pub(crate) struct DetectionsArguments {
 
 pub(crate) fn run(arguments: &DetectionsArguments) -> anyhow::Result<ExitCode> {
     let video = VideoId::try_from(arguments.video.clone())?;
-    read(&arguments.common, "moliceiro detections", async |streams| print(&streams, &video, arguments.csv).await)
+    read(&arguments.common, "moliceiro detections", async |streams| {
+        print(&streams, &video, arguments.csv).await
+    })
 }
 
 async fn print(streams: &Streams, video: &VideoId, csv: bool) -> anyhow::Result<()> {

@@ -1,15 +1,11 @@
 //! `moliceiro`: tells what is in a video, on one machine or many.
 
-mod bench;
 mod dead;
 mod detections;
-mod figures;
 mod metrics_reference;
 mod reader;
-mod run;
 mod show_config;
 mod status;
-mod top;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,13 +16,13 @@ use moliceiro_detector::DetectorArguments;
 use moliceiro_ingest::IngestArguments;
 use moliceiro_service::serve;
 
-use bench::{BenchArguments, ChildCommand};
 use dead::DeadCommand;
 use detections::DetectionsArguments;
-use run::RunArguments;
+use moliceiro_bench::{BenchArguments, ChildCommand};
+use moliceiro_run::RunArguments;
+use moliceiro_top::TopArguments;
 use show_config::ConfigArguments;
 use status::StatusArguments;
-use top::TopArguments;
 
 /// Tells what is in a video: counts the objects in every frame, once
 #[derive(Parser)]
@@ -64,26 +60,32 @@ enum Command {
 
 fn main() -> ExitCode {
     moliceiro_service::main(|arguments: Arguments| match arguments.command {
-        Command::Run(arguments) => run::run(&arguments),
-        Command::Top(arguments) => top::run(&arguments),
+        Command::Run(arguments) => moliceiro_run::run(&arguments),
+        Command::Top(arguments) => moliceiro_top::run(&arguments),
         Command::Ingest(arguments) => {
             let service = arguments.service()?;
-            serve(&service.base.clone(), |readiness, shutdown| moliceiro_ingest::run(service, readiness, shutdown))
+            serve(&service.base.clone(), |readiness, shutdown| {
+                moliceiro_ingest::run(service, readiness, shutdown)
+            })
         }
         Command::Detector(arguments) => {
             let service = arguments.service()?;
-            serve(&service.base.clone(), |readiness, shutdown| moliceiro_detector::run(service, readiness, shutdown))
+            serve(&service.base.clone(), |readiness, shutdown| {
+                moliceiro_detector::run(service, readiness, shutdown)
+            })
         }
         Command::Aggregator(arguments) => {
             let service = arguments.service()?;
             let print = moliceiro_aggregator::printer(service.aggregator.output)?;
-            serve(&service.base.clone(), |readiness, shutdown| moliceiro_aggregator::run(service, print, readiness, shutdown))
+            serve(&service.base.clone(), |readiness, shutdown| {
+                moliceiro_aggregator::run(service, print, readiness, shutdown)
+            })
         }
         Command::Status(arguments) => status::run(&arguments),
         Command::Detections(arguments) => detections::run(&arguments),
         Command::Dead(command) => dead::run(&command),
-        Command::Bench(arguments) => bench::run(&arguments),
-        Command::BenchChild(command) => bench::run_child(&command),
+        Command::Bench(arguments) => moliceiro_bench::run(&arguments),
+        Command::BenchChild(command) => moliceiro_bench::run_child(&command),
         Command::Config(arguments) => show_config::show(&arguments),
         Command::Metrics => {
             write!(std::io::stdout(), "{}", metrics_reference::reference())?;

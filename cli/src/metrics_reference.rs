@@ -17,11 +17,15 @@ pub(crate) fn reference() -> String {
         ("Detector", moliceiro_detector::metrics::described()),
         ("Aggregator", moliceiro_aggregator::metrics::described()),
     ];
-    services.iter().fold(PREFACE.to_owned(), |text, (service, metrics)| text + &table(service, metrics))
+    services
+        .iter()
+        .fold(PREFACE.to_owned(), |text, (service, metrics)| text + &table(service, metrics))
 }
 
 fn table(service: &str, metrics: &[Described]) -> String {
-    let head = format!("\n## {service}\n\n| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n");
+    let head = format!(
+        "\n## {service}\n\n| metric | kind | labels | meaning |\n| --- | --- | --- | --- |\n"
+    );
     metrics.iter().fold(head, |table, Described { name, kind, labels, help }| {
         let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
         table + &format!("| `{name}` | {kind} | {labels} | {help}. |\n")

@@ -12,7 +12,8 @@ pub(crate) fn read(
     look: impl AsyncFnOnce(Streams) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let settings = common.loader().default_for(command, "log.level", "error").load()?;
-    let (nats, streams): (NatsSettings, StreamsSettings) = (settings.section()?, settings.section()?);
+    let (nats, streams): (NatsSettings, StreamsSettings) =
+        (settings.section()?, settings.section()?);
     start_logging(&settings.section::<LogSettings>()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

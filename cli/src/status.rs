@@ -36,7 +36,8 @@ async fn bytes(streams: &Streams, key: &str) -> anyhow::Result<Option<Bytes>> {
 
 async fn status(streams: &Streams, key: &str) -> anyhow::Result<Option<VideoStatus>> {
     let Some(bytes) = bytes(streams, key).await? else { return Ok(None) };
-    let entry: VideoEntry = from_json(&bytes).with_context(|| format!("the entry of {key} cannot be read"))?;
+    let entry: VideoEntry =
+        from_json(&bytes).with_context(|| format!("the entry of {key} cannot be read"))?;
     Ok(Some(entry.into()))
 }
 
@@ -46,9 +47,13 @@ async fn show_one(streams: &Streams, video: &VideoId) -> anyhow::Result<()> {
     };
     let VideoStatus { name, uri, state, alarms, .. } = &status;
     let classes = Summary::ranking(&status.classes, usize::MAX);
-    let classes: Vec<_> = classes.iter().map(|label| format!("{label} {}", status.classes[label])).collect();
+    let classes: Vec<_> =
+        classes.iter().map(|label| format!("{label} {}", status.classes[label])).collect();
     let classes = if classes.is_empty() { "none".to_owned() } else { classes.join(", ") };
-    let mut text = format!("video    {video}\nname     {name}\nfrom     {uri}\nstate    {state}\nframes   {}\n", frames(&status));
+    let mut text = format!(
+        "video    {video}\nname     {name}\nfrom     {uri}\nstate    {state}\nframes   {}\n",
+        frames(&status)
+    );
     text += &format!("objects  {classes}\nalarms   {alarms}\n");
     if let Some(live) = &status.live {
         text += &format!("live     {live}\n");
@@ -61,13 +66,20 @@ async fn show_one(streams: &Streams, video: &VideoId) -> anyhow::Result<()> {
 }
 
 async fn show_all(streams: &Streams) -> anyhow::Result<()> {
-    let keys: Vec<_> = streams.videos.keys().await.context("cannot list the videos")?.try_collect().await?;
+    let keys: Vec<_> =
+        streams.videos.keys().await.context("cannot list the videos")?.try_collect().await?;
     let (mut videos, mut unreadable) = (Vec::new(), Vec::new());
     for key in keys {
         let Some(bytes) = bytes(streams, &key).await? else { continue };
         match from_json::<VideoEntry>(&bytes) {
             Ok(entry) => videos.push(VideoStatus::from(entry)),
-            Err(_) => unreadable.push([key, "unreadable".into(), String::new(), String::new(), String::new()]),
+            Err(_) => unreadable.push([
+                key,
+                "unreadable".into(),
+                String::new(),
+                String::new(),
+                String::new(),
+            ]),
         }
     }
     videos.sort_by(|a, b| (a.uploaded_at, &a.video).cmp(&(b.uploaded_at, &b.video)));
@@ -77,7 +89,8 @@ async fn show_all(streams: &Streams) -> anyhow::Result<()> {
     };
     let mut rows = vec![["VIDEO", "STATE", "FRAMES", "ALARMS", "NAME"].map(str::to_owned)];
     rows.extend(videos.iter().map(row).chain(unreadable));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [0, 1, 2, 3].map(width);
     let mut out = stdout().lock();
     for [video, state, frames, alarms, name] in &rows {

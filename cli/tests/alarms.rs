@@ -35,20 +35,41 @@ fn a_run_prints_the_alarms_that_it_is_asked_for_before_the_summary() {
     let alarms = alarm_lines(&lines);
     assert_eq!(alarms, lines[..lines.len() - 6], "{lines:#?}");
     assert_eq!(lines[lines.len() - 6], VIDEO);
-    let frame = |line: &String| line.strip_prefix("Frame ").unwrap().split_once(": ").unwrap().0.parse::<u64>().unwrap();
+    let frame = |line: &String| {
+        line.strip_prefix("Frame ").unwrap().split_once(": ").unwrap().0.parse::<u64>().unwrap()
+    };
     let frames: Vec<_> = alarms.iter().map(frame).collect();
-    assert!(frames.len() > 10 && frames.is_sorted() && frames.iter().all(|frame| frame % 6 == 0), "{frames:?}");
+    assert!(
+        frames.len() > 10 && frames.is_sorted() && frames.iter().all(|frame| frame % 6 == 0),
+        "{frames:?}"
+    );
     assert!(alarms[0].ends_with(" <person> detected"), "{alarms:?}");
 
     let lines = run_sample(data.path(), &["--every", "6", "--json", "--alarm", "person > 0"]);
     let [summary] = &summaries(&lines)[..] else { panic!("{lines:#?}") };
     assert_eq!(summary.alarms, alarms.len() as u64);
 
-    let lines = run_sample(data.path(), &["--every", "6", "--alarm", "person >= 1 for 5 frames", "--alarm", "boat > 7", "--max", "90"]);
+    let lines = run_sample(
+        data.path(),
+        &[
+            "--every",
+            "6",
+            "--alarm",
+            "person >= 1 for 5 frames",
+            "--alarm",
+            "boat > 7",
+            "--max",
+            "90",
+        ],
+    );
     assert_eq!(alarm_lines(&lines).len(), lines.len() - 6);
     assert!(lines.len() > 6 && alarm_lines(&lines).len() < alarms.len() / 2, "{lines:#?}");
 
-    assert_eq!(run_sample(data.path(), &["--every", "6"]).len(), 6, "more than ten persons are in no frame");
+    assert_eq!(
+        run_sample(data.path(), &["--every", "6"]).len(),
+        6,
+        "more than ten persons are in no frame"
+    );
 }
 
 #[test]
@@ -56,24 +77,37 @@ fn alarms_are_counted_in_the_metrics() {
     let server = Server::start();
     let rules = ["--set", "aggregator.alarms=person >= 1", "--set", "aggregator.output=json"];
     let aggregator = Observed::start_with("aggregator", &server.url(), &rules);
-    let _detector =
-        Process::start(Command::new(program("moliceiro-detector")).args(["--nats", &server.url(), "--set", "metrics.listen=off"]));
+    let _detector = Process::start(Command::new(program("moliceiro-detector")).args([
+        "--nats",
+        &server.url(),
+        "--set",
+        "metrics.listen=off",
+    ]));
     let http = Http::start(&server, &[]);
     http.upload(&["POST /videos?every=10"], &std::fs::read(sample(VIDEO)).unwrap());
-    let [summary] = &summaries(&aggregator.process.wait_for_stdout(1))[..] else { panic!("one summary") };
+    let [summary] = &summaries(&aggregator.process.wait_for_stdout(1))[..] else {
+        panic!("one summary")
+    };
     let metrics = aggregator.get("/metrics").1;
-    let counted = metrics.lines().find_map(|line| line.strip_prefix("moliceiro_aggregator_alarms_total ")).unwrap();
+    let counted = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("moliceiro_aggregator_alarms_total "))
+        .unwrap();
     assert!(summary.alarms > 0 && counted == summary.alarms.to_string(), "{counted} {summary:?}");
 }
 
 #[test]
 fn a_rule_that_is_none_is_refused_with_what_would_do() {
     let data = tempfile::tempdir().unwrap();
-    for arguments in [["--alarm", "person"], ["--set", "aggregator.alarms=person > 3; person = 3"]] {
+    for arguments in [["--alarm", "person"], ["--set", "aggregator.alarms=person > 3; person = 3"]]
+    {
         let mut process = Process::start(run(data.path()).args(arguments));
         process.expect_code(64);
         let said = process.stderr().join("\n");
-        assert!(said.contains("is no alarm rule") && said.contains("boat >= 1 for 3 frames"), "{said}");
+        assert!(
+            said.contains("is no alarm rule") && said.contains("boat >= 1 for 3 frames"),
+            "{said}"
+        );
     }
 }
 
@@ -82,7 +116,8 @@ fn a_killed_run_and_the_next_print_each_alarm_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let whole = alarm_lines(&run_sample(&folder.path().join("whole"), &["--max", "0"]));
     let data = folder.path().join("data");
-    let mut killed = Process::start(run(&data).args(["--max", "0", "--log", "debug"]).arg(sample(VIDEO)));
+    let mut killed =
+        Process::start(run(&data).args(["--max", "0", "--log", "debug"]).arg(sample(VIDEO)));
     killed.wait_for_stdout(20);
     killed.signal(Signal::KILL);
     killed.wait();
@@ -91,7 +126,13 @@ fn a_killed_run_and_the_next_print_each_alarm_in_order() {
     let resumed = alarm_lines(&Process::start(&mut run(&data)).expect_code(0));
     // Those whose marks as printed the server had not written when it died with the run come again.
     assert!(whole.starts_with(&printed) && whole.ends_with(&resumed), "{printed:#?}\n{resumed:#?}");
-    assert!(printed.len() + resumed.len() >= whole.len(), "{} and {} of {}", printed.len(), resumed.len(), whole.len());
+    assert!(
+        printed.len() + resumed.len() >= whole.len(),
+        "{} and {} of {}",
+        printed.len(),
+        resumed.len(),
+        whole.len()
+    );
 }
 
 /// A release without alarms left a consumer that was told of summaries only.
@@ -99,7 +140,13 @@ fn a_killed_run_and_the_next_print_each_alarm_in_order() {
 async fn a_data_folder_from_before_prints_alarms_too() {
     let data = tempfile::tempdir().unwrap();
     let server = EmbeddedServer::start(&nats_server(), data.path()).unwrap();
-    let client = connect(&NatsSettings { url: server.url().to_owned(), credentials: None }, "test", Patience::FailAtOnce).await.unwrap();
+    let client = connect(
+        &NatsSettings { url: server.url().to_owned(), credentials: None },
+        "test",
+        Patience::FailAtOnce,
+    )
+    .await
+    .unwrap();
     let streams = Streams::open(client, &StreamsSettings::default(), 4).await.unwrap();
     let printed = jetstream::consumer::pull::Config {
         durable_name: Some("printed".into()),
@@ -164,10 +211,16 @@ async fn an_aggregator_killed_at_many_instants_raises_each_alarm_once() {
     assert_eq!((summary.state, summary.alarms), (VideoState::Done, alarms.len() as u64));
     assert_eq!(summary.classes.keys().collect::<Vec<_>>(), ["person"]);
     assert!(alarms.len() > 100 && alarms.iter().any(|alarm| alarm.rule.frames == 7), "{alarms:?}");
-    assert!(alarms.iter().all(|alarm| alarm.name == "harbour" && alarm.time_s.is_some()), "{alarms:?}");
+    assert!(
+        alarms.iter().all(|alarm| alarm.name == "harbour" && alarm.time_s.is_some()),
+        "{alarms:?}"
+    );
 
     last.wait_for_stderr("video is done", 1);
     printed.extend(alarm_lines(&last.stdout()));
     let mut expected = alarms.iter().map(ToString::to_string);
-    assert!(printed.iter().all(|line| expected.any(|alarm| alarm == *line)), "in order, none twice: {printed:#?}");
+    assert!(
+        printed.iter().all(|line| expected.any(|alarm| alarm == *line)),
+        "in order, none twice: {printed:#?}"
+    );
 }

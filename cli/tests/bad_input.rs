@@ -22,7 +22,10 @@ fn bad_videos(folder: &Path) -> Vec<(PathBuf, &'static str)> {
     let subfolder = folder.join("folder.mp4");
     fs::create_dir(&subfolder).unwrap();
     let no_frames = folder.join("noframes.mkv");
-    ffmpeg(&["-i", folder.join("whole.mp4").to_str().unwrap(), "-frames:v", "0", "-c", "copy"], &no_frames);
+    ffmpeg(
+        &["-i", folder.join("whole.mp4").to_str().unwrap(), "-frames:v", "0", "-c", "copy"],
+        &no_frames,
+    );
     vec![
         (folder.join("missing.mp4"), "no such file"),
         (file("empty.mp4", b""), "empty"),
@@ -50,14 +53,28 @@ fn each_bad_video_is_one_clear_line_and_the_good_ones_are_counted() {
     let errors = process.stderr();
     for (path, part) in &bad {
         let name = path.file_name().unwrap().to_str().unwrap();
-        let about: Vec<_> = errors.iter().filter(|line| line.starts_with("error: ") && line.contains(name)).collect();
-        assert!(matches!(&about[..], [line] if line.contains(part)), "{name} {part:?}: {errors:#?}");
+        let about: Vec<_> = errors
+            .iter()
+            .filter(|line| line.starts_with("error: ") && line.contains(name))
+            .collect();
+        assert!(
+            matches!(&about[..], [line] if line.contains(part)),
+            "{name} {part:?}: {errors:#?}"
+        );
         let summary = found.iter().find(|s| s.name == name).unwrap();
-        assert_eq!((summary.state, summary.processed_frames), (VideoState::Failed, 0), "{summary:?}");
+        assert_eq!(
+            (summary.state, summary.processed_frames),
+            (VideoState::Failed, 0),
+            "{summary:?}"
+        );
     }
     for (name, frames) in [("good.mkv", 10), ("carphone_pristine.mp4", 120)] {
         let summary = found.iter().find(|s| s.name == name).unwrap();
-        assert_eq!((summary.state, summary.processed_frames), (VideoState::Done, frames), "{summary:?}");
+        assert_eq!(
+            (summary.state, summary.processed_frames),
+            (VideoState::Done, frames),
+            "{summary:?}"
+        );
     }
     assert!(!errors.iter().any(|line| line.contains("panicked")), "{errors:#?}");
 }
@@ -66,8 +83,18 @@ fn each_bad_video_is_one_clear_line_and_the_good_ones_are_counted() {
 fn a_video_that_breaks_off_has_a_summary_that_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole.mp4");
-    let source =
-        ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4", "-pix_fmt", "yuv420p", "-g", "10", "-movflags", "+faststart"];
+    let source = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=320x240:rate=25:duration=4",
+        "-pix_fmt",
+        "yuv420p",
+        "-g",
+        "10",
+        "-movflags",
+        "+faststart",
+    ];
     ffmpeg(&source, &whole);
     let bytes = fs::read(&whole).unwrap();
     let cut = folder.path().join("cut.mp4");
@@ -78,7 +105,11 @@ fn a_video_that_breaks_off_has_a_summary_that_says_so() {
     assert!(lines[0].starts_with("cut.mp4 (incomplete: "), "{lines:#?}");
     let frames: u64 = lines[1].strip_prefix("Processed frames: ").unwrap().parse().unwrap();
     assert!((1..100).contains(&frames), "{lines:#?}");
-    assert!(process.stderr().iter().any(|line| line.starts_with("error: cut.mp4 is incomplete: ")), "{:#?}", process.stderr());
+    assert!(
+        process.stderr().iter().any(|line| line.starts_with("error: cut.mp4 is incomplete: ")),
+        "{:#?}",
+        process.stderr()
+    );
 }
 
 #[test]
@@ -103,7 +134,10 @@ fn refused(arguments: &[&str], code: i32, part: &str) {
     let out = process.expect_code(code);
     let errors = process.stderr();
     assert!(out.is_empty(), "{out:#?}");
-    assert!(matches!(&errors[..], [line] if line.starts_with("error: ") && line.contains(part)), "{part:?}: {errors:#?}");
+    assert!(
+        matches!(&errors[..], [line] if line.starts_with("error: ") && line.contains(part)),
+        "{part:?}: {errors:#?}"
+    );
 }
 
 #[test]
@@ -120,7 +154,11 @@ fn a_model_that_cannot_be_used_is_told_before_anything_is_begun() {
     refused(&["--model", "/nonexistent/model.onnx"], 1, "/nonexistent/model.onnx");
     refused(&["--model", &model("text.onnx", b"this is no model")], 1, "text.onnx");
     let shape = support::project().join("detector/tests/data/models");
-    let other = fs::read_dir(&shape).unwrap().flatten().find(|f| f.path().extension().is_some_and(|e| e == "onnx")).unwrap();
+    let other = fs::read_dir(&shape)
+        .unwrap()
+        .flatten()
+        .find(|f| f.path().extension().is_some_and(|e| e == "onnx"))
+        .unwrap();
     refused(&["--model", &model("shape.onnx", &fs::read(other.path()).unwrap())], 1, "shape.onnx");
 }
 
@@ -137,7 +175,12 @@ fn a_server_that_cannot_be_used_is_told() {
 
 #[test]
 fn wrong_usage_exits_with_64() {
-    let choices = [&["--every", "2", "--fps", "1"][..], &["--fps", "0"], &["--start", "soon"], &["--start", "2", "--end", "1"]];
+    let choices = [
+        &["--every", "2", "--fps", "1"][..],
+        &["--fps", "0"],
+        &["--start", "soon"],
+        &["--start", "2", "--end", "1"],
+    ];
     for arguments in choices.into_iter().chain([
         &["--every", "0"][..],
         &["--threshold", "2"],
@@ -146,7 +189,8 @@ fn wrong_usage_exits_with_64() {
         &["--set", "nonsense"],
     ]) {
         let folder = tempfile::tempdir().unwrap();
-        let mut process = Process::start(run(&folder.path().join("data")).args(arguments).arg("a.mp4"));
+        let mut process =
+            Process::start(run(&folder.path().join("data")).args(arguments).arg("a.mp4"));
         process.expect_code(64);
         assert!(!process.stderr().is_empty());
         assert!(!folder.path().join("data").exists());
@@ -154,5 +198,9 @@ fn wrong_usage_exits_with_64() {
     let folder = tempfile::tempdir().unwrap();
     let mut process = Process::start(&mut run(folder.path()));
     process.expect_code(64);
-    assert!(process.stderr().iter().any(|line| line.contains("no VIDEO is given")), "{:?}", process.stderr());
+    assert!(
+        process.stderr().iter().any(|line| line.contains("no VIDEO is given")),
+        "{:?}",
+        process.stderr()
+    );
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::{self, stream::Stream};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Cancelled, Event, Upload, VideoEntry, VideoState, from_json};
-use moliceiro_nats::publish::store_event;
+use moliceiro_nats::publish::publish_event;
 use serde_json::json;
 use support::site::{FRAMES, Site, VIDEO};
 use support::{LONG, Server, sample};
@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use url::Url;
 
 async fn say(site: &Site, video: &VideoId, event: Event) {
-    store_event(&jetstream::new(site.client().await), video, None, event).await.unwrap();
+    publish_event(&jetstream::new(site.client().await), video, None, event).await.unwrap();
 }
 
 async fn cancel(site: &Site, video: &VideoId) {
@@ -40,7 +40,11 @@ async fn wait_for_state(site: &Site, video: &VideoId, state: VideoState) -> Vide
     let videos = jetstream::new(site.client().await).get_key_value("videos").await.unwrap();
     let reached = async {
         loop {
-            let entry = videos.get(video.as_str()).await.unwrap().map(|entry| from_json::<VideoEntry>(&entry).unwrap());
+            let entry = videos
+                .get(video.as_str())
+                .await
+                .unwrap()
+                .map(|entry| from_json::<VideoEntry>(&entry).unwrap());
             match entry {
                 Some(entry) if entry.state == state => return entry,
                 _ => sleep(Duration::from_millis(20)).await,
@@ -59,7 +63,8 @@ async fn a_video_cancelled_in_the_middle_stops_being_decoded_and_counted() {
     let server = Server::start();
     // A short queue keeps the ingest in the middle of the video.
     let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
-    let [_aggregator, detector, ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    let [_aggregator, detector, ingest] =
+        ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     let video = VideoId::for_name("unwanted", "1");
     site.upload_json(&upload(&video)).await;
     detector.wait_for_stderr("frame done", 20);
@@ -79,7 +84,10 @@ async fn a_video_cancelled_in_the_middle_stops_being_decoded_and_counted() {
     assert_eq!((both[1].state, both[1].processed_frames), (VideoState::Done, FRAMES));
     let entry = wait_for_state(&site, &video, VideoState::Cancelled).await;
     assert_eq!(entry.summary.as_ref(), Some(&summary));
-    assert!(summary.processed_frames < FRAMES && entry.counted == summary.processed_frames, "{entry:?}");
+    assert!(
+        summary.processed_frames < FRAMES && entry.counted == summary.processed_frames,
+        "{entry:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +98,8 @@ async fn a_video_that_waits_is_known_and_can_be_cancelled_before_anybody_decodes
     let [kept, unwanted] = ["kept", "unwanted"].map(|name| VideoId::for_name(name, "1"));
     for video in [&kept, &unwanted] {
         site.upload_json(&upload(video)).await;
-        let queued = Upload::of(Url::from_file_path(sample(VIDEO)).unwrap()).started(std::time::SystemTime::now(), 7);
+        let queued = Upload::of(Url::from_file_path(sample(VIDEO)).unwrap())
+            .started(std::time::SystemTime::now(), 7);
         say(&site, video, Event::Queued(queued)).await;
         let entry = wait_for_state(&site, video, VideoState::Queued).await;
         assert_eq!(entry.started.every, 7);
@@ -101,10 +110,18 @@ async fn a_video_that_waits_is_known_and_can_be_cancelled_before_anybody_decodes
     ingest.wait_for_stderr("the video is cancelled", 1);
     let _detector = site.ready("detector");
     let counted = site.summaries(2).await;
-    assert_eq!((&counted[0].video, counted[0].state, counted[0].processed_frames), (&unwanted, VideoState::Cancelled, 0));
+    assert_eq!(
+        (&counted[0].video, counted[0].state, counted[0].processed_frames),
+        (&unwanted, VideoState::Cancelled, 0)
+    );
     assert_eq!((&counted[1].video, counted[1].state), (&kept, VideoState::Done));
     assert_eq!(counted[1].processed_frames, FRAMES / 40, "as the ingest that took it up was set");
     wait_until_empty(&stream(&site, "UPLOADS").await).await;
-    let decoding = ingest.stderr().iter().filter(|line| line.contains("decoding")).cloned().collect::<Vec<_>>();
+    let decoding = ingest
+        .stderr()
+        .iter()
+        .filter(|line| line.contains("decoding"))
+        .cloned()
+        .collect::<Vec<_>>();
     assert!(!decoding.iter().any(|line| line.contains("unwanted")), "{decoding:#?}");
 }

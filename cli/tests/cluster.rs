@@ -1,4 +1,5 @@
-//! Three servers on loopback, with the configuration that operators get: one may die, and come back with nothing.
+//! Three servers on loopback, with the configuration that operators get: one may die, and come back
+//! with nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
@@ -33,7 +34,8 @@ fn free_ports<const N: usize>() -> [u16; N] {
 
 impl Cluster {
     fn start() -> Self {
-        let ports = free_ports::<{ 2 * NODES }>().chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let ports =
+            free_ports::<{ 2 * NODES }>().chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let mut cluster = Self { stores: tempfile::tempdir().unwrap(), ports, servers: vec![] };
         cluster.servers = (0..NODES).map(|node| cluster.spawn(node)).collect();
         for server in &cluster.servers {
@@ -46,16 +48,27 @@ impl Cluster {
         let (client, route) = self.ports[node];
         let mut command = Command::new(nats_server());
         command.arg("--config").arg(project().join("nats/cluster.conf"));
-        command.env("MOLICEIRO_NODE", format!("node-{node}")).env("MOLICEIRO_STORE", self.stores.path().join(node.to_string()));
-        command.env("MOLICEIRO_LISTEN", format!("127.0.0.1:{client}")).env("MOLICEIRO_CLUSTER_LISTEN", format!("127.0.0.1:{route}"));
+        command
+            .env("MOLICEIRO_NODE", format!("node-{node}"))
+            .env("MOLICEIRO_STORE", self.stores.path().join(node.to_string()));
+        command
+            .env("MOLICEIRO_LISTEN", format!("127.0.0.1:{client}"))
+            .env("MOLICEIRO_CLUSTER_LISTEN", format!("127.0.0.1:{route}"));
         for (number, (_, route)) in self.ports.iter().enumerate() {
-            command.env(format!("MOLICEIRO_ROUTE_{}", number + 1), format!("nats://127.0.0.1:{route}"));
+            command.env(
+                format!("MOLICEIRO_ROUTE_{}", number + 1),
+                format!("nats://127.0.0.1:{route}"),
+            );
         }
         Process::start(&mut command)
     }
 
     fn url(&self) -> String {
-        self.ports.iter().map(|(client, _)| format!("nats://127.0.0.1:{client}")).collect::<Vec<_>>().join(",")
+        self.ports
+            .iter()
+            .map(|(client, _)| format!("nats://127.0.0.1:{client}"))
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     fn kill(&mut self, node: usize) {
@@ -80,18 +93,40 @@ async fn the_leader_dies_in_mid_run_and_comes_back_empty() {
     let mut cluster = Cluster::start();
     let url = cluster.url();
     let service = |name: &str| {
-        let arguments = ["--nats", &url, "--log", "debug", "--set", "streams.replicas=3", "--set", "streams.frames_max_per_video=8"];
+        let arguments = [
+            "--nats",
+            &url,
+            "--log",
+            "debug",
+            "--set",
+            "streams.replicas=3",
+            "--set",
+            "streams.frames_max_per_video=8",
+        ];
         Process::start(Command::new(program(&format!("moliceiro-{name}"))).args(arguments))
     };
     let [aggregator, detector, ingest] = ["aggregator", "detector", "ingest"].map(service);
     for process in [&aggregator, &detector, &ingest] {
         process.wait_for_stderr("is ready", 1);
     }
-    let client = connect(&NatsSettings { url: url.clone(), credentials: None }, "test", Patience::WaitForServer).await.unwrap();
+    let client = connect(
+        &NatsSettings { url: url.clone(), credentials: None },
+        "test",
+        Patience::WaitForServer,
+    )
+    .await
+    .unwrap();
     let jetstream = jetstream::new(client);
-    let replicas: BTreeMap<_, _> =
-        jetstream.streams().map(|info| info.unwrap().config).map(|config| (config.name, config.num_replicas)).collect().await;
-    assert!(replicas.len() == 11 && replicas.values().all(|replicas| *replicas == 3), "{replicas:?}");
+    let replicas: BTreeMap<_, _> = jetstream
+        .streams()
+        .map(|info| info.unwrap().config)
+        .map(|config| (config.name, config.num_replicas))
+        .collect()
+        .await;
+    assert!(
+        replicas.len() == 11 && replicas.values().all(|replicas| *replicas == 3),
+        "{replicas:?}"
+    );
     let upload = async |name: &str| {
         let uri = Url::from_file_path(sample("carphone_pristine.mp4")).unwrap();
         let upload = format!(r#"{{"uri": "{uri}", "name": "{name}"}}"#);
@@ -107,7 +142,10 @@ async fn the_leader_dies_in_mid_run_and_comes_back_empty() {
     detector.wait_for_stderr("frame done", 120 + 60);
     cluster.restart_empty(first);
     let disturbed = summaries(&jetstream, 2).await.remove(1);
-    assert_eq!((disturbed.state, disturbed.processed_frames, disturbed.failed_frames), (VideoState::Done, 120, 0));
+    assert_eq!(
+        (disturbed.state, disturbed.processed_frames, disturbed.failed_frames),
+        (VideoState::Done, 120, 0)
+    );
     assert_eq!(disturbed.classes, undisturbed.classes);
 }
 
@@ -126,7 +164,8 @@ async fn summaries(jetstream: &jetstream::Context, n: usize) -> Vec<Summary> {
 
 async fn try_summaries(jetstream: &jetstream::Context, n: usize) -> Option<Vec<Summary>> {
     let stream = jetstream.get_stream("SUMMARIES").await.ok()?;
-    let consumer = stream.create_consumer(jetstream::consumer::pull::Config::default()).await.ok()?;
+    let consumer =
+        stream.create_consumer(jetstream::consumer::pull::Config::default()).await.ok()?;
     let mut messages = consumer.fetch().max_messages(n).messages().await.ok()?;
     let mut found = Vec::new();
     while let Some(Ok(message)) = messages.next().await {

@@ -19,7 +19,12 @@ fn service(name: &str, server: &Server) -> Process {
 }
 
 fn service_at(name: &str, url: &str) -> Process {
-    let process = Process::start(Command::new(program(name)).args(["--nats", url, "--set", "streams.upload_ack_wait=1s"]));
+    let process = Process::start(Command::new(program(name)).args([
+        "--nats",
+        url,
+        "--set",
+        "streams.upload_ack_wait=1s",
+    ]));
     process.wait_for_stderr("is ready", 1);
     process
 }
@@ -39,8 +44,14 @@ async fn a_form_with_two_files_is_counted_and_its_bytes_are_forgotten() {
     let server = Server::start();
     let (_others, http) = (others(&server), Http::start(&server, &[]));
     let bytes = fs::read(sample("carphone_pristine.mp4")).unwrap();
-    let begun = http.send(&["POST /?every=10", FORM], &form(&[("one.mp4", &bytes), ("two.mp4", &bytes)]));
-    assert_eq!((begun.status, begun.header("location")), (202, Some("/videos")), "{}", begun.text());
+    let begun =
+        http.send(&["POST /?every=10", FORM], &form(&[("one.mp4", &bytes), ("two.mp4", &bytes)]));
+    assert_eq!(
+        (begun.status, begun.header("location")),
+        (202, Some("/videos")),
+        "{}",
+        begun.text()
+    );
     let videos = begun.json()["videos"].as_array().unwrap().clone();
     let ids: Vec<_> = videos.iter().map(|video| video["id"].as_str().unwrap().to_owned()).collect();
     for (id, name) in ids.iter().zip(["one.mp4", "two.mp4"]) {
@@ -50,27 +61,50 @@ async fn a_form_with_two_files_is_counted_and_its_bytes_are_forgotten() {
             (kind.as_str(), &summary["name"], &summary["state"], &summary["processed_frames"]),
             ("summary", &json!(name), &json!("done"), &json!(12))
         );
-        let states: Vec<_> = events.iter().filter(|(kind, _)| kind == "video").map(|(_, video)| video["state"].clone()).collect();
+        let states: Vec<_> = events
+            .iter()
+            .filter(|(kind, _)| kind == "video")
+            .map(|(_, video)| video["state"].clone())
+            .collect();
         assert_eq!(states.last(), Some(&json!("done")), "{states:?}");
-        let links = videos.iter().find(|video| video["id"] == **id).unwrap()["links"].as_object().unwrap();
+        let links =
+            videos.iter().find(|video| video["id"] == **id).unwrap()["links"].as_object().unwrap();
         assert!(links.len() >= 3, "{links:?}");
         for (what, link) in links {
             assert_eq!(http.get(link.as_str().unwrap()).status, 200, "{what}");
         }
         let shown = http.get(&format!("/videos/{id}")).json();
-        assert_eq!((&shown["id"], &shown["frames"]["counted"], &shown["summary"]), (&json!(id), &json!(12), summary));
+        assert_eq!(
+            (&shown["id"], &shown["frames"]["counted"], &shown["summary"]),
+            (&json!(id), &json!(12), summary)
+        );
     }
 
     let rows = http.get(&format!("/videos/{}/detections", ids[0]));
     assert_eq!(rows.header("content-type"), Some("application/x-ndjson"));
-    let rows: Vec<serde_json::Value> = rows.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let found: u64 = http.summary(&ids[0])["classes"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    let rows: Vec<serde_json::Value> =
+        rows.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found: u64 = http.summary(&ids[0])["classes"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|n| n.as_u64().unwrap())
+        .sum();
     assert_eq!(rows.len() as u64, found);
-    assert!(rows.iter().all(|row| row["frame"].as_u64().unwrap() % 10 == 0 && row["box"].as_array().unwrap().len() == 4), "{rows:?}");
-    let csv = http.send(&[&format!("GET /videos/{}/detections", ids[0]), "accept: text/csv"], b"").text();
-    assert!(csv.starts_with("frame,time_s,label,score,left,top,right,bottom\n0,0,person,"), "{csv}");
+    assert!(
+        rows.iter().all(|row| row["frame"].as_u64().unwrap() % 10 == 0
+            && row["box"].as_array().unwrap().len() == 4),
+        "{rows:?}"
+    );
+    let csv =
+        http.send(&[&format!("GET /videos/{}/detections", ids[0]), "accept: text/csv"], b"").text();
+    assert!(
+        csv.starts_with("frame,time_s,label,score,left,top,right,bottom\n0,0,person,"),
+        "{csv}"
+    );
     assert_eq!(csv.lines().count(), rows.len() + 1);
-    http.send(&[&format!("GET /videos/{}/detections", ids[0]), "accept: text/html"], b"").is_problem(406, "text/csv");
+    http.send(&[&format!("GET /videos/{}/detections", ids[0]), "accept: text/html"], b"")
+        .is_problem(406, "text/csv");
 
     let first = http.get("/videos?limit=1&state=done");
     let next = first.json()["next"].as_str().unwrap().to_owned();
@@ -78,7 +112,10 @@ async fn a_form_with_two_files_is_counted_and_its_bytes_are_forgotten() {
     let second = http.get(&format!("/videos?limit=1&state=done&after={next}")).json();
     let listed = [first.json()["videos"][0]["id"].clone(), second["videos"][0]["id"].clone()];
     assert!(ids.iter().all(|id| listed.contains(&json!(id))), "{listed:?}");
-    assert_eq!((&second["next"], http.get("/videos?state=failed").json()), (&json!(null), json!({"videos": [], "next": null})));
+    assert_eq!(
+        (&second["next"], http.get("/videos?state=failed").json()),
+        (&json!(null), json!({"videos": [], "next": null}))
+    );
     http.send(&[&format!("DELETE /videos/{}", ids[0])], b"").is_problem(409, "done already");
 
     let jetstream = jetstream(&server).await;
@@ -92,13 +129,20 @@ async fn a_form_with_two_files_is_counted_and_its_bytes_are_forgotten() {
 async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
     let server = Server::start();
     let samples = sample("bikes.mp4").parent().unwrap().to_owned();
-    let (_others, http) = (others(&server), Http::start(&server, &[&format!("ingest.allow={}", samples.display())]));
+    let (_others, http) =
+        (others(&server), Http::start(&server, &[&format!("ingest.allow={}", samples.display())]));
     const JSON: &str = "content-type: application/json";
-    let describe = |body: serde_json::Value| http.send(&["POST /videos", JSON], body.to_string().as_bytes());
+    let describe =
+        |body: serde_json::Value| http.send(&["POST /videos", JSON], body.to_string().as_bytes());
     let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     elsewhere.set_nonblocking(true).unwrap();
     let address = format!("http://{}/", elsewhere.local_addr().unwrap());
-    for uri in ["file:///etc/passwd", &address, &format!("file://{}/../../Cargo.toml", samples.display()), "ftp://x/"] {
+    for uri in [
+        "file:///etc/passwd",
+        &address,
+        &format!("file://{}/../../Cargo.toml", samples.display()),
+        "ftp://x/",
+    ] {
         describe(json!({ "uri": uri })).is_problem(403, "may not be read");
     }
     assert!(elsewhere.accept().is_err(), "it was refused before anything was opened");
@@ -108,7 +152,9 @@ async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
     describe(json!({ "uri": "file:///a", "alarms": ["person"] })).is_problem(422, "alarm rule");
     http.send(&["POST /videos", JSON], b"{").is_problem(400, "JSON");
     let uri = Url::from_file_path(samples.join("carphone_pristine.mp4")).unwrap();
-    let accepted = describe(json!({ "uri": uri, "name": "harbour", "every": 40, "labels": ["person"], "alarms": ["person >= 1"] }));
+    let accepted = describe(
+        json!({ "uri": uri, "name": "harbour", "every": 40, "labels": ["person"], "alarms": ["person >= 1"] }),
+    );
     let id = accepted.json()["id"].as_str().unwrap().to_owned();
     let events = http.events(&id);
     assert_eq!(events.iter().filter(|(kind, _)| kind == "alarm").count(), 3, "{events:#?}");
@@ -119,7 +165,9 @@ async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
     let publish = async |id: &str, uri: &str| {
         let upload = json!({ "id": id, "uri": uri }).to_string();
         jetstream.publish("videos.upload", upload.into()).await.unwrap().await.unwrap();
-        let known = eventually(Instant::now() + LONG, || (http.get(&format!("/videos/{id}")).status == 200).then_some(()));
+        let known = eventually(Instant::now() + LONG, || {
+            (http.get(&format!("/videos/{id}")).status == 200).then_some(())
+        });
         known.expect("the video is known");
         http.summary(id)
     };
@@ -131,21 +179,28 @@ async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
     let store = jetstream.get_object_store("uploads").await.unwrap();
     store.put("a.mp4", &mut &video().1[..]).await.unwrap();
     assert_eq!(publish("put", "obj://uploads/a.mp4").await["processed_frames"], 10);
-    assert!(store.info("a.mp4").await.is_ok_and(|info| !info.deleted), "what others put there stays");
+    assert!(
+        store.info("a.mp4").await.is_ok_and(|info| !info.deleted),
+        "what others put there stays"
+    );
 }
 
 #[test]
 fn of_a_video_that_is_sent_the_frames_are_looked_at_that_the_request_asks_for() {
     let server = Server::start();
     let samples = sample("carphone_pristine.mp4").parent().unwrap().to_owned();
-    let (_others, http) = (others(&server), Http::start(&server, &[&format!("ingest.allow={}", samples.display())]));
+    let (_others, http) =
+        (others(&server), Http::start(&server, &[&format!("ingest.allow={}", samples.display())]));
     let bytes = fs::read(sample("carphone_pristine.mp4")).unwrap();
     let id = http.upload(&["POST /videos?fps=1&start=1&end=3s"], &bytes);
     assert_eq!(http.summary(&id)["processed_frames"], 2);
     let shown = http.get(&format!("/videos/{id}")).json();
     assert_eq!([&shown["fps"], &shown["start"], &shown["end"]], [1.0, 1.0, 3.0]);
     let described = json!({ "uri": Url::from_file_path(sample("carphone_pristine.mp4")).unwrap(), "fps": 1, "start": 1, "end": 3 });
-    let described = http.upload(&["POST /videos", "content-type: application/json"], described.to_string().as_bytes());
+    let described = http.upload(
+        &["POST /videos", "content-type: application/json"],
+        described.to_string().as_bytes(),
+    );
     assert_eq!(http.summary(&described)["processed_frames"], 2);
     let form = http.send(&["POST /?fps=0.5", FORM], &form(&[("a.mp4", &bytes)])).json();
     assert_eq!(http.summary(form["videos"][0]["id"].as_str().unwrap())["processed_frames"], 2);
@@ -156,11 +211,17 @@ fn an_ingest_killed_right_after_its_answer_loses_no_video() {
     let server = Server::start();
     let _others = others(&server);
     let http = Http::start(&server, &[]);
-    let id = http.upload(&["POST /videos?name=harbour"], &fs::read(sample("carphone_pristine.mp4")).unwrap());
+    let id = http.upload(
+        &["POST /videos?name=harbour"],
+        &fs::read(sample("carphone_pristine.mp4")).unwrap(),
+    );
     http.process.signal(Signal::KILL);
     let http = Http::start(&server, &[]);
     let summary = http.summary(&id);
-    assert_eq!((&summary["name"], &summary["state"], &summary["processed_frames"]), (&json!("harbour"), &json!("done"), &json!(120)));
+    assert_eq!(
+        (&summary["name"], &summary["state"], &summary["processed_frames"]),
+        (&json!("harbour"), &json!("done"), &json!(120))
+    );
 }
 
 #[test]
@@ -171,9 +232,13 @@ fn an_ingest_and_a_server_killed_right_after_the_answer_lose_no_video() {
     http.process.signal(Signal::KILL);
     server.kill_and_restart();
     let http = Http::start_at(&server.url(), &[]);
-    let _others = ["moliceiro-aggregator", "moliceiro-detector"].map(|name| service_at(name, &server.url()));
+    let _others =
+        ["moliceiro-aggregator", "moliceiro-detector"].map(|name| service_at(name, &server.url()));
     let summary = http.summary(&id);
-    assert_eq!((&summary["name"], &summary["state"], &summary["processed_frames"]), (&json!("harbour"), &json!("done"), &json!(10)));
+    assert_eq!(
+        (&summary["name"], &summary["state"], &summary["processed_frames"]),
+        (&json!("harbour"), &json!("done"), &json!(10))
+    );
 }
 
 /// What a client that asks now and then gets to see.
@@ -184,7 +249,8 @@ fn a_video_is_queued_decoded_and_counted_in_turn() {
     let http = Http::start(&server, &["ingest.videos=1", "streams.frames_max_per_video=20"]);
     let until = |id: &str, state: &str| {
         let seen = || (http.get(&format!("/videos/{id}")).json()["state"] == state).then_some(());
-        eventually(Instant::now() + LONG, seen).unwrap_or_else(|| panic!("{}", http.get(&format!("/videos/{id}")).text()));
+        eventually(Instant::now() + LONG, seen)
+            .unwrap_or_else(|| panic!("{}", http.get(&format!("/videos/{id}")).text()));
     };
     let whole = http.upload(&["POST /videos?name=whole"], &video().1);
     until(&whole, "counting");
@@ -195,7 +261,10 @@ fn a_video_is_queued_decoded_and_counted_in_turn() {
     let _detector = service("moliceiro-detector", &server);
     for (id, frames) in [(whole, 10), (long, 250), (waiting, 10)] {
         let summary = http.summary(&id);
-        assert_eq!((&summary["state"], &summary["processed_frames"]), (&json!("done"), &json!(frames)));
+        assert_eq!(
+            (&summary["state"], &summary["processed_frames"]),
+            (&json!("done"), &json!(frames))
+        );
     }
 }
 
@@ -214,7 +283,9 @@ fn the_same_content_with_the_same_key_is_the_same_video() {
     assert_eq!(one.upload(&["POST /videos", KEY], &bytes), id, "also after its end");
     assert_ne!(one.upload(&["POST /videos"], &bytes), id);
     let ids: Vec<_> = std::thread::scope(|scope| {
-        let uploads: Vec<_> = (0..8).map(|_| scope.spawn(|| one.upload(&["POST /videos", "idempotency-key: race"], &bytes))).collect();
+        let uploads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| one.upload(&["POST /videos", "idempotency-key: race"], &bytes)))
+            .collect();
         uploads.into_iter().map(|upload| upload.join().unwrap()).collect()
     });
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
@@ -225,7 +296,12 @@ fn a_form_and_a_description_that_are_sent_again_with_their_key_are_the_same_vide
     let server = Server::start();
     let (folder, bytes) = video();
     let http = Http::start(&server, &[&format!("ingest.allow={}", folder.path().display())]);
-    let both = |second: &[u8]| http.send(&["POST /", FORM, "idempotency-key: form"], &form(&[("a.mp4", &bytes), ("b.mp4", second)]));
+    let both = |second: &[u8]| {
+        http.send(
+            &["POST /", FORM, "idempotency-key: form"],
+            &form(&[("a.mp4", &bytes), ("b.mp4", second)]),
+        )
+    };
     let ids = |reply: Reply| {
         let videos = reply.json()["videos"].as_array().unwrap().clone();
         videos.into_iter().map(|video| video["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
@@ -238,7 +314,8 @@ fn a_form_and_a_description_that_are_sent_again_with_their_key_are_the_same_vide
 
     let uri = Url::from_file_path(folder.path().join("a.mp4")).unwrap();
     let describe = |every: u64| {
-        let request = ["POST /videos", "content-type: application/json", "idempotency-key: description"];
+        let request =
+            ["POST /videos", "content-type: application/json", "idempotency-key: description"];
         http.send(&request, json!({ "uri": uri, "every": every }).to_string().as_bytes())
     };
     let id = |reply: Reply| reply.json()["id"].as_str().unwrap().to_owned();
@@ -260,9 +337,13 @@ fn a_cancelled_video_is_decoded_no_further() {
     eventually(Instant::now() + LONG, cancelled).expect("it is cancelled");
     http.send(&[&format!("DELETE {path}")], b"").is_problem(409, "cancelled already");
     http.process.wait_for_stderr("the video is cancelled", 1);
-    for unknown in
-        ["GET /videos/nobody", "DELETE /videos/nobody", "GET /videos/nobody/events", "GET /videos/nobody/detections", "GET /videos/a%20b"]
-    {
+    for unknown in [
+        "GET /videos/nobody",
+        "DELETE /videos/nobody",
+        "GET /videos/nobody/events",
+        "GET /videos/nobody/detections",
+        "GET /videos/a%20b",
+    ] {
         http.send(&[unknown], b"").is_problem(404, "there is no video");
     }
 }
@@ -280,7 +361,11 @@ fn fifty_uploads_at_the_same_time_are_all_counted() {
     });
     for id in &ids {
         let summary = http.summary(id);
-        assert_eq!((&summary["state"], &summary["processed_frames"]), (&json!("done"), &json!(1)), "{summary}");
+        assert_eq!(
+            (&summary["state"], &summary["processed_frames"]),
+            (&json!("done"), &json!(1)),
+            "{summary}"
+        );
     }
 }
 
@@ -289,12 +374,16 @@ fn moliceiro_run_takes_uploads_if_it_is_asked_to() {
     let folder = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("127.0.0.1:{port}");
-    let mut process = Process::start(run(&folder.path().join("data")).args(["--json", "--listen", &address]));
+    let mut process =
+        Process::start(run(&folder.path().join("data")).args(["--json", "--listen", &address]));
     process.wait_for_stderr("taking videos at", 1);
     let (_videos, bytes) = video();
     let ask = |header: &str, body: &[u8]| {
         let mut stream = std::net::TcpStream::connect(&address).ok()?;
-        let head = format!("POST /videos?name=a HTTP/1.0\r\n{header}content-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "POST /videos?name=a HTTP/1.0\r\n{header}content-length: {}\r\n\r\n",
+            body.len()
+        );
         std::io::Write::write_all(&mut stream, &[head.as_bytes(), body].concat()).ok()?;
         Reply::read(stream).ok()
     };
@@ -304,7 +393,8 @@ fn moliceiro_run_takes_uploads_if_it_is_asked_to() {
     assert!(printed[0].contains("\"processed_frames\":10"), "{printed:?}");
     // Files that nobody named on the command line.
     let uri = Url::from_file_path(sample("bikes.mp4")).unwrap();
-    let refused = ask("content-type: application/json\r\n", json!({ "uri": uri }).to_string().as_bytes());
+    let refused =
+        ask("content-type: application/json\r\n", json!({ "uri": uri }).to_string().as_bytes());
     refused.unwrap().is_problem(403, "ingest.allow");
     process.signal(Signal::INT);
     process.expect_code(130);

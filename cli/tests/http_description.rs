@@ -1,4 +1,5 @@
-//! The OpenAPI description is true: a tool by others makes requests from it, good and bad, and looks at the answers.
+//! The OpenAPI description is true: a tool by others makes requests from it, good and bad, and
+//! looks at the answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
@@ -13,20 +14,39 @@ const PROGRAM: &str = "from schemathesis.cli import schemathesis; schemathesis()
 #[test]
 fn schemathesis_finds_nothing_that_the_description_does_not_say() {
     let server = Server::start();
-    let _others = ["moliceiro-aggregator", "moliceiro-detector"]
-        .map(|name| Process::start(Command::new(program(name)).args(["--nats", &server.url(), "--set", "metrics.listen=off"])));
+    let _others = ["moliceiro-aggregator", "moliceiro-detector"].map(|name| {
+        Process::start(Command::new(program(name)).args([
+            "--nats",
+            &server.url(),
+            "--set",
+            "metrics.listen=off",
+        ]))
+    });
     let http = Http::start(&server, &[]);
     // The list has some to describe, one of them with everything.
     let id = http.upload(&["POST /videos?name=known"], b"this is no video");
     assert_eq!(http.summary(&id)["state"], "failed");
     let folder = tempfile::tempdir().unwrap();
-    let counted = http.upload(&["POST /videos?name=counted"], &std::fs::read(short_video(folder.path(), "a.mp4")).unwrap());
+    let counted = http.upload(
+        &["POST /videos?name=counted"],
+        &std::fs::read(short_video(folder.path(), "a.mp4")).unwrap(),
+    );
     assert_eq!(http.summary(&counted)["state"], "done");
     let folder = project().join(".deps-tests/schemathesis");
     assert!(folder.is_dir(), "{} is missing: run scripts/setup-tests.sh", folder.display());
     let config = project().join("cli/tests/data/schemathesis.toml");
     // Events of a video that goes on do not end.
-    let arguments = ["--max-examples", "30", "--seed", "1", "--exclude-path-regex", "events$", "--request-timeout", "30", "--no-color"];
+    let arguments = [
+        "--max-examples",
+        "30",
+        "--seed",
+        "1",
+        "--exclude-path-regex",
+        "events$",
+        "--request-timeout",
+        "30",
+        "--no-color",
+    ];
     let done = Command::new("python3")
         .args(["-c", PROGRAM, "--config-file"])
         .arg(config)

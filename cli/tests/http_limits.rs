@@ -25,7 +25,9 @@ fn what_cannot_be_an_upload_is_told_as_a_problem() {
     let mut chunked = http.connect();
     chunked.write_all(b"POST /videos HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
     for _ in 0..3 {
-        let _ = chunked.write_all(&[format!("{:x}\r\n", 50_000).as_bytes(), &large[..50_000], b"\r\n"].concat());
+        let _ = chunked.write_all(
+            &[format!("{:x}\r\n", 50_000).as_bytes(), &large[..50_000], b"\r\n"].concat(),
+        );
     }
     Reply::read(chunked).unwrap().is_problem(413, "100000 bytes");
     http.send(&["POST /videos"], b"").is_problem(422, "empty");
@@ -39,7 +41,8 @@ fn what_cannot_be_an_upload_is_told_as_a_problem() {
     http.send(&["POST /videos?every=x"], b"x").is_problem(400, "every");
     http.send(&["POST /videos?fps=0"], b"x").is_problem(400, "frames per second");
     http.send(&["POST /videos?fps=1&every=2"], b"x").is_problem(422, "fps");
-    http.send(&["POST /?start=1m&end=60", FORM], &form(&[("a.mp4", b"x")])).is_problem(422, "later than start");
+    http.send(&["POST /?start=1m&end=60", FORM], &form(&[("a.mp4", b"x")]))
+        .is_problem(422, "later than start");
     http.send(&["POST /videos?name=a%0ab"], b"x").is_problem(422, "name");
     http.get("/videos?limit=0").is_problem(400, "limit");
     http.get("/videos?state=lost").is_problem(400, "lost");
@@ -62,9 +65,15 @@ async fn a_client_that_goes_away_or_falls_silent_leaves_nothing_behind() {
     };
     let begin = async |head: &str| {
         let mut stream = http.connect();
-        stream.write_all(format!("{head} HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(
+                format!("{head} HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n").as_bytes(),
+            )
+            .unwrap();
         let part = form(&[("a.mp4", &vec![7; 2_000_000])]);
-        stream.write_all(&[format!("{FORM}\r\n\r\n").as_bytes(), &part[..1_900_000]].concat()).unwrap();
+        stream
+            .write_all(&[format!("{FORM}\r\n\r\n").as_bytes(), &part[..1_900_000]].concat())
+            .unwrap();
         let deadline = Instant::now() + LONG;
         while objects(&jetstream).await == 0 {
             assert!(Instant::now() < deadline, "no byte is stored");
@@ -112,9 +121,19 @@ fn more_uploads_than_are_taken_at_once_are_told_to_come_again() {
 #[test]
 fn without_a_token_or_from_another_web_site_nothing_is_told_or_taken() {
     let server = Server::start();
-    let http = Http::start(&server, &["ingest.tokens=first-token,second-token", "ingest.origins=https://friend.example"]);
-    for wrong in ["x: y", "authorization: Bearer first", "authorization: Bearer first-token2", "authorization: Basic first-token"] {
-        for request in ["GET /videos", "POST /videos", "POST /", "DELETE /videos/a", "GET /videos/a/events"] {
+    let http = Http::start(
+        &server,
+        &["ingest.tokens=first-token,second-token", "ingest.origins=https://friend.example"],
+    );
+    for wrong in [
+        "x: y",
+        "authorization: Bearer first",
+        "authorization: Bearer first-token2",
+        "authorization: Basic first-token",
+    ] {
+        for request in
+            ["GET /videos", "POST /videos", "POST /", "DELETE /videos/a", "GET /videos/a/events"]
+        {
             let reply = http.send(&[request, wrong], b"");
             reply.is_problem(401, "ingest.tokens");
             assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
@@ -126,14 +145,23 @@ fn without_a_token_or_from_another_web_site_nothing_is_told_or_taken() {
     assert!(!http.process.stderr().join("\n").contains("second-token"));
 
     let own = format!("origin: http://{}", http.address);
-    http.send(&["POST /videos", TOKEN, "origin: https://foe.example"], b"x").is_problem(403, "ingest.origins");
+    http.send(&["POST /videos", TOKEN, "origin: https://foe.example"], b"x")
+        .is_problem(403, "ingest.origins");
     assert_eq!(http.send(&["POST /videos", TOKEN, &own], b"x").status, 202);
     let friend = http.send(&["POST /videos", TOKEN, "origin: https://friend.example"], b"x");
-    assert_eq!((friend.status, friend.header("access-control-allow-origin")), (202, Some("https://friend.example")));
-    assert_eq!(http.send(&["GET /videos", TOKEN, "origin: https://foe.example"], b"").header("access-control-allow-origin"), None);
+    assert_eq!(
+        (friend.status, friend.header("access-control-allow-origin")),
+        (202, Some("https://friend.example"))
+    );
+    assert_eq!(
+        http.send(&["GET /videos", TOKEN, "origin: https://foe.example"], b"")
+            .header("access-control-allow-origin"),
+        None
+    );
 }
 
-/// Whoever has a domain can let it lead to this machine, and a browser takes a page of it for one of this service.
+/// Whoever has a domain can let it lead to this machine, and a browser takes a page of it for one
+/// of this service.
 #[test]
 fn a_name_that_somebody_else_may_have_given_is_refused_unless_it_is_set_or_a_token_is_shown() {
     let server = Server::start();
@@ -145,10 +173,19 @@ fn a_name_that_somebody_else_may_have_given_is_refused_unless_it_is_set_or_a_tok
     }
     for host in ["localhost:1", "127.0.0.1", "[::1]:5000", "server", "videos.example:5000"] {
         let reply = http.send_to(host, &["GET /videos"], b"");
-        assert_eq!((reply.status, reply.header("access-control-allow-origin")), (200, None), "{host}");
+        assert_eq!(
+            (reply.status, reply.header("access-control-allow-origin")),
+            (200, None),
+            "{host}"
+        );
     }
     let guarded = Http::start(&server, &["ingest.tokens=first-token"]);
-    assert_eq!(guarded.send_to("any.example", &["GET /videos", "authorization: Bearer first-token"], b"").status, 200);
+    assert_eq!(
+        guarded
+            .send_to("any.example", &["GET /videos", "authorization: Bearer first-token"], b"")
+            .status,
+        200
+    );
 }
 
 /// CORS is off: a browser keeps every answer from pages of other sites.
@@ -156,7 +193,8 @@ fn a_name_that_somebody_else_may_have_given_is_refused_unless_it_is_set_or_a_tok
 fn pages_of_other_sites_read_nothing_by_default() {
     let server = Server::start();
     let http = Http::start(&server, &[]);
-    let preflight = ["OPTIONS /videos", "origin: https://foe.example", "access-control-request-method: POST"];
+    let preflight =
+        ["OPTIONS /videos", "origin: https://foe.example", "access-control-request-method: POST"];
     for first in [&["GET /videos", "origin: https://foe.example"][..], &preflight] {
         assert_eq!(http.send(first, b"").header("access-control-allow-origin"), None, "{first:?}");
     }
@@ -167,8 +205,12 @@ fn pages_of_other_sites_read_nothing_by_default() {
 fn an_address_in_use_is_told_by_its_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let mut process =
-        Process::start(Command::new(program("moliceiro-ingest")).args(["--nats", "nats://127.0.0.1:1", "--listen", &address]));
+    let mut process = Process::start(Command::new(program("moliceiro-ingest")).args([
+        "--nats",
+        "nats://127.0.0.1:1",
+        "--listen",
+        &address,
+    ]));
     process.expect_code(1);
     let said = process.stderr().join("\n");
     assert!(said.contains(&format!("ingest.listen {address}: Address already in use")), "{said}");
@@ -179,14 +221,20 @@ fn https_is_spoken_with_a_certificate() {
     let server = Server::start();
     let data = project().join("cli/tests/data");
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| data.join(name));
-    let settings = [format!("ingest.tls_certificate={}", certificate.display()), format!("ingest.tls_key={}", key.display())];
+    let settings = [
+        format!("ingest.tls_certificate={}", certificate.display()),
+        format!("ingest.tls_key={}", key.display()),
+    ];
     let http = Http::start(&server, &settings.each_ref().map(String::as_str));
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&certificate).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
     let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
-    let client = rustls::ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+    let client =
+        rustls::ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
     let mut stream = rustls::StreamOwned::new(client, http.connect());
     stream.write_all(b"GET /videos HTTP/1.0\r\nhost: localhost\r\n\r\n").unwrap();
     assert_eq!(Reply::read(stream).unwrap().json(), json!({ "videos": [], "next": null }));
@@ -201,9 +249,17 @@ async fn two_gigabytes_go_through_little_memory() {
     const LIMIT_KIB: u64 = 150 * 1024;
     let server = Server::start();
     let spool = tempfile::tempdir().unwrap();
-    let http = Http::start(&server, &[&format!("ingest.spool={}", spool.path().display()), "ingest.stall_timeout=1s"]);
+    let http = Http::start(
+        &server,
+        &[&format!("ingest.spool={}", spool.path().display()), "ingest.stall_timeout=1s"],
+    );
     let mut stream = http.connect();
-    stream.write_all(format!("POST /videos?name=large HTTP/1.0\r\ncontent-length: {SIZE}\r\n\r\n").as_bytes()).unwrap();
+    stream
+        .write_all(
+            format!("POST /videos?name=large HTTP/1.0\r\ncontent-length: {SIZE}\r\n\r\n")
+                .as_bytes(),
+        )
+        .unwrap();
     let piece = vec![b'x'; 1_000_000];
     for _ in 0..SIZE / piece.len() as u64 {
         stream.write_all(&piece).unwrap();
@@ -225,7 +281,9 @@ async fn two_gigabytes_go_through_little_memory() {
 }
 
 fn peak_kib(process: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_nonzero())).unwrap();
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_nonzero()))
+            .unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     peak.trim().trim_end_matches(" kB").parse().unwrap()
 }

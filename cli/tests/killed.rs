@@ -55,7 +55,8 @@ async fn an_aggregator_killed_at_many_instants() {
 async fn a_stand_by_aggregator_takes_over_by_itself() {
     let server = Server::start();
     let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
-    let [first, stand_by, detector, _ingest] = ["aggregator", "aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    let [first, stand_by, detector, _ingest] =
+        ["aggregator", "aggregator", "detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
     detector.wait_for_stderr("frame done", 40);
     first.signal(Signal::KILL);
@@ -76,7 +77,8 @@ async fn an_ingest_killed_while_decoding_and_another_takes_over() {
     let second = site.start("ingest");
     second.wait_for_stderr("decoding", 1);
     let line = second.stderr().into_iter().find(|line| line.contains("decoding")).unwrap();
-    let went_on_at = serde_json::from_str::<serde_json::Value>(&line).unwrap()["first"].as_u64().unwrap();
+    let went_on_at =
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()["first"].as_u64().unwrap();
     assert!((1..FRAMES).contains(&went_on_at), "{line}");
     site.assert_faultless().await;
 }
@@ -90,10 +92,15 @@ async fn an_ingest_killed_while_it_chooses_frames_by_time() {
     let [_aggregator, detector] = ["aggregator", "detector"].map(|service| site.ready(service));
     let mut ingest = site.ready("ingest");
     let uri = Url::from_file_path(sample(VIDEO)).unwrap();
-    let upload = |name: &str| json!({"uri": uri, "name": name, "fps": 7.5, "start": 0.5, "end": "3s 900ms"});
+    let upload =
+        |name: &str| json!({"uri": uri, "name": name, "fps": 7.5, "start": 0.5, "end": "3s 900ms"});
     site.upload_json(&upload("undisturbed")).await;
     let undisturbed = site.summaries(1).await.remove(0);
-    assert_eq!((undisturbed.state, undisturbed.processed_frames), (VideoState::Done, CHOSEN), "{undisturbed:?}");
+    assert_eq!(
+        (undisturbed.state, undisturbed.processed_frames),
+        (VideoState::Done, CHOSEN),
+        "{undisturbed:?}"
+    );
     site.upload_json(&upload("disturbed")).await;
     for (done, signal) in [(6, Signal::KILL), (12, Signal::TERM), (16, Signal::KILL)] {
         detector.wait_for_stderr("frame done", CHOSEN as usize + done);
@@ -103,7 +110,10 @@ async fn an_ingest_killed_while_it_chooses_frames_by_time() {
         ingest = site.start_with("ingest", &["--every", "3"]);
     }
     let disturbed = site.summaries(2).await.remove(1);
-    assert_eq!((counts(&disturbed), disturbed.duration_s), (counts(&undisturbed), undisturbed.duration_s));
+    assert_eq!(
+        (counts(&disturbed), disturbed.duration_s),
+        (counts(&undisturbed), undisturbed.duration_s)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +129,8 @@ async fn every_service_told_to_end_in_turn() {
     running["detector"].wait_for_stderr("frame done", 5);
     let jetstream = jetstream::new(site.client().await);
     for service in ["ingest", "detector", "aggregator", "ingest"] {
-        let summaries = jetstream.get_stream("SUMMARIES").await.unwrap().cached_info().state.messages;
+        let summaries =
+            jetstream.get_stream("SUMMARIES").await.unwrap().cached_info().state.messages;
         assert_eq!(summaries, 0, "the video was over before the {service} was told to end");
         let mut old = running.remove(service).unwrap();
         old.signal(Signal::TERM);
@@ -133,7 +144,10 @@ async fn every_service_told_to_end_in_turn() {
 #[tokio::test(flavor = "multi_thread")]
 async fn detectors_replaced_one_after_the_other_cost_no_delivery() {
     let server = Server::start();
-    let site = Site::new(server.url(), &["--set", "streams.frame_max_deliver=1", "--set", "streams.frames_max_per_video=8"]);
+    let site = Site::new(
+        server.url(),
+        &["--set", "streams.frame_max_deliver=1", "--set", "streams.frames_max_per_video=8"],
+    );
     let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
     let mut detectors = VecDeque::from(["detector", "detector"].map(|service| site.ready(service)));
     site.upload(VIDEO).await;
@@ -148,7 +162,11 @@ async fn detectors_replaced_one_after_the_other_cost_no_delivery() {
 }
 
 /// Detectors that are started anew whenever one dies, for ever. Each has a name of its own.
-async fn detectors_one_after_the_other(site: &Site, settings: &[&str], signals: &mut Vec<Option<i32>>) {
+async fn detectors_one_after_the_other(
+    site: &Site,
+    settings: &[&str],
+    signals: &mut Vec<Option<i32>>,
+) {
     loop {
         let name = format!("detector.name=detector-{}", signals.len() + 1);
         let mut detector = site.start_with("detector", &[settings, &["--set", &name]].concat());
@@ -178,18 +196,30 @@ async fn a_frame_that_kills_every_detector_fails_alone() {
     };
     assert_eq!(signals, [Some(Signal::FPE.as_raw()); 3], "it dies each time");
 
-    assert_failed_alone(&site, &summary, &without, DEADLY, "3\tdetector-3\tno detector finished it");
+    assert_failed_alone(
+        &site,
+        &summary,
+        &without,
+        DEADLY,
+        "3\tdetector-3\tno detector finished it",
+    );
 }
 
-/// Checks that all of a video was counted but the frame `index`, which `without` has not; and what is listed of it among the dead.
+/// Checks that all of a video was counted but the frame `index`, which `without` has not; and what
+/// is listed of it among the dead.
 fn assert_failed_alone(site: &Site, summary: &Summary, without: &Path, index: u64, dead: &str) {
     let (state, processed, failed, classes): Counts = faultless_of(without, 1);
     assert_eq!((state, failed), (VideoState::Done, 0));
     assert_eq!(counts(summary), (VideoState::Done, processed, 1, classes));
     assert_eq!(summary.failed[0].index, index);
     let mut list = Command::new(env!("CARGO_BIN_EXE_moliceiro"));
-    let listed = Process::start(list.args(["dead", "list", "--nats", &site.url]).args(&site.settings)).expect_code(0);
-    assert!(matches!(&listed[..], [line] if line.starts_with(&format!("{}\t{index}\t{dead}", summary.video))), "{listed:#?}");
+    let listed =
+        Process::start(list.args(["dead", "list", "--nats", &site.url]).args(&site.settings))
+            .expect_code(0);
+    assert!(
+        matches!(&listed[..], [line] if line.starts_with(&format!("{}\t{index}\t{dead}", summary.video))),
+        "{listed:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Color, Detection, Encoding, Event, Frame, FrameResult, Letterbox, Matrix, Size, VideoEvent, VideoState, from_cbor, to_cbor,
+    Color, Detection, Encoding, Event, Frame, FrameResult, Letterbox, Matrix, Size, VideoEvent,
+    VideoState, from_cbor, to_cbor,
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -54,7 +55,8 @@ async fn messages_that_mean_nothing_harm_nothing() {
     };
     site.upload(VIDEO).await;
     // The id is made by the server's clock, so it is looked up where it is first said.
-    let mut watch = jetstream.get_key_value("videos").await.unwrap().watch_all_from_revision(1).await.unwrap();
+    let mut watch =
+        jetstream.get_key_value("videos").await.unwrap().watch_all_from_revision(1).await.unwrap();
     let entry = timeout(LONG, watch.next()).await.unwrap().unwrap().unwrap();
     let video = VideoId::try_from(entry.key).unwrap();
     let nobody = VideoId::for_name("nobody", "1");
@@ -78,8 +80,18 @@ async fn messages_that_mean_nothing_harm_nothing() {
     publish(format!("results.{nobody}"), None, result(&nobody, 0)).await;
     publish(format!("frames.{video}"), None, "no CBOR and no identity".into()).await;
     publish(format!("frames.{nobody}"), Some(format!("{nobody}/0")), "no CBOR".into()).await;
-    publish(format!("frames.{nobody}"), Some(format!("{nobody}/1")), poison(&nobody, 1).to_cbor().into()).await;
-    publish(format!("frames.{nobody}"), Some(format!("{nobody}/2")), poison(&nobody, 7).to_cbor().into()).await;
+    publish(
+        format!("frames.{nobody}"),
+        Some(format!("{nobody}/1")),
+        poison(&nobody, 1).to_cbor().into(),
+    )
+    .await;
+    publish(
+        format!("frames.{nobody}"),
+        Some(format!("{nobody}/2")),
+        poison(&nobody, 7).to_cbor().into(),
+    )
+    .await;
     site.assert_faultless().await;
     all[1].wait_for_stderr("giving up a frame", 3);
     all[0].wait_for_stderr("dropping a malformed result", 2);
@@ -92,7 +104,8 @@ async fn messages_that_mean_nothing_harm_nothing() {
 async fn a_frame_that_cannot_be_looked_at_is_counted_as_failed() {
     let server = Server::start();
     let site = Site::new(server.url(), &["--set", "streams.duplicate_window=500ms"]);
-    // The detector comes when the ingest is done: one frame's payload is exchanged for another between them.
+    // The detector comes when the ingest is done: one frame's payload is exchanged for another
+    // between them.
     let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
     let jetstream = jetstream::new(site.client().await);
@@ -115,7 +128,8 @@ async fn a_frame_that_cannot_be_looked_at_is_counted_as_failed() {
             // Until the server has forgotten the first one's id.
             let mut headers = async_nats::HeaderMap::new();
             headers.insert("Nats-Msg-Id", format!("{}/{}", frame.video, frame.index));
-            let publish = jetstream.publish_with_headers(message.subject.clone(), headers, spoiled.clone());
+            let publish =
+                jetstream.publish_with_headers(message.subject.clone(), headers, spoiled.clone());
             if !publish.await.unwrap().await.unwrap().duplicate {
                 return;
             }
@@ -125,14 +139,22 @@ async fn a_frame_that_cannot_be_looked_at_is_counted_as_failed() {
     timeout(LONG, stored).await.unwrap();
     let _detector = site.start("detector");
     let summary = site.summaries(1).await.remove(0);
-    assert_eq!((summary.state, summary.processed_frames, summary.failed_frames), (VideoState::Done, FRAMES - 1, 1));
+    assert_eq!(
+        (summary.state, summary.processed_frames, summary.failed_frames),
+        (VideoState::Done, FRAMES - 1, 1)
+    );
     assert_eq!(summary.failed[0].index, frame.index);
     assert!(summary.failed[0].reason.contains("pixels"), "{summary:?}");
     let dead = jetstream.get_stream("DEAD").await.unwrap();
-    let dead = dead.get_last_raw_message_by_subject(&format!("dead.{}", frame.video)).await.unwrap();
+    let dead =
+        dead.get_last_raw_message_by_subject(&format!("dead.{}", frame.video)).await.unwrap();
     assert_eq!(dead.payload, spoiled, "its payload is kept");
     let (_, _, _, all) = faultless();
-    assert!(summary.classes.iter().all(|(label, n)| all.get(label).is_some_and(|all| n <= all)), "{:?} of {all:?}", summary.classes);
+    assert!(
+        summary.classes.iter().all(|(label, n)| all.get(label).is_some_and(|all| n <= all)),
+        "{:?} of {all:?}",
+        summary.classes
+    );
     // Kept twice if it was handed out twice, because the server forgets so soon here what it has.
     let dropped = self::dead(&site, &["drop", summary.video.as_str()]);
     let its_own = format!("dropped {} {}", summary.video, frame.index);
@@ -145,19 +167,23 @@ async fn a_frame_that_cannot_be_looked_at_is_counted_as_failed() {
 async fn every_message_comes_twice() {
     let server = Server::start();
     let site = Site::new(server.url(), &[]);
-    let [_aggregator, detector, ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    let [_aggregator, detector, ingest] =
+        ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     let echo = echo(site.client().await, seeded()).await;
     let uri = Url::from_file_path(sample(VIDEO)).unwrap();
     site.upload_json(&json!({"uri": uri, "id": "twice-1"})).await;
     site.assert_faultless().await;
     detector.wait_for_stderr("frame done", 2 * FRAMES as usize);
     let taken_up = ["decoding", "all of the video's frames are published already"];
-    let taken_up = |lines: Vec<String>| lines.iter().filter(|line| taken_up.iter().any(|part| line.contains(part))).count();
+    let taken_up = |lines: Vec<String>| {
+        lines.iter().filter(|line| taken_up.iter().any(|part| line.contains(part))).count()
+    };
     assert!(taken_up(ingest.stderr()) >= 2, "{:#?}", ingest.stderr());
     echo.abort();
 }
 
-/// Results are taken out of the log before an aggregator sees them, and put back in another order, each of them twice.
+/// Results are taken out of the log before an aggregator sees them, and put back in another order,
+/// each of them twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn results_that_come_twice_and_in_any_order() {
     let server = Server::start();
@@ -178,7 +204,10 @@ async fn results_that_come_twice_and_in_any_order() {
     let mut results = Vec::new();
     for sequence in 1..=log.get_info().await.unwrap().state.last_sequence {
         let message = log.get_raw_message(sequence).await.unwrap();
-        results.extend([(message.subject.clone(), message.payload.clone()), (message.subject, message.payload)]);
+        results.extend([
+            (message.subject.clone(), message.payload.clone()),
+            (message.subject, message.payload),
+        ]);
     }
     assert!(results.len() as u64 >= 2 * (FRAMES + 2), "{}", results.len());
     log.purge().await.unwrap();
@@ -195,35 +224,48 @@ async fn results_that_come_twice_and_in_any_order() {
 
 fn dead(site: &Site, arguments: &[&str]) -> Vec<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_moliceiro"));
-    Process::start(command.arg("dead").args(arguments).args(["--nats", &site.url]).args(&site.settings)).expect_code(0)
+    Process::start(
+        command.arg("dead").args(arguments).args(["--nats", &site.url]).args(&site.settings),
+    )
+    .expect_code(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_ran_out_of_deliveries_are_kept_shown_replayed_and_counted_after_all() {
     let server = Server::start();
     let site = Site::new(server.url(), &["--set", "streams.frame_max_deliver=1"]);
-    let [aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    let [aggregator, detector, _ingest] =
+        ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
     detector.wait_for_stderr("frame done", 20);
     detector.signal(Signal::KILL);
     let _second = site.ready("detector");
     let summary = site.summaries(1).await.remove(0);
-    assert_eq!((summary.state, summary.processed_frames + summary.failed_frames), (VideoState::Done, FRAMES));
+    assert_eq!(
+        (summary.state, summary.processed_frames + summary.failed_frames),
+        (VideoState::Done, FRAMES)
+    );
     assert!(summary.failed_frames > 0, "{summary:?}");
     assert!(summary.failed[0].reason.contains("no detector finished it"), "{summary:?}");
 
     let video = summary.video.as_str();
     let listed = dead(&site, &["list"]);
-    // A frame whose result was stored a moment before the detector died ran out of deliveries too, and counts.
+    // A frame whose result was stored a moment before the detector died ran out of deliveries too,
+    // and counts.
     assert!(listed.len() as u64 >= summary.failed_frames, "{listed:#?}");
     let first = summary.failed[0].index.to_string();
-    assert!(listed.iter().any(|line| line.starts_with(&format!("{video}\t{first}\t1\t"))), "{listed:#?}");
+    assert!(
+        listed.iter().any(|line| line.starts_with(&format!("{video}\t{first}\t1\t"))),
+        "{listed:#?}"
+    );
 
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("frame.jpg");
     dead(&site, &["show", video, &first, "--output", image.to_str().unwrap()]);
-    let probed =
-        Command::new("ffprobe").args(["-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0"]).arg(&image).output();
+    let probed = Command::new("ffprobe")
+        .args(["-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0"])
+        .arg(&image)
+        .output();
     assert_eq!(String::from_utf8(probed.unwrap().stdout).unwrap().trim(), "416,416");
 
     assert_eq!(dead(&site, &["replay", video]).len(), listed.len());
@@ -247,7 +289,8 @@ async fn frames_that_ran_out_of_deliveries_are_kept_shown_replayed_and_counted_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_beginning_that_somebody_holds_for_long_loses_no_result() {
-    /// Longer than results without a beginning are waited for, and than the server waits for an acknowledgement.
+    /// Longer than results without a beginning are waited for, and than the server waits for an
+    /// acknowledgement.
     const HELD: Duration = Duration::from_secs(9);
     let server = Server::start();
     let site = Site::new(server.url(), &[]);
@@ -255,7 +298,8 @@ async fn a_beginning_that_somebody_holds_for_long_loses_no_result() {
     site.upload(VIDEO).await;
     let jetstream = jetstream::new(site.client().await);
     let results = jetstream.get_stream("RESULTS").await.unwrap();
-    let consumer: jetstream::consumer::PullConsumer = results.get_consumer("aggregator").await.unwrap();
+    let consumer: jetstream::consumer::PullConsumer =
+        results.get_consumer("aggregator").await.unwrap();
     let mut messages = consumer.stream().max_messages_per_batch(1).messages().await.unwrap();
     let started = timeout(LONG, messages.next()).await.unwrap().unwrap().unwrap();
     assert!(matches!(from_cbor::<VideoEvent>(&started.payload).unwrap().event, Event::Started(_)));

@@ -1,4 +1,5 @@
-//! Whatever happens to the server and the way to it, the summary is the one of a run in which nothing did.
+//! Whatever happens to the server and the way to it, the summary is the one of a run in which
+//! nothing did.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
@@ -14,7 +15,8 @@ use tokio::time::sleep;
 async fn a_server_killed_and_restarted_on_its_store_twice() {
     let mut server = PlainServer::start();
     let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
-    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    let [_aggregator, detector, _ingest] =
+        ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
     for done in [20, 60] {
         detector.wait_for_stderr("frame done", done);
@@ -40,8 +42,10 @@ async fn a_server_that_is_gone_for_a_minute() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_cut_for_ten_seconds() {
     let server = Server::start();
-    let (proxy, site) = Site::behind_proxy(&server.url(), &["--set", "streams.frames_max_per_video=8"]).await;
-    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    let (proxy, site) =
+        Site::behind_proxy(&server.url(), &["--set", "streams.frames_max_per_video=8"]).await;
+    let [_aggregator, detector, _ingest] =
+        ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
     detector.wait_for_stderr("frame done", 20);
     proxy.set(Weather::Cut);
@@ -55,7 +59,8 @@ async fn latency_of_200_milliseconds_with_resets() {
     let server = Server::start();
     let (proxy, site) = Site::behind_proxy(&server.url(), &[]).await;
     proxy.set(Weather::Fair { latency: Duration::from_millis(200) });
-    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    let [_aggregator, detector, _ingest] =
+        ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
     for done in [10, 40, 70] {
         detector.wait_for_stderr("frame done", done);

@@ -34,7 +34,9 @@ impl Site {
         fs::write(&config, "[aggregator]\nalarms = [\"person >= 3\"]\n").unwrap();
         let services = ["moliceiro-aggregator", "moliceiro-detector"].map(|name| {
             let mut command = Command::new(program(name));
-            let process = Process::start(command.arg("--config").arg(&config).args(["--nats", &server.url()]));
+            let process = Process::start(
+                command.arg("--config").arg(&config).args(["--nats", &server.url()]),
+            );
             process.wait_for_stderr("is ready", 1);
             process
         });
@@ -60,7 +62,8 @@ fn grouped(n: u64) -> String {
 async fn only_asks(browser: &Browser, host: &str) {
     let requests = browser.requests().await;
     assert!(requests.len() > 10, "{requests:?}");
-    let foreign: Vec<_> = requests.iter().filter(|url| url.has_host() && !url.as_str().starts_with(host)).collect();
+    let foreign: Vec<_> =
+        requests.iter().filter(|url| url.has_host() && !url.as_str().starts_with(host)).collect();
     assert!(foreign.is_empty(), "{foreign:?}");
 }
 
@@ -87,7 +90,8 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_screen() {
     browser.wait_for("document.querySelectorAll('#stills img').length === 8").await;
 
     let video = site.video();
-    let classes: BTreeMap<String, u64> = serde_json::from_value(video["summary"]["classes"].clone()).unwrap();
+    let classes: BTreeMap<String, u64> =
+        serde_json::from_value(video["summary"]["classes"].clone()).unwrap();
     let number = |path: &str| grouped(video.pointer(path).unwrap().as_u64().unwrap());
     assert_eq!(browser.text("#name").await, "bikes.mp4");
     assert_eq!(browser.text("#frames").await, number("/frames/counted"));
@@ -105,29 +109,54 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_screen() {
     let id = video["id"].as_str().unwrap();
     let ndjson = site.http.get(&format!("/videos/{id}/detections")).text();
     let rows: Vec<Value> = ndjson.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let persons = |frame: u64| rows.iter().filter(|row| row["frame"] == frame && row["label"] == "person").count();
+    let persons = |frame: u64| {
+        rows.iter().filter(|row| row["frame"] == frame && row["label"] == "person").count()
+    };
     let most = (0..250).map(persons).max().unwrap();
-    let most_shown = browser.texts("#intervals td:nth-child(3)").await.iter().map(|n| n.parse().unwrap()).max();
+    let most_shown =
+        browser.texts("#intervals td:nth-child(3)").await.iter().map(|n| n.parse().unwrap()).max();
     assert_eq!(most_shown, Some(most), "of the class that is shown at first");
     browser.choose("#class", "car").await;
-    let cars = |frame: u64| rows.iter().filter(|row| row["frame"] == frame && row["label"] == "car").count();
-    let most_shown = browser.texts("#intervals td:nth-child(3)").await.iter().map(|n| n.parse().unwrap()).max();
+    let cars = |frame: u64| {
+        rows.iter().filter(|row| row["frame"] == frame && row["label"] == "car").count()
+    };
+    let most_shown =
+        browser.texts("#intervals td:nth-child(3)").await.iter().map(|n| n.parse().unwrap()).max();
     assert_eq!(most_shown, (0..250).map(cars).max(), "of another class");
     browser.choose("#class", "person").await;
     let alarms: Vec<_> = (0..250).filter(|frame| persons(*frame) >= 3).collect();
     let first = browser.texts("#alarms li").await[0].clone();
-    assert!(first.starts_with(&format!("Frame {} at ", alarms[0])) && first.ends_with("3 × person (person >= 3)"), "{first}");
-    let marked: u64 = browser.texts("#intervals td:nth-child(5)").await.iter().map(|n| n.parse::<u64>().unwrap()).sum();
+    assert!(
+        first.starts_with(&format!("Frame {} at ", alarms[0]))
+            && first.ends_with("3 × person (person >= 3)"),
+        "{first}"
+    );
+    let marked: u64 = browser
+        .texts("#intervals td:nth-child(5)")
+        .await
+        .iter()
+        .map(|n| n.parse::<u64>().unwrap())
+        .sum();
     assert_eq!(grouped(marked), number("/alarms"));
 
     let stills = site.http.get(&format!("/videos/{id}/stills")).json();
-    for (still, text) in stills["stills"].as_array().unwrap().iter().zip(browser.texts("#stills figcaption").await) {
+    for (still, text) in
+        stills["stills"].as_array().unwrap().iter().zip(browser.texts("#stills figcaption").await)
+    {
         let frame = still["frame"].as_u64().unwrap();
         assert!(text.starts_with(&format!("Frame {frame} at ")), "{text}");
         assert_eq!((&still["width"], &still["height"]), (&640.into(), &272.into()));
     }
-    let drawn = rows.iter().filter(|row| stills["stills"].as_array().unwrap().iter().any(|still| still["frame"] == row["frame"])).count();
-    assert_eq!(browser.script("return document.querySelectorAll('#stills rect').length").await, drawn);
+    let drawn = rows
+        .iter()
+        .filter(|row| {
+            stills["stills"].as_array().unwrap().iter().any(|still| still["frame"] == row["frame"])
+        })
+        .count();
+    assert_eq!(
+        browser.script("return document.querySelectorAll('#stills rect').length").await,
+        drawn
+    );
     assert_eq!(browser.script("return [...document.querySelectorAll('#stills img')].every((i) => i.naturalWidth === 416)").await, true);
 
     browser.click("[data-kind=csv]").await;
@@ -164,7 +193,10 @@ async fn everything_on_the_page_can_be_done_with_the_keyboard() {
     browser.choose_files(&[sample("carphone_pristine.mp4")]).await;
     browser.wait_for_state("done").await;
     browser.wait_for("document.querySelectorAll('#intervals tr').length === 3").await;
-    assert_eq!((site.video()["every"].clone(), browser.text("#frames").await), (40.into(), "3".to_owned()));
+    assert_eq!(
+        (site.video()["every"].clone(), browser.text("#frames").await),
+        (40.into(), "3".to_owned())
+    );
     browser.wait_for("document.querySelector('#live').textContent.includes('carphone_pristine.mp4: done, 3 frames counted')").await;
 
     // Skip the list, and go through the video.
@@ -178,11 +210,17 @@ async fn everything_on_the_page_can_be_done_with_the_keyboard() {
         assert!(reached.len() < 20, "{reached:?}");
         if reached.last().is_some_and(|last| last == "position") {
             browser.press(RIGHT).await;
-            assert!(browser.text("#readout").await.contains("frame 40: 1 × person"), "{}", browser.text("#readout").await);
+            assert!(
+                browser.text("#readout").await.contains("frame 40: 1 × person"),
+                "{}",
+                browser.text("#readout").await
+            );
         }
     }
     assert!(
-        ["class", "position", "The same as a table", "Detections, CSV"].iter().all(|wanted| reached.iter().any(|id| id == wanted)),
+        ["class", "position", "The same as a table", "Detections, CSV"]
+            .iter()
+            .all(|wanted| reached.iter().any(|id| id == wanted)),
         "{reached:?}"
     );
     assert_eq!(browser.errors().await, Vec::<String>::new());
@@ -199,7 +237,11 @@ async fn what_cannot_be_counted_is_told_on_the_page() {
         document.body.dispatchEvent(new DragEvent('drop', how));";
     browser.script(drop).await;
     browser.wait_for_state("failed").await;
-    assert!(browser.text("#problem").await.contains("is not in a format"), "{}", browser.text("#problem").await);
+    assert!(
+        browser.text("#problem").await.contains("is not in a format"),
+        "{}",
+        browser.text("#problem").await
+    );
     assert!(browser.is_visible("#problem").await && !browser.is_visible("#classes-title").await);
     assert!(browser.text("#notice").await.contains("empty.mp4 is empty"));
     assert_eq!(browser.errors().await, Vec::<String>::new());
@@ -217,14 +259,21 @@ async fn a_video_can_be_stopped_and_a_broken_connection_comes_back() {
     let proxy = Proxy::start(site.http.address.clone()).await;
     let browser = Browser::open(&format!("http://{}/", proxy.address)).await;
     let long = site.folder.path().join("long.mp4");
-    ffmpeg(&["-stream_loop", "20", "-i", sample("bikes.mp4").to_str().unwrap(), "-c", "copy"], &long);
+    ffmpeg(
+        &["-stream_loop", "20", "-i", sample("bikes.mp4").to_str().unwrap(), "-c", "copy"],
+        &long,
+    );
     browser.choose_files(&[long]).await;
     browser.wait_for("document.querySelector('#bar').value > 0").await;
     proxy.set(Weather::Cut);
-    browser.wait_for("document.querySelector('#notice').textContent.includes('cannot be reached')").await;
+    browser
+        .wait_for("document.querySelector('#notice').textContent.includes('cannot be reached')")
+        .await;
     let before = browser.text("#frames").await;
     proxy.set(Weather::Fair { latency: Duration::ZERO });
-    browser.wait_for(&format!("document.querySelector('#frames').textContent !== {before:?}")).await;
+    browser
+        .wait_for(&format!("document.querySelector('#frames').textContent !== {before:?}"))
+        .await;
     browser.wait_for("document.querySelector('#notice').hidden").await;
 
     browser.click("#cancel").await;
@@ -248,7 +297,8 @@ async fn where_a_token_is_needed_the_page_asks_for_it() {
     browser.wait_for_state("done").await;
     browser.wait_for("document.querySelectorAll('#stills img').length === 3").await;
     browser.click("[data-kind=json]").await;
-    let summary: Value = serde_json::from_str(&browser.saved("carphone_pristine.json").await).unwrap();
+    let summary: Value =
+        serde_json::from_str(&browser.saved("carphone_pristine.json").await).unwrap();
     assert_eq!(summary["processed_frames"], 3);
 }
 
@@ -260,10 +310,20 @@ fn the_page_is_for_browsers_and_takes_nothing_from_elsewhere() {
     let page = http.send(&["GET /", html], b"");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';")
+            && !policy.contains("unsafe"),
+        "{policy}"
+    );
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     let text = page.text();
-    assert!(!text.contains("style=") && !text.contains("onclick") && !text.contains("<script>") && !text.contains("http:"), "{text}");
+    assert!(
+        !text.contains("style=")
+            && !text.contains("onclick")
+            && !text.contains("<script>")
+            && !text.contains("http:"),
+        "{text}"
+    );
     let parts: Vec<_> = text.split('"').filter(|part| part.starts_with("/page/")).collect();
     for part in parts.iter().chain(&["/page/api.js"]) {
         let file = http.get(part);

@@ -14,7 +14,11 @@ use tokio::time::timeout;
 use url::Url;
 
 fn service(name: &str, server: &Server, arguments: &[&str]) -> Process {
-    Process::start(Command::new(program(name)).args(["--nats", &server.url(), "--log", "debug"]).args(arguments))
+    Process::start(
+        Command::new(program(name))
+            .args(["--nats", &server.url(), "--log", "debug"])
+            .args(arguments),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +39,13 @@ async fn five_processes_count_what_a_core_publish_names() {
         client.publish("videos.upload", malformed.into()).await.unwrap();
     }
     client.publish("videos.upload", uri.to_string().into()).await.unwrap();
-    client.publish("videos.upload", format!(r#"{{"uri": "{uri}", "name": "harbour", "every": 10}}"#).into()).await.unwrap();
+    client
+        .publish(
+            "videos.upload",
+            format!(r#"{{"uri": "{uri}", "name": "harbour", "every": 10}}"#).into(),
+        )
+        .await
+        .unwrap();
     client.flush().await.unwrap();
 
     let mut published = Vec::new();
@@ -47,10 +57,19 @@ async fn five_processes_count_what_a_core_publish_names() {
     }
     published.sort_by(|a, b| a.name.cmp(&b.name));
     let [whole, sparse] = &published[..] else { panic!("{published:?}") };
-    assert_eq!((whole.name.as_str(), whole.state, whole.processed_frames), ("carphone_pristine.mp4", VideoState::Done, 120));
-    assert_eq!((sparse.name.as_str(), sparse.state, sparse.processed_frames), ("harbour", VideoState::Done, 12));
+    assert_eq!(
+        (whole.name.as_str(), whole.state, whole.processed_frames),
+        ("carphone_pristine.mp4", VideoState::Done, 120)
+    );
+    assert_eq!(
+        (sparse.name.as_str(), sparse.state, sparse.processed_frames),
+        ("harbour", VideoState::Done, 12)
+    );
     assert!(whole.count("person") >= 100, "{whole:?}");
-    assert!(whole.wall_time_s > 0.0 && whole.frames_per_second > 0.0 && whole.duration_s.unwrap() > 3.9, "{whole:?}");
+    assert!(
+        whole.wall_time_s > 0.0 && whole.frames_per_second > 0.0 && whole.duration_s.unwrap() > 3.9,
+        "{whole:?}"
+    );
 
     let printed = aggregator.wait_for_stdout(12).join("\n");
     for summary in &published {
@@ -83,12 +102,18 @@ async fn a_nats_client_uploads_listens_and_asks() {
     let mut alarms = client.subscribe("alarms.>").await.unwrap();
 
     let store = jetstream.get_object_store("uploads").await.unwrap();
-    store.put("a.mp4", &mut tokio::fs::File::open(sample("carphone_pristine.mp4")).await.unwrap()).await.unwrap();
+    store
+        .put("a.mp4", &mut tokio::fs::File::open(sample("carphone_pristine.mp4")).await.unwrap())
+        .await
+        .unwrap();
     client.publish("videos.upload", "obj://uploads/a.mp4".into()).await.unwrap();
 
     let message = timeout(LONG, summaries.next()).await.unwrap().unwrap();
     let summary: Summary = serde_json::from_slice(&message.payload).unwrap();
-    assert_eq!((summary.name.as_str(), summary.state, summary.processed_frames), ("a.mp4", VideoState::Done, 3));
+    assert_eq!(
+        (summary.name.as_str(), summary.state, summary.processed_frames),
+        ("a.mp4", VideoState::Done, 3)
+    );
     assert_eq!((summary.count("person"), summary.alarms), (3, 3));
     for frame in [0, 40, 80] {
         let message = timeout(LONG, alarms.next()).await.unwrap().unwrap();
@@ -101,7 +126,10 @@ async fn a_nats_client_uploads_listens_and_asks() {
     assert_eq!((status.state, status.summary), (VideoState::Done, Some(summary)));
 
     let asked = async |subject: &str| -> serde_json::Value {
-        serde_json::from_slice(&client.request(subject.to_owned(), "".into()).await.unwrap().payload).unwrap()
+        serde_json::from_slice(
+            &client.request(subject.to_owned(), "".into()).await.unwrap().payload,
+        )
+        .unwrap()
     };
     for (subject, kind) in [("$SRV.PING", "ping"), ("$SRV.INFO", "info"), ("$SRV.STATS", "stats")] {
         let answer = asked(subject).await;
@@ -118,7 +146,8 @@ async fn a_nats_client_uploads_listens_and_asks() {
 #[test]
 fn services_end_in_order_when_told_to() {
     let server = Server::start();
-    let services = ["moliceiro-aggregator", "moliceiro-ingest", "moliceiro-detector"].map(|name| service(name, &server, &[]));
+    let services = ["moliceiro-aggregator", "moliceiro-ingest", "moliceiro-detector"]
+        .map(|name| service(name, &server, &[]));
     for mut process in services {
         process.wait_for_stderr("is ready", 1);
         process.signal(rustix::process::Signal::TERM);
@@ -128,7 +157,9 @@ fn services_end_in_order_when_told_to() {
 
 #[test]
 fn services_wait_for_a_server_and_say_so() {
-    let mut process = Process::start(Command::new(program("moliceiro-aggregator")).args(["--nats", "nats://127.0.0.1:1"]));
+    let mut process = Process::start(
+        Command::new(program("moliceiro-aggregator")).args(["--nats", "nats://127.0.0.1:1"]),
+    );
     process.wait_for_stderr("waiting for the NATS server", 2);
     process.signal(rustix::process::Signal::TERM);
     process.expect_code(0);
@@ -145,7 +176,17 @@ fn each_program_links_only_what_it_needs() {
         let linked = String::from_utf8(linked.stdout).unwrap();
         assert!(linked.contains("libc.so"), "{linked}");
         let tree = Command::new(env!("CARGO"))
-            .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--package", name])
+            .args([
+                "tree",
+                "--offline",
+                "--locked",
+                "--edges",
+                "normal",
+                "--prefix",
+                "none",
+                "--package",
+                name,
+            ])
             .current_dir(project())
             .output()
             .unwrap();
@@ -154,7 +195,10 @@ fn each_program_links_only_what_it_needs() {
         for library in foreign {
             assert!(!linked.contains(library), "{name}: {linked}");
             let package = if *library == "libgst" { "gstreamer" } else { "ort" };
-            assert!(!crates.lines().any(|line| line.split(' ').next() == Some(package)), "{name} depends on {package}");
+            assert!(
+                !crates.lines().any(|line| line.split(' ').next() == Some(package)),
+                "{name} depends on {package}"
+            );
         }
     }
 }
@@ -163,11 +207,17 @@ fn each_program_links_only_what_it_needs() {
 fn settings_that_cannot_be_end_a_service_before_it_does_anything() {
     for name in ["moliceiro-aggregator", "moliceiro-ingest", "moliceiro-detector"] {
         let begun = Instant::now();
-        let mut process =
-            Process::start(Command::new(program(name)).args(["--nats", "nats://127.0.0.1:1"]).env("MOLICEIRO__STREAMS__REPLICAS", "2"));
+        let mut process = Process::start(
+            Command::new(program(name))
+                .args(["--nats", "nats://127.0.0.1:1"])
+                .env("MOLICEIRO__STREAMS__REPLICAS", "2"),
+        );
         process.expect_code(64);
         let said = process.stderr().join("\n");
-        assert!(said.contains("streams.replicas = 2 (from environment MOLICEIRO__STREAMS__REPLICAS)"), "{said}");
+        assert!(
+            said.contains("streams.replicas = 2 (from environment MOLICEIRO__STREAMS__REPLICAS)"),
+            "{said}"
+        );
         assert!(said.contains("1, 3 or 5"), "{said}");
         assert!(begun.elapsed() < LONG);
     }

@@ -33,7 +33,9 @@ fn assert_close(what: &str, found: u64, expected: u64, per_cent: f64) {
 #[test]
 fn the_sample_is_counted_as_the_reference_counts_it() {
     let data = tempfile::tempdir().unwrap();
-    let [summary] = &count(data.path(), &[text(&sample("bikes.mp4"))])[..] else { panic!("one summary") };
+    let [summary] = &count(data.path(), &[text(&sample("bikes.mp4"))])[..] else {
+        panic!("one summary")
+    };
     assert_eq!((summary.name.as_str(), summary.state), ("bikes.mp4", VideoState::Done));
     assert_eq!((summary.processed_frames, summary.failed_frames), (250, 0));
     assert_close("person", summary.count("person"), 109, 5.0);
@@ -76,10 +78,18 @@ fn a_summary_is_printed_in_the_old_format_and_each_video_once() {
     for block in lines.chunks(6) {
         assert!(["a.mp4", "b.mkv"].contains(&block[0].as_str()), "{block:#?}");
         assert_eq!(block[1], "Processed frames: 10");
-        let milliseconds = block[2].strip_prefix("Average processing time per frame: ").and_then(|l| l.strip_suffix("ms"));
+        let milliseconds = block[2]
+            .strip_prefix("Average processing time per frame: ")
+            .and_then(|l| l.strip_suffix("ms"));
         assert!(milliseconds.unwrap().parse::<u32>().unwrap() > 0, "{block:#?}");
-        assert!(block[3].strip_prefix("Person objects detected: ").unwrap().parse::<u32>().is_ok(), "{block:#?}");
-        assert!(block[4].strip_prefix("Total classes detected: ").unwrap().parse::<u32>().is_ok(), "{block:#?}");
+        assert!(
+            block[3].strip_prefix("Person objects detected: ").unwrap().parse::<u32>().is_ok(),
+            "{block:#?}"
+        );
+        assert!(
+            block[4].strip_prefix("Total classes detected: ").unwrap().parse::<u32>().is_ok(),
+            "{block:#?}"
+        );
         assert!(block[5].starts_with("Top 3 objects detected: "), "{block:#?}");
     }
     assert_ne!(lines[0], lines[6]);
@@ -155,7 +165,11 @@ fn ctrl_c_stops_in_order_and_the_same_command_goes_on() {
     let data = folder.path().join("data");
     let mut stopped = interrupted(&data, &video, Signal::INT);
     stopped.expect_code(130);
-    assert!(stopped.stderr().iter().any(|line| line.contains("not finished: carphone_pristine.mp4")), "{:#?}", stopped.stderr());
+    assert!(
+        stopped.stderr().iter().any(|line| line.contains("not finished: carphone_pristine.mp4")),
+        "{:#?}",
+        stopped.stderr()
+    );
     assert!(servers_of(&data).is_empty());
     let summaries = count(&data, &[text(&video)]);
     assert_eq!(summaries.len(), 1, "the video is gone on with, not begun anew");
@@ -167,7 +181,8 @@ fn a_second_ctrl_c_ends_it_at_once_and_leaves_nothing_running() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     // A server that does not answer keeps the first Ctrl-C waiting.
-    let mut process = Process::start(run(&data).args(["--log", "debug", text(&sample("bikes.mp4"))]));
+    let mut process =
+        Process::start(run(&data).args(["--log", "debug", text(&sample("bikes.mp4"))]));
     process.wait_for_stderr("frame done", 5);
     let server: i32 = servers_of(&data)[0].parse().unwrap();
     let server = rustix::process::Pid::from_raw(server).unwrap();
@@ -201,7 +216,10 @@ fn a_folder_of_pictures_is_one_video_and_a_bad_one_is_a_failed_frame() {
     std::fs::create_dir(&pictures).unwrap();
     for (number, size) in [(1, "640x480"), (2, "320x240"), (10, "100x300")] {
         let source = format!("testsrc2=size={size}");
-        support::ffmpeg(&["-f", "lavfi", "-i", &source, "-frames:v", "1"], &pictures.join(format!("p{number}.png")));
+        support::ffmpeg(
+            &["-f", "lavfi", "-i", &source, "-frames:v", "1"],
+            &pictures.join(format!("p{number}.png")),
+        );
     }
     std::fs::write(pictures.join("p3.jpg"), "this is no picture").unwrap();
     let mut process = Process::start(run(&folder.path().join("data")).arg("--json").arg(&pictures));

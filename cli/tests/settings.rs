@@ -7,9 +7,14 @@ use std::process::Command;
 
 use support::{Process, project};
 
-fn config(arguments: &[&str], environment: &[(&str, &str)], code: i32) -> (Vec<String>, Vec<String>) {
+fn config(
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    code: i32,
+) -> (Vec<String>, Vec<String>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_moliceiro"));
-    let mut process = Process::start(command.arg("config").args(arguments).envs(environment.iter().copied()));
+    let mut process =
+        Process::start(command.arg("config").args(arguments).envs(environment.iter().copied()));
     process.expect_code(code);
     (process.stdout(), process.stderr())
 }
@@ -18,11 +23,18 @@ fn config(arguments: &[&str], environment: &[(&str, &str)], code: i32) -> (Vec<S
 fn each_source_overrides_the_one_before_it_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("moliceiro.toml");
-    std::fs::write(&file, "[ingest]\nevery = 2\njpeg_quality = 70\nvideos = 3\n[log]\nlevel = \"warn\"\n").unwrap();
+    std::fs::write(
+        &file,
+        "[ingest]\nevery = 2\njpeg_quality = 70\nvideos = 3\n[log]\nlevel = \"warn\"\n",
+    )
+    .unwrap();
     let file = file.to_str().unwrap();
-    let environment = [("MOLICEIRO__INGEST__EVERY", "3"), ("MOLICEIRO__INGEST__JPEG_QUALITY", "71")];
-    let (lines, _) = config(&["--config", file, "--set", "ingest.every=4", "--log", "debug"], &environment, 0);
-    let line = |key: &str| lines.iter().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
+    let environment =
+        [("MOLICEIRO__INGEST__EVERY", "3"), ("MOLICEIRO__INGEST__JPEG_QUALITY", "71")];
+    let (lines, _) =
+        config(&["--config", file, "--set", "ingest.every=4", "--log", "debug"], &environment, 0);
+    let line =
+        |key: &str| lines.iter().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
     for (key, value, source) in [
         ("every", "4", "command line --set"),
         ("jpeg_quality", "71", "environment MOLICEIRO__INGEST__JPEG_QUALITY"),
@@ -39,12 +51,25 @@ fn each_source_overrides_the_one_before_it_and_is_named() {
 fn the_printed_settings_are_a_settings_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("moliceiro.toml");
-    let values = ["--set", "detector.threshold=0.5", "--set", "detector.model=/m.onnx", "--set", "streams.frame_ack_wait=90s"];
-    let values = [&values[..], &["--set", "aggregator.alarms=boat > 1; car >= 2 in 0,0 1,0 1,1"]].concat();
+    let values = [
+        "--set",
+        "detector.threshold=0.5",
+        "--set",
+        "detector.model=/m.onnx",
+        "--set",
+        "streams.frame_ack_wait=90s",
+    ];
+    let values =
+        [&values[..], &["--set", "aggregator.alarms=boat > 1; car >= 2 in 0,0 1,0 1,1"]].concat();
     let (printed, _) = config(&values, &[], 0);
     std::fs::write(&file, printed.join("\n")).unwrap();
     let (again, _) = config(&["--config", file.to_str().unwrap()], &[], 0);
-    let values = |lines: &[String]| lines.iter().map(|line| line.split(" #").next().unwrap().trim().to_owned()).collect::<Vec<_>>();
+    let values = |lines: &[String]| {
+        lines
+            .iter()
+            .map(|line| line.split(" #").next().unwrap().trim().to_owned())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(values(&printed), values(&again));
 }
 
@@ -68,7 +93,10 @@ fn a_wrong_setting_is_told_by_key_source_and_what_would_do() {
     in_file("[ingest]\nwidth = 3", &["ingest.width = 3", path, "16 to 2048"]);
     in_file("[ingest]\nwidth = \"wide\"", &["ingest.width = wide", path, "expected an integer"]);
     in_file("[ingest]\nencoding = \"gif\"", &["ingest.encoding = gif", path, "`jpeg`", "`i420`"]);
-    in_file("[streams]\nkeep = \"1 fortnight\"", &["streams.keep = 1 fortnight", path, "such as 10s"]);
+    in_file(
+        "[streams]\nkeep = \"1 fortnight\"",
+        &["streams.keep = 1 fortnight", path, "such as 10s"],
+    );
     in_file("[detector]\nsessions = -1", &["detector.sessions = -1", path]);
     in_file("[ingest\n", &[path, "line 1"]);
     let two = "[ingest]\nwidth = \"wide\"\nevery = 0\nheigth = 1";
@@ -77,9 +105,16 @@ fn a_wrong_setting_is_told_by_key_source_and_what_would_do() {
     let (_, err) = config(&["--config", "/nonexistent.toml"], &[], 64);
     assert!(err.join("\n").contains("/nonexistent.toml: No such file"), "{err:?}");
     let (_, err) = config(&[], &[("MOLICEIRO__NATS__URI", "x")], 64);
-    assert!(err.join("\n").contains("nats.uri (from environment MOLICEIRO__NATS__URI): did you mean url?"), "{err:?}");
+    assert!(
+        err.join("\n")
+            .contains("nats.uri (from environment MOLICEIRO__NATS__URI): did you mean url?"),
+        "{err:?}"
+    );
     let (_, err) = config(&["--nats", "nats://a:99999"], &[], 64);
-    assert!(err.join("\n").contains("nats.url = nats://a:99999 (from command line --nats)"), "{err:?}");
+    assert!(
+        err.join("\n").contains("nats.url = nats://a:99999 (from command line --nats)"),
+        "{err:?}"
+    );
     let (_, err) = config(&["--frobnicate"], &[], 64);
     assert!(err.join("\n").contains("--frobnicate"), "{err:?}");
 }
@@ -104,11 +139,19 @@ fn the_reference_has_every_setting_with_its_default() {
     for line in &lines {
         if let Some(name) = line.strip_prefix('[') {
             table = name.trim_end_matches(']');
-        } else if let Some(key) = line.strip_prefix("# ").and_then(|l| l.split_once(" is not set")).map(|(key, _)| key) {
-            assert!(reference.contains(&format!("`{table}.{key}` | not set |")), "{table}.{key} is not in docs/settings.md");
+        } else if let Some(key) =
+            line.strip_prefix("# ").and_then(|l| l.split_once(" is not set")).map(|(key, _)| key)
+        {
+            assert!(
+                reference.contains(&format!("`{table}.{key}` | not set |")),
+                "{table}.{key} is not in docs/settings.md"
+            );
         } else if let Some((key, value)) = line.split_once(" = ") {
             let value = value.split(" #").next().unwrap().trim();
-            assert!(reference.contains(&format!("`{table}.{key}` | `{value}` |")), "{table}.{key} = {value} is not in docs/settings.md");
+            assert!(
+                reference.contains(&format!("`{table}.{key}` | `{value}` |")),
+                "{table}.{key} = {value} is not in docs/settings.md"
+            );
         }
     }
 }

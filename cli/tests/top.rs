@@ -19,7 +19,9 @@ use url::Url;
 
 fn service(name: &str, url: &str, arguments: &[&str]) -> Process {
     let mut command = Command::new(program(name));
-    let process = Process::start(command.args(["--nats", url, "--set", "metrics.listen=off"]).args(arguments));
+    let process = Process::start(
+        command.args(["--nats", url, "--set", "metrics.listen=off"]).args(arguments),
+    );
     process.wait_for_stderr("is ready", 1);
     process
 }
@@ -46,26 +48,50 @@ async fn a_snapshot_has_the_right_figures_during_and_after_a_run() {
     let url = server.url();
     let _ingest = service("moliceiro-ingest", &url, &[]);
     let _aggregator = service("moliceiro-aggregator", &url, &[]);
-    let client = connect(&NatsSettings { url: url.clone(), credentials: None }, "test", Patience::FailAtOnce).await.unwrap();
+    let client = connect(
+        &NatsSettings { url: url.clone(), credentials: None },
+        "test",
+        Patience::FailAtOnce,
+    )
+    .await
+    .unwrap();
     let uri = Url::from_file_path(sample("carphone_pristine.mp4")).unwrap();
     client.publish("videos.upload", uri.to_string().into()).await.unwrap();
     client.flush().await.unwrap();
 
     let queued = snapshot_with(&url, &["queue         120 frames", "0/120"]);
-    for part in ["no detector works on them", "detectors     0 seen", "1 counting", "dead letters  0", "last alarm    none"] {
+    for part in [
+        "no detector works on them",
+        "detectors     0 seen",
+        "1 counting",
+        "dead letters  0",
+        "last alarm    none",
+    ] {
         assert!(queued.contains(part), "{queued}\nlacks {part}");
     }
-    let _detector = service("moliceiro-detector", &url, &["--sessions", "1", "--set", "detector.name=harbour"]);
+    let _detector =
+        service("moliceiro-detector", &url, &["--sessions", "1", "--set", "detector.name=harbour"]);
     let during = snapshot_with(&url, &["  detector    harbour: "]);
     assert!(during.contains("detectors     1 seen") && during.contains("ms each"), "{during}");
 
     let after = snapshot_with(&url, &["120/120"]);
-    let after = if after.contains("done  ") { after } else { snapshot_with(&url, &["videos        1 done"]) };
+    let after = if after.contains("done  ") {
+        after
+    } else {
+        snapshot_with(&url, &["videos        1 done"])
+    };
     let video = after.lines().find(|line| line.starts_with("carphone_pristine.mp4")).unwrap();
     let words: Vec<_> = video.split_whitespace().collect();
     assert_eq!(words[1..4], ["done", "120/120", "0"], "{after}");
-    assert!(words[5] == "person" && words[6].trim_end_matches(',').parse::<u64>().unwrap() >= 100, "{video}");
-    for part in ["queue         0 frames, 0 B of 536.9 MB (0 %)", "uploads       0 in work, 0 waiting", "redelivered   0 "] {
+    assert!(
+        words[5] == "person" && words[6].trim_end_matches(',').parse::<u64>().unwrap() >= 100,
+        "{video}"
+    );
+    for part in [
+        "queue         0 frames, 0 B of 536.9 MB (0 %)",
+        "uploads       0 in work, 0 waiting",
+        "redelivered   0 ",
+    ] {
         assert!(after.contains(part), "{after}\nlacks {part}");
     }
     let password = url.split_once("moliceiro:").unwrap().1.split('@').next().unwrap();
@@ -78,7 +104,11 @@ fn a_server_that_nobody_has_used_is_told_and_left_as_it_is() {
     for _ in 0..2 {
         let mut process = once(&server.url());
         process.expect_code(1);
-        assert!(process.stderr().join("\n").contains("has a service used this server yet?"), "{:?}", process.stderr());
+        assert!(
+            process.stderr().join("\n").contains("has a service used this server yet?"),
+            "{:?}",
+            process.stderr()
+        );
     }
 }
 
@@ -104,8 +134,15 @@ impl Terminal {
             top.replace('\'', "\"")
         );
         let mut command = Command::new("script");
-        let command = command.args(["--quiet", "--flush", "--return", "--command", &shell, "/dev/null"]).env("SHELL", "/bin/sh");
-        let mut child = command.env("TERM", "xterm-256color").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let command = command
+            .args(["--quiet", "--flush", "--return", "--command", &shell, "/dev/null"])
+            .env("SHELL", "/bin/sh");
+        let mut child = command
+            .env("TERM", "xterm-256color")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (keys, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let screen = Arc::new(Mutex::new(vt100::Parser::new(cells(30), cells(100), 0)));
         let follower = screen.clone();
@@ -127,19 +164,24 @@ impl Terminal {
     }
 
     fn wait_for(&self, part: &str) {
-        let found = eventually(Instant::now() + LONG, || self.contents().contains(part).then_some(()));
+        let found =
+            eventually(Instant::now() + LONG, || self.contents().contains(part).then_some(()));
         assert!(found.is_some(), "no {part:?} on\n{}", self.contents());
     }
 
     fn wait_until_gone(&self, part: &str) {
-        let gone = eventually(Instant::now() + LONG, || (!self.contents().contains(part)).then_some(()));
+        let gone =
+            eventually(Instant::now() + LONG, || (!self.contents().contains(part)).then_some(()));
         assert!(gone.is_some(), "{part:?} is still on\n{}", self.contents());
     }
 
     fn resize(&self, rows: u16, columns: u16) {
         self.screen.lock().unwrap().screen_mut().set_size(cells(rows), cells(columns));
         let size = [rows.to_string(), columns.to_string()];
-        let done = Command::new("stty").args(["-F", self.note("tty").trim(), "rows", &size[0], "cols", &size[1]]).status().unwrap();
+        let done = Command::new("stty")
+            .args(["-F", self.note("tty").trim(), "rows", &size[0], "cols", &size[1]])
+            .status()
+            .unwrap();
         assert!(done.success());
     }
 
@@ -154,12 +196,17 @@ impl Terminal {
 
     /// Waits for the end; asserts the exit code, and that the terminal is as it was.
     fn expect_restored(&mut self, code: &str) {
-        eventually(Instant::now() + LONG, || self.child.try_wait().unwrap()).unwrap_or_else(|| panic!("{}", self.contents()));
+        eventually(Instant::now() + LONG, || self.child.try_wait().unwrap())
+            .unwrap_or_else(|| panic!("{}", self.contents()));
         assert_eq!(self.note("code").trim(), code, "{}", self.contents());
         assert!(self.note("before").contains(" echo") && self.note("before").contains(" icanon"));
         assert_eq!(self.note("before"), self.note("after"));
         let screen = self.screen.lock().unwrap();
-        assert!(!screen.screen().alternate_screen() && !screen.screen().hide_cursor(), "{}", screen.screen().contents());
+        assert!(
+            !screen.screen().alternate_screen() && !screen.screen().hide_cursor(),
+            "{}",
+            screen.screen().contents()
+        );
     }
 }
 
@@ -172,7 +219,9 @@ impl Drop for Terminal {
 
 fn server_at(port: u16, folder: &Path) -> Process {
     let mut command = Command::new(nats_server());
-    Process::start(command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(folder))
+    Process::start(
+        command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(folder),
+    )
 }
 
 #[test]
@@ -182,7 +231,14 @@ fn the_view_draws_obeys_keys_survives_a_lost_server_and_leaves_the_terminal_as_i
     let server = server_at(port, folder.path());
     let _aggregator = service("moliceiro-aggregator", &url, &[]);
     let mut terminal = Terminal::start(&url);
-    for part in [&*url, "connected", "┌Frames/s", "Detectors: 0 at work", "Videos: none (newest first)", "dead letters: 0"] {
+    for part in [
+        &*url,
+        "connected",
+        "┌Frames/s",
+        "Detectors: 0 at work",
+        "Videos: none (newest first)",
+        "dead letters: 0",
+    ] {
         terminal.wait_for(part);
     }
     terminal.press(b"?");
@@ -220,8 +276,14 @@ fn a_signal_and_ctrl_c_leave_the_terminal_as_it_was_too() {
 
 #[test]
 fn an_interval_that_cannot_be_is_refused() {
-    for (interval, part) in [("1", "give a time such as 2s"), ("1ms", "give 100ms to 1h"), ("", "give a time")] {
-        let mut process = Process::start(Command::new(program("moliceiro")).args(["top", "--interval", interval]));
+    for (interval, part) in
+        [("1", "give a time such as 2s"), ("1ms", "give 100ms to 1h"), ("", "give a time")]
+    {
+        let mut process = Process::start(Command::new(program("moliceiro")).args([
+            "top",
+            "--interval",
+            interval,
+        ]));
         process.expect_code(64);
         assert!(process.stderr().join("\n").contains(part), "{:?}", process.stderr());
     }

@@ -38,17 +38,25 @@ async fn an_ack_wait_shorter_than_the_model_takes_for_a_frame() {
     const LARGE: [&str; 4] = ["--set", "ingest.width=2048", "--set", "ingest.height=2048"];
     let expected = faultless_with(&sample(VIDEO), 16, &LARGE);
     let server = Server::start();
-    let settings = [&LARGE[..], &["--set", "streams.frame_ack_wait=500ms", "--set", "ingest.every=16"]].concat();
+    let settings =
+        [&LARGE[..], &["--set", "streams.frame_ack_wait=500ms", "--set", "ingest.every=16"]]
+            .concat();
     let site = Site::new(server.url(), &settings);
-    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    let [_aggregator, detector, _ingest] =
+        ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
     site.assert_counts(&expected).await;
     let log = detector.stderr().join("\n");
-    let frames: Vec<serde_json::Value> =
-        log.lines().filter(|line| line.contains("frame done")).map(|line| serde_json::from_str(line).unwrap()).collect();
-    // On a busy machine a sign that a frame is in work may come too late. Without any, each would be handed out again.
+    let frames: Vec<serde_json::Value> = log
+        .lines()
+        .filter(|line| line.contains("frame done"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    // On a busy machine a sign that a frame is in work may come too late. Without any, each would
+    // be handed out again.
     assert!((frames.len() as u64) < 2 * FRAMES.div_ceil(16), "{} frames", frames.len());
-    let quickest = frames.iter().map(|frame| frame["processing_us"].as_u64().unwrap()).min().unwrap();
+    let quickest =
+        frames.iter().map(|frame| frame["processing_us"].as_u64().unwrap()).min().unwrap();
     assert!(quickest > 500_000, "a frame took {quickest} µs only");
 }
 
@@ -59,14 +67,19 @@ async fn a_frame_queue_of_a_few_bytes() {
     const RAW: [&str; 2] = ["--set", "ingest.encoding=i420"];
     let expected = faultless_with(&sample(VIDEO), 1, &RAW);
     let server = Server::start();
-    let site = Site::new(server.url(), &[&RAW[..], &["--set", &format!("streams.frames_max_bytes={MOST}")]].concat());
-    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    let site = Site::new(
+        server.url(),
+        &[&RAW[..], &["--set", &format!("streams.frames_max_bytes={MOST}")]].concat(),
+    );
+    let [_aggregator, detector, _ingest] =
+        ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
     let jetstream = jetstream::new(site.client().await);
     let mut longest = 0;
     for done in (1..FRAMES as usize).step_by(8) {
         detector.wait_for_stderr("frame done", done);
-        longest = longest.max(jetstream.get_stream("FRAMES").await.unwrap().cached_info().state.bytes);
+        longest =
+            longest.max(jetstream.get_stream("FRAMES").await.unwrap().cached_info().state.bytes);
     }
     assert!((MOST / 2..=MOST).contains(&longest), "{longest} bytes");
     site.assert_counts(&expected).await;
@@ -103,7 +116,8 @@ async fn many_videos_at_once_some_of_the_same_name() {
     }
     let found = site.summaries(20).await;
     let expected = faultless_of(&sample(VIDEO), 6);
-    let videos: std::collections::BTreeSet<_> = found.iter().map(|summary| summary.video.clone()).collect();
+    let videos: std::collections::BTreeSet<_> =
+        found.iter().map(|summary| summary.video.clone()).collect();
     assert_eq!(videos.len(), 20);
     for summary in &found {
         assert_eq!(summary.processed_frames, FRAMES / 6);
@@ -116,17 +130,22 @@ async fn many_videos_at_once_some_of_the_same_name() {
 async fn a_short_video_does_not_wait_for_the_end_of_a_long_one() {
     let folder = tempfile::tempdir().unwrap();
     let long = folder.path().join("long.mp4");
-    ffmpeg(&["-stream_loop", "9", "-i", sample(VIDEO).to_str().unwrap(), "-an", "-c", "copy"], &long);
+    ffmpeg(
+        &["-stream_loop", "9", "-i", sample(VIDEO).to_str().unwrap(), "-an", "-c", "copy"],
+        &long,
+    );
     let server = Server::start();
     let site = Site::new(server.url(), &["--set", "streams.frames_max_per_video=32"]);
-    let [_aggregator, detector, _ingest] = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    let [_aggregator, detector, _ingest] =
+        ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     site.upload_json(&json!({"uri": Url::from_file_path(&long).unwrap(), "id": "long"})).await;
     detector.wait_for_stderr("frame done", 20);
     site.upload_json(&json!({"uri": Url::from_file_path(short_video(folder.path(), "short.mp4")).unwrap(), "id": "short"})).await;
     let first = site.summaries(1).await.remove(0);
     assert_eq!((first.video.as_str(), first.processed_frames), ("short", 10));
     let videos = jetstream::new(site.client().await).get_key_value("videos").await.unwrap();
-    let long: VideoEntry = serde_json::from_slice(&videos.get("long").await.unwrap().unwrap()).unwrap();
+    let long: VideoEntry =
+        serde_json::from_slice(&videos.get("long").await.unwrap().unwrap()).unwrap();
     assert!(long.counted < 600, "the short one waited for {} frames", long.counted);
     let second = site.summaries(2).await.remove(1);
     assert_eq!((second.video.as_str(), second.failed_frames), ("long", 0));

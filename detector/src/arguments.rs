@@ -5,12 +5,16 @@ use crate::DetectorService;
 
 /// Pulls frames, finds the objects in them, publishes results
 #[derive(Clone, Debug, Parser)]
-#[command(version, after_help = "Start as many as you have machines: they share the frames of the stream FRAMES.")]
+#[command(
+    version,
+    after_help = "Start as many as you have machines: they share the frames of the stream FRAMES."
+)]
 pub struct DetectorArguments {
     /// Arguments of every service
     #[command(flatten)]
     pub common: CommonArguments,
-    /// Model to use: nanodet, nanodet-int8, or a file with its manifest (.toml) beside it [setting: detector.model]
+    /// Model to use: nanodet, nanodet-int8, or a file with its manifest (.toml) beside it [setting:
+    /// detector.model]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// Frames looked at at the same time; 0: one for each core [setting: detector.sessions]

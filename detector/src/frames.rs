@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
-use moliceiro_nats::dead::{FrameIdentity, bury};
+use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::messages::{Event, Failed, FrameResult};
-use moliceiro_nats::publish::{StoreError, store_event};
+use moliceiro_nats::publish::{StoreError, publish_event};
 use moliceiro_nats::{Streams, subjects};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +18,8 @@ use crate::inference::{Inference, Looked};
 use crate::report;
 use crate::settings::DetectorService;
 
-/// How long a pull waits for frames. At the end the last pull is waited for, so that no frame is handed to nobody.
+/// How long a pull waits for frames. At the end the last pull is waited for, so that no frame is
+/// handed to nobody.
 const PULL_EXPIRY: Duration = Duration::from_millis(250);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
@@ -78,10 +79,18 @@ pub(crate) async fn run(
     if desk.broken.is_cancelled() { Err(DetectorError::ThreadDied) } else { Ok(()) }
 }
 
-/// Pulls a frame for each free place, and begins those that come for the first time. Gives those that came again.
+/// Pulls a frame for each free place, and begins those that come for the first time. Gives those
+/// that came again.
 async fn pull(desk: &Arc<Desk>, mut free: Places, tasks: &TaskTracker) -> Vec<Message> {
     let mut again = Vec::new();
-    let batch = desk.streams.detectors.batch().max_messages(free.num_permits()).expires(PULL_EXPIRY).messages().await;
+    let batch = desk
+        .streams
+        .detectors
+        .batch()
+        .max_messages(free.num_permits())
+        .expires(PULL_EXPIRY)
+        .messages()
+        .await;
     let mut messages = match batch {
         Ok(messages) => messages,
         Err(error) => {
@@ -124,8 +133,8 @@ fn deliveries(message: &Message) -> u64 {
 
 /// The order in which to look at frames that came again, of which one may be deadly.
 ///
-/// Those that died together come again together. Every other time the order is reversed: so each has been before the deadly
-/// one at its third delivery at the latest.
+/// Those that died together come again together. Every other time the order is reversed: so each
+/// has been before the deadly one at its third delivery at the latest.
 fn in_turn(mut again: Vec<Message>) -> Vec<Message> {
     again.sort_by_key(|message| {
         let sequence = message.info().map_or(0, |info| info.stream_sequence);
@@ -190,7 +199,12 @@ impl Desk {
     /// Nobody else could say who had the frame last, if this process dies of it.
     async fn leave_name(&self, frame: &FrameIdentity) {
         let (video, index) = (&frame.video, frame.index);
-        if let Err(error) = self.streams.attempts.put(subjects::attempt(video, index), self.name.clone().into()).await {
+        if let Err(error) = self
+            .streams
+            .attempts
+            .put(subjects::attempt(video, index), self.name.clone().into())
+            .await
+        {
             warn!(%video, frame = index, %error, "cannot leave a name before a frame's last delivery");
         }
     }
@@ -204,7 +218,10 @@ impl Desk {
             Ok(Verdict::Retry) => message.ack_with(AckKind::Nak(Some(RETRY))).await,
             Ok(Verdict::Leave) => return self.broken.cancel(),
             Err(error) => {
-                report::result_not_stored(FrameIdentity::of(&message.subject, message.headers.as_ref()).as_ref(), &error);
+                report::result_not_stored(
+                    FrameIdentity::of(&message.subject, message.headers.as_ref()).as_ref(),
+                    &error,
+                );
                 message.ack_with(AckKind::Nak(Some(RETRY))).await
             }
         };
@@ -228,8 +245,23 @@ impl Desk {
                 let (found, began) = (detections.len(), Instant::now());
                 let (size, detector) = (Some(size), self.name.clone());
                 let model = Some(self.inference.model().short_name().to_owned());
-                let result = FrameResult { index, pts, decoded_at, detections, size, processing_us, detector, model };
-                store_event(&self.streams.jetstream, video, Some(&frame.message_id), Event::Frame(result)).await?;
+                let result = FrameResult {
+                    index,
+                    pts,
+                    decoded_at,
+                    detections,
+                    size,
+                    processing_us,
+                    detector,
+                    model,
+                };
+                publish_event(
+                    &self.streams.jetstream,
+                    video,
+                    Some(&frame.message_id),
+                    Event::Frame(result),
+                )
+                .await?;
                 report::frame_done(video, index, found, processing_us, began.elapsed());
                 Ok(Verdict::Ack)
             }
@@ -238,9 +270,11 @@ impl Desk {
                 Ok(Verdict::Retry)
             }
             Some(Looked::Failed(reason) | Looked::Impossible(reason)) => {
-                let failed = Failed { index, reason, detector: Some(self.name.clone()), deliveries };
+                let failed =
+                    Failed { index, reason, detector: Some(self.name.clone()), deliveries };
                 report::frame_dead(video, &failed);
-                bury(&self.streams.jetstream, &frame, &failed, message.payload.clone()).await?;
+                dead_letter(&self.streams.jetstream, &frame, &failed, message.payload.clone())
+                    .await?;
                 Ok(Verdict::Drop)
             }
             None => {

@@ -5,9 +5,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The frames that a detector has in hand at once, and how many it may ask for.
 ///
-/// If the process dies, each frame in hand has lost one of its deliveries. So where a frame may be deadly, it is the only
-/// one: after the start, which may be a restart, and after a frame that came again, frames are asked for one by one, until
-/// one has been looked at that came for the first time.
+/// If the process dies, each frame in hand has lost one of its deliveries. So where a frame may be
+/// deadly, it is the only one: after the start, which may be a restart, and after a frame that came
+/// again, frames are asked for one by one, until one has been looked at that came for the first
+/// time.
 pub(crate) struct Hand {
     places: Arc<Semaphore>,
     most: u32,
@@ -19,11 +20,15 @@ pub(crate) type Places = OwnedSemaphorePermit;
 
 impl Hand {
     pub fn new(most: u32) -> Self {
-        Self { places: Arc::new(Semaphore::new(most as usize)), most, one_by_one: AtomicBool::new(true) }
+        Self {
+            places: Arc::new(Semaphore::new(most as usize)),
+            most,
+            one_by_one: AtomicBool::new(true),
+        }
     }
 
-    /// Waits for a free place, and takes all that are free: as many frames may be asked for. One by one, waits until nothing
-    /// is in hand, and takes a single place.
+    /// Waits for a free place, and takes all that are free: as many frames may be asked for. One by
+    /// one, waits until nothing is in hand, and takes a single place.
     pub async fn free(&self) -> Places {
         if self.one_by_one.load(Ordering::Relaxed) {
             let mut all = self.all().await;

@@ -1,38 +1,31 @@
 //! Finds the objects in frames with an ONNX model.
 //!
-//! The way of a frame: `frames` pulls it and keeps the server informed, `inference` hands it to one of the threads
-//! that each have a session, `session` turns pixels into a tensor, the tensor into candidates and those into
-//! detections; back in `frames` the result is stored, and only then is the frame acknowledged.
+//! The way of a frame: `frames` pulls it and keeps the server informed, `inference` hands it to one
+//! of the threads that each have a session, `session` turns pixels into a tensor, the tensor into
+//! candidates and those into detections; back in `frames` the result is stored, and only then is
+//! the frame acknowledged.
 
 mod arguments;
-mod families;
 mod frames;
 mod hand;
 mod inference;
-mod manifest;
 pub mod metrics;
-mod model;
-mod nms;
-mod phases;
-mod pixels;
 mod report;
-mod runtime;
-mod session;
 mod settings;
 
-use moliceiro_service::{OpenError, Readiness, open_streams};
+use moliceiro_service::{OpenError, Readiness, bundled, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 pub use arguments::DetectorArguments;
-pub use model::{Model, ModelError};
-pub use phases::Phases;
-pub use runtime::{Runtime, RuntimeError};
-pub use session::{Detector, FrameError, Options, Steps};
+use moliceiro_vision::{Detector, Model, ModelError, Options, Runtime, RuntimeError};
 pub use settings::{DetectorService, DetectorSettings};
 
-/// Frames in hand for each session: one being looked at, one ready, and those on their way in and out.
+/// Frames in hand for each session: one being looked at, one ready, and those on their way in and
+/// out.
 const FRAMES_PER_SESSION: usize = 4;
+
+const RUNTIME_IN_PACKAGE: &str = "lib/libonnxruntime.so";
 
 /// Why a detector ends before it is told to.
 #[derive(Debug, Error)]
@@ -57,35 +50,57 @@ pub enum DetectorError {
     LoadingDied,
 }
 
-/// The model that the settings name, checked against its manifest as far as that goes without running it.
+/// The model that the settings name, checked against its manifest as far as that goes without
+/// running it.
 pub fn open_model(settings: &DetectorSettings) -> Result<Model, ModelError> {
-    match &settings.model {
-        Some(path) => path.to_str().and_then(Model::named).map_or_else(|| Model::open(path), Ok),
-        None => Ok(Model::builtin()),
-    }
+    Model::resolve(settings.model.as_deref())
 }
 
 /// Looks at frames until `shutdown`; then finishes those in hand.
-pub async fn run(service: DetectorService, readiness: Readiness, shutdown: CancellationToken) -> Result<(), DetectorError> {
+pub async fn run(
+    service: DetectorService,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), DetectorError> {
     let sessions = service.detector.session_count();
     let in_hand = sessions * FRAMES_PER_SESSION;
     readiness.not_yet("detector model", "it is being loaded");
     let settings = service.detector.clone();
-    let inference = match tokio::task::spawn_blocking(move || inference::Inference::start(&settings, sessions)).await {
-        Ok(started) => started?,
-        Err(_) => return Err(DetectorError::LoadingDied),
-    };
+    let inference =
+        match tokio::task::spawn_blocking(move || inference::Inference::start(&settings, sessions))
+            .await
+        {
+            Ok(started) => started?,
+            Err(_) => return Err(DetectorError::LoadingDied),
+        };
     readiness.met("detector model");
-    let opening = open_streams("detector", &service.nats, &service.streams, in_hand * 2, &readiness);
-    let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
+    let opening =
+        open_streams("detector", &service.nats, &service.streams, in_hand * 2, &readiness);
+    let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
+        return Ok(());
+    };
     report::ready(sessions, inference.model().name(), inference.runtime());
     frames::run(streams, &service, inference, in_hand as u32, &shutdown).await
 }
 
-/// Loads ONNX Runtime and the model as [`run`] would, and runs it once, so that what is wrong is known early.
+/// Loads the ONNX Runtime that the settings name, or else the one that came with the program.
+pub fn load_runtime(settings: &DetectorSettings) -> Result<Runtime, RuntimeError> {
+    Runtime::load(settings.onnxruntime.as_deref(), bundled(RUNTIME_IN_PACKAGE))
+}
+
+/// Loads ONNX Runtime and the model as [`run`] would, and runs it once, so that what is wrong is
+/// known early.
 pub fn check(settings: &DetectorSettings) -> Result<(), DetectorError> {
     let model = open_model(settings)?;
-    let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
-    Detector::new(&runtime, &model, Options { intra_threads: settings.threads, threshold: settings.threshold, iou: settings.iou })?;
+    let runtime = load_runtime(settings)?;
+    Detector::new(
+        &runtime,
+        &model,
+        Options {
+            intra_threads: settings.threads,
+            threshold: settings.threshold,
+            iou: settings.iou,
+        },
+    )?;
     Ok(())
 }

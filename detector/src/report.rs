@@ -10,7 +10,7 @@ use moliceiro_nats::publish::StoreError;
 use tracing::{debug, info, warn};
 
 use crate::metrics::METRICS;
-use crate::phases::Phases;
+use moliceiro_vision::Phases;
 
 /// A frame that this detector works on, until it is dropped.
 pub(crate) struct InHand(());
@@ -56,7 +56,9 @@ pub(crate) fn frame_pulled(message: &Message) {
 
 pub(crate) fn looked_at(phases: &Phases, detections: &[Detection]) {
     let Phases { payload, tensor, inference, boxes } = phases;
-    for (phase, took) in [("payload", payload), ("tensor", tensor), ("inference", inference), ("boxes", boxes)] {
+    for (phase, took) in
+        [("payload", payload), ("tensor", tensor), ("inference", inference), ("boxes", boxes)]
+    {
         METRICS.phase_seconds.with_label_values(&[phase]).observe(took.as_secs_f64());
     }
     METRICS.frame_seconds.observe(phases.total().as_secs_f64());
@@ -65,7 +67,13 @@ pub(crate) fn looked_at(phases: &Phases, detections: &[Detection]) {
     }
 }
 
-pub(crate) fn frame_done(video: &VideoId, index: u64, found: usize, processing_us: u64, store: Duration) {
+pub(crate) fn frame_done(
+    video: &VideoId,
+    index: u64,
+    found: usize,
+    processing_us: u64,
+    store: Duration,
+) {
     frame("done");
     METRICS.store_seconds.observe(store.as_secs_f64());
     debug!(%video, frame = index, processing_us, found, "frame done");

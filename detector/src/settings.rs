@@ -13,24 +13,35 @@ use serde::{Deserialize, Serialize};
 pub struct DetectorSettings {
     /// What this detector is called in results. Empty: the machine's name and the process id.
     pub name: String,
-    /// Frames looked at at the same time, each by a session of its own. 0: as many as the cores have threads for.
+    /// Frames looked at at the same time, each by a session of its own. 0: as many as the cores
+    /// have threads for.
     pub sessions: usize,
     /// Threads within each session.
     pub threads: usize,
-    /// `nanodet` or `nanodet-int8`, which are built in, or a model's `.onnx` file with its manifest `.toml` beside it. Not set:
-    /// `nanodet`.
+    /// `nanodet` or `nanodet-int8`, which are built in, or a model's `.onnx` file with its manifest
+    /// `.toml` beside it. Not set: `nanodet`.
     pub model: Option<PathBuf>,
     /// Objects scored no higher are left out, 0 to 1. Not set: as the model's manifest says.
     pub threshold: Option<f32>,
-    /// Of two boxes of a class that overlap more than this, the better one stays. Not set: as the manifest says.
+    /// Of two boxes of a class that overlap more than this, the better one stays. Not set: as the
+    /// manifest says.
     pub iou: Option<f32>,
-    /// The library `libonnxruntime.so`. Not set: the one that came with the program, or the system's.
+    /// The library `libonnxruntime.so`. Not set: the one that came with the program, or the
+    /// system's.
     pub onnxruntime: Option<PathBuf>,
 }
 
 impl Default for DetectorSettings {
     fn default() -> Self {
-        Self { name: String::new(), sessions: 0, threads: 1, model: None, threshold: None, iou: None, onnxruntime: None }
+        Self {
+            name: String::new(),
+            sessions: 0,
+            threads: 1,
+            model: None,
+            threshold: None,
+            iou: None,
+            onnxruntime: None,
+        }
     }
 }
 
@@ -89,7 +100,16 @@ pub struct DetectorService {
 impl DetectorService {
     /// Reads and checks the sections.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        let base = Base { log: settings.section()?, metrics: settings.section()?, metrics_port: METRICS_PORT };
-        Ok(Self { base, nats: settings.section()?, streams: settings.section()?, detector: settings.section()? })
+        let base = Base {
+            log: settings.section()?,
+            metrics: settings.section()?,
+            metrics_port: METRICS_PORT,
+        };
+        Ok(Self {
+            base,
+            nats: settings.section()?,
+            streams: settings.section()?,
+            detector: settings.section()?,
+        })
     }
 }

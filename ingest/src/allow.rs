@@ -1,4 +1,5 @@
-//! What may be read: anyone who can upload a URI would else make this program open any file and any address.
+//! What may be read: anyone who can upload a URI would else make this program open any file and any
+//! address.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -26,7 +27,8 @@ pub(crate) struct Allowed {
 }
 
 impl Allowed {
-    /// Reads the setting. An error names the entry that is neither an absolute path nor the beginning of a URI.
+    /// Reads the setting. An error names the entry that is neither an absolute path nor the
+    /// beginning of a URI.
     pub(crate) fn new(entries: &[String]) -> Result<Self, String> {
         let mut allowed = Self::default();
         for entry in entries {
@@ -46,19 +48,21 @@ impl Allowed {
         Ok(allowed)
     }
 
-    /// The URI to open for `uri`, if that may be read: a file's has no symbolic link in it any more. Opens nothing.
+    /// The URI to open for `uri`, if that may be read: a file's has no symbolic link in it any
+    /// more. Opens nothing.
     pub(crate) async fn check(&self, uri: &Url) -> Result<Url, Refused> {
         let refused = |reason| Refused { uri: shown_uri(uri), reason };
         match uri.scheme() {
             objects::SCHEME => Ok(uri.clone()),
             "file" => {
-                let path = uri.to_file_path().map_err(|()| refused("it names no file of this machine"))?;
+                let path =
+                    uri.to_file_path().map_err(|()| refused("it names no file of this machine"))?;
                 let path = self.check_path(&path).await.ok_or_else(|| refused(OUTSIDE))?;
                 Url::from_file_path(path).map_err(|()| refused("it names no file of this machine"))
             }
             _ if self.prefixes.iter().any(|prefix| begins_with(uri, prefix)) => {
-                // Nobody is asked for a fragment, and not all who read a URI agree on where it begins: what comes behind it could
-                // be taken for the host.
+                // Nobody is asked for a fragment, and not all who read a URI agree on where it
+                // begins: what comes behind it could be taken for the host.
                 let mut uri = uri.clone();
                 uri.set_fragment(None);
                 Ok(uri)
@@ -67,14 +71,17 @@ impl Allowed {
         }
     }
 
-    /// Both the path as it is written and what it stands for have to be inside: neither alone tells of a file that is
-    /// not there, or of a link that leads out.
+    /// Both the path as it is written and what it stands for have to be inside: neither alone tells
+    /// of a file that is not there, or of a link that leads out.
     async fn check_path(&self, path: &Path) -> Option<PathBuf> {
         let mut real_paths = Vec::with_capacity(self.paths.len());
         for allowed in &self.paths {
-            real_paths.push(tokio::fs::canonicalize(allowed).await.unwrap_or_else(|_| allowed.clone()));
+            real_paths
+                .push(tokio::fs::canonicalize(allowed).await.unwrap_or_else(|_| allowed.clone()));
         }
-        let inside = |path: &Path| self.paths.iter().chain(&real_paths).any(|allowed| path.starts_with(allowed));
+        let inside = |path: &Path| {
+            self.paths.iter().chain(&real_paths).any(|allowed| path.starts_with(allowed))
+        };
         if !is_plain(path) || !inside(path) {
             return None;
         }
@@ -142,12 +149,23 @@ mod tests {
         for path in ["a.mp4", "near.mp4", "missing.mp4", "x/../a.mp4"] {
             assert!(is_allowed(&[allow], &uri(path)).await, "{path}");
         }
-        for path in ["link.mp4", "folder/a.mp4", "../out/a.mp4", "%2e%2e/out/a.mp4", "..%2fout/a.mp4", "../inner.mp4", "../missing.mp4"] {
+        for path in [
+            "link.mp4",
+            "folder/a.mp4",
+            "../out/a.mp4",
+            "%2e%2e/out/a.mp4",
+            "..%2fout/a.mp4",
+            "../inner.mp4",
+            "../missing.mp4",
+        ] {
             assert!(!is_allowed(&[allow], &uri(path)).await, "{path}");
         }
         assert!(!is_allowed(&[allow], "file://otherhost/etc/passwd").await);
         let way = path.join("way");
-        assert!(is_allowed(&[way.to_str().unwrap()], &format!("file://{}/a.mp4", way.display())).await, "a link to the folder itself");
+        assert!(
+            is_allowed(&[way.to_str().unwrap()], &format!("file://{}/a.mp4", way.display())).await,
+            "a link to the folder itself"
+        );
         let file = inside.join("a.mp4");
         assert!(is_allowed(&[file.to_str().unwrap()], &uri("a.mp4")).await);
         assert!(!is_allowed(&[file.to_str().unwrap()], &uri("b.mp4")).await);
@@ -156,7 +174,11 @@ mod tests {
     #[tokio::test]
     async fn an_address_is_allowed_by_whole_segments() {
         let allow = ["http://cam.example:81/live/"];
-        for uri in ["http://cam.example:81/live/1", "http://cam.example:81/live", "http://CAM.example:81/live/a/b?x=1"] {
+        for uri in [
+            "http://cam.example:81/live/1",
+            "http://cam.example:81/live",
+            "http://CAM.example:81/live/a/b?x=1",
+        ] {
             assert!(is_allowed(&allow, uri).await, "{uri}");
         }
         for uri in [
@@ -173,7 +195,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_opened_is_what_was_checked() {
-        let allowed = Allowed::new(&["rtsp://camera/".into(), "http://cam.example/".into()]).unwrap();
+        let allowed =
+            Allowed::new(&["rtsp://camera/".into(), "http://cam.example/".into()]).unwrap();
         for (uri, opened) in [
             ("rtsp://camera#:x@elsewhere/", "rtsp://camera"),
             ("rtsp://camera/live?a=b#@elsewhere/", "rtsp://camera/live?a=b"),
@@ -181,7 +204,11 @@ mod tests {
         ] {
             assert_eq!(allowed.check(&Url::parse(uri).unwrap()).await.unwrap().as_str(), opened);
         }
-        for uri in ["rtsp://camera@elsewhere/", "rtsp://camera:x@elsewhere/", "rtsp://camera%23:x@elsewhere/"] {
+        for uri in [
+            "rtsp://camera@elsewhere/",
+            "rtsp://camera:x@elsewhere/",
+            "rtsp://camera%23:x@elsewhere/",
+        ] {
             assert!(allowed.check(&Url::parse(uri).unwrap()).await.is_err(), "{uri}");
         }
     }

@@ -22,7 +22,8 @@ pub struct IngestArguments {
     /// Take uploads by HTTP here; '' for nowhere [setting: ingest.listen]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Folder, file or beginning of a URI that videos may be read from; may be repeated [setting: ingest.allow]
+    /// Folder, file or beginning of a URI that videos may be read from; may be repeated [setting:
+    /// ingest.allow]
     #[arg(long, value_name = "PLACE")]
     pub allow: Vec<String>,
 }

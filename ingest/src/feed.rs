@@ -3,13 +3,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use moliceiro_nats::messages::{Ended, Event, Failed, Frame, Progress, Still, VERSION, VideoEntry, milliseconds_now, to_cbor};
-use moliceiro_nats::publish::{StoreError, store, store_event};
+use moliceiro_nats::messages::{
+    Ended, Event, Failed, Frame, Progress, Thumbnail, VERSION, VideoEntry, milliseconds_now,
+    to_cbor,
+};
+use moliceiro_nats::publish::{StoreError, publish_event, store};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tracing::warn;
 
-use crate::decode::{Announced, DecodedFrame, DecodedStill, Decoding, LostFrame};
 use crate::report;
+use moliceiro_decode::{Announced, DecodedFrame, DecodedThumbnail, Decoding, LostFrame};
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Many detectors are faster than a second.
@@ -36,7 +39,8 @@ impl Published {
     }
 }
 
-/// Stores the frames of a video, then its end. Waits where the queue is full. Dropping it stops decoding.
+/// Stores the frames of a video, then its end. Waits where the queue is full. Dropping it stops
+/// decoding.
 pub(crate) async fn feed(
     streams: &Streams,
     video: &VideoId,
@@ -44,10 +48,20 @@ pub(crate) async fn feed(
     done: Published,
     window: usize,
 ) -> Result<Fed, StoreError> {
-    let published = publish_frames(streams, video, decoding.frames.clone(), &decoding.announced(), done, window).await;
+    let published = publish_frames(
+        streams,
+        video,
+        decoding.frames.clone(),
+        &decoding.announced(),
+        done,
+        window,
+    )
+    .await;
     let ended = match published {
         // A frame that no server takes ends the video, with those before it.
-        Err((published, error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. }))) => cut_off(published, error.to_string()),
+        Err((published, error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. }))) => {
+            cut_off(published, error.to_string())
+        }
         Err((_, error)) => return Err(error),
         Ok(published) => match decoding.outcome().await {
             Ok(decoded) => Ended {
@@ -63,23 +77,34 @@ pub(crate) async fn feed(
 }
 
 /// Stores the end of a video of which no more can be decoded than is stored already.
-pub(crate) async fn end_unread(streams: &Streams, video: &VideoId, done: Published, problem: String) -> Result<Fed, StoreError> {
+pub(crate) async fn end_unread(
+    streams: &Streams,
+    video: &VideoId,
+    done: Published,
+    problem: String,
+) -> Result<Fed, StoreError> {
     end(streams, video, cut_off(done, problem)).await
 }
 
 async fn end(streams: &Streams, video: &VideoId, ended: Ended) -> Result<Fed, StoreError> {
     let id = subjects::event_message_id(video, "ended");
-    store_event(&streams.jetstream, video, Some(&id), Event::Ended(ended.clone())).await?;
+    publish_event(&streams.jetstream, video, Some(&id), Event::Ended(ended.clone())).await?;
     Ok(Fed { frames: ended.frames, problem: ended.problem })
 }
 
 /// The end of a video of which only these frames are there.
 fn cut_off(published: Published, problem: String) -> Ended {
-    Ended { frames: published.frames, decoded: published.below, duration: None, problem: Some(problem) }
+    Ended {
+        frames: published.frames,
+        decoded: published.below,
+        duration: None,
+        problem: Some(problem),
+    }
 }
 
-/// Stores frames, `window` at a time, and says after the first of them and then now and again how far it is. Gives how far all are stored, with an error too.
-/// The first frame is the one after those that are `done`.
+/// Stores frames, `window` at a time, and says after the first of them and then now and again how
+/// far it is. Gives how far all are stored, with an error too. The first frame is the one after
+/// those that are `done`.
 pub async fn publish_frames(
     streams: &Streams,
     video: &VideoId,
@@ -105,47 +130,97 @@ pub async fn publish_frames(
             _ = ticks.tick() => published != said,
         };
         if due {
-            let progress =
-                Event::Progress(Progress { published: published.below, frames: Some(published.frames), announced: announced.frames() });
-            store_event(&streams.jetstream, video, None, progress).await.map_err(|error| (published, error))?;
+            let progress = Event::Progress(Progress {
+                published: published.below,
+                frames: Some(published.frames),
+                announced: announced.frames(),
+            });
+            publish_event(&streams.jetstream, video, None, progress)
+                .await
+                .map_err(|error| (published, error))?;
             said = published;
         }
     }
 }
 
-async fn store_frame(streams: &Streams, video: &VideoId, frame: Result<DecodedFrame, LostFrame>) -> Result<Published, StoreError> {
+async fn store_frame(
+    streams: &Streams,
+    video: &VideoId,
+    frame: Result<DecodedFrame, LostFrame>,
+) -> Result<Published, StoreError> {
     let frame = match frame {
         Ok(frame) => frame,
         Err(lost) => return store_loss(streams, video, lost).await,
     };
-    let DecodedFrame { index, number, pts, size, letterbox, color, encoding, pixels, still } = frame;
-    if let Some(DecodedStill { slot, jpeg }) = still {
-        store_still(streams, slot, &Still { version: VERSION, video: video.clone(), index, pts, source: letterbox.source, jpeg }).await;
+    let DecodedFrame { index, number, pts, size, letterbox, color, encoding, pixels, still } =
+        frame;
+    if let Some(DecodedThumbnail { slot, jpeg }) = still {
+        store_still(
+            streams,
+            slot,
+            &Thumbnail {
+                version: VERSION,
+                video: video.clone(),
+                index,
+                pts,
+                source: letterbox.source,
+                jpeg,
+            },
+        )
+        .await;
     }
     let decoded_at = Some(milliseconds_now());
-    let message = Frame { version: VERSION, video: video.clone(), index, pts, decoded_at, encoding, size, letterbox, color, pixels };
+    let message = Frame {
+        version: VERSION,
+        video: video.clone(),
+        index,
+        pts,
+        decoded_at,
+        encoding,
+        size,
+        letterbox,
+        color,
+        pixels,
+    };
     let payload = Bytes::from(message.to_cbor());
     let (bytes, began) = (payload.len(), Instant::now());
-    store(&streams.jetstream, &subjects::frames(video), &subjects::frame_message_id(video, index), payload).await?;
+    store(
+        &streams.jetstream,
+        &subjects::frames(video),
+        &subjects::frame_message_id(video, index),
+        payload,
+    )
+    .await?;
     report::frame_published(video, index, bytes, began.elapsed());
     Ok(Published { below: index + 1, frames: number + 1 })
 }
 
 /// A frame that cannot be decoded has its result at once, and never comes into the queue.
-async fn store_loss(streams: &Streams, video: &VideoId, lost: LostFrame) -> Result<Published, StoreError> {
+async fn store_loss(
+    streams: &Streams,
+    video: &VideoId,
+    lost: LostFrame,
+) -> Result<Published, StoreError> {
     let LostFrame { index, number, reason } = lost;
     report::frame_lost(video, index, &reason);
     let failed = Event::Failed(Failed { index, reason, detector: None, deliveries: 0 });
-    store_event(&streams.jetstream, video, Some(&subjects::frame_message_id(video, index)), failed).await?;
+    publish_event(
+        &streams.jetstream,
+        video,
+        Some(&subjects::frame_message_id(video, index)),
+        failed,
+    )
+    .await?;
     Ok(Published { below: index + 1, frames: number + 1 })
 }
 
 /// A still is for people to look at: a video is no worse for the want of one.
-async fn store_still(streams: &Streams, slot: u8, still: &Still) {
+async fn store_still(streams: &Streams, slot: u8, still: &Thumbnail) {
     let (video, index) = (&still.video, still.index);
     let payload = Bytes::from(to_cbor(still, still.jpeg.len() + 256));
     let id = subjects::event_message_id(video, &format!("still/{index}"));
-    if let Err(error) = store(&streams.jetstream, &subjects::still(video, slot), &id, payload).await {
+    if let Err(error) = store(&streams.jetstream, &subjects::still(video, slot), &id, payload).await
+    {
         warn!(%video, frame = index, %error, "a still is not kept");
     }
 }

@@ -1,5 +1,5 @@
-//! A video behind an HTTP address, brought into a file that has no name: GStreamer can seek in it, and whoever takes the video
-//! over gets the same frames.
+//! A video behind an HTTP address, brought into a file that has no name: GStreamer can seek in it,
+//! and whoever takes the video over gets the same frames.
 
 use std::error::Error;
 use std::fs::File;
@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED,
+    LOCATION, RANGE,
+};
 use reqwest::{Client, Response, StatusCode, redirect};
 use thiserror::Error;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
@@ -32,13 +35,19 @@ const MOST_REDIRECTS: usize = 5;
 #[derive(Debug, Error)]
 pub(crate) enum FetchError {
     /// The server has none for us.
-    #[error("{uri}: the server answers {status}; check the address, and whether it is open to this machine")]
+    #[error(
+        "{uri}: the server answers {status}; check the address, and whether it is open to this machine"
+    )]
     Status { uri: String, status: StatusCode },
     /// No server, or a connection that breaks again and again.
-    #[error("{uri} cannot be fetched: {reason}, after {tries} tries; check the server and the network")]
+    #[error(
+        "{uri} cannot be fetched: {reason}, after {tries} tries; check the server and the network"
+    )]
     OutOfReach { uri: String, reason: String, tries: usize },
     /// Nobody who is trusted says that it is the server which it calls itself.
-    #[error("{uri} is not trusted ({reason}); if you do, name a file with its authority's certificate in SSL_CERT_FILE")]
+    #[error(
+        "{uri} is not trusted ({reason}); if you do, name a file with its authority's certificate in SSL_CERT_FILE"
+    )]
     Untrusted { uri: String, reason: String },
     /// More bytes than may be.
     #[error("{uri} has more than {most} bytes, which ingest.upload_max_bytes allows")]
@@ -83,10 +92,16 @@ pub(crate) struct Limits<'a> {
     pub(crate) first_pause: Duration,
 }
 
-/// Fetches a video. A connection that is lost is made anew, after a pause, and goes on where it was lost if the server can.
-pub(crate) async fn fetch(uri: &Url, allowed: &Allowed, limits: &Limits<'_>) -> Result<File, FetchError> {
+/// Fetches a video. A connection that is lost is made anew, after a pause, and goes on where it was
+/// lost if the server can.
+pub(crate) async fn fetch(
+    uri: &Url,
+    allowed: &Allowed,
+    limits: &Limits<'_>,
+) -> Result<File, FetchError> {
     let folder = limits.folder.map_or_else(std::env::temp_dir, Path::to_owned);
-    let file = tempfile::tempfile_in(&folder).map_err(|source| FetchError::Folder { folder: folder.clone(), source })?;
+    let file = tempfile::tempfile_in(&folder)
+        .map_err(|source| FetchError::Folder { folder: folder.clone(), source })?;
     let client = Client::builder()
         .user_agent(concat!("moliceiro/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
@@ -94,10 +109,24 @@ pub(crate) async fn fetch(uri: &Url, allowed: &Allowed, limits: &Limits<'_>) -> 
         .read_timeout(limits.patience)
         .build();
     let shown = moliceiro_nats::messages::shown_uri(uri);
-    let client = client.map_err(|error| FetchError::OutOfReach { uri: shown.clone(), reason: error.to_string(), tries: 0 })?;
+    let client = client.map_err(|error| FetchError::OutOfReach {
+        uri: shown.clone(),
+        reason: error.to_string(),
+        tries: 0,
+    })?;
     let file = tokio::fs::File::from_std(file);
-    let mut fetch =
-        Fetch { client, uri, shown, allowed, folder, most: limits.most, first_pause: limits.first_pause, file, written: 0, version: None };
+    let mut fetch = Fetch {
+        client,
+        uri,
+        shown,
+        allowed,
+        folder,
+        most: limits.most,
+        first_pause: limits.first_pause,
+        file,
+        written: 0,
+        version: None,
+    };
     fetch.run().await?;
     Ok(fetch.file.into_std().await)
 }
@@ -120,8 +149,11 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     async fn run(&mut self) -> Result<(), FetchError> {
-        let pauses =
-            ExponentialBuilder::default().with_min_delay(self.first_pause).with_max_delay(LONGEST_PAUSE).with_jitter().without_max_times();
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(self.first_pause)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times();
         let (mut pause, mut tries) = (pauses.build(), 0);
         loop {
             let before = self.written;
@@ -137,7 +169,12 @@ impl Fetch<'_> {
             if tries >= MOST_TRIES {
                 return Err(FetchError::OutOfReach { uri: self.shown.clone(), reason, tries });
             }
-            warn!(uri = self.shown, reason, bytes = self.written, "a video's server is out of reach; trying again");
+            warn!(
+                uri = self.shown,
+                reason,
+                bytes = self.written,
+                "a video's server is out of reach; trying again"
+            );
             tokio::time::sleep(pause.next().unwrap_or(LONGEST_PAUSE)).await;
         }
     }
@@ -146,27 +183,36 @@ impl Fetch<'_> {
     async fn attempt(&mut self) -> Result<(), Failure> {
         let (mut response, place) = self.ask().await?;
         match response.status() {
-            StatusCode::PARTIAL_CONTENT if range_start(response.headers()) == Some(self.written) => {}
+            StatusCode::PARTIAL_CONTENT
+                if range_start(response.headers()) == Some(self.written) => {}
             StatusCode::OK => self.begin(&response, place).await?,
             // The file has become shorter than what is here of it.
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
                 (self.written, self.version) = (0, None);
                 return Err(Failure::Passing("the file has changed meanwhile".into()));
             }
-            status if is_passing(status) => return Err(Failure::Passing(format!("the server answers {status}"))),
+            status if is_passing(status) => {
+                return Err(Failure::Passing(format!("the server answers {status}")));
+            }
             status => return Err(FetchError::Status { uri: self.shown.clone(), status }.into()),
         }
         let expected = response.content_length().map(|rest| self.written.saturating_add(rest));
-        while let Some(chunk) = response.chunk().await.map_err(|error| Failure::Passing(innermost(&error)))? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| Failure::Passing(innermost(&error)))?
+        {
             if self.written + chunk.len() as u64 > self.most {
-                return Err(FetchError::TooLarge { uri: self.shown.clone(), most: self.most }.into());
+                return Err(
+                    FetchError::TooLarge { uri: self.shown.clone(), most: self.most }.into()
+                );
             }
             self.file.write_all(&chunk).await.map_err(|source| self.unusable(source))?;
             self.written += chunk.len() as u64;
         }
         self.file.flush().await.map_err(|source| self.unusable(source))?;
         match expected {
-            Some(expected) if self.written < expected => Err(Failure::Passing("the connection was closed".into())),
+            Some(expected) if self.written < expected => {
+                Err(Failure::Passing("the connection was closed".into()))
+            }
             _ => Ok(()),
         }
     }
@@ -177,7 +223,9 @@ impl Fetch<'_> {
         for _ in 0..=MOST_REDIRECTS {
             let mut request = self.client.get(uri.clone()).header(ACCEPT_ENCODING, "identity");
             if let Some(version) = self.version.as_ref().filter(|_| self.written > 0) {
-                request = request.header(RANGE, format!("bytes={}-", self.written)).header(IF_RANGE, version);
+                request = request
+                    .header(RANGE, format!("bytes={}-", self.written))
+                    .header(IF_RANGE, version);
             }
             let response = request.send().await.map_err(|error| match untrusted(&error) {
                 Some(reason) => FetchError::Untrusted { uri: self.shown.clone(), reason }.into(),
@@ -186,10 +234,17 @@ impl Fetch<'_> {
             if !response.status().is_redirection() {
                 return Ok((response, uri));
             }
-            let place = response.headers().get(LOCATION).and_then(|place| place.to_str().ok()).and_then(|place| uri.join(place).ok());
-            uri = place.filter(is_http).ok_or_else(|| FetchError::Lost { uri: self.shown.clone() })?;
+            let place = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|place| place.to_str().ok())
+                .and_then(|place| uri.join(place).ok());
+            uri = place
+                .filter(is_http)
+                .ok_or_else(|| FetchError::Lost { uri: self.shown.clone() })?;
             let checked = self.allowed.check(&uri).await;
-            uri = checked.map_err(|refused| FetchError::Redirect { uri: self.shown.clone(), refused })?;
+            uri = checked
+                .map_err(|refused| FetchError::Redirect { uri: self.shown.clone(), refused })?;
         }
         Err(FetchError::Lost { uri: self.shown.clone() }.into())
     }
@@ -206,7 +261,11 @@ impl Fetch<'_> {
         self.version = strong.or(text(LAST_MODIFIED)).map(str::to_owned);
         self.written = 0;
         self.file.set_len(0).await.map_err(|source| self.unusable(source))?;
-        self.file.seek(SeekFrom::Start(0)).await.map(drop).map_err(|source| self.unusable(source).into())
+        self.file
+            .seek(SeekFrom::Start(0))
+            .await
+            .map(drop)
+            .map_err(|source| self.unusable(source).into())
     }
 
     fn unusable(&self, source: io::Error) -> FetchError {
@@ -221,7 +280,8 @@ pub(crate) fn is_http(uri: &Url) -> bool {
 
 /// Whether the same request may be answered otherwise later.
 fn is_passing(status: StatusCode) -> bool {
-    status.is_server_error() || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status)
+    status.is_server_error()
+        || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status)
 }
 
 /// Where the bytes of a partial answer begin (RFC 9110, 14.4).

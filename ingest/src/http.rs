@@ -1,8 +1,9 @@
 //! Uploads, and what becomes of them, by HTTP.
 //!
-//! The way of an upload: `upload` reads the request, `incoming` bounds it, its bytes go chunk by chunk into the object
-//! store, and `accept` queues the video; only then it is answered. From there on the video is in the streams, and this
-//! service may die. `videos`, `events` and `detections` read what the streams and the bucket of videos hold.
+//! The way of an upload: `upload` reads the request, `incoming` bounds it, its bytes go chunk by
+//! chunk into the object store, and `accept` queues the video; only then it is answered. From there
+//! on the video is in the streams, and this service may die. `videos`, `events` and `detections`
+//! read what the streams and the bucket of videos hold.
 
 mod accept;
 mod auth;
@@ -50,7 +51,8 @@ use auth::Tokens;
 use keys::Keys;
 use problem::{Problem, ProblemBody};
 
-/// Chunks of all uploads together that are on their way to the object store: with 256 KiB each, 16 MiB.
+/// Chunks of all uploads together that are on their way to the object store: with 256 KiB each, 16
+/// MiB.
 const CHUNKS_IN_FLIGHT: usize = 64;
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests that are in hand at the end have so long to be answered.
@@ -60,7 +62,9 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Error)]
 pub enum HttpError {
     /// The address cannot be had.
-    #[error("ingest.listen {address}: {source}; give another HOST:PORT, or nothing for no HTTP: --listen ''")]
+    #[error(
+        "ingest.listen {address}: {source}; give another HOST:PORT, or nothing for no HTTP: --listen ''"
+    )]
     Listen {
         /// The setting.
         address: String,
@@ -154,7 +158,11 @@ pub(crate) async fn serve(
         means,
         settings: settings.clone(),
         tokens: Tokens::new(&settings.tokens),
-        origins: settings.origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect(),
+        origins: settings
+            .origins
+            .iter()
+            .filter_map(|origin| HeaderValue::from_str(origin).ok())
+            .collect(),
         permits: Arc::new(Semaphore::new(settings.uploads)),
         tasks: tasks.clone(),
         shutdown: shutdown.clone(),
@@ -168,11 +176,16 @@ pub(crate) async fn serve(
         handle.graceful_shutdown(Some(GRACE));
         std::future::pending().await
     };
-    let mut server = axum_server::from_tcp(socket).map_err(HttpError::Failed)?.handle(handle.clone()).http1_only();
+    let mut server = axum_server::from_tcp(socket)
+        .map_err(HttpError::Failed)?
+        .handle(handle.clone())
+        .http1_only();
     server.http_builder().http1().header_read_timeout(settings.header_timeout);
     let serving = async {
         match tls {
-            Some(config) => server.map(|_| tls::acceptor(config, settings.header_timeout)).serve(service).await,
+            Some(config) => {
+                server.map(|_| tls::acceptor(config, settings.header_timeout)).serve(service).await
+            }
             None => server.serve(service).await,
         }
     };
@@ -187,12 +200,17 @@ pub(crate) async fn serve(
 }
 
 fn uploads_context(jetstream: &Context) -> Context {
-    ContextBuilder::new().timeout(STORE_TIMEOUT).ack_timeout(STORE_TIMEOUT).max_ack_inflight(CHUNKS_IN_FLIGHT).build(jetstream.client())
+    ContextBuilder::new()
+        .timeout(STORE_TIMEOUT)
+        .ack_timeout(STORE_TIMEOUT)
+        .max_ack_inflight(CHUNKS_IN_FLIGHT)
+        .build(jetstream.client())
 }
 
 type Routes = OpenApiRouter<Api>;
 
-/// Each in a function of its own: what describes them takes much of a thread's stack while it is made.
+/// Each in a function of its own: what describes them takes much of a thread's stack while it is
+/// made.
 fn routes() -> Routes {
     let add: [fn(Routes) -> Routes; 10] = [
         |routes| routes.routes(routes!(index)),
@@ -206,7 +224,8 @@ fn routes() -> Routes {
         |routes| routes.routes(routes!(summary::show)),
         |routes| routes.routes(routes!(stills::list)),
     ];
-    add.into_iter().fold(OpenApiRouter::with_openapi(description::head()), |routes, add| add(routes))
+    add.into_iter()
+        .fold(OpenApiRouter::with_openapi(description::head()), |routes, add| add(routes))
 }
 
 fn router(api: Api) -> Router {
@@ -217,9 +236,17 @@ fn router(api: Api) -> Router {
     let guarded = routes.layer(middleware::from_fn_with_state(api.clone(), auth::check_token));
     let router = guarded
         .merge(open)
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here; GET /openapi.json tells what there is"))
+        .fallback(async || {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "there is nothing here; GET /openapi.json tells what there is",
+            )
+        })
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here; GET /openapi.json tells what can")
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this cannot be done here; GET /openapi.json tells what can",
+            )
         })
         .layer(middleware::from_fn(page::at_root))
         .layer(middleware::from_fn_with_state(api.clone(), auth::check_origin))
@@ -233,7 +260,11 @@ fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::HeaderName::from_static("idempotency-key")])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::HeaderName::from_static("idempotency-key"),
+        ])
         .expose_headers([header::LOCATION, header::LINK, header::RETRY_AFTER])
 }
 
@@ -255,16 +286,29 @@ struct Index {
 /// To who likes HTML better it is a page to use all of this with.
 #[utoipa::path(get, path = "/", tag = "videos", responses((status = 200, description = "Where to go on", content((Index = "application/json"), (String = "text/html"))), Refused))]
 async fn index() -> Json<Index> {
-    Json(Index { name: "moliceiro-ingest", version: env!("CARGO_PKG_VERSION"), videos: "/videos", openapi: "/openapi.json" })
+    Json(Index {
+        name: "moliceiro-ingest",
+        version: env!("CARGO_PKG_VERSION"),
+        videos: "/videos",
+        openapi: "/openapi.json",
+    })
 }
 
 /// What any request can be refused with.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it describes what problems are made of")]
 enum Refused {
-    #[response(status = 400, description = "The request cannot be understood", content_type = "application/problem+json")]
+    #[response(
+        status = 400,
+        description = "The request cannot be understood",
+        content_type = "application/problem+json"
+    )]
     BadRequest(#[to_schema] ProblemBody),
-    #[response(status = 401, description = "A token has to be shown", content_type = "application/problem+json")]
+    #[response(
+        status = 401,
+        description = "A token has to be shown",
+        content_type = "application/problem+json"
+    )]
     Unauthorized(#[to_schema] ProblemBody),
     #[response(
         status = 421,
@@ -284,9 +328,17 @@ enum Refused {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it describes what problems are made of")]
 enum Unknown {
-    #[response(status = 400, description = "The request cannot be understood", content_type = "application/problem+json")]
+    #[response(
+        status = 400,
+        description = "The request cannot be understood",
+        content_type = "application/problem+json"
+    )]
     BadRequest(#[to_schema] ProblemBody),
-    #[response(status = 401, description = "A token has to be shown", content_type = "application/problem+json")]
+    #[response(
+        status = 401,
+        description = "A token has to be shown",
+        content_type = "application/problem+json"
+    )]
     Unauthorized(#[to_schema] ProblemBody),
     #[response(
         status = 421,
@@ -294,7 +346,11 @@ enum Unknown {
         content_type = "application/problem+json"
     )]
     Misdirected(#[to_schema] ProblemBody),
-    #[response(status = 404, description = "There is no such video", content_type = "application/problem+json")]
+    #[response(
+        status = 404,
+        description = "There is no such video",
+        content_type = "application/problem+json"
+    )]
     NotFound(#[to_schema] ProblemBody),
     #[response(
         status = 503,
@@ -308,9 +364,17 @@ enum Unknown {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it describes what problems are made of")]
 enum Over {
-    #[response(status = 403, description = "A page of another web site sends it", content_type = "application/problem+json")]
+    #[response(
+        status = 403,
+        description = "A page of another web site sends it",
+        content_type = "application/problem+json"
+    )]
     Forbidden(#[to_schema] ProblemBody),
-    #[response(status = 409, description = "Nothing more will happen to the video", content_type = "application/problem+json")]
+    #[response(
+        status = 409,
+        description = "Nothing more will happen to the video",
+        content_type = "application/problem+json"
+    )]
     Conflict(#[to_schema] ProblemBody),
 }
 
@@ -318,9 +382,17 @@ enum Over {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it describes what problems are made of")]
 enum Refusals {
-    #[response(status = 400, description = "The request cannot be understood, or breaks off", content_type = "application/problem+json")]
+    #[response(
+        status = 400,
+        description = "The request cannot be understood, or breaks off",
+        content_type = "application/problem+json"
+    )]
     BadRequest(#[to_schema] ProblemBody),
-    #[response(status = 401, description = "A token has to be shown", content_type = "application/problem+json")]
+    #[response(
+        status = 401,
+        description = "A token has to be shown",
+        content_type = "application/problem+json"
+    )]
     Unauthorized(#[to_schema] ProblemBody),
     #[response(
         status = 421,
@@ -334,11 +406,23 @@ enum Refusals {
         content_type = "application/problem+json"
     )]
     Forbidden(#[to_schema] ProblemBody),
-    #[response(status = 408, description = "Nothing came for too long", content_type = "application/problem+json")]
+    #[response(
+        status = 408,
+        description = "Nothing came for too long",
+        content_type = "application/problem+json"
+    )]
     Timeout(#[to_schema] ProblemBody),
-    #[response(status = 413, description = "It is larger than the settings allow", content_type = "application/problem+json")]
+    #[response(
+        status = 413,
+        description = "It is larger than the settings allow",
+        content_type = "application/problem+json"
+    )]
     TooLarge(#[to_schema] ProblemBody),
-    #[response(status = 415, description = "It is of another kind", content_type = "application/problem+json")]
+    #[response(
+        status = 415,
+        description = "It is of another kind",
+        content_type = "application/problem+json"
+    )]
     Unsupported(#[to_schema] ProblemBody),
     #[response(
         status = 422,
@@ -358,6 +442,10 @@ enum Refusals {
         content_type = "application/problem+json"
     )]
     Unavailable(#[to_schema] ProblemBody),
-    #[response(status = 507, description = "The object store is full", content_type = "application/problem+json")]
+    #[response(
+        status = 507,
+        description = "The object store is full",
+        content_type = "application/problem+json"
+    )]
     Full(#[to_schema] ProblemBody),
 }

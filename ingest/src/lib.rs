@@ -1,13 +1,11 @@
 //! Turns videos into frames.
 //!
-//! The way of a video: `uploads` takes its trigger from the queue, `decode` decodes it with GStreamer on threads of
-//! its own, `feed` publishes the frames as fast as the queue has room for them, and when the last one is stored, the
-//! trigger is acknowledged.
+//! The way of a video: `uploads` takes its trigger from the queue, `decode` decodes it with
+//! GStreamer on threads of its own, `feed` publishes the frames as fast as the queue has room for
+//! them, and when the last one is stored, the trigger is acknowledged.
 
 mod allow;
 mod arguments;
-pub mod cut;
-pub mod decode;
 mod feed;
 mod fetch;
 mod http;
@@ -42,23 +40,31 @@ pub enum IngestError {
     Http(#[from] HttpError),
     /// No usable GStreamer.
     #[error(transparent)]
-    Decode(#[from] decode::DecodeError),
+    Decode(#[from] moliceiro_decode::DecodeError),
 }
 
 /// Decodes uploads until `shutdown`.
-pub async fn run(service: IngestService, readiness: Readiness, shutdown: CancellationToken) -> Result<(), IngestError> {
-    decode::init()?;
+pub async fn run(
+    service: IngestService,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) -> Result<(), IngestError> {
+    moliceiro_decode::init()?;
     // An address that cannot be had is told before the server is waited for.
     let listener = http::bind(&service.ingest)?;
     let publishes_in_flight = service.ingest.videos * (service.ingest.publish_window + 2);
-    let opening = open_streams("ingest", &service.nats, &service.streams, publishes_in_flight, &readiness);
-    let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else { return Ok(()) };
+    let opening =
+        open_streams("ingest", &service.nats, &service.streams, publishes_in_flight, &readiness);
+    let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
+        return Ok(());
+    };
     // What the setting says was checked when it was read.
     let allowed = Arc::new(Allowed::new(&service.ingest.allow).unwrap_or_default());
     let means = Means { streams, allowed };
     let serving = async {
         let Some(listener) = listener else { return Ok(()) };
-        let served = Box::pin(http::serve(listener, means.clone(), &service.ingest, &shutdown)).await;
+        let served =
+            Box::pin(http::serve(listener, means.clone(), &service.ingest, &shutdown)).await;
         // Uploads are handed back before the error is told.
         shutdown.cancel();
         served

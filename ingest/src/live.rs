@@ -1,4 +1,5 @@
-//! A live source: each of its windows becomes a video of its own, and a connection that is lost is made again.
+//! A live source: each of its windows becomes a video of its own, and a connection that is lost is
+//! made again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,17 +11,18 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use moliceiro_nats::messages::{
-    Abandoned, Choice, Connection as State, Ended, Event, LiveStatus, Started, VideoEntry, VideoEvent, from_cbor, milliseconds_now,
+    Abandoned, Connection as State, Ended, Event, FrameSelection, LiveStatus, Started, VideoEntry,
+    VideoEvent, from_cbor, milliseconds_now,
 };
-use moliceiro_nats::publish::{StoreError, store_event};
+use moliceiro_nats::publish::{StoreError, publish_event};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::decode::DecodeSettings;
-use crate::decode::live::{Disconnected, LiveOrigin, Window, connect};
 use crate::feed::{Fed, Published, feed};
 use crate::report;
+use moliceiro_decode::DecodeSettings;
+use moliceiro_decode::live::{Disconnected, LiveOrigin, Window, connect};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -53,7 +55,7 @@ pub(crate) fn is_rtsp(uri: &Url) -> bool {
 }
 
 /// Why a live source cannot be followed as it is asked for, if it cannot.
-pub(crate) fn problem(video: &VideoId, choice: Choice) -> Option<String> {
+pub(crate) fn problem(video: &VideoId, choice: FrameSelection) -> Option<String> {
     if choice.start.is_some() || choice.end.is_some() {
         return Some("a live source has no times for start and end: leave them out".into());
     }
@@ -64,31 +66,48 @@ pub(crate) fn problem(video: &VideoId, choice: Choice) -> Option<String> {
 }
 
 /// Ends the windows that an ingest has left that was killed, and tells how the source stood then.
-pub(crate) async fn take_over(streams: &Streams, video: &VideoId, entry: Option<&VideoEntry>) -> Result<LiveStatus, String> {
-    let said = match streams.results.get_last_raw_message_by_subject(&subjects::results(video)).await {
-        Ok(message) => from_cbor::<VideoEvent>(&message.payload).ok().map(|said| said.event),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => None,
-        Err(error) => return Err(error.to_string()),
-    };
+pub(crate) async fn take_over(
+    streams: &Streams,
+    video: &VideoId,
+    entry: Option<&VideoEntry>,
+) -> Result<LiveStatus, String> {
+    let said =
+        match streams.results.get_last_raw_message_by_subject(&subjects::results(video)).await {
+            Ok(message) => from_cbor::<VideoEvent>(&message.payload).ok().map(|said| said.event),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => None,
+            Err(error) => return Err(error.to_string()),
+        };
     let mut status = match said {
         Some(Event::Live(status)) => status,
         _ => entry.and_then(|entry| entry.live.clone()).unwrap_or_default(),
     };
-    let abandoned = abandon(streams, &mut status, "the ingest that had it ended unexpectedly").await;
+    let abandoned =
+        abandon(streams, &mut status, "the ingest that had it ended unexpectedly").await;
     abandoned.map(|()| status).map_err(|error| error.to_string())
 }
 
 /// Ends the windows that are open with what is published of them.
-async fn abandon(streams: &Streams, status: &mut LiveStatus, reason: &str) -> Result<(), StoreError> {
+async fn abandon(
+    streams: &Streams,
+    status: &mut LiveStatus,
+    reason: &str,
+) -> Result<(), StoreError> {
     for window in status.open.drain(..) {
         let id = subjects::event_message_id(&window, "abandoned");
-        store_event(&streams.jetstream, &window, Some(&id), Event::Abandoned(Abandoned { reason: reason.into() })).await?;
+        publish_event(
+            &streams.jetstream,
+            &window,
+            Some(&id),
+            Event::Abandoned(Abandoned { reason: reason.into() }),
+        )
+        .await?;
         status.windows += 1;
     }
     Ok(())
 }
 
-/// Follows a source until it ends, or until `stop`. The windows are ended then. Gives the end of the source, if it has ended.
+/// Follows a source until it ends, or until `stop`. The windows are ended then. Gives the end of
+/// the source, if it has ended.
 pub(crate) async fn follow(
     source: &Source<'_>,
     origin: LiveOrigin,
@@ -96,12 +115,26 @@ pub(crate) async fn follow(
     stop: &CancellationToken,
 ) -> Result<Option<Fed>, String> {
     let dropped = Arc::new(AtomicU64::new(status.dropped));
-    let mut following = Following { source, origin, dropped, status, open: FuturesUnordered::new(), said_dropped: 0 };
+    let mut following = Following {
+        source,
+        origin,
+        dropped,
+        status,
+        open: FuturesUnordered::new(),
+        said_dropped: 0,
+    };
     let end = following.run(stop).await.map_err(|error| error.to_string())?;
     let Some(problem) = end else { return Ok(None) };
-    let ended = Ended { frames: 0, decoded: following.status.frames, duration: None, problem: problem.clone() };
+    let ended = Ended {
+        frames: 0,
+        decoded: following.status.frames,
+        duration: None,
+        problem: problem.clone(),
+    };
     let id = subjects::event_message_id(source.video, "ended");
-    let stored = store_event(&source.streams.jetstream, source.video, Some(&id), Event::Ended(ended)).await;
+    let stored =
+        publish_event(&source.streams.jetstream, source.video, Some(&id), Event::Ended(ended))
+            .await;
     stored.map_err(|error| error.to_string())?;
     Ok(Some(Fed { frames: following.status.frames, problem }))
 }
@@ -120,9 +153,15 @@ struct Following<'a> {
 
 impl<'a> Following<'a> {
     /// Gives what is wrong with the source, if it has ended and not only been stopped.
-    async fn run(&mut self, stop: &CancellationToken) -> Result<Option<Option<String>>, StoreError> {
-        let pauses =
-            ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE).with_jitter().without_max_times();
+    async fn run(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> Result<Option<Option<String>>, StoreError> {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times();
         let mut pause = pauses.build();
         loop {
             let windows = self.status.windows + self.open.len() as u64;
@@ -160,7 +199,11 @@ impl<'a> Following<'a> {
     }
 
     /// Waits, and meanwhile publishes what is there. True if it was stopped.
-    async fn wait(&mut self, pause: Duration, stop: &CancellationToken) -> Result<bool, StoreError> {
+    async fn wait(
+        &mut self,
+        pause: Duration,
+        stop: &CancellationToken,
+    ) -> Result<bool, StoreError> {
         let until = tokio::time::Instant::now() + pause;
         loop {
             tokio::select! {
@@ -174,7 +217,13 @@ impl<'a> Following<'a> {
     /// Follows one connection to its end.
     async fn connection(&mut self, stop: &CancellationToken) -> Result<Disconnected, StoreError> {
         let Source { settings, window, started, .. } = self.source;
-        let connection = connect(self.origin.clone(), started.uri.clone(), settings.clone(), *window, self.dropped.clone());
+        let connection = connect(
+            self.origin.clone(),
+            started.uri.clone(),
+            settings.clone(),
+            *window,
+            self.dropped.clone(),
+        );
         if self.status.connection != State::Reconnecting {
             self.say(State::Connecting, None).await?;
         }
@@ -215,8 +264,17 @@ impl<'a> Following<'a> {
         report::decoding(&window, &started, 0);
         self.open.push(Box::pin(async move {
             let id = subjects::event_message_id(&window, "started");
-            let fed = match store_event(&streams.jetstream, &window, Some(&id), Event::Started(started)).await {
-                Ok(()) => feed(streams, &window, decoding, Published::default(), publish_window).await,
+            let fed = match publish_event(
+                &streams.jetstream,
+                &window,
+                Some(&id),
+                Event::Started(started),
+            )
+            .await
+            {
+                Ok(()) => {
+                    feed(streams, &window, decoding, Published::default(), publish_window).await
+                }
                 Err(error) => Err(error),
             };
             (window, fed)
@@ -238,12 +296,18 @@ impl<'a> Following<'a> {
             self.close(&window, fed?).await?;
         }
         self.open.clear();
-        abandon(self.source.streams, &mut self.status, "there was no room for the rest of its frames when its source was stopped").await
+        abandon(
+            self.source.streams,
+            &mut self.status,
+            "there was no room for the rest of its frames when its source was stopped",
+        )
+        .await
     }
 
     /// Whoever looks for videos that nobody works on is not to find this one.
     fn is_silent(&self) -> bool {
-        milliseconds_now() >= self.status.at + u64::try_from(LONGEST_SILENCE.as_millis()).unwrap_or(u64::MAX)
+        milliseconds_now()
+            >= self.status.at + u64::try_from(LONGEST_SILENCE.as_millis()).unwrap_or(u64::MAX)
     }
 
     async fn say(&mut self, connection: State, reason: Option<String>) -> Result<(), StoreError> {
@@ -252,7 +316,13 @@ impl<'a> Following<'a> {
         let at = milliseconds_now().max(self.status.at + 1);
         self.status = LiveStatus { at, connection, reason, dropped, ..self.status.clone() };
         self.said_dropped = dropped;
-        store_event(&self.source.streams.jetstream, self.source.video, None, Event::Live(self.status.clone())).await
+        publish_event(
+            &self.source.streams.jetstream,
+            self.source.video,
+            None,
+            Event::Live(self.status.clone()),
+        )
+        .await
     }
 }
 

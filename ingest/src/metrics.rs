@@ -19,7 +19,8 @@ pub(crate) struct Metrics {
 }
 
 /// What can become of an upload that was taken from the queue.
-const OUTCOMES: [&str; 8] = ["done", "incomplete", "failed", "cancelled", "known", "malformed", "handed_back", "retried"];
+const OUTCOMES: [&str; 8] =
+    ["done", "incomplete", "failed", "cancelled", "known", "malformed", "handed_back", "retried"];
 
 pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     let mut catalogue = Catalogue::default();

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_nats::Error as NatsError;
+use moliceiro_decode::DecodeEvent;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{MalformedUpload, Started};
 use tracing::{debug, error, info, warn};
@@ -59,7 +60,10 @@ pub(crate) fn upload_handed_back(video: &VideoId) {
 
 pub(crate) fn upload_retried(video: Option<&VideoId>, reason: &str) {
     upload("retried");
-    warn!(video = video.map(VideoId::as_str), reason, "an upload is not finished; it will be tried again");
+    warn!(
+        video = video.map(VideoId::as_str),
+        reason, "an upload is not finished; it will be tried again"
+    );
 }
 
 pub(crate) fn upload_not_acknowledged(video: Option<&VideoId>, error: &NatsError) {
@@ -79,8 +83,11 @@ pub(crate) fn all_published(video: &VideoId, Fed { frames, problem }: &Fed) {
     info!(%video, frames, problem, "all frames are published");
 }
 
-pub(crate) fn frame_decoded() {
-    METRICS.decoded.inc();
+pub(crate) fn decode_event(event: DecodeEvent) {
+    match event {
+        DecodeEvent::FrameDecoded => METRICS.decoded.inc(),
+        DecodeEvent::LiveFrameDropped => METRICS.live_dropped.inc(),
+    }
 }
 
 pub(crate) fn frame_published(video: &VideoId, frame: u64, bytes: usize, took: Duration) {
@@ -88,10 +95,6 @@ pub(crate) fn frame_published(video: &VideoId, frame: u64, bytes: usize, took: D
     METRICS.published_bytes.inc_by(bytes as u64);
     METRICS.publish_seconds.observe(took.as_secs_f64());
     debug!(%video, frame, bytes, "frame published");
-}
-
-pub(crate) fn live_frame_dropped() {
-    METRICS.live_dropped.inc();
 }
 
 pub(crate) fn live_connection_lost(video: &VideoId, reason: &str, pause: Duration) {

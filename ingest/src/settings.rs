@@ -3,14 +3,15 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use moliceiro_nats::messages::{Choice, Encoding, Size, WINDOWS};
+use moliceiro_nats::messages::{Encoding, FrameSelection, Size, WINDOWS};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::settings::{Problem, list};
 use moliceiro_service::{Base, Section, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
 use crate::allow::Allowed;
-use crate::decode::DecodeSettings;
+use crate::report;
+use moliceiro_decode::{DecodeSettings, Observer};
 
 /// Settings `[ingest]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,8 +21,9 @@ pub struct IngestSettings {
     pub width: u32,
     /// Height of the picture that detectors get, in pixels: the model's input height.
     pub height: u32,
-    /// Leave out the border where the frame's shape allows: width and height are then the most that a picture has, and its
-    /// sides multiples of 32. Faster for wide and high video, if the model takes such sizes.
+    /// Leave out the border where the frame's shape allows: width and height are then the most that
+    /// a picture has, and its sides multiples of 32. Faster for wide and high video, if the model
+    /// takes such sizes.
     pub fit: bool,
     /// `jpeg` (small, for networks) or `i420` (larger, costs nothing to make).
     pub encoding: Encoding,
@@ -44,7 +46,8 @@ pub struct IngestSettings {
     /// Folders, files and beginnings of URIs that videos may be read from, beside `obj://uploads/`.
     #[serde(with = "list")]
     pub allow: Vec<String>,
-    /// Folder in which an uploaded or fetched video lies while it is decoded. Not set: the system's folder for temporary files.
+    /// Folder in which an uploaded or fetched video lies while it is decoded. Not set: the system's
+    /// folder for temporary files.
     pub spool: Option<PathBuf>,
     /// Where uploads are taken by HTTP, such as `0.0.0.0:5000`. Empty: nowhere.
     pub listen: String,
@@ -52,7 +55,8 @@ pub struct IngestSettings {
     pub upload_max_bytes: u64,
     /// Requests with uploads that are taken at the same time.
     pub uploads: usize,
-    /// How long a client may take to send a request's header, and how long a connection may be idle between requests.
+    /// How long a client may take to send a request's header, and how long a connection may be idle
+    /// between requests.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
     /// How long a client may send nothing in the middle of an upload.
@@ -65,7 +69,8 @@ pub struct IngestSettings {
     pub tls_certificate: Option<PathBuf>,
     /// File with the certificate's private key, as PEM.
     pub tls_key: Option<PathBuf>,
-    /// Web sites, such as `https://example.org`, whose pages may use this service from a browser, and names that this service has.
+    /// Web sites, such as `https://example.org`, whose pages may use this service from a browser,
+    /// and names that this service has.
     #[serde(with = "list")]
     pub origins: Vec<String>,
 }
@@ -143,22 +148,48 @@ impl Section for IngestSettings {
         check((1..=1024).contains(&self.publish_window), "publish_window", "1 to 1024");
         check(self.stall_timeout >= Duration::from_millis(100), "stall_timeout", "100ms or longer");
         check(WINDOWS.contains(&self.window), "window", "1s to 1day");
-        check(self.listen.is_empty() || self.address().is_some(), "listen", "HOST:PORT, or nothing for no HTTP");
-        check(Allowed::new(&self.allow).is_ok(), "allow", "absolute paths, or beginnings of URIs such as rtsp://camera/");
-        check((1..=i64::MAX as u64).contains(&self.upload_max_bytes), "upload_max_bytes", "1 or more");
+        check(
+            self.listen.is_empty() || self.address().is_some(),
+            "listen",
+            "HOST:PORT, or nothing for no HTTP",
+        );
+        check(
+            Allowed::new(&self.allow).is_ok(),
+            "allow",
+            "absolute paths, or beginnings of URIs such as rtsp://camera/",
+        );
+        check(
+            (1..=i64::MAX as u64).contains(&self.upload_max_bytes),
+            "upload_max_bytes",
+            "1 or more",
+        );
         check((1..=1024).contains(&self.uploads), "uploads", "1 to 1024");
-        for (key, timeout) in [("header_timeout", self.header_timeout), ("idle_timeout", self.idle_timeout)] {
+        for (key, timeout) in
+            [("header_timeout", self.header_timeout), ("idle_timeout", self.idle_timeout)]
+        {
             check(timeout >= Duration::from_millis(100), key, "100ms or longer");
         }
-        let usable = |token: &Token| token.0.len() >= SHORTEST_TOKEN && token.0.bytes().all(|b| b.is_ascii_graphic());
-        check(self.tokens.iter().all(usable), "tokens", "8 or more letters, digits and signs each, without blanks");
+        let usable = |token: &Token| {
+            token.0.len() >= SHORTEST_TOKEN && token.0.bytes().all(|b| b.is_ascii_graphic())
+        };
+        check(
+            self.tokens.iter().all(usable),
+            "tokens",
+            "8 or more letters, digits and signs each, without blanks",
+        );
         check(
             self.tls_certificate.is_some() == self.tls_key.is_some(),
             "tls_key",
             "ingest.tls_certificate and ingest.tls_key, both or none",
         );
-        let origin = |text: &String| url::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == *text);
-        check(self.origins.iter().all(origin), "origins", "origins such as https://example.org, with no slash at the end");
+        let origin = |text: &String| {
+            url::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == *text)
+        };
+        check(
+            self.origins.iter().all(origin),
+            "origins",
+            "origins such as https://example.org, with no slash at the end",
+        );
         problems
     }
 }
@@ -170,7 +201,7 @@ impl IngestSettings {
     }
 
     /// How a video is decoded: the frames that `choice` says, from index `skip_before` on.
-    pub fn decoding(&self, choice: Choice, skip_before: u64) -> DecodeSettings {
+    pub fn decoding(&self, choice: FrameSelection, skip_before: u64) -> DecodeSettings {
         DecodeSettings {
             size: Size { width: self.width, height: self.height },
             fit: self.fit,
@@ -181,6 +212,7 @@ impl IngestSettings {
             stills: self.stills,
             queue: self.publish_window.min(8),
             stall_timeout: self.stall_timeout,
+            observer: Observer::new(report::decode_event),
         }
     }
 }
@@ -204,7 +236,16 @@ pub struct IngestService {
 impl IngestService {
     /// Reads and checks the sections.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        let base = Base { log: settings.section()?, metrics: settings.section()?, metrics_port: METRICS_PORT };
-        Ok(Self { base, nats: settings.section()?, streams: settings.section()?, ingest: settings.section()? })
+        let base = Base {
+            log: settings.section()?,
+            metrics: settings.section()?,
+            metrics_port: METRICS_PORT,
+        };
+        Ok(Self {
+            base,
+            nats: settings.section()?,
+            streams: settings.section()?,
+            ingest: settings.section()?,
+        })
     }
 }

@@ -1,5 +1,5 @@
-//! An upload's bytes, from the object store into a file that has no name: GStreamer can seek in it, and it is gone with
-//! whoever holds it, however that ends.
+//! An upload's bytes, from the object store into a file that has no name: GStreamer can seek in it,
+//! and it is gone with whoever holds it, however that ends.
 
 use std::fs::File;
 use std::io;
@@ -25,12 +25,19 @@ impl SpoolError {
     /// True when the upload itself is at fault, and no other ingest and no later time would help.
     pub(crate) fn is_final(&self) -> bool {
         use ObjectError::{Damaged, Link, Missing, NoObjectUri};
-        matches!(self, Self::Object(Damaged { .. } | Link { .. } | Missing { .. } | NoObjectUri { .. }))
+        matches!(
+            self,
+            Self::Object(Damaged { .. } | Link { .. } | Missing { .. } | NoObjectUri { .. })
+        )
     }
 }
 
 /// Writes the object into an unlinked file in `folder`, and checks that it is what was uploaded.
-pub(crate) async fn spool(objects: &Objects, uri: &Url, folder: Option<&Path>) -> Result<File, SpoolError> {
+pub(crate) async fn spool(
+    objects: &Objects,
+    uri: &Url,
+    folder: Option<&Path>,
+) -> Result<File, SpoolError> {
     let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
     let info = objects.info(uri).await?;
     let unusable = |source| SpoolError::Folder { folder: folder.clone(), source };

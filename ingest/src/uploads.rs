@@ -4,10 +4,11 @@ use std::time::{Duration, SystemTime};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{
-    Choice, Event, LiveStatus, Offset, Started, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json, shown_uri, to_json,
+    Event, FrameSelection, LiveStatus, Offset, Started, Upload, VideoEntry, VideoEvent, VideoState,
+    from_cbor, from_json, shown_uri, to_json,
 };
 use moliceiro_nats::objects;
-use moliceiro_nats::publish::{StoreError, store, store_event};
+use moliceiro_nats::publish::{StoreError, publish_event, store};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -16,17 +17,18 @@ use tracing::warn;
 use url::Url;
 
 use crate::allow::{Allowed, Refused};
-use crate::decode::live::LiveOrigin;
-use crate::decode::{self, DecodeSettings, Decoding};
 use crate::feed::{Fed, Published, end_unread, feed};
 use crate::fetch::{self, FetchError, Limits, fetch};
 use crate::live;
 use crate::report;
 use crate::settings::IngestService;
 use crate::spool::spool;
+use moliceiro_decode::live::LiveOrigin;
+use moliceiro_decode::{self as decode, DecodeSettings, Decoding};
 
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
-/// How long a pull waits for an upload. At the end the last pull is waited for, so that no upload is handed to nobody.
+/// How long a pull waits for an upload. At the end the last pull is waited for, so that no upload
+/// is handed to nobody.
 const PULL_EXPIRY: Duration = Duration::from_secs(1);
 /// How often is looked whether somebody has cancelled a video that is in work.
 const CANCEL_CHECK: Duration = Duration::from_millis(500);
@@ -46,7 +48,8 @@ struct Job {
     message: Message,
 }
 
-/// Takes uploads, each as soon as one of the places is free, until `shutdown`; then hands back what it has.
+/// Takes uploads, each as soon as one of the places is free, until `shutdown`; then hands back what
+/// it has.
 pub(crate) async fn run(means: &Means, service: &IngestService, shutdown: &CancellationToken) {
     let service = Arc::new(service.clone());
     let places = Arc::new(Semaphore::new(service.ingest.videos));
@@ -55,7 +58,12 @@ pub(crate) async fn run(means: &Means, service: &IngestService, shutdown: &Cance
     let hand_back = CancellationToken::new();
     while let Some(Ok(place)) = shutdown.run_until_cancelled(places.clone().acquire_owned()).await {
         let Some(message) = next_upload(&means.streams).await else { continue };
-        let job = Job { means: means.clone(), service: service.clone(), hand_back: hand_back.clone(), message };
+        let job = Job {
+            means: means.clone(),
+            service: service.clone(),
+            hand_back: hand_back.clone(),
+            message,
+        };
         jobs.spawn(async move {
             job.run().await;
             drop(place);
@@ -190,7 +198,14 @@ impl Job {
         report::decoding(&video, &started, done.below);
         let choice = started.choice();
         let id = subjects::event_message_id(&video, "started");
-        if let Err(error) = store_event(&self.means.streams.jetstream, &video, Some(&id), Event::Started(started.clone())).await {
+        if let Err(error) = publish_event(
+            &self.means.streams.jetstream,
+            &video,
+            Some(&id),
+            Event::Started(started.clone()),
+        )
+        .await
+        {
             return Verdict::Retry(error.to_string());
         }
         let fed = tokio::select! {
@@ -198,7 +213,9 @@ impl Job {
             () = self.until_cancelled(&video) => return Verdict::Cancelled(video, upload.uri),
         };
         match fed {
-            Some(Ok(Decoded::Live(origin))) => self.follow(video, upload, &started, origin, left).await,
+            Some(Ok(Decoded::Live(origin))) => {
+                self.follow(video, upload, &started, origin, left).await
+            }
             Some(Ok(Decoded::Whole(fed))) => {
                 report::all_published(&video, &fed);
                 Verdict::Ack(video, upload.uri)
@@ -209,7 +226,14 @@ impl Job {
     }
 
     /// Follows a live source to its end, or until it is cancelled, or this ingest is stopped.
-    async fn follow(&self, video: VideoId, upload: Upload, started: &Started, origin: LiveOrigin, left: LiveStatus) -> Verdict {
+    async fn follow(
+        &self,
+        video: VideoId,
+        upload: Upload,
+        started: &Started,
+        origin: LiveOrigin,
+        left: LiveStatus,
+    ) -> Verdict {
         let (ingest, choice) = (&self.service.ingest, started.choice());
         let source = live::Source {
             streams: &self.means.streams,
@@ -241,7 +265,13 @@ impl Job {
     }
 
     /// Stores the frames and the end of the video. An error says why it should be tried again.
-    async fn decode(&self, video: &VideoId, uri: Result<Url, Refused>, choice: Choice, done: Published) -> Result<Decoded, String> {
+    async fn decode(
+        &self,
+        video: &VideoId,
+        uri: Result<Url, Refused>,
+        choice: FrameSelection,
+        done: Published,
+    ) -> Result<Decoded, String> {
         let (streams, ingest) = (&self.means.streams, &self.service.ingest);
         let opened = match uri {
             Ok(uri) => self.open(&uri, ingest.decoding(choice, done.below)).await,
@@ -265,7 +295,8 @@ impl Job {
             return Err(Unopened::Live(LiveOrigin::Rtsp(uri.clone())));
         }
         if fetch::is_http(uri) {
-            let (folder, most, patience) = (ingest.spool.as_deref(), ingest.upload_max_bytes, ingest.stall_timeout);
+            let (folder, most, patience) =
+                (ingest.spool.as_deref(), ingest.upload_max_bytes, ingest.stall_timeout);
             let limits = Limits { folder, most, patience, first_pause: fetch::FIRST_PAUSE };
             let fetched = fetch(uri, &self.means.allowed, &limits).await;
             return match fetched {
@@ -312,7 +343,8 @@ impl Job {
         }
     }
 
-    /// What is known of the video so far. If that cannot be had, the video is decoded from its start, which is safe.
+    /// What is known of the video so far. If that cannot be had, the video is decoded from its
+    /// start, which is safe.
     async fn entry(&self, video: &VideoId) -> Option<VideoEntry> {
         let bytes = match self.means.streams.videos.get(video.as_str()).await {
             Ok(bytes) => bytes?,
@@ -321,7 +353,9 @@ impl Job {
                 return None;
             }
         };
-        from_json(&bytes).inspect_err(|error| warn!(%video, %error, "the video's entry cannot be read")).ok()
+        from_json(&bytes)
+            .inspect_err(|error| warn!(%video, %error, "the video's entry cannot be read"))
+            .ok()
     }
 
     async fn until_cancelled(&self, video: &VideoId) {
@@ -337,7 +371,13 @@ impl Job {
     async fn begun(&self, video: &VideoId) -> Option<Started> {
         let mut from = 1;
         loop {
-            let message = self.means.streams.results.get_first_raw_message_by_subject(subjects::results(video), from).await.ok()?;
+            let message = self
+                .means
+                .streams
+                .results
+                .get_first_raw_message_by_subject(subjects::results(video), from)
+                .await
+                .ok()?;
             match from_cbor::<VideoEvent>(&message.payload).ok()?.event {
                 Event::Started(started) => return Some(started),
                 Event::Queued(_) => from = message.sequence + 1,
@@ -346,10 +386,12 @@ impl Job {
         }
     }
 
-    /// Takes a cancelled video out of the queues. The aggregator removed its frames too, but more may have come since.
+    /// Takes a cancelled video out of the queues. The aggregator removed its frames too, but more
+    /// may have come since.
     async fn forget(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
         report::upload_cancelled(video);
-        if let Err(error) = self.means.streams.frames.purge().filter(subjects::frames(video)).await {
+        if let Err(error) = self.means.streams.frames.purge().filter(subjects::frames(video)).await
+        {
             warn!(%video, %error, "cannot remove the frames of a cancelled video");
         }
         self.finish(video, uri).await
@@ -361,13 +403,19 @@ impl Job {
         let (sequence, _) = self.stored();
         let id = format!("{video}/handed-back/{sequence}");
         upload.id = Some(video);
-        store(&self.means.streams.jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
+        store(
+            &self.means.streams.jetstream,
+            subjects::UPLOAD_SUBJECT,
+            &id,
+            to_json(&upload).into(),
+        )
+        .await?;
         self.message.double_ack().await
     }
 }
 
 /// Leaves the video to another ingest, which looks at the same frames.
-fn hand_back(video: VideoId, upload: Upload, choice: Choice) -> Verdict {
+fn hand_back(video: VideoId, upload: Upload, choice: FrameSelection) -> Verdict {
     let every = choice.fps.is_none().then_some(choice.every);
     Verdict::HandBack(video, Upload { every, ..upload })
 }

@@ -7,7 +7,8 @@ use std::path::Path;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Color, Detection, Encoding, Event, Frame, FrameResult, Letterbox, Matrix, Size, VERSION, VideoEvent, from_cbor, to_cbor,
+    Color, Detection, Encoding, Event, Frame, FrameResult, Letterbox, Matrix, Size, VERSION,
+    VideoEvent, from_cbor, to_cbor,
 };
 
 const SIZE: Size = Size { width: 416, height: 416 };
@@ -28,19 +29,31 @@ fn frame(encoding: Encoding, pixels: Vec<u8>) -> Frame {
 }
 
 fn frames(criterion: &mut Criterion) {
-    let jpeg = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../detector/tests/data/frames/bikes-80.jpg")).unwrap();
+    let jpeg = std::fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../detector/vision/tests/data/frames/bikes-80.jpg"),
+    )
+    .unwrap();
     let i420 = vec![90; SIZE.i420_len().unwrap()];
-    for (name, frame) in [("JPEG", frame(Encoding::Jpeg, jpeg)), ("I420", frame(Encoding::I420, i420))] {
+    for (name, frame) in
+        [("JPEG", frame(Encoding::Jpeg, jpeg)), ("I420", frame(Encoding::I420, i420))]
+    {
         let bytes = frame.to_cbor();
         let mut group = criterion.benchmark_group(format!("{name} frame"));
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_function("write", |bencher| bencher.iter(|| black_box(&frame).to_cbor()));
-        group.bench_function("read", |bencher| bencher.iter(|| Frame::from_cbor(black_box(&bytes)).unwrap()));
+        group.bench_function("read", |bencher| {
+            bencher.iter(|| Frame::from_cbor(black_box(&bytes)).unwrap())
+        });
     }
 }
 
 fn results(criterion: &mut Criterion) {
-    let detection = |n: u8| Detection { label: "person".into(), score: 0.7, bounds: [f32::from(n), 20.5, 110.25, 220.125] };
+    let detection = |n: u8| Detection {
+        label: "person".into(),
+        score: 0.7,
+        bounds: [f32::from(n), 20.5, 110.25, 220.125],
+    };
     let result = FrameResult {
         index: 80,
         pts: Some(3_200_000_000),
@@ -51,12 +64,17 @@ fn results(criterion: &mut Criterion) {
         detector: "harbour-1234".into(),
         model: Some("nanodet".into()),
     };
-    let event = VideoEvent::new(VideoId::for_name("bikes.mp4", "6tPophtKDyovJh2txo1oKE"), Event::Frame(result));
+    let event = VideoEvent::new(
+        VideoId::for_name("bikes.mp4", "6tPophtKDyovJh2txo1oKE"),
+        Event::Frame(result),
+    );
     let bytes = to_cbor(&event, 512);
     let mut group = criterion.benchmark_group("result with 5 objects");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     group.bench_function("write", |bencher| bencher.iter(|| to_cbor(black_box(&event), 512)));
-    group.bench_function("read", |bencher| bencher.iter(|| from_cbor::<VideoEvent>(black_box(&bytes)).unwrap()));
+    group.bench_function("read", |bencher| {
+        bencher.iter(|| from_cbor::<VideoEvent>(black_box(&bytes)).unwrap())
+    });
 }
 
 criterion_group!(benches, frames, results);

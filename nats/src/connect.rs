@@ -18,7 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NatsSettings {
-    /// `nats://host:port` or `tls://host:port`; several servers of one cluster with commas between. User and password, or a token, may stand before an `@`.
+    /// `nats://host:port` or `tls://host:port`; several servers of one cluster with commas between.
+    /// User and password, or a token, may stand before an `@`.
     pub url: String,
     /// File with the credentials that the server's operator gave out (`.creds`).
     pub credentials: Option<PathBuf>,
@@ -67,7 +68,9 @@ pub enum ConnectError {
         source: async_nats::ConnectError,
     },
     /// It answers, but lacks what the streams need.
-    #[error("the nats-server at {servers} is version {found}; Moliceiro needs {OLDEST_SERVER} or newer")]
+    #[error(
+        "the nats-server at {servers} is version {found}; Moliceiro needs {OLDEST_SERVER} or newer"
+    )]
     TooOld {
         /// The addresses tried, without passwords.
         servers: String,
@@ -75,7 +78,9 @@ pub enum ConnectError {
         found: String,
     },
     /// It answers, but keeps no streams.
-    #[error("the nats-server at {servers} runs without JetStream: start it with --jetstream, or set jetstream {{}} in its configuration")]
+    #[error(
+        "the nats-server at {servers} runs without JetStream: start it with --jetstream, or set jetstream {{}} in its configuration"
+    )]
     NoJetStream {
         /// The addresses tried, without passwords.
         servers: String,
@@ -90,15 +95,23 @@ impl ConnectError {
     }
 }
 
-/// Connects, and checks that the server is new enough and has JetStream. `name` is what the server lists us as.
+/// Connects, and checks that the server is new enough and has JetStream. `name` is what the server
+/// lists us as.
 ///
 /// A connection that is lost later is taken up again by itself, for ever.
-pub async fn connect(settings: &NatsSettings, name: &str, patience: Patience) -> Result<Client, ConnectError> {
+pub async fn connect(
+    settings: &NatsSettings,
+    name: &str,
+    patience: Patience,
+) -> Result<Client, ConnectError> {
     let attempt = || connect_once(settings, name);
     let client = match patience {
         Patience::FailAtOnce => attempt().await?,
         Patience::WaitForServer => {
-            let pauses = ExponentialBuilder::default().with_max_delay(LONGEST_PAUSE).with_jitter().without_max_times();
+            let pauses = ExponentialBuilder::default()
+                .with_max_delay(LONGEST_PAUSE)
+                .with_jitter()
+                .without_max_times();
             let waiting = |error: &ConnectError, pause: Duration| warn!(%error, retry_in = ?pause, "waiting for the NATS server");
             attempt.retry(pauses).when(ConnectError::may_pass).notify(waiting).await?
         }
@@ -110,19 +123,32 @@ pub async fn connect(settings: &NatsSettings, name: &str, patience: Patience) ->
 
 async fn connect_once(settings: &NatsSettings, name: &str) -> Result<Client, ConnectError> {
     let addresses = parse_addresses(&settings.url)?;
-    let servers = addresses.iter().map(|a| format!("{}:{}", a.host(), a.port())).collect::<Vec<_>>().join(", ");
-    let mut options = ConnectOptions::new().name(name).connection_timeout(CONNECTION_TIMEOUT).event_callback(log_event);
+    let servers = addresses
+        .iter()
+        .map(|a| format!("{}:{}", a.host(), a.port()))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let mut options = ConnectOptions::new()
+        .name(name)
+        .connection_timeout(CONNECTION_TIMEOUT)
+        .event_callback(log_event);
     if let Some(file) = &settings.credentials {
         let unusable = |source| ConnectError::Credentials { file: file.clone(), source };
         options = options.credentials_file(file).await.map_err(unusable)?;
     }
     // The client library reads the address of a URL only.
-    options = match addresses.iter().find_map(|a| Some((a.username()?.to_owned(), a.password().map(str::to_owned)))) {
+    options = match addresses
+        .iter()
+        .find_map(|a| Some((a.username()?.to_owned(), a.password().map(str::to_owned))))
+    {
         Some((user, Some(password))) => options.user_and_password(user, password),
         Some((token, None)) => options.token(token),
         None => options,
     };
-    let client = options.connect(addresses).await.map_err(|source| ConnectError::Refused { servers: servers.clone(), source })?;
+    let client = options
+        .connect(addresses)
+        .await
+        .map_err(|source| ConnectError::Refused { servers: servers.clone(), source })?;
     let server = client.server_info();
     // A version that doesn't parse is a build of somebody's own: JetStream will tell.
     if semver::Version::parse(&server.version).is_ok_and(|v| v < OLDEST_SERVER) {
@@ -137,7 +163,9 @@ async fn connect_once(settings: &NatsSettings, name: &str) -> Result<Client, Con
 fn parse_addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
     let refused = |reason| ConnectError::Url { url: without_password(url), reason };
     let parse = |part: &str| match part.trim().parse::<ServerAddr>() {
-        Ok(address) if address.host().is_empty() => Err(refused(std::io::Error::other("it names no host"))),
+        Ok(address) if address.host().is_empty() => {
+            Err(refused(std::io::Error::other("it names no host")))
+        }
         Ok(address) => Ok(address),
         Err(reason) => Err(refused(reason)),
     };
@@ -154,7 +182,9 @@ impl NatsSettings {
 /// A server URL as it may be shown.
 pub fn without_password(url: &str) -> String {
     let hide = |part: &str| match (part.find("://"), part.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}://***{}", &part[..scheme], &part[at..]),
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}://***{}", &part[..scheme], &part[at..])
+        }
         (None, Some(at)) => format!("***{}", &part[at..]),
         _ => part.to_owned(),
     };
@@ -166,7 +196,9 @@ async fn log_event(event: Event) {
         Event::Connected => info!("NATS connection is up"),
         Event::Disconnected => warn!("NATS connection lost; reconnecting"),
         Event::LameDuckMode => warn!("the NATS server is about to stop; moving to another"),
-        Event::SlowConsumer(subscription) => warn!(subscription, "messages arrive faster than they are read"),
+        Event::SlowConsumer(subscription) => {
+            warn!(subscription, "messages arrive faster than they are read")
+        }
         Event::ServerError(error) => warn!(%error, "the NATS server reports an error"),
         Event::ClientError(error) => warn!(%error, "NATS client error"),
         Event::Draining | Event::Closed => {}
@@ -179,7 +211,10 @@ mod tests {
 
     #[test]
     fn passwords_are_not_shown() {
-        assert_eq!(without_password("nats://me:secret@a:1,nats://b:2"), "nats://***@a:1,nats://b:2");
+        assert_eq!(
+            without_password("nats://me:secret@a:1,nats://b:2"),
+            "nats://***@a:1,nats://b:2"
+        );
         assert_eq!(without_password("token@a:1"), "***@a:1");
         assert_eq!(without_password("nats://a:1"), "nats://a:1");
     }

@@ -1,14 +1,17 @@
-//! Giving up a frame: its video counts it as failed, and its payload is kept for a person to look at.
+//! Giving up a frame: its video counts it as failed, and its payload is kept for a person to look
+//! at.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
-use async_nats::jetstream::stream::{DeleteMessageError, LastRawMessageErrorKind, RawMessageError, Stream};
+use async_nats::jetstream::stream::{
+    DeleteMessageError, LastRawMessageErrorKind, RawMessageError, Stream,
+};
 use bytes::Bytes;
 use thiserror::Error;
 
 use crate::messages::{Event, Failed};
-use crate::publish::{StoreError, store, store_event, store_message};
+use crate::publish::{StoreError, publish_event, publish_message, store};
 use crate::subjects;
 use crate::{Streams, VideoId};
 
@@ -28,7 +31,8 @@ pub struct FrameIdentity {
     pub video: VideoId,
     /// The frame's index.
     pub index: u64,
-    /// The message's `Nats-Msg-Id`, which is its result's too: `<video>/<index>`, and `/<token>` after it when replayed.
+    /// The message's `Nats-Msg-Id`, which is its result's too: `<video>/<index>`, and `/<token>`
+    /// after it when replayed.
     pub message_id: String,
 }
 
@@ -50,13 +54,30 @@ impl FrameIdentity {
 
 /// Stores that a frame failed, and keeps its payload with the reason.
 ///
-/// The failure's id is not that of the frame's result: a result that comes after it must not be taken for a duplicate.
-pub async fn bury(jetstream: &Context, frame: &FrameIdentity, failed: &Failed, payload: Bytes) -> Result<(), StoreError> {
+/// The failure's id is not that of the frame's result: a result that comes after it must not be
+/// taken for a duplicate.
+pub async fn dead_letter(
+    jetstream: &Context,
+    frame: &FrameIdentity,
+    failed: &Failed,
+    payload: Bytes,
+) -> Result<(), StoreError> {
     store_payload(jetstream, frame, failed, payload).await?;
-    store_event(jetstream, &frame.video, Some(&format!("{}/failed", frame.message_id)), Event::Failed(failed.clone())).await
+    publish_event(
+        jetstream,
+        &frame.video,
+        Some(&format!("{}/failed", frame.message_id)),
+        Event::Failed(failed.clone()),
+    )
+    .await
 }
 
-async fn store_payload(jetstream: &Context, frame: &FrameIdentity, failed: &Failed, payload: Bytes) -> Result<(), StoreError> {
+async fn store_payload(
+    jetstream: &Context,
+    frame: &FrameIdentity,
+    failed: &Failed,
+    payload: Bytes,
+) -> Result<(), StoreError> {
     let one_line = |text: &str| text.replace(['\r', '\n'], " ");
     let mut message = PublishMessage::build()
         .message_id(format!("dead/{}", frame.message_id))
@@ -66,7 +87,9 @@ async fn store_payload(jetstream: &Context, frame: &FrameIdentity, failed: &Fail
     if let Some(detector) = &failed.detector {
         message = message.header(DETECTOR, one_line(detector).as_str());
     }
-    store_message(jetstream, &subjects::dead(&frame.video), message.payload(payload)).await.map(drop)
+    publish_message(jetstream, &subjects::dead(&frame.video), message.payload(payload))
+        .await
+        .map(drop)
 }
 
 /// A frame that was given up, as it is kept.
@@ -96,30 +119,46 @@ impl DeadLetter {
     }
 }
 
-/// The dead letters, oldest first: of one video or all, of one frame or all. Others' messages in the stream are passed over.
-pub async fn letters(dead: &Stream, video: Option<&VideoId>, index: Option<u64>) -> Result<Vec<DeadLetter>, RawMessageError> {
+/// The dead letters, oldest first: of one video or all, of one frame or all. Others' messages in
+/// the stream are passed over.
+pub async fn letters(
+    dead: &Stream,
+    video: Option<&VideoId>,
+    index: Option<u64>,
+) -> Result<Vec<DeadLetter>, RawMessageError> {
     let filter = video.map_or_else(|| "dead.*".to_owned(), subjects::dead);
     let (mut letters, mut next) = (Vec::new(), 1);
     loop {
         let message = match dead.get_first_raw_message_by_subject(&filter, next).await {
             Ok(message) => message,
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(letters),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                return Ok(letters);
+            }
             Err(error) => return Err(error),
         };
         next = message.sequence + 1;
-        letters.extend(DeadLetter::of(message).filter(|letter| index.is_none_or(|index| letter.failed.index == index)));
+        letters.extend(
+            DeadLetter::of(message)
+                .filter(|letter| index.is_none_or(|index| letter.failed.index == index)),
+        );
     }
 }
 
 /// Queues the frame again, and only then removes the letter.
 pub async fn replay(streams: &Streams, letter: &DeadLetter) -> Result<(), ReplayError> {
-    let id = format!("{}/{}", subjects::frame_message_id(&letter.video, letter.failed.index), nuid::next());
-    store(&streams.jetstream, &subjects::frames(&letter.video), &id, letter.payload.clone()).await?;
+    let id = format!(
+        "{}/{}",
+        subjects::frame_message_id(&letter.video, letter.failed.index),
+        nuid::next()
+    );
+    store(&streams.jetstream, &subjects::frames(&letter.video), &id, letter.payload.clone())
+        .await?;
     streams.dead.delete_message(letter.sequence).await?;
     Ok(())
 }
 
-/// A dead letter that was not replayed, or not removed after it was: then it is there twice, and counts once.
+/// A dead letter that was not replayed, or not removed after it was: then it is there twice, and
+/// counts once.
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// It is not queued.
@@ -139,11 +178,17 @@ mod tests {
         let identity = |subject: &str, id: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("Nats-Msg-Id", id);
-            FrameIdentity::of(subject, Some(&headers)).map(|frame| (frame.video.to_string(), frame.index))
+            FrameIdentity::of(subject, Some(&headers))
+                .map(|frame| (frame.video.to_string(), frame.index))
         };
         assert_eq!(identity("frames.a-1", "a-1/7"), Some(("a-1".into(), 7)));
         assert_eq!(identity("frames.a-1", "a-1/7/again"), Some(("a-1".into(), 7)));
-        for (subject, id) in [("frames.a-1", "b-1/7"), ("frames.a-1", "a-1"), ("frames.a-1", "a-1/x"), ("frames", "a-1/7")] {
+        for (subject, id) in [
+            ("frames.a-1", "b-1/7"),
+            ("frames.a-1", "a-1"),
+            ("frames.a-1", "a-1/x"),
+            ("frames", "a-1/7"),
+        ] {
             assert_eq!(identity(subject, id), None, "{subject} {id}");
         }
         assert_eq!(FrameIdentity::of("frames.a-1", None), None);

@@ -30,12 +30,23 @@ pub struct DetectionsError {
     pub reason: String,
 }
 
-/// The results that are stored now, each frame once and in order of their indexes; then the stream ends.
+/// The results that are stored now, each frame once and in order of their indexes; then the stream
+/// ends.
 ///
-/// A result that was stored more than some hundred frames after its turn comes when it is found. Frames that failed are left
-/// out, and so are those whose results are not kept any more. Nothing is in memory but what the order needs.
-pub fn detections(streams: &Streams, video: &VideoId) -> impl Stream<Item = Result<FrameResult, DetectionsError>> + Send + use<> {
-    let reader = Reader { results: streams.results.clone(), video: video.clone(), consumer: None, ended: false, order: Order::default() };
+/// A result that was stored more than some hundred frames after its turn comes when it is found.
+/// Frames that failed are left out, and so are those whose results are not kept any more. Nothing
+/// is in memory but what the order needs.
+pub fn detections(
+    streams: &Streams,
+    video: &VideoId,
+) -> impl Stream<Item = Result<FrameResult, DetectionsError>> + Send + use<> {
+    let reader = Reader {
+        results: streams.results.clone(),
+        video: video.clone(),
+        consumer: None,
+        ended: false,
+        order: Order::default(),
+    };
     try_unfold(reader, async |mut reader| Ok(reader.next().await?.map(|frame| (frame, reader))))
 }
 
@@ -61,12 +72,15 @@ impl Reader {
             Some(consumer) => consumer,
             none => none.insert(open(&self.results, &video).await?),
         };
-        let mut batch = consumer.fetch().max_messages(AT_ONCE).messages().await.map_err(failed(&video))?;
+        let mut batch =
+            consumer.fetch().max_messages(AT_ONCE).messages().await.map_err(failed(&video))?;
         self.ended = true;
         while let Some(message) = batch.next().await {
             self.ended = false;
             // What cannot be read was no result: the aggregator drops it too.
-            if let Ok(VideoEvent { event: Event::Frame(frame), .. }) = from_cbor(&message.map_err(failed(&video))?.payload) {
+            if let Ok(VideoEvent { event: Event::Frame(frame), .. }) =
+                from_cbor(&message.map_err(failed(&video))?.payload)
+            {
                 self.order.push(frame);
             }
         }
@@ -74,7 +88,10 @@ impl Reader {
     }
 }
 
-async fn open(results: &stream::Stream, video: &VideoId) -> Result<Consumer<pull::Config>, DetectionsError> {
+async fn open(
+    results: &stream::Stream,
+    video: &VideoId,
+) -> Result<Consumer<pull::Config>, DetectionsError> {
     let config = pull::Config {
         filter_subject: subjects::results(video),
         ack_policy: AckPolicy::None,
@@ -136,7 +153,13 @@ impl Row {
     /// A frame's objects, best first.
     pub fn of(frame: FrameResult) -> impl Iterator<Item = Self> {
         let (index, time_s) = (frame.index, frame.pts.map(|ns| ns as f64 / 1e9));
-        let row = move |Detection { label, score, bounds }| Self { frame: index, time_s, label, score, bounds };
+        let row = move |Detection { label, score, bounds }| Self {
+            frame: index,
+            time_s,
+            label,
+            score,
+            bounds,
+        };
         frame.detections.into_iter().map(row)
     }
 
@@ -144,7 +167,11 @@ impl Row {
     pub fn to_csv(&self) -> String {
         let Self { frame, time_s, label, score, bounds: [left, top, right, bottom] } = self;
         let time_s = time_s.map(|time| time.to_string()).unwrap_or_default();
-        let label = if label.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", label.replace('"', "\"\"")) } else { label.clone() };
+        let label = if label.contains(['"', ',', '\n', '\r']) {
+            format!("\"{}\"", label.replace('"', "\"\""))
+        } else {
+            label.clone()
+        };
         format!("{frame},{time_s},{label},{score},{left},{top},{right},{bottom}")
     }
 }
@@ -154,7 +181,8 @@ mod tests {
     use super::*;
 
     fn frame(index: u64) -> FrameResult {
-        let detections = vec![Detection { label: "a, \"b\"".into(), score: 0.5, bounds: [1.0, 2.5, 3.0, 4.0] }];
+        let detections =
+            vec![Detection { label: "a, \"b\"".into(), score: 0.5, bounds: [1.0, 2.5, 3.0, 4.0] }];
         FrameResult {
             index,
             pts: Some(index * 40_000_000),
@@ -186,8 +214,13 @@ mod tests {
     fn a_row_is_a_line_of_json_or_csv() {
         let row = Row::of(frame(3)).next().unwrap();
         assert_eq!(row.to_csv(), r#"3,0.12,"a, ""b""",0.5,1,2.5,3,4"#);
-        assert_eq!(row.to_csv().split(',').count(), Row::CSV_HEADER.split(',').count() + 1, "one comma is quoted");
-        let json = r#"{"frame":3,"time_s":0.12,"label":"a, \"b\"","score":0.5,"box":[1.0,2.5,3.0,4.0]}"#;
+        assert_eq!(
+            row.to_csv().split(',').count(),
+            Row::CSV_HEADER.split(',').count() + 1,
+            "one comma is quoted"
+        );
+        let json =
+            r#"{"frame":3,"time_s":0.12,"label":"a, \"b\"","score":0.5,"box":[1.0,2.5,3.0,4.0]}"#;
         assert_eq!(serde_json::to_string(&row).unwrap(), json);
     }
 }

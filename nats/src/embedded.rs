@@ -1,4 +1,5 @@
-//! A private `nats-server`: a child process on a free loopback port, with its store in a folder of its own.
+//! A private `nats-server`: a child process on a free loopback port, with its store in a folder of
+//! its own.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -25,11 +26,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
 /// Go keeps freed block caches for a while; this is where it starts to give them back.
 const MEMORY_LIMIT: &str = "256MiB";
-/// The server shares the cores with the detectors, and serves about a thousand frames a second with one: more of Go's
-/// processors would mostly wake each other up.
+/// The server shares the cores with the detectors, and serves about a thousand frames a second with
+/// one: more of Go's processors would mostly wake each other up.
 const CORES_PER_SERVER_CORE: usize = 8;
 
-/// A running private server. Dropping it stops it; so does the death of this process, in whatever way.
+/// A running private server. Dropping it stops it; so does the death of this process, in whatever
+/// way.
 pub struct EmbeddedServer {
     url: String,
     process: Pid,
@@ -87,7 +89,8 @@ struct Ports {
 }
 
 impl EmbeddedServer {
-    /// Starts `program` with its store in `folder`, which is made if it is not there. Blocks until the server listens.
+    /// Starts `program` with its store in `folder`, which is made if it is not there. Blocks until
+    /// the server listens.
     pub fn start(program: &Path, folder: &Path) -> Result<Self, EmbeddedError> {
         let unusable = |source| EmbeddedError::Folder { folder: folder.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
@@ -102,7 +105,8 @@ impl EmbeddedServer {
         {
             return Err(unusable(error));
         }
-        write_private(&config, &configuration(folder, ports.path(), &log, &password)).map_err(unusable)?;
+        write_private(&config, &configuration(folder, ports.path(), &log, &password))
+            .map_err(unusable)?;
 
         let (process, exit) = spawn(program, &config, lock.as_raw_fd())?;
         let mut server = Self { url: String::new(), process, exit, stopped: false, _lock: lock };
@@ -141,7 +145,9 @@ impl EmbeddedServer {
         self.stopped = true;
         for signal in [Signal::TERM, Signal::KILL] {
             // An error means that it has ended.
-            if rustix::process::kill_process(self.process, signal).is_err() || self.exit.recv_timeout(STOP_TIMEOUT).is_ok() {
+            if rustix::process::kill_process(self.process, signal).is_err()
+                || self.exit.recv_timeout(STOP_TIMEOUT).is_ok()
+            {
                 return;
             }
             warn!(?signal, "nats-server does not end");
@@ -174,13 +180,20 @@ impl Drop for EmbeddedServer {
 
 fn lock(folder: &Path) -> Result<File, EmbeddedError> {
     let unusable = |source| EmbeddedError::Folder { folder: folder.to_owned(), source };
-    let file = File::options().create(true).append(true).mode(0o600).open(folder.join("lock")).map_err(unusable)?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(folder.join("lock"))
+        .map_err(unusable)?;
     let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(POLL),
-            Err(TryLockError::WouldBlock) => return Err(EmbeddedError::InUse { folder: folder.to_owned() }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(EmbeddedError::InUse { folder: folder.to_owned() });
+            }
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
     }
@@ -188,7 +201,10 @@ fn lock(folder: &Path) -> Result<File, EmbeddedError> {
 
 /// The server writes its address into this folder once it listens (its `ports_file_dir` option).
 fn listening(ports: &Path) -> Option<String> {
-    let file = fs::read_dir(ports).ok()?.flatten().find(|f| f.path().extension().is_some_and(|e| e == "ports"))?;
+    let file = fs::read_dir(ports)
+        .ok()?
+        .flatten()
+        .find(|f| f.path().extension().is_some_and(|e| e == "ports"))?;
     let ports: Ports = serde_json::from_slice(&fs::read(file.path()).ok()?).ok()?;
     let url = ports.nats.first()?;
     Some(url.strip_prefix("nats://").unwrap_or(url).to_owned())
@@ -208,11 +224,22 @@ fn configuration(folder: &Path, ports: &Path, log: &Path, password: &str) -> Str
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     use io::Write;
-    File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+    File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?
+        .write_all(text.as_bytes())
 }
 
-/// Starts the server on a thread that lives as long as it: the kernel's death signal is tied to the thread that forked.
-fn spawn(program: &Path, config: &Path, lock: RawFd) -> Result<(Pid, mpsc::Receiver<ExitStatus>), EmbeddedError> {
+/// Starts the server on a thread that lives as long as it: the kernel's death signal is tied to the
+/// thread that forked.
+fn spawn(
+    program: &Path,
+    config: &Path,
+    lock: RawFd,
+) -> Result<(Pid, mpsc::Receiver<ExitStatus>), EmbeddedError> {
     let missing = |source| EmbeddedError::Missing { program: program.to_owned(), source };
     let mut command = Command::new(program);
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -240,7 +267,10 @@ fn spawn(program: &Path, config: &Path, lock: RawFd) -> Result<(Pid, mpsc::Recei
             }
         })
         .map_err(missing)?;
-    let process = start.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it died"))).map_err(missing)?;
+    let process = start
+        .recv()
+        .unwrap_or_else(|_| Err(io::Error::other("the thread that starts it died")))
+        .map_err(missing)?;
     Ok((process, exit))
 }
 
@@ -252,7 +282,8 @@ fn pid(child: &Child) -> Pid {
 fn bind_life(command: &mut Command, lock: RawFd) {
     let parent = rustix::process::getpid();
     let in_child = move || {
-        // SAFETY: the descriptor is open: the caller holds the file while the child is started, and a fork copies it.
+        // SAFETY: the descriptor is open: the caller holds the file while the child is started, and
+        // a fork copies it.
         rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(lock) }, FdFlags::empty())?;
         #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -262,7 +293,8 @@ fn bind_life(command: &mut Command, lock: RawFd) {
         }
         Ok(())
     };
-    // SAFETY: between fork and exec only system calls are made and nothing is allocated, so no lock that another thread
-    // held at the fork can be waited for. No crate offers the death signal without `pre_exec`, which is unsafe.
+    // SAFETY: between fork and exec only system calls are made and nothing is allocated, so no lock
+    // that another thread held at the fork can be waited for. No crate offers the death signal
+    // without `pre_exec`, which is unsafe.
     unsafe { command.pre_exec(in_child) };
 }

@@ -1,6 +1,7 @@
 //! The contract between Moliceiro's services.
 //!
-//! Services never call each other: they meet in the subjects, streams and messages that are named here, and only here.
+//! Services never call each other: they meet in the subjects, streams and messages that are named
+//! here, and only here.
 //!
 //! - [`subjects`] names every subject, stream, consumer and bucket, and the identity of a video.
 //! - [`streams`] creates them, and refuses to work on ones that were created differently.
@@ -16,12 +17,12 @@ pub mod connect;
 pub mod dead;
 pub mod detections;
 pub mod embedded;
-pub mod messages;
 pub mod objects;
 pub mod publish;
 pub mod streams;
 pub mod subjects;
 
 pub use connect::{ConnectError, NatsSettings, Patience, connect};
+pub use moliceiro_messages as messages;
+pub use moliceiro_messages::{InvalidVideoId, VideoId};
 pub use streams::{Streams, StreamsError, StreamsSettings};
-pub use subjects::{InvalidVideoId, VideoId};

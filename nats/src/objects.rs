@@ -1,7 +1,9 @@
-//! The bytes of uploads in the object store, as [ADR-20] lays them out: read and written in chunks, whatever their size.
+//! The bytes of uploads in the object store, as [ADR-20] lays them out: read and written in chunks,
+//! whatever their size.
 //!
-//! The client library's own object store gives no name to what a broken write leaves behind, and reads ahead of a slow
-//! reader without bound. So chunks are written and read here; the rest of the protocol is the library's.
+//! The client library's own object store gives no name to what a broken write leaves behind, and
+//! reads ahead of a slow reader without bound. So chunks are written and read here; the rest of the
+//! protocol is the library's.
 //!
 //! [ADR-20]: https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-20.md
 
@@ -12,7 +14,9 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{PublishAckFuture, PublishErrorKind};
-use async_nats::jetstream::object_store::{DeleteErrorKind, InfoErrorKind, ObjectInfo, ObjectOptions, ObjectStore};
+use async_nats::jetstream::object_store::{
+    DeleteErrorKind, InfoErrorKind, ObjectInfo, ObjectOptions, ObjectStore,
+};
 use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
@@ -25,13 +29,15 @@ use url::Url;
 
 use crate::subjects::UPLOADS_BUCKET;
 
-/// Fits NATS's default `max_payload` of 1 MiB, and is large enough that the round trips don't count.
+/// Fits NATS's default `max_payload` of 1 MiB, and is large enough that the round trips don't
+/// count.
 const CHUNK: usize = 256 * 1024;
 /// Chunks of one object that are on their way to the server.
 const CHUNKS_IN_FLIGHT: usize = 4;
 /// The scheme of an object's URI.
 pub const SCHEME: &str = "obj";
-/// The key of an object's metadata that names the video which it is kept for. Such an object goes when the video is done.
+/// The key of an object's metadata that names the video which it is kept for. Such an object goes
+/// when the video is done.
 const VIDEO: &str = "moliceiro-video";
 const READ_ATTEMPTS: u32 = 10;
 const READ_PAUSE: Duration = Duration::from_millis(300);
@@ -89,16 +95,23 @@ pub fn object_name(uri: &Url) -> Result<String, ObjectError> {
     if uri.scheme() != SCHEME || uri.host_str() != Some(UPLOADS_BUCKET) {
         return Err(no_object());
     }
-    let name = percent_decode_str(uri.path().trim_start_matches('/')).decode_utf8().map_err(|_| no_object())?;
+    let name = percent_decode_str(uri.path().trim_start_matches('/'))
+        .decode_utf8()
+        .map_err(|_| no_object())?;
     if name.is_empty() { Err(no_object()) } else { Ok(name.into_owned()) }
 }
 
 impl Objects {
     /// The store, which is there.
     pub(crate) async fn open(jetstream: Context) -> Result<Self, ObjectError> {
-        let unavailable = |error: &dyn std::fmt::Display| ObjectError::Unavailable(error.to_string());
-        let store = jetstream.get_object_store(UPLOADS_BUCKET).await.map_err(|e| unavailable(&e))?;
-        let stream = jetstream.get_stream(format!("OBJ_{UPLOADS_BUCKET}")).await.map_err(|e| unavailable(&e))?;
+        let unavailable =
+            |error: &dyn std::fmt::Display| ObjectError::Unavailable(error.to_string());
+        let store =
+            jetstream.get_object_store(UPLOADS_BUCKET).await.map_err(|e| unavailable(&e))?;
+        let stream = jetstream
+            .get_stream(format!("OBJ_{UPLOADS_BUCKET}"))
+            .await
+            .map_err(|e| unavailable(&e))?;
         Ok(Self { jetstream, store, stream })
     }
 
@@ -113,8 +126,8 @@ impl Objects {
     }
 
     /// An object that is yet to be written.
-    pub fn draft(&self) -> Draft {
-        Draft {
+    pub fn draft(&self) -> ObjectWriter {
+        ObjectWriter {
             objects: self.clone(),
             nuid: nuid::next().to_string(),
             chunk: BytesMut::new(),
@@ -130,19 +143,23 @@ impl Objects {
         let name = object_name(uri)?;
         let uri = || uri.to_string();
         let info = self.store.info(&name).await.map_err(|error| match error.kind() {
-            InfoErrorKind::NotFound | InfoErrorKind::InvalidName => ObjectError::Missing { uri: uri() },
+            InfoErrorKind::NotFound | InfoErrorKind::InvalidName => {
+                ObjectError::Missing { uri: uri() }
+            }
             _ => ObjectError::Unavailable(error.to_string()),
         })?;
         match &info {
             info if info.deleted => Err(ObjectError::Missing { uri: uri() }),
-            info if info.options.as_ref().is_some_and(|options| options.link.is_some()) => Err(ObjectError::Link { uri: uri() }),
+            info if info.options.as_ref().is_some_and(|options| options.link.is_some()) => {
+                Err(ObjectError::Link { uri: uri() })
+            }
             _ => Ok(info),
         }
     }
 
     /// The bytes of an object, from the first one.
-    pub fn read(&self, uri: &Url, info: ObjectInfo) -> Reading {
-        Reading {
+    pub fn read(&self, uri: &Url, info: ObjectInfo) -> ObjectReader {
+        ObjectReader {
             objects: self.clone(),
             uri: uri.to_string(),
             info,
@@ -169,7 +186,9 @@ impl Objects {
     /// Removes an object, if there is one.
     pub async fn remove(&self, name: &str) -> Result<(), ObjectError> {
         match self.store.delete(name).await {
-            Err(error) if error.kind() != DeleteErrorKind::NotFound => Err(ObjectError::Unavailable(error.to_string())),
+            Err(error) if error.kind() != DeleteErrorKind::NotFound => {
+                Err(ObjectError::Unavailable(error.to_string()))
+            }
             _ => Ok(()),
         }
     }
@@ -197,20 +216,30 @@ fn digest_text(context: digest::Context) -> String {
 
 fn publish_error(error: &async_nats::jetstream::context::PublishError) -> ObjectError {
     use std::error::Error;
-    let code = error.source().and_then(|s| s.downcast_ref::<async_nats::jetstream::Error>()).map(async_nats::jetstream::Error::error_code);
+    let code = error
+        .source()
+        .and_then(|s| s.downcast_ref::<async_nats::jetstream::Error>())
+        .map(async_nats::jetstream::Error::error_code);
     match (error.kind(), code) {
-        (_, Some(async_nats::jetstream::ErrorCode::STREAM_STORE_FAILED | async_nats::jetstream::ErrorCode::INSUFFICIENT_RESOURCES)) => {
-            ObjectError::Full(error.to_string())
+        (
+            _,
+            Some(
+                async_nats::jetstream::ErrorCode::STREAM_STORE_FAILED
+                | async_nats::jetstream::ErrorCode::INSUFFICIENT_RESOURCES,
+            ),
+        ) => ObjectError::Full(error.to_string()),
+        (PublishErrorKind::MaxPayloadExceeded, _) => {
+            ObjectError::Full(format!("its max_payload is below the {CHUNK} bytes of a chunk"))
         }
-        (PublishErrorKind::MaxPayloadExceeded, _) => ObjectError::Full(format!("its max_payload is below the {CHUNK} bytes of a chunk")),
         _ => ObjectError::Unavailable(error.to_string()),
     }
 }
 
-/// An object that is being written. Nobody sees it before [`Stored::keep`].
+/// An object that is being written. Nobody sees it before [`CommittedBytes::keep`].
 ///
-/// One that is dropped leaves its bytes in the store until they are too old: [`Draft::discard`] it.
-pub struct Draft {
+/// One that is dropped leaves its bytes in the store until they are too old:
+/// [`ObjectWriter::discard`] it.
+pub struct ObjectWriter {
     objects: Objects,
     nuid: String,
     chunk: BytesMut,
@@ -220,8 +249,9 @@ pub struct Draft {
     digest: digest::Context,
 }
 
-impl Draft {
-    /// Appends bytes; waits while too many are on their way. After an error the draft can only be discarded.
+impl ObjectWriter {
+    /// Appends bytes; waits while too many are on their way. After an error the draft can only be
+    /// discarded.
     pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), ObjectError> {
         self.size += bytes.len();
         self.digest.update(&bytes);
@@ -248,7 +278,12 @@ impl Draft {
             self.await_oldest().await?;
         }
         let payload = std::mem::take(&mut self.chunk).freeze();
-        let stored = self.objects.jetstream.publish(chunk_subject(&self.nuid), payload).await.map_err(|e| publish_error(&e))?;
+        let stored = self
+            .objects
+            .jetstream
+            .publish(chunk_subject(&self.nuid), payload)
+            .await
+            .map_err(|e| publish_error(&e))?;
         self.in_flight.push_back(stored);
         self.chunks += 1;
         Ok(())
@@ -262,7 +297,7 @@ impl Draft {
     }
 
     /// Waits until every byte is stored. Gives the digest of all of them, `SHA-256=` and base64url.
-    pub async fn finish(mut self) -> Result<Stored, (Self, ObjectError)> {
+    pub async fn finish(mut self) -> Result<CommittedBytes, (Self, ObjectError)> {
         if !self.chunk.is_empty()
             && let Err(error) = self.send_chunk().await
         {
@@ -274,7 +309,7 @@ impl Draft {
             }
         }
         let Self { objects, nuid, chunks, size, digest, .. } = self;
-        Ok(Stored { objects, nuid, chunks, size, digest: digest_text(digest) })
+        Ok(CommittedBytes { objects, nuid, chunks, size, digest: digest_text(digest) })
     }
 
     /// Removes what was written.
@@ -288,7 +323,7 @@ impl Draft {
 }
 
 /// Bytes that are all stored, and have no name yet.
-pub struct Stored {
+pub struct CommittedBytes {
     objects: Objects,
     nuid: String,
     chunks: usize,
@@ -297,7 +332,7 @@ pub struct Stored {
     pub digest: String,
 }
 
-impl Stored {
+impl CommittedBytes {
     /// How many bytes.
     pub fn size(&self) -> usize {
         self.size
@@ -323,7 +358,12 @@ impl Stored {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Rollup", "sub");
         let jetstream = &self.objects.jetstream;
-        let stored = async { jetstream.publish_with_headers(subject, headers, crate::messages::to_json(&info).into()).await?.await };
+        let stored = async {
+            jetstream
+                .publish_with_headers(subject, headers, crate::messages::to_json(&info).into())
+                .await?
+                .await
+        };
         if let Err(error) = stored.await {
             self.discard().await;
             return Err(publish_error(&error));
@@ -338,7 +378,7 @@ impl Stored {
 }
 
 /// An object that is being read, a chunk at a time.
-pub struct Reading {
+pub struct ObjectReader {
     objects: Objects,
     uri: String,
     info: ObjectInfo,
@@ -349,7 +389,7 @@ pub struct Reading {
     digest: digest::Context,
 }
 
-impl Reading {
+impl ObjectReader {
     /// The next chunk; `None` after the last one, when all of them are what was written.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ObjectError> {
         if self.chunks == self.info.chunks {
@@ -362,13 +402,19 @@ impl Reading {
         Ok(Some(chunk))
     }
 
-    /// A replica of the store that lags behind has no such chunk yet: it is asked for again before it is called missing.
+    /// A replica of the store that lags behind has no such chunk yet: it is asked for again before
+    /// it is called missing.
     async fn chunk(&mut self) -> Result<Bytes, ObjectError> {
         let subject = chunk_subject(&self.info.nuid);
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let error = match self.objects.stream.direct_get_next_for_subject(&subject, Some(self.next)).await {
+            let error = match self
+                .objects
+                .stream
+                .direct_get_next_for_subject(&subject, Some(self.next))
+                .await
+            {
                 Ok(message) => {
                     self.next = message.sequence + 1;
                     return Ok(message.payload);
@@ -378,7 +424,11 @@ impl Reading {
             if attempts == READ_ATTEMPTS {
                 return Err(match error.kind() {
                     DirectGetErrorKind::NotFound => {
-                        let reason = format!("{} of its {} chunks are missing", self.info.chunks - self.chunks, self.info.chunks);
+                        let reason = format!(
+                            "{} of its {} chunks are missing",
+                            self.info.chunks - self.chunks,
+                            self.info.chunks
+                        );
                         ObjectError::Damaged { uri: self.uri.clone(), reason }
                     }
                     _ => ObjectError::Unavailable(error.to_string()),
@@ -394,7 +444,9 @@ impl Reading {
             return damaged(format!("{} bytes instead of {}", self.size, self.info.size));
         }
         match &self.info.digest {
-            Some(digest) if *digest != digest_text(self.digest.clone()) => damaged("its digest is another".into()),
+            Some(digest) if *digest != digest_text(self.digest.clone()) => {
+                damaged("its digest is another".into())
+            }
             _ => Ok(()),
         }
     }
@@ -409,7 +461,14 @@ mod tests {
         let name = |uri: &str| object_name(&Url::parse(uri).unwrap()).ok();
         assert_eq!(name("obj://uploads/a.mp4").as_deref(), Some("a.mp4"));
         assert_eq!(name("obj://uploads/harbour/a%20b.mp4").as_deref(), Some("harbour/a b.mp4"));
-        for uri in ["obj://others/a.mp4", "obj://uploads/", "obj://uploads", "obj:a.mp4", "file:///a.mp4", "obj://uploads/%ff"] {
+        for uri in [
+            "obj://others/a.mp4",
+            "obj://uploads/",
+            "obj://uploads",
+            "obj:a.mp4",
+            "file:///a.mp4",
+            "obj://uploads/%ff",
+        ] {
             assert_eq!(name(uri), None, "{uri}");
         }
     }

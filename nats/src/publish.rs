@@ -79,7 +79,9 @@ impl Drop for WaitingForRoom {
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The server's `max_payload` is smaller.
-    #[error("a message on {subject} is more than the NATS server takes ({source}): raise its max_payload, or send smaller frames")]
+    #[error(
+        "a message on {subject} is more than the NATS server takes ({source}): raise its max_payload, or send smaller frames"
+    )]
     TooLarge {
         /// Where it was to go.
         subject: String,
@@ -120,15 +122,28 @@ pub fn may_pass(error: &PublishError) -> bool {
     }
 }
 
-/// Publishes until a stream has acknowledged the message; waits while it is full or out of reach, for ever.
+/// Publishes until a stream has acknowledged the message; waits while it is full or out of reach,
+/// for ever.
 ///
-/// `id` is the `Nats-Msg-Id`: a message whose acknowledgement was lost is sent again and still stored once.
-pub async fn store(jetstream: &Context, subject: &str, id: &str, payload: Bytes) -> Result<PublishAck, StoreError> {
-    store_message(jetstream, subject, PublishMessage::build().message_id(id).payload(payload)).await
+/// `id` is the `Nats-Msg-Id`: a message whose acknowledgement was lost is sent again and still
+/// stored once.
+pub async fn store(
+    jetstream: &Context,
+    subject: &str,
+    id: &str,
+    payload: Bytes,
+) -> Result<PublishAck, StoreError> {
+    publish_message(jetstream, subject, PublishMessage::build().message_id(id).payload(payload))
+        .await
 }
 
 /// Stores an event of a video's life. `id` is its `Nats-Msg-Id`; an event that may repeat has none.
-pub async fn store_event(jetstream: &Context, video: &VideoId, id: Option<&str>, event: Event) -> Result<(), StoreError> {
+pub async fn publish_event(
+    jetstream: &Context,
+    video: &VideoId,
+    id: Option<&str>,
+    event: Event,
+) -> Result<(), StoreError> {
     const USUAL_SIZE: usize = 512;
     let payload = to_cbor(&VideoEvent::new(video.clone(), event), USUAL_SIZE).into();
     let message = PublishMessage::build().payload(payload);
@@ -136,16 +151,24 @@ pub async fn store_event(jetstream: &Context, video: &VideoId, id: Option<&str>,
         Some(id) => message.message_id(id),
         None => message,
     };
-    store_message(jetstream, &subjects::results(video), message).await.map(drop)
+    publish_message(jetstream, &subjects::results(video), message).await.map(drop)
 }
 
 /// As [`store`], for a message with headers of its own.
-pub async fn store_message(jetstream: &Context, subject: &str, message: PublishMessage) -> Result<PublishAck, StoreError> {
+pub async fn publish_message(
+    jetstream: &Context,
+    subject: &str,
+    message: PublishMessage,
+) -> Result<PublishAck, StoreError> {
     let attempt = || async {
         let stored = jetstream.send_publish(subject.to_owned(), message.clone()).await?;
         stored.await
     };
-    let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE).with_jitter().without_max_times();
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(LONGEST_PAUSE)
+        .with_jitter()
+        .without_max_times();
     let mut room = WaitingForRoom::default();
     let waiting = |error: &PublishError, _: Duration| {
         if is_full(error) {
@@ -164,7 +187,9 @@ pub async fn store_message(jetstream: &Context, subject: &str, message: PublishM
         match source.kind() {
             PublishErrorKind::MaxPayloadExceeded => StoreError::TooLarge { subject, source },
             PublishErrorKind::WrongLastSequence => StoreError::NotFirst { subject },
-            _ if error_code(&source) == Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) => StoreError::NotFirst { subject },
+            _ if error_code(&source) == Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) => {
+                StoreError::NotFirst { subject }
+            }
             _ => StoreError::Refused { subject, source },
         }
     })

@@ -10,13 +10,15 @@ use std::path::Path;
 use async_nats::header::NATS_MESSAGE_ID;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use moliceiro_nats::dead::{FrameIdentity, bury};
+use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, Failed, Frame, MalformedMessage, STILLS, Still, Summary, Upload, Versioned, VideoEntry, VideoEvent, VideoStatus,
-    from_cbor, from_json, to_cbor, to_json,
+    Alarm, AlarmRule, Failed, Frame, MalformedMessage, STILLS, Summary, Thumbnail, Upload,
+    Versioned, VideoEntry, VideoEvent, VideoStatus, from_cbor, from_json, to_cbor, to_json,
 };
-use moliceiro_nats::subjects::{self, ATTEMPTS_BUCKET, FRAMES, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET};
+use moliceiro_nats::subjects::{
+    self, ATTEMPTS_BUCKET, FRAMES, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET,
+};
 use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,51 +26,91 @@ use serde_json::{Map, Value, json};
 use support::document::{Document, cbor_of, changed, fields, json_of};
 use support::samples;
 
-/// The schema of a message says what its reader does, wherever a field is left out or has a value of another kind.
-fn agrees(document: &Document, message: &str, sample: &Value, reads: impl Fn(&Value) -> Result<(), String>) {
+/// The schema of a message says what its reader does, wherever a field is left out or has a value
+/// of another kind.
+fn agrees(
+    document: &Document,
+    message: &str,
+    sample: &Value,
+    reads: impl Fn(&Value) -> Result<(), String>,
+) {
     let payload = document.payload(message);
     payload.accepts(sample);
     reads(sample).unwrap_or_else(|error| panic!("{message}: {error}: {sample}"));
     for (path, changed) in changed(sample) {
         let (by_schema, by_code) = (payload.is_valid(&changed), reads(&changed));
-        assert_eq!(by_schema, by_code.is_ok(), "{message} with another {path}: the code says {by_code:?}: {changed}");
+        assert_eq!(
+            by_schema,
+            by_code.is_ok(),
+            "{message} with another {path}: the code says {by_code:?}: {changed}"
+        );
     }
 }
 
 /// No field is described that the code never writes.
-fn assert_all_used<'a>(document: &Document, message: &str, samples: impl IntoIterator<Item = &'a Value>) {
+fn assert_all_used<'a>(
+    document: &Document,
+    message: &str,
+    samples: impl IntoIterator<Item = &'a Value>,
+) {
     let written = samples.into_iter().flat_map(fields).collect();
     let described = document.fields(message);
-    assert!(described.is_subset(&written), "{message}: {:?} is never written", described.difference(&written).collect::<Vec<_>>());
+    assert!(
+        described.is_subset(&written),
+        "{message}: {:?} is never written",
+        described.difference(&written).collect::<Vec<_>>()
+    );
 }
 
-fn json_agrees<T: Serialize + DeserializeOwned + Versioned + PartialEq + Debug>(document: &Document, message: &str, samples: Vec<T>) {
+fn json_agrees<T: Serialize + DeserializeOwned + Versioned + PartialEq + Debug>(
+    document: &Document,
+    message: &str,
+    samples: Vec<T>,
+) {
     let read = |value: &Value| from_json::<T>(value.to_string().as_bytes());
-    let values: Vec<Value> = samples.iter().map(|sample| serde_json::from_slice(&to_json(sample)).unwrap()).collect();
+    let values: Vec<Value> =
+        samples.iter().map(|sample| serde_json::from_slice(&to_json(sample)).unwrap()).collect();
     assert_all_used(document, message, &values);
     for (sample, value) in samples.iter().zip(&values) {
         assert_eq!(read(value).unwrap(), *sample);
-        agrees(document, message, value, |value| read(value).map(drop).map_err(|error| error.to_string()));
+        agrees(document, message, value, |value| {
+            read(value).map(drop).map_err(|error| error.to_string())
+        });
     }
 }
 
-fn cbor_agrees<T>(document: &Document, message: &str, samples: &[Vec<u8>], read: impl Fn(&[u8]) -> Result<T, MalformedMessage>) {
-    let values: Vec<Value> = samples.iter().map(|bytes| json_of(ciborium::from_reader(&bytes[..]).unwrap())).collect();
+fn cbor_agrees<T>(
+    document: &Document,
+    message: &str,
+    samples: &[Vec<u8>],
+    read: impl Fn(&[u8]) -> Result<T, MalformedMessage>,
+) {
+    let values: Vec<Value> =
+        samples.iter().map(|bytes| json_of(ciborium::from_reader(&bytes[..]).unwrap())).collect();
     assert_all_used(document, message, &values);
     for value in &values {
-        agrees(document, message, value, |value| read(&cbor_of(value)).map(drop).map_err(|error| error.to_string()));
+        agrees(document, message, value, |value| {
+            read(&cbor_of(value)).map(drop).map_err(|error| error.to_string())
+        });
     }
 }
 
 #[test]
 fn the_document_is_an_asyncapi_document() {
     let document = Document::read();
-    let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps-tests/asyncapi/node_modules/@asyncapi/specs/schemas");
-    let schema = std::fs::read(schemas.join("3.0.0-without-$id.json")).expect("run scripts/setup-tests.sh");
+    let schemas = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../.deps-tests/asyncapi/node_modules/@asyncapi/specs/schemas");
+    let schema =
+        std::fs::read(schemas.join("3.0.0-without-$id.json")).expect("run scripts/setup-tests.sh");
     let schema = jsonschema::validator_for(&serde_json::from_slice(&schema).unwrap()).unwrap();
-    let errors: Vec<_> = schema.iter_errors(document.root()).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    let errors: Vec<_> = schema
+        .iter_errors(document.root())
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
     assert!(errors.is_empty(), "{errors:#?}");
-    assert!(!schema.is_valid(&json!({ "asyncapi": "3.0.0", "info": { "title": "without a version" } })));
+    assert!(
+        !schema.is_valid(&json!({ "asyncapi": "3.0.0", "info": { "title": "without a version" } }))
+    );
     document.assert_references();
 }
 
@@ -77,7 +119,8 @@ async fn every_subject_has_a_channel_and_every_channel_is_a_subject() {
     let document = Document::read();
     let video = VideoId::try_from("x".to_owned()).unwrap();
     let of_video = |subject: String| subject.replace(".x", ".{video}");
-    let advisories = |stream| subjects::max_deliveries_advisories(stream).replace('*', "{consumer}");
+    let advisories =
+        |stream| subjects::max_deliveries_advisories(stream).replace('*', "{consumer}");
     let known = BTreeMap::from([
         (subjects::UPLOAD_SUBJECT.into(), Some("UPLOADS")),
         (subjects::STATUS_SUBJECT.into(), None),
@@ -90,12 +133,21 @@ async fn every_subject_has_a_channel_and_every_channel_is_a_subject() {
         (advisories(FRAMES), Some("ADVISORIES")),
         (advisories(UPLOADS), Some("ADVISORIES")),
         (format!("$KV.{VIDEOS_BUCKET}.{{video}}"), Some("KV_videos")),
-        (format!("$KV.{ATTEMPTS_BUCKET}.{}", subjects::attempt(&video, 0).replace("x.0", "{video}.{index}")), Some("KV_attempts")),
+        (
+            format!(
+                "$KV.{ATTEMPTS_BUCKET}.{}",
+                subjects::attempt(&video, 0).replace("x.0", "{video}.{index}")
+            ),
+            Some("KV_attempts"),
+        ),
         (format!("$KV.{REQUESTS_BUCKET}.{{key}}"), Some("KV_requests")),
         (format!("$O.{UPLOADS_BUCKET}.C.{{chunks}}"), Some("OBJ_uploads")),
         (format!("$O.{UPLOADS_BUCKET}.M.{{object}}"), Some("OBJ_uploads")),
     ]);
-    let known = known.into_iter().map(|(subject, stream): (String, _)| (subject, stream.map(str::to_owned))).collect();
+    let known = known
+        .into_iter()
+        .map(|(subject, stream): (String, _)| (subject, stream.map(str::to_owned)))
+        .collect();
     let channels: BTreeMap<String, Option<String>> = document.channels();
     assert_eq!(channels, known);
     let slots: Vec<_> = (0..STILLS).map(|slot| json!(slot.to_string())).collect();
@@ -104,15 +156,25 @@ async fn every_subject_has_a_channel_and_every_channel_is_a_subject() {
     // No stream takes anything else.
     let server = Server::start();
     let streams = server.streams().await;
-    let configs: Vec<_> = streams.jetstream.streams().map_ok(|info| info.config).try_collect().await.unwrap();
-    let taken: BTreeSet<_> = configs.into_iter().flat_map(|c| c.subjects.into_iter().map(move |s| (s, c.name.clone()))).collect();
+    let configs: Vec<_> =
+        streams.jetstream.streams().map_ok(|info| info.config).try_collect().await.unwrap();
+    let taken: BTreeSet<_> = configs
+        .into_iter()
+        .flat_map(|c| c.subjects.into_iter().map(move |s| (s, c.name.clone())))
+        .collect();
     for (subject, stream) in &taken {
         let prefix = subject.trim_end_matches(['*', '.', '>']);
-        let described = channels.iter().any(|(address, of)| address.starts_with(prefix) && of.as_ref() == Some(stream));
+        let described = channels
+            .iter()
+            .any(|(address, of)| address.starts_with(prefix) && of.as_ref() == Some(stream));
         assert!(described, "no channel is about {subject} of {stream}");
     }
-    for (address, stream) in channels.iter().filter_map(|(address, stream)| Some((address, stream.as_ref()?))) {
-        let taken = taken.iter().any(|(subject, of)| of == stream && address.starts_with(subject.trim_end_matches(['*', '.', '>'])));
+    for (address, stream) in
+        channels.iter().filter_map(|(address, stream)| Some((address, stream.as_ref()?)))
+    {
+        let taken = taken.iter().any(|(subject, of)| {
+            of == stream && address.starts_with(subject.trim_end_matches(['*', '.', '>']))
+        });
         assert!(taken, "{stream} does not take {address}");
     }
 }
@@ -123,19 +185,32 @@ fn every_channel_has_an_operation_and_every_message_is_in_a_channel() {
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let root = document.root();
     let operations = root["operations"].as_object().unwrap();
-    let name = |value: &Value| value["$ref"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
-    let used = |operation: &Value| [&operation["channel"], &operation["reply"]["channel"]].map(|c| c["$ref"].is_string().then(|| name(c)));
+    let name =
+        |value: &Value| value["$ref"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let used = |operation: &Value| {
+        [&operation["channel"], &operation["reply"]["channel"]]
+            .map(|c| c["$ref"].is_string().then(|| name(c)))
+    };
     let used: BTreeSet<_> = operations.values().flat_map(used).flatten().collect();
     assert_eq!(used, names(&root["channels"]));
-    let messages: BTreeSet<_> = root["channels"].as_object().unwrap().values().flat_map(|channel| names(&channel["messages"])).collect();
+    let messages: BTreeSet<_> = root["channels"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|channel| names(&channel["messages"]))
+        .collect();
     assert_eq!(messages, names(&root["components"]["messages"]));
 }
 
 #[test]
 fn uploads_are_read_as_described() {
     let document = Document::read();
-    let read = |text: &str| Upload::parse(text.as_bytes()).map(drop).map_err(|error| error.to_string());
-    let values: Vec<Value> = samples::uploads().iter().map(|upload| serde_json::from_slice(&to_json(upload)).unwrap()).collect();
+    let read =
+        |text: &str| Upload::parse(text.as_bytes()).map(drop).map_err(|error| error.to_string());
+    let values: Vec<Value> = samples::uploads()
+        .iter()
+        .map(|upload| serde_json::from_slice(&to_json(upload)).unwrap())
+        .collect();
     assert_all_used(&document, "upload", &values);
     for value in &values {
         agrees(&document, "upload", value, |value| read(&value.to_string()));
@@ -158,14 +233,35 @@ fn uploads_are_read_as_described() {
         let mut upload = json!({ "uri": "file:///a" });
         upload.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         let by_code = read(&upload.to_string());
-        assert_eq!(document.payload("upload").is_valid(&upload), by_code.is_ok(), "{text}: {by_code:?}");
+        assert_eq!(
+            document.payload("upload").is_valid(&upload),
+            by_code.is_ok(),
+            "{text}: {by_code:?}"
+        );
     }
-    for text in ["file:///data/a.mp4", "  /data/a b.mp4\n", "rtsp://127.0.0.1/", "obj://uploads/a.mp4", "a.mp4", "", " \n", "ü"] {
-        assert_eq!(document.payload("uploadUri").is_valid(&json!(text)), read(text).is_ok(), "{text:?}");
+    for text in [
+        "file:///data/a.mp4",
+        "  /data/a b.mp4\n",
+        "rtsp://127.0.0.1/",
+        "obj://uploads/a.mp4",
+        "a.mp4",
+        "",
+        " \n",
+        "ü",
+    ] {
+        assert_eq!(
+            document.payload("uploadUri").is_valid(&json!(text)),
+            read(text).is_ok(),
+            "{text:?}"
+        );
     }
     for text in ["a-1", " a_1\n", "", "a.b", "a b", &"x".repeat(65)] {
         let read = VideoId::try_from(text.trim().to_owned());
-        assert_eq!(document.payload("statusRequest").is_valid(&json!(text)), read.is_ok(), "{text:?}");
+        assert_eq!(
+            document.payload("statusRequest").is_valid(&json!(text)),
+            read.is_ok(),
+            "{text:?}"
+        );
     }
 }
 
@@ -208,14 +304,20 @@ fn messages_between_services_are_as_described() {
     let raw = ciborium::from_reader(&samples::raw_frame().to_cbor()[..]).unwrap();
     document.payload("frame").accepts(&json_of(raw));
     let stills: Vec<_> = samples::stills().iter().map(|still| to_cbor(still, 0)).collect();
-    cbor_agrees(&document, "still", &stills, from_cbor::<Still>);
+    cbor_agrees(&document, "still", &stills, from_cbor::<Thumbnail>);
     for message in samples::EVENTS {
-        let events: Vec<_> = samples::events().iter().filter(|(name, _)| *name == message).map(|(_, event)| to_cbor(event, 0)).collect();
+        let events: Vec<_> = samples::events()
+            .iter()
+            .filter(|(name, _)| *name == message)
+            .map(|(_, event)| to_cbor(event, 0))
+            .collect();
         cbor_agrees(&document, message, &events, from_cbor::<VideoEvent>);
         for event in &events {
             let value = json_of(ciborium::from_reader(&event[..]).unwrap());
             let others = samples::EVENTS.into_iter().filter(|other| *other != message);
-            others.for_each(|other| assert!(!document.payload(other).is_valid(&value), "{value} is no {other}"));
+            others.for_each(|other| {
+                assert!(!document.payload(other).is_valid(&value), "{value} is no {other}")
+            });
         }
     }
 }
@@ -224,7 +326,8 @@ fn messages_between_services_are_as_described() {
 fn examples_are_what_the_code_reads_and_writes() {
     let document = Document::read();
     fn written<T: Serialize + DeserializeOwned + Versioned>(payload: &Value) -> Value {
-        serde_json::from_slice(&to_json(&from_json::<T>(payload.to_string().as_bytes()).unwrap())).unwrap()
+        serde_json::from_slice(&to_json(&from_json::<T>(payload.to_string().as_bytes()).unwrap()))
+            .unwrap()
     }
     fn rewritten<T: Serialize>(message: &T) -> Value {
         json_of(ciborium::from_reader(&to_cbor(message, 0)[..]).unwrap())
@@ -237,7 +340,10 @@ fn examples_are_what_the_code_reads_and_writes() {
         }
         let text = || payload.as_str().unwrap();
         let written = match message.as_str() {
-            "upload" => Upload::parse(payload.to_string().as_bytes()).map(drop).map(|()| payload.clone()).unwrap(),
+            "upload" => Upload::parse(payload.to_string().as_bytes())
+                .map(drop)
+                .map(|()| payload.clone())
+                .unwrap(),
             "uploadUri" => Upload::parse(text().as_bytes()).map(|_| payload.clone()).unwrap(),
             "statusRequest" => VideoId::try_from(text().to_owned()).map(|id| json!(id)).unwrap(),
             "summary" => written::<Summary>(payload),
@@ -245,19 +351,27 @@ fn examples_are_what_the_code_reads_and_writes() {
             "status" => written::<VideoStatus>(payload),
             "entry" => written::<VideoEntry>(payload),
             "frame" => rewritten(&Frame::from_cbor(&cbor_of(payload)).unwrap()),
-            "still" => rewritten(&from_cbor::<Still>(&cbor_of(payload)).unwrap()),
+            "still" => rewritten(&from_cbor::<Thumbnail>(&cbor_of(payload)).unwrap()),
             "attempt" | "statusError" | "deadLetter" => payload.clone(),
-            event if samples::EVENTS.contains(&event) => rewritten(&from_cbor::<VideoEvent>(&cbor_of(payload)).unwrap()),
+            event if samples::EVENTS.contains(&event) => {
+                rewritten(&from_cbor::<VideoEvent>(&cbor_of(payload)).unwrap())
+            }
             other => panic!("nothing is known of {other}"),
         };
-        assert_eq!(samples::rounded(&written), samples::rounded(payload), "{message} is not written like that");
+        assert_eq!(
+            samples::rounded(&written),
+            samples::rounded(payload),
+            "{message} is not written like that"
+        );
     }
 }
 
 #[test]
 fn the_json_of_the_guide_is_as_described() {
     let document = Document::read();
-    let guide = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/messages.md")).unwrap();
+    let guide =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/messages.md"))
+            .unwrap();
     let found: BTreeMap<_, _> = guide
         .split("```json\n")
         .skip(1)
@@ -279,15 +393,31 @@ async fn headers_of_dead_letters_are_as_described() {
     let server = Server::start();
     let streams = server.streams().await;
     let video = VideoId::try_from("quay-7".to_owned()).unwrap();
-    for (index, detector, message_id) in [(40, Some("den".to_owned()), "quay-7/40"), (41, None, "quay-7/41/b4Xw")] {
-        let failed = Failed { index, reason: "no\npixels".into(), detector: detector.clone(), deliveries: 2 };
+    for (index, detector, message_id) in
+        [(40, Some("den".to_owned()), "quay-7/40"), (41, None, "quay-7/41/b4Xw")]
+    {
+        let failed = Failed {
+            index,
+            reason: "no\npixels".into(),
+            detector: detector.clone(),
+            deliveries: 2,
+        };
         let identity = FrameIdentity { video: video.clone(), index, message_id: message_id.into() };
-        bury(&streams.jetstream, &identity, &failed, Bytes::from_static(b"payload")).await.unwrap();
+        dead_letter(&streams.jetstream, &identity, &failed, Bytes::from_static(b"payload"))
+            .await
+            .unwrap();
         let letter = streams.dead.get_last_raw_message_by_subject("dead.quay-7").await.unwrap();
-        let result = streams.results.get_last_raw_message_by_subject("results.quay-7").await.unwrap();
+        let result =
+            streams.results.get_last_raw_message_by_subject("results.quay-7").await.unwrap();
         for (message, headers) in [("deadLetter", &letter.headers), ("failed", &result.headers)] {
-            let headers: Map<_, _> = headers.iter().map(|(name, values)| (name.to_string(), json!(values[0].as_str()))).collect();
-            let described = document.root()["components"]["messages"][message]["headers"]["properties"].as_object().unwrap();
+            let headers: Map<_, _> = headers
+                .iter()
+                .map(|(name, values)| (name.to_string(), json!(values[0].as_str())))
+                .collect();
+            let described =
+                document.root()["components"]["messages"][message]["headers"]["properties"]
+                    .as_object()
+                    .unwrap();
             for name in headers.keys() {
                 assert!(described.contains_key(name), "{message}: {name} is not described");
             }
@@ -295,8 +425,16 @@ async fn headers_of_dead_letters_are_as_described() {
             schema.accepts(&json!(headers));
             let required = |name: &str| name != "Moliceiro-Detector";
             for name in headers.keys() {
-                let without: Map<_, _> = headers.iter().filter(|(other, _)| *other != name).map(|(n, v)| (n.clone(), v.clone())).collect();
-                assert_eq!(schema.is_valid(&json!(without)), !required(name), "{message} without {name}");
+                let without: Map<_, _> = headers
+                    .iter()
+                    .filter(|(other, _)| *other != name)
+                    .map(|(n, v)| (n.clone(), v.clone()))
+                    .collect();
+                assert_eq!(
+                    schema.is_valid(&json!(without)),
+                    !required(name),
+                    "{message} without {name}"
+                );
             }
             assert!(headers.contains_key(&NATS_MESSAGE_ID.to_string()));
         }

@@ -1,4 +1,5 @@
-//! The contract against a real server: streams are made once, checked always, and messages are stored for certain.
+//! The contract against a real server: streams are made once, checked always, and messages are
+//! stored for certain.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
@@ -10,11 +11,13 @@ use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use moliceiro_nats::dead::{FrameIdentity, bury};
+use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::{EmbeddedError, EmbeddedServer};
 use moliceiro_nats::messages::{Event, Failed, FrameResult};
-use moliceiro_nats::publish::{StoreError, store, store_event};
-use moliceiro_nats::{ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, connect};
+use moliceiro_nats::publish::{StoreError, publish_event, store};
+use moliceiro_nats::{
+    ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, connect,
+};
 use tempfile::TempDir;
 
 const IN_FLIGHT: usize = 64;
@@ -53,7 +56,8 @@ async fn nothing_on_the_server_grows_without_bound() {
     let server = Server::start();
     let settings = StreamsSettings::default();
     let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
-    let configs: Vec<Config> = streams.jetstream.streams().map(|info| info.unwrap().config).collect().await;
+    let configs: Vec<Config> =
+        streams.jetstream.streams().map(|info| info.unwrap().config).collect().await;
     let names: BTreeSet<_> = configs.iter().map(|config| config.name.as_str()).collect();
     let all = [
         "ADVISORIES",
@@ -72,7 +76,11 @@ async fn nothing_on_the_server_grows_without_bound() {
     for config in configs {
         let work_queue = config.retention == RetentionPolicy::WorkQueue && config.max_bytes > 0;
         assert!(work_queue || !config.max_age.is_zero(), "{config:?}");
-        assert!(!config.duplicate_window.is_zero() && config.duplicate_window <= settings.duplicate_window, "{config:?}");
+        assert!(
+            !config.duplicate_window.is_zero()
+                && config.duplicate_window <= settings.duplicate_window,
+            "{config:?}"
+        );
     }
 }
 
@@ -80,14 +88,24 @@ async fn nothing_on_the_server_grows_without_bound() {
 async fn what_is_kept_and_what_comes_again_is_as_the_settings_say() {
     const HOUR: Duration = Duration::from_secs(3600);
     let server = Server::start();
-    let settings = StreamsSettings { keep_detections: HOUR, keep: 2 * HOUR, frame_ack_wait: Duration::from_secs(7), ..Default::default() };
+    let settings = StreamsSettings {
+        keep_detections: HOUR,
+        keep: 2 * HOUR,
+        frame_ack_wait: Duration::from_secs(7),
+        ..Default::default()
+    };
     let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
-    let max_age = |stream: &async_nats::jetstream::stream::Stream| stream.cached_info().config.max_age;
+    let max_age =
+        |stream: &async_nats::jetstream::stream::Stream| stream.cached_info().config.max_age;
     assert_eq!((max_age(&streams.results), max_age(&streams.summaries)), (HOUR, 2 * HOUR));
     assert_eq!((max_age(&streams.stills), max_age(streams.objects.stream())), (2 * HOUR, 2 * HOUR));
     let frames = &streams.detectors.cached_info().config;
     assert_eq!(frames.max_deliver, 5);
-    assert_eq!(frames.backoff, [7, 7, 21].map(Duration::from_secs), "a frame comes again later each time");
+    assert_eq!(
+        frames.backoff,
+        [7, 7, 21].map(Duration::from_secs),
+        "a frame comes again later each time"
+    );
 }
 
 #[tokio::test]
@@ -107,7 +125,9 @@ async fn services_may_all_come_first() {
 async fn a_stream_or_bucket_that_is_gone_is_told() {
     for name in ["ADVISORIES", "KV_videos", "STILLS", "OBJ_uploads"] {
         let server = Server::start();
-        let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+        let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT)
+            .await
+            .unwrap();
         streams.check().await.unwrap();
         streams.jetstream.delete_stream(name).await.unwrap();
         let error = streams.check().await.unwrap_err();
@@ -130,7 +150,9 @@ async fn a_stream_of_another_shape_is_refused_by_field() {
         spoil(&mut config);
         streams.jetstream.create_stream(config).await.unwrap();
         match Streams::open(server.client().await, &settings, IN_FLIGHT).await {
-            Err(StreamsError::Incompatible { what, field: found, .. }) => assert_eq!((what.as_str(), found), ("stream FRAMES", field)),
+            Err(StreamsError::Incompatible { what, field: found, .. }) => {
+                assert_eq!((what.as_str(), found), ("stream FRAMES", field))
+            }
             other => panic!("{:?}", other.err()),
         }
     }
@@ -139,9 +161,14 @@ async fn a_stream_of_another_shape_is_refused_by_field() {
 #[tokio::test]
 async fn limits_that_an_operator_chose_are_kept() {
     let server = Server::start();
-    let chosen = StreamsSettings { frames_max_per_video: 3, frame_ack_wait: Duration::from_secs(77), ..StreamsSettings::default() };
+    let chosen = StreamsSettings {
+        frames_max_per_video: 3,
+        frame_ack_wait: Duration::from_secs(77),
+        ..StreamsSettings::default()
+    };
     Streams::open(server.client().await, &chosen, IN_FLIGHT).await.unwrap();
-    let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+    let streams =
+        Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     assert_eq!(streams.frames.get_info().await.unwrap().config.max_messages_per_subject, 3);
     assert_eq!(streams.detectors.cached_info().config.ack_wait, Duration::from_secs(77));
 }
@@ -172,21 +199,26 @@ async fn a_full_queue_makes_its_publisher_wait_and_no_other() {
 #[tokio::test]
 async fn a_message_that_no_server_takes_is_an_error_and_not_a_wait() {
     let server = Server::start();
-    let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+    let streams =
+        Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     let payload = Bytes::from(vec![0; 9 << 20]);
-    assert!(matches!(store(&streams.jetstream, "frames.a", "a/0", payload).await, Err(StoreError::TooLarge { .. })));
+    assert!(matches!(
+        store(&streams.jetstream, "frames.a", "a/0", payload).await,
+        Err(StoreError::TooLarge { .. })
+    ));
 }
 
 #[tokio::test]
 async fn a_result_that_comes_after_its_frame_was_given_up_is_stored() {
     let server = Server::start();
-    let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+    let streams =
+        Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("Nats-Msg-Id", "a-1/7");
     let frame = FrameIdentity::of("frames.a-1", Some(&headers)).unwrap();
     let failed = Failed { index: 7, reason: "too slow".into(), detector: None, deliveries: 5 };
-    bury(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
-    bury(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
+    dead_letter(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
+    dead_letter(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
     let found = FrameResult {
         index: 7,
         pts: None,
@@ -197,20 +229,24 @@ async fn a_result_that_comes_after_its_frame_was_given_up_is_stored() {
         detector: "late".into(),
         model: None,
     };
-    store_event(&streams.jetstream, &frame.video, Some(&frame.message_id), Event::Frame(found)).await.unwrap();
+    publish_event(&streams.jetstream, &frame.video, Some(&frame.message_id), Event::Frame(found))
+        .await
+        .unwrap();
     assert_eq!(streams.results.get_info().await.unwrap().state.messages, 2);
 }
 
 #[tokio::test]
 async fn a_server_that_stops_comes_back_with_all_that_was_stored() {
     let mut server = Server::start();
-    let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+    let streams =
+        Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     store(&streams.jetstream, "frames.a", "a/0", Bytes::from_static(b"frame")).await.unwrap();
     let Server { process, folder } = server;
     process.stop();
     let process = EmbeddedServer::start(&program(), folder.path()).unwrap();
     server = Server { process, folder };
-    let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
+    let streams =
+        Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     assert_eq!(streams.frames.get_info().await.unwrap().state.messages, 1);
 }
 
@@ -237,7 +273,11 @@ async fn a_program_that_is_missing_or_no_server_is_told() {
 async fn a_server_that_refuses_is_told_without_its_password() {
     let server = Server::start();
     let address = server.process.url().rsplit_once('@').unwrap().1.to_owned();
-    for url in [format!("nats://moliceiro:wrong@{address}"), format!("nats://{address}"), "nats://127.0.0.1:1".into()] {
+    for url in [
+        format!("nats://moliceiro:wrong@{address}"),
+        format!("nats://{address}"),
+        "nats://127.0.0.1:1".into(),
+    ] {
         let settings = NatsSettings { url, credentials: None };
         let error = connect(&settings, "test", Patience::FailAtOnce).await.unwrap_err();
         assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
@@ -247,13 +287,21 @@ async fn a_server_that_refuses_is_told_without_its_password() {
 
 #[tokio::test]
 async fn a_server_without_jetstream_or_too_old_is_told() {
-    for (program, arguments, expected) in
-        [("nats-server-2.10", &["--jetstream"][..], "is version 2.10"), ("nats-server", &[], "runs without JetStream")]
-    {
+    for (program, arguments, expected) in [
+        ("nats-server-2.10", &["--jetstream"][..], "is version 2.10"),
+        ("nats-server", &[], "runs without JetStream"),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut server = Command::new(deps().join("bin").join(program))
-            .args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--store_dir", folder.path().to_str().unwrap()])
+            .args([
+                "--addr",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--store_dir",
+                folder.path().to_str().unwrap(),
+            ])
             .args(arguments)
             .stderr(Stdio::null())
             .spawn()

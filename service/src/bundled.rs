@@ -2,8 +2,8 @@ use std::path::{Path, PathBuf};
 
 /// Finds a file that came with the program, such as `bin/nats-server` or `lib/libonnxruntime.so`.
 ///
-/// An installed program has it in the prefix above its own `bin`; a program built in a checkout finds it in the
-/// checkout's `.deps`, where `make setup` puts it.
+/// An installed program has it in the prefix above its own `bin`; a program built in a checkout
+/// finds it in the checkout's `.deps`, where `make setup` puts it.
 pub fn bundled(file: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let program = program.canonicalize().unwrap_or(program);
@@ -32,7 +32,10 @@ mod tests {
         };
         assert_eq!(find_above(&top.path().join("usr/bin/moliceiro"), "lib/a.so"), None);
         let deps = write("src/.deps/lib/a.so");
-        assert_eq!(find_above(&top.path().join("src/target/debug/deps/test"), "lib/a.so"), Some(deps));
+        assert_eq!(
+            find_above(&top.path().join("src/target/debug/deps/test"), "lib/a.so"),
+            Some(deps)
+        );
         let prefix = write("usr/lib/a.so");
         assert_eq!(find_above(&top.path().join("usr/bin/moliceiro"), "lib/a.so"), Some(prefix));
     }

@@ -1,4 +1,5 @@
-//! The HTTP endpoint that every service has for those who watch it: `/metrics`, `/healthz` and `/readyz`.
+//! The HTTP endpoint that every service has for those who watch it: `/metrics`, `/healthz` and
+//! `/readyz`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,8 +24,8 @@ use crate::settings::{Problem, Section};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsSettings {
-    /// Where `/metrics`, `/healthz` and `/readyz` are served: an address such as `0.0.0.0:9472`, `auto` (the service's
-    /// own port on this machine only) or `off`.
+    /// Where `/metrics`, `/healthz` and `/readyz` are served: an address such as `0.0.0.0:9472`,
+    /// `auto` (the service's own port on this machine only) or `off`.
     pub listen: Listen,
 }
 
@@ -86,14 +87,21 @@ impl Section for MetricsSettings {
 
 /// An address that cannot be listened at.
 #[derive(Debug, Error)]
-#[error("cannot serve metrics at {address} ({source}): set metrics.listen to another address, or to off")]
+#[error(
+    "cannot serve metrics at {address} ({source}): set metrics.listen to another address, or to off"
+)]
 pub struct EndpointError {
     address: SocketAddr,
     source: io::Error,
 }
 
-/// Serves metrics and health for as long as the runtime runs. `port` is the service's own one, for [`Listen::Auto`].
-pub async fn start_endpoint(settings: &MetricsSettings, port: u16, readiness: Readiness) -> Result<(), EndpointError> {
+/// Serves metrics and health for as long as the runtime runs. `port` is the service's own one, for
+/// [`Listen::Auto`].
+pub async fn start_endpoint(
+    settings: &MetricsSettings,
+    port: u16,
+    readiness: Readiness,
+) -> Result<(), EndpointError> {
     let (address, required) = match settings.listen {
         Listen::Off => return Ok(()),
         Listen::Auto => (SocketAddr::from(([127, 0, 0, 1], port)), false),
@@ -110,8 +118,11 @@ pub async fn start_endpoint(settings: &MetricsSettings, port: u16, readiness: Re
     let address = listener.local_addr().unwrap_or(address);
     info!("metrics and health on http://{address}");
     metrics::watch_process();
-    let routes =
-        Router::new().route("/metrics", get(exposition)).route("/healthz", get(alive)).route("/readyz", get(ready)).with_state(readiness);
+    let routes = Router::new()
+        .route("/metrics", get(exposition))
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .with_state(readiness);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
             warn!(%error, "metrics are not served any more");

@@ -1,6 +1,7 @@
 //! What every Moliceiro service is: a program with settings, logs, metrics and an orderly end.
 //!
-//! A service's `main` is one call of [`main`]; its arguments hold [`CommonArguments`], which know how to load settings.
+//! A service's `main` is one call of [`main`]; its arguments hold [`CommonArguments`], which know
+//! how to load settings.
 
 mod arguments;
 mod bundled;

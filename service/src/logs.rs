@@ -40,7 +40,11 @@ impl Section for LogSettings {
     fn problems(&self) -> Vec<Problem> {
         match EnvFilter::try_new(&self.level) {
             Ok(_) => vec![],
-            Err(_) => vec![("level", "error, warn, info, debug, trace, or filters such as info,moliceiro_ingest=debug".into())],
+            Err(_) => vec![(
+                "level",
+                "error, warn, info, debug, trace, or filters such as info,moliceiro_ingest=debug"
+                    .into(),
+            )],
         }
     }
 }
@@ -57,12 +61,20 @@ where
 {
     let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_timer(SystemTime).with_ansi(terminal).with_writer(writer);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_timer(SystemTime)
+        .with_ansi(terminal)
+        .with_writer(writer);
     let json = match settings.format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
     // An error means that logging has started already.
-    let _ = if json { logs.json().flatten_event(true).try_init() } else { logs.with_target(false).try_init() };
+    let _ = if json {
+        logs.json().flatten_event(true).try_init()
+    } else {
+        logs.with_target(false).try_init()
+    };
 }

@@ -7,16 +7,19 @@ use std::fmt;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, TextEncoder,
 };
 
 pub(crate) use connection::watch_connection;
 pub(crate) use process::watch_process;
 
 /// Bounds for what takes from a millisecond to ten seconds, in seconds.
-pub const SECONDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+pub const SECONDS: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Bounds for what waits in queues, in seconds: up to ten minutes.
-pub const WAITING_SECONDS: [f64; 13] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 180.0, 600.0];
+pub const WAITING_SECONDS: [f64; 13] =
+    [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 180.0, 600.0];
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +57,8 @@ pub struct Described {
 
 /// Makes metrics and registers them with the process; remembers how they are described.
 ///
-/// Its functions panic on a name that is taken or malformed. Names are constants, and each catalogue is made in a test.
+/// Its functions panic on a name that is taken or malformed. Names are constants, and each
+/// catalogue is made in a test.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     described: Vec<Described>,
@@ -75,8 +79,19 @@ impl Catalogue {
     }
 
     /// Counters that differ in a label.
-    pub fn counters(&mut self, name: &'static str, help: &'static str, (label, values): Label<'_>) -> IntCounterVec {
-        let counters = self.register(Kind::Counter, name, help, &[label], IntCounterVec::new(Opts::new(name, help), &[label]));
+    pub fn counters(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        (label, values): Label<'_>,
+    ) -> IntCounterVec {
+        let counters = self.register(
+            Kind::Counter,
+            name,
+            help,
+            &[label],
+            IntCounterVec::new(Opts::new(name, help), &[label]),
+        );
         for value in values {
             counters.with_label_values(&[value]);
         }
@@ -94,25 +109,58 @@ impl Catalogue {
     }
 
     /// Gauges of whole numbers that differ in labels.
-    pub fn gauges(&mut self, name: &'static str, help: &'static str, labels: &[&'static str]) -> IntGaugeVec {
-        self.register(Kind::Gauge, name, help, labels, IntGaugeVec::new(Opts::new(name, help), labels))
+    pub fn gauges(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[&'static str],
+    ) -> IntGaugeVec {
+        self.register(
+            Kind::Gauge,
+            name,
+            help,
+            labels,
+            IntGaugeVec::new(Opts::new(name, help), labels),
+        )
     }
 
     /// Gauges of fractions that differ in labels.
-    pub fn fractions(&mut self, name: &'static str, help: &'static str, labels: &[&'static str]) -> GaugeVec {
+    pub fn fractions(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[&'static str],
+    ) -> GaugeVec {
         self.register(Kind::Gauge, name, help, labels, GaugeVec::new(Opts::new(name, help), labels))
     }
 
     /// A histogram with upper bounds of its buckets.
-    pub fn histogram(&mut self, name: &'static str, help: &'static str, bounds: &[f64]) -> Histogram {
+    pub fn histogram(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        bounds: &[f64],
+    ) -> Histogram {
         let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
         self.register(Kind::Histogram, name, help, &[], Histogram::with_opts(options))
     }
 
     /// Histograms that differ in a label.
-    pub fn histograms(&mut self, name: &'static str, help: &'static str, (label, values): Label<'_>, bounds: &[f64]) -> HistogramVec {
+    pub fn histograms(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        (label, values): Label<'_>,
+        bounds: &[f64],
+    ) -> HistogramVec {
         let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
-        let histograms = self.register(Kind::Histogram, name, help, &[label], HistogramVec::new(options, &[label]));
+        let histograms = self.register(
+            Kind::Histogram,
+            name,
+            help,
+            &[label],
+            HistogramVec::new(options, &[label]),
+        );
         for value in values {
             histograms.with_label_values(&[value]);
         }
@@ -127,7 +175,8 @@ impl Catalogue {
         labels: &[&'static str],
         metric: prometheus::Result<M>,
     ) -> M {
-        let registered = metric.and_then(|metric| prometheus::register(Box::new(metric.clone())).map(|()| metric));
+        let registered = metric
+            .and_then(|metric| prometheus::register(Box::new(metric.clone())).map(|()| metric));
         self.described.push(Described { name, kind, labels: labels.to_vec(), help });
         registered.unwrap_or_else(|error| panic!("metric {name}: {error}"))
     }

@@ -1,4 +1,6 @@
-use moliceiro_nats::{ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, connect};
+use moliceiro_nats::{
+    ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, connect,
+};
 use thiserror::Error;
 
 use crate::metrics::watch_connection;
@@ -15,10 +17,11 @@ pub enum OpenError {
     Streams(#[from] StreamsError),
 }
 
-/// A service's connection and the streams behind it: waits until the server is there, and tells `readiness` how it stands.
+/// A service's connection and the streams behind it: waits until the server is there, and tells
+/// `readiness` how it stands.
 ///
-/// `service` is how the server and the metrics call the connection, such as `ingest`. `publishes_in_flight` bounds its
-/// unacknowledged publishes.
+/// `service` is how the server and the metrics call the connection, such as `ingest`.
+/// `publishes_in_flight` bounds its unacknowledged publishes.
 pub async fn open_streams(
     service: &'static str,
     nats: &NatsSettings,
@@ -30,7 +33,8 @@ pub async fn open_streams(
     readiness.not_yet(&connection, "no NATS server has answered yet");
     readiness.not_yet(&opened, "there is no connection yet");
     // Both are large, and whoever opens would hold them in its own future.
-    let client = Box::pin(connect(nats, &format!("moliceiro-{service}"), Patience::WaitForServer)).await?;
+    let client =
+        Box::pin(connect(nats, &format!("moliceiro-{service}"), Patience::WaitForServer)).await?;
     watch_connection(service, client.clone());
     let watched = client.clone();
     readiness.ask(&connection, move || std::future::ready(connected(&watched)));

@@ -16,7 +16,8 @@ use crate::shutdown::shutdown_on_signals;
 /// Exit code of a program that was called or configured wrongly (`sysexits.h`).
 pub const EX_USAGE: u8 = 64;
 
-/// Reads the command line. Help and version end the program well; anything wrong ends it with [`EX_USAGE`].
+/// Reads the command line. Help and version end the program well; anything wrong ends it with
+/// [`EX_USAGE`].
 pub fn parse_arguments<A: Parser>() -> Result<A, ExitCode> {
     A::try_parse().map_err(|error| {
         // Nothing is left to tell a terminal that is gone.
@@ -28,7 +29,8 @@ pub fn parse_arguments<A: Parser>() -> Result<A, ExitCode> {
     })
 }
 
-/// The whole `main` of a program: reads the command line, runs, and turns an error into a line and an exit code.
+/// The whole `main` of a program: reads the command line, runs, and turns an error into a line and
+/// an exit code.
 ///
 /// Wrong settings exit with [`EX_USAGE`], any other error with 1.
 pub fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<ExitCode>) -> ExitCode {
@@ -44,7 +46,8 @@ pub fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<ExitCode>) -> ExitC
     }
 }
 
-/// How long a service may finish what it has in hand: shorter than supervisors commonly wait before they kill (30 s).
+/// How long a service may finish what it has in hand: shorter than supervisors commonly wait before
+/// they kill (30 s).
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What every service has, beside its work.
@@ -58,10 +61,15 @@ pub struct Base {
     pub metrics_port: u16,
 }
 
-/// Runs a service from its settings to its end: logs, metrics, a runtime, and a token that signals cancel.
+/// Runs a service from its settings to its end: logs, metrics, a runtime, and a token that signals
+/// cancel.
 ///
-/// A service that cannot finish what it has in hand, because its server is gone or a stream is full, is ended after 20 s.
-pub fn serve<F, E>(base: &Base, run: impl FnOnce(Readiness, CancellationToken) -> F) -> anyhow::Result<ExitCode>
+/// A service that cannot finish what it has in hand, because its server is gone or a stream is
+/// full, is ended after 20 s.
+pub fn serve<F, E>(
+    base: &Base,
+    run: impl FnOnce(Readiness, CancellationToken) -> F,
+) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = Result<(), E>>,
     E: Into<anyhow::Error>,
@@ -72,14 +80,20 @@ where
         let shutdown = shutdown_on_signals()?;
         let readiness = Readiness::default();
         start_endpoint(&base.metrics, base.metrics_port, readiness.clone()).await?;
-        end_in_time(run(readiness, shutdown.clone()), &shutdown, SHUTDOWN_TIMEOUT).await.map_err(Into::into)
+        end_in_time(run(readiness, shutdown.clone()), &shutdown, SHUTDOWN_TIMEOUT)
+            .await
+            .map_err(Into::into)
     });
     // Threads that are still busy are not waited for.
     runtime.shutdown_background();
     ended
 }
 
-async fn end_in_time<E>(run: impl Future<Output = Result<(), E>>, shutdown: &CancellationToken, patience: Duration) -> Result<ExitCode, E> {
+async fn end_in_time<E>(
+    run: impl Future<Output = Result<(), E>>,
+    shutdown: &CancellationToken,
+    patience: Duration,
+) -> Result<ExitCode, E> {
     let too_late = async {
         shutdown.cancelled().await;
         tokio::time::sleep(patience).await;
@@ -118,6 +132,9 @@ mod tests {
         assert!(tokio::time::timeout(4 * PATIENCE, &mut running).await.is_err());
         shutdown.cancel();
         assert_eq!(running.await.unwrap(), ExitCode::FAILURE);
-        assert_eq!(end_in_time(async { anyhow::Ok(()) }, &shutdown, PATIENCE).await.unwrap(), ExitCode::SUCCESS);
+        assert_eq!(
+            end_in_time(async { anyhow::Ok(()) }, &shutdown, PATIENCE).await.unwrap(),
+            ExitCode::SUCCESS
+        );
     }
 }

@@ -60,7 +60,9 @@ impl Readiness {
 pub(crate) fn connected(client: &Client) -> Result<(), String> {
     match client.connection_state() {
         State::Connected => Ok(()),
-        State::Pending | State::Disconnected => Err("the connection to NATS is down; reconnecting".into()),
+        State::Pending | State::Disconnected => {
+            Err("the connection to NATS is down; reconnecting".into())
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Settings: built-in defaults < TOML file < `MOLICEIRO__SECTION__KEY` environment < command line.
 //!
-//! Every value remembers where it came from, so that a wrong one can be told by its key, its source, and what would do.
+//! Every value remembers where it came from, so that a wrong one can be told by its key, its
+//! source, and what would do.
 
 pub mod list;
 mod loader;
@@ -47,8 +48,10 @@ impl Section for StreamsSettings {
     }
 }
 
-/// All tables that a settings file may have. A service reads its own and leaves the others to the others.
-pub const SECTIONS: [&str; 7] = ["log", "metrics", "nats", "streams", "ingest", "detector", "aggregator"];
+/// All tables that a settings file may have. A service reads its own and leaves the others to the
+/// others.
+pub const SECTIONS: [&str; 7] =
+    ["log", "metrics", "nats", "streams", "ingest", "detector", "aggregator"];
 
 /// Settings that cannot be used. Each names the key, where it came from, and what would do.
 #[derive(Debug, Error)]

@@ -7,7 +7,8 @@ use tracing::{info, warn};
 /// What a shell reports of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
-/// A token that SIGINT or SIGTERM cancels: time to finish what is in hand and end. A second one ends the process at once.
+/// A token that SIGINT or SIGTERM cancels: time to finish what is in hand and end. A second one
+/// ends the process at once.
 ///
 /// Must be called on a tokio runtime. Errors when the system gives no signal handler.
 pub fn shutdown_on_signals() -> io::Result<CancellationToken> {

@@ -9,7 +9,9 @@ use super::INTERVAL;
 use crate::metrics::METRICS;
 
 pub(super) async fn watch(streams: &Streams) -> ! {
-    let mut consumers = [&streams.ingest, &streams.detectors, &streams.aggregator, &streams.exhausted].map(Clone::clone);
+    let mut consumers =
+        [&streams.ingest, &streams.detectors, &streams.aggregator, &streams.exhausted]
+            .map(Clone::clone);
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
         ticks.tick().await;
@@ -32,10 +34,16 @@ async fn show_stream(stream: &Stream) {
     METRICS.stream_messages.with_label_values(&name).set(whole(state.messages));
     METRICS.stream_bytes.with_label_values(&name).set(whole(state.bytes));
     METRICS.stream_limit_bytes.with_label_values(&name).set(limit);
-    METRICS.stream_fill.with_label_values(&name).set(if limit > 0 { state.bytes as f64 / limit as f64 } else { 0.0 });
+    METRICS.stream_fill.with_label_values(&name).set(if limit > 0 {
+        state.bytes as f64 / limit as f64
+    } else {
+        0.0
+    });
     let age = match state.messages {
         0 => 0.0,
-        _ => SystemTime::now().duration_since(state.first_timestamp.into()).map_or(0.0, |age| age.as_secs_f64()),
+        _ => SystemTime::now()
+            .duration_since(state.first_timestamp.into())
+            .map_or(0.0, |age| age.as_secs_f64()),
     };
     METRICS.stream_oldest_seconds.with_label_values(&name).set(age);
 }

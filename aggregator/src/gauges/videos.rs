@@ -67,7 +67,9 @@ async fn follow(mut entries: Watch, keep: Duration) -> Result<(), String> {
 
 fn note(videos: &mut Videos, entry: Entry) {
     match (entry.operation, serde_json::from_slice::<Known>(&entry.value)) {
-        (Operation::Put, Ok(known)) => videos.insert(entry.key, (known.state, entry.created.into())),
+        (Operation::Put, Ok(known)) => {
+            videos.insert(entry.key, (known.state, entry.created.into()))
+        }
         _ => videos.remove(&entry.key),
     };
 }
@@ -81,7 +83,8 @@ fn show(videos: &Videos) {
         METRICS.videos.with_label_values(&[state]).set(n);
     }
     // Nothing is to be heard of a video that waits for an ingest.
-    let unfinished = videos.values().filter(|(state, _)| !state.is_final() && *state != VideoState::Queued);
+    let unfinished =
+        videos.values().filter(|(state, _)| !state.is_final() && *state != VideoState::Queued);
     let longest = unfinished.map(|(_, written)| age(*written)).max().unwrap_or_default();
     METRICS.oldest_silence.set(longest.as_secs_f64());
 }

@@ -4,8 +4,11 @@ use moliceiro_nats::messages::AlarmRule;
 use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 
-/// Reads rules from a list, as a file has it, or from one text, as the environment and the command line have it.
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AlarmRule>, D::Error> {
+/// Reads rules from a list, as a file has it, or from one text, as the environment and the command
+/// line have it.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<AlarmRule>, D::Error> {
     deserializer.deserialize_any(Rules)
 }
 
@@ -15,7 +18,9 @@ impl<'de> Visitor<'de> for Rules {
     type Value = Vec<AlarmRule>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of alarm rules such as [\"person > 10\"], or a text with ; between them")
+        f.write_str(
+            "a list of alarm rules such as [\"person > 10\"], or a text with ; between them",
+        )
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {

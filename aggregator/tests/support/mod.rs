@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 
 use moliceiro_aggregator::{AggregatorService, AggregatorSettings, Publication};
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{Detection, Ended, Event, FrameResult, Started, Summary, VideoEntry, from_json};
-use moliceiro_nats::publish::store_event;
-use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect, subjects};
+use moliceiro_nats::messages::{
+    Detection, Ended, Event, FrameResult, Started, Summary, VideoEntry, from_json,
+};
+use moliceiro_nats::publish::publish_event;
+use moliceiro_nats::{
+    NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect, subjects,
+};
 use moliceiro_service::{Base, LogSettings, MetricsSettings, Readiness};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -40,23 +44,39 @@ impl Site {
     }
 
     pub async fn store(&self, video: &VideoId, event: Event) {
-        store_event(&self.streams.jetstream, video, None, event).await.unwrap();
+        publish_event(&self.streams.jetstream, video, None, event).await.unwrap();
     }
 
     pub fn aggregator(&self) -> Aggregator {
-        let base = Base { log: LogSettings::default(), metrics: MetricsSettings { listen: "off".parse().unwrap() }, metrics_port: 0 };
-        let service =
-            AggregatorService { base, nats: self.nats.clone(), streams: self.settings.clone(), aggregator: AggregatorSettings::default() };
+        let base = Base {
+            log: LogSettings::default(),
+            metrics: MetricsSettings { listen: "off".parse().unwrap() },
+            metrics_port: 0,
+        };
+        let service = AggregatorService {
+            base,
+            nats: self.nats.clone(),
+            streams: self.settings.clone(),
+            aggregator: AggregatorSettings::default(),
+        };
         let shutdown = CancellationToken::new();
         let ignore = |_: Publication<'_>| {};
-        let running = moliceiro_aggregator::run(service, ignore, Readiness::default(), shutdown.clone());
+        let running =
+            moliceiro_aggregator::run(service, ignore, Readiness::default(), shutdown.clone());
         Aggregator { shutdown, task: tokio::spawn(async { running.await.unwrap() }) }
     }
 
     /// Waits until the video's entry is so.
     pub async fn entry_where(&self, video: &VideoId, so: impl Fn(&VideoEntry) -> bool) {
         let deadline = Instant::now() + LONG;
-        let entry = || async { self.streams.videos.get(video.as_str()).await.unwrap().map(|entry| from_json(&entry).unwrap()) };
+        let entry = || async {
+            self.streams
+                .videos
+                .get(video.as_str())
+                .await
+                .unwrap()
+                .map(|entry| from_json(&entry).unwrap())
+        };
         while !entry().await.as_ref().is_some_and(&so) {
             assert!(Instant::now() < deadline, "{:?}", entry().await);
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -67,7 +87,12 @@ impl Site {
     pub async fn summary(&self, video: &VideoId) -> Summary {
         let deadline = Instant::now() + LONG;
         loop {
-            match self.streams.summaries.get_last_raw_message_by_subject(&subjects::summary(video)).await {
+            match self
+                .streams
+                .summaries
+                .get_last_raw_message_by_subject(&subjects::summary(video))
+                .await
+            {
                 Ok(message) => return from_json(&message.payload).unwrap(),
                 Err(error) => assert!(Instant::now() < deadline, "no summary of {video}: {error}"),
             }
@@ -107,7 +132,11 @@ pub fn started() -> Event {
 }
 
 pub fn frame(index: u64, labels: &[&str]) -> Event {
-    let detection = |label: &&str| Detection { label: (*label).into(), score: 0.5, bounds: [0.0, 0.0, 1.0, 1.0] };
+    let detection = |label: &&str| Detection {
+        label: (*label).into(),
+        score: 0.5,
+        bounds: [0.0, 0.0, 1.0, 1.0],
+    };
     let detections = labels.iter().map(detection).collect();
     Event::Frame(FrameResult {
         index,

@@ -15,7 +15,8 @@ pub(crate) enum ImageError {
     Jpeg(#[from] EncodingError),
 }
 
-/// A frame's picture as a JPEG file; what came as I420 is without the border. Bytes that came as a JPEG are given as they came, whatever is wrong with them.
+/// A frame's picture as a JPEG file; what came as I420 is without the border. Bytes that came as a
+/// JPEG are given as they came, whatever is wrong with them.
 pub(crate) fn of(payload: &[u8]) -> Result<Vec<u8>, ImageError> {
     let frame = Frame::from_cbor(payload)?;
     match frame.encoding {
@@ -39,7 +40,12 @@ fn encode(frame: &Frame) -> Result<Vec<u8>, ImageError> {
     }
     let side = |length: u32| u16::try_from(length).map_err(|_| ImageError::TooLarge);
     let mut jpeg = Vec::new();
-    Encoder::new(&mut jpeg, QUALITY).encode(&pixels, side(size.width)?, side(size.height)?, ColorType::Ycbcr)?;
+    Encoder::new(&mut jpeg, QUALITY).encode(
+        &pixels,
+        side(size.width)?,
+        side(size.height)?,
+        ColorType::Ycbcr,
+    )?;
     Ok(jpeg)
 }
 

@@ -34,7 +34,8 @@ pub enum Fault {
 impl Fault {
     pub fn draw(random: &mut Rng) -> Self {
         let service = SERVICES[random.usize(..SERVICES.len())];
-        let seconds = |random: &mut Rng, longest: u64| Duration::from_millis(random.u64(500..1000 * longest));
+        let seconds =
+            |random: &mut Rng, longest: u64| Duration::from_millis(random.u64(500..1000 * longest));
         match random.u8(..13) {
             0..=3 => Self::Kill(service),
             4 | 5 => Self::Terminate(service),

@@ -1,7 +1,8 @@
-//! Faults drawn at random while videos are counted, one after the other and several at once: each summary is the one of a run
-//! in which nothing goes wrong.
+//! Faults drawn at random while videos are counted, one after the other and several at once: each
+//! summary is the one of a run in which nothing goes wrong.
 //!
-//! `MOLICEIRO_SOAK_MINUTES` says how long (3), `MOLICEIRO_SOAK_SEED` what is drawn (at random). `make soak` sets both.
+//! `MOLICEIRO_SOAK_MINUTES` says how long (3), `MOLICEIRO_SOAK_SEED` what is drawn (at random).
+//! `make soak` sets both.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod faults;
@@ -37,7 +38,8 @@ fn from_environment<T: FromStr>(name: &str) -> Option<T> {
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_at_random_change_no_summary() {
     let minutes: u64 = from_environment("MOLICEIRO_SOAK_MINUTES").unwrap_or(3);
-    let seed: u64 = from_environment("MOLICEIRO_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let seed: u64 =
+        from_environment("MOLICEIRO_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
     say(&format!("make soak MINUTES={minutes} SEED={seed}"));
     let mut random = Rng::with_seed(seed);
     let mut videos = Videos::new(random.fork());
@@ -61,7 +63,11 @@ async fn faults_at_random_change_no_summary() {
     world.mend_all().await;
     let deadline = Instant::now() + 2 * LONG;
     while videos.unfinished() > 0 || !world.is_empty().await {
-        assert!(Instant::now() < deadline, "seed {seed}: left over are {}", videos.left_over(&world).await);
+        assert!(
+            Instant::now() < deadline,
+            "seed {seed}: left over are {}",
+            videos.left_over(&world).await
+        );
         world.mend().await;
         videos.check(&world, seed).await;
         sleep(ROUND).await;

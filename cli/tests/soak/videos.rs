@@ -50,7 +50,12 @@ impl Videos {
     pub fn new(random: Rng) -> Self {
         const DEADLY: u64 = 50;
         let folder = tempfile::tempdir().unwrap();
-        let specimen = |path: PathBuf, every| Specimen { expected: faultless_of(&path, every), path, every, deadly: false };
+        let specimen = |path: PathBuf, every| Specimen {
+            expected: faultless_of(&path, every),
+            path,
+            every,
+            deadly: false,
+        };
         let mut specimens = vec![
             specimen(short_video(folder.path(), "short.mp4"), 1),
             specimen(sample("bikes.mp4"), 10),
@@ -60,10 +65,23 @@ impl Videos {
         if cfg!(target_arch = "x86_64") {
             let [path, without] = videos_with_and_without_a_white_frame(folder.path(), DEADLY);
             let (_, processed, _, classes) = faultless_of(&without, 1);
-            specimens.push(Specimen { path, every: 1, expected: (VideoState::Done, processed, 1, classes), deadly: true });
+            specimens.push(Specimen {
+                path,
+                every: 1,
+                expected: (VideoState::Done, processed, 1, classes),
+                deadly: true,
+            });
         }
         let model = deadly_model(folder.path());
-        Self { _folder: folder, model, specimens, random, uploaded: 0, finished: 0, unfinished: BTreeMap::new() }
+        Self {
+            _folder: folder,
+            model,
+            specimens,
+            random,
+            uploaded: 0,
+            finished: 0,
+            unfinished: BTreeMap::new(),
+        }
     }
 
     pub fn model(&self) -> &Path {
@@ -105,7 +123,12 @@ impl Videos {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", format!("upload/{id}"));
         let jetstream = world.jetstream();
-        jetstream.publish_with_headers("videos.upload", headers, upload.to_string().into()).await.ok()?.await.ok()?;
+        jetstream
+            .publish_with_headers("videos.upload", headers, upload.to_string().into())
+            .await
+            .ok()?
+            .await
+            .ok()?;
         self.uploaded += 1;
         self.unfinished.insert(id, Upload { specimen, at: Instant::now() });
         Some(())
@@ -119,15 +142,26 @@ impl Videos {
             let specimen = &self.specimens[upload.specimen];
             let file = specimen.path.file_name().unwrap().to_string_lossy();
             let described = format!("seed {seed}: video {id} ({file}, every {})", specimen.every);
-            assert!(upload.at.elapsed() < LONGEST, "{described} does not end:\n{}", world.log_of(id));
-            let summary: Summary = match summaries.get_last_raw_message_by_subject(&format!("summaries.{id}")).await {
+            assert!(
+                upload.at.elapsed() < LONGEST,
+                "{described} does not end:\n{}",
+                world.log_of(id)
+            );
+            let summary: Summary = match summaries
+                .get_last_raw_message_by_subject(&format!("summaries.{id}"))
+                .await
+            {
                 Ok(message) => serde_json::from_slice(&message.payload).unwrap(),
                 Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => continue,
                 Err(_) => break,
             };
             let differs = || format!("{described} differs: {summary:#?}\n{}", world.log_of(id));
             assert_eq!(counts(&summary), specimen.expected, "{}", differs());
-            say(&format!("{id} ({file}, every {}) is as without faults, after {:.0?}", specimen.every, upload.at.elapsed()));
+            say(&format!(
+                "{id} ({file}, every {}) is as without faults, after {:.0?}",
+                specimen.every,
+                upload.at.elapsed()
+            ));
             done.push(id.clone());
         }
         self.finished += done.len();
@@ -136,6 +170,7 @@ impl Videos {
 
     pub async fn left_over(&self, world: &World) -> String {
         let left = format!("{:?}, {:?}", self.unfinished.keys(), world.waiting().await);
-        left + "\n" + &self.unfinished.keys().map(|id| world.log_of(id)).collect::<Vec<_>>().join("\n")
+        left + "\n"
+            + &self.unfinished.keys().map(|id| world.log_of(id)).collect::<Vec<_>>().join("\n")
     }
 }

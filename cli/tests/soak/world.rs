@@ -58,7 +58,8 @@ impl World {
         let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
         let client = Site::new(server.url(), &[]).client().await;
         let (proxy, site) = Site::behind_proxy(&server.url(), &settings).await;
-        let services = SERVICES.map(|service| (service, (0..OF_EACH).map(|_| site.start(service)).collect()));
+        let services =
+            SERVICES.map(|service| (service, (0..OF_EACH).map(|_| site.start(service)).collect()));
         Self {
             server,
             proxy,
@@ -84,7 +85,7 @@ impl World {
                 let Some(mut process) = self.take_one(service) else { return };
                 process.signal(Signal::KILL);
                 process.wait();
-                self.bury(process);
+                self.dead_letter(process);
             }
             Fault::Terminate(service) => {
                 let Some(process) = self.take_one(service) else { return };
@@ -121,10 +122,16 @@ impl World {
         self.detectors_again.take_if(|until| over(until));
         for (service, mut process) in std::mem::take(&mut self.ending) {
             match process.ended() {
-                Some(status) if status.success() || is_deadly_frame(service, status) => self.bury(process),
+                Some(status) if status.success() || is_deadly_frame(service, status) => {
+                    self.dead_letter(process)
+                }
                 // It was told before it could listen, and so before it had anything in hand.
-                Some(status) if status.signal() == Some(Signal::TERM.as_raw()) && process.stderr().is_empty() => {}
-                Some(status) => panic!("{service}, told to end: {status}\n{:#?}", last_lines(&process)),
+                Some(status)
+                    if status.signal() == Some(Signal::TERM.as_raw())
+                        && process.stderr().is_empty() => {}
+                Some(status) => {
+                    panic!("{service}, told to end: {status}\n{:#?}", last_lines(&process))
+                }
                 None => self.ending.push((service, process)),
             }
         }
@@ -148,27 +155,54 @@ impl World {
         self.mend().await;
     }
 
-    /// The messages that wait for someone, by stream. A result that was counted may stay in its stream until it is too old.
+    /// The messages that wait for someone, by stream. A result that was counted may stay in its
+    /// stream until it is too old.
     pub async fn waiting(&self) -> Vec<(&'static str, Option<u64>)> {
         let jetstream = self.jetstream();
         let mut waiting = Vec::new();
         for stream in ["UPLOADS", "FRAMES", "ADVISORIES"] {
-            waiting.push((stream, jetstream.get_stream(stream).await.ok().map(|stream| stream.cached_info().state.messages)));
+            waiting.push((
+                stream,
+                jetstream
+                    .get_stream(stream)
+                    .await
+                    .ok()
+                    .map(|stream| stream.cached_info().state.messages),
+            ));
         }
-        let results = jetstream.get_consumer_from_stream::<pull::Config, _, _>("aggregator", "RESULTS").await.ok();
-        waiting.push(("RESULTS", results.map(|results| results.cached_info().num_pending + results.cached_info().num_ack_pending as u64)));
+        let results = jetstream
+            .get_consumer_from_stream::<pull::Config, _, _>("aggregator", "RESULTS")
+            .await
+            .ok();
+        waiting.push((
+            "RESULTS",
+            results.map(|results| {
+                results.cached_info().num_pending + results.cached_info().num_ack_pending as u64
+            }),
+        ));
         waiting
     }
 
     /// True when no message waits for anyone, and all that were told to end have.
     pub async fn is_empty(&self) -> bool {
-        self.ending.is_empty() && self.waiting().await.iter().all(|(_, messages)| *messages == Some(0))
+        self.ending.is_empty()
+            && self.waiting().await.iter().all(|(_, messages)| *messages == Some(0))
     }
 
     /// What was said about something.
     pub fn log_of(&self, part: &str) -> String {
-        let running = self.services.values().flatten().chain(self.ending.iter().map(|(_, process)| process)).flat_map(Process::stderr);
-        let lines = self.log.iter().cloned().chain(running).filter(|line| line.contains(part) && !line.contains("frame done"));
+        let running = self
+            .services
+            .values()
+            .flatten()
+            .chain(self.ending.iter().map(|(_, process)| process))
+            .flat_map(Process::stderr);
+        let lines = self
+            .log
+            .iter()
+            .cloned()
+            .chain(running)
+            .filter(|line| line.contains(part) && !line.contains("frame done"));
         lines.collect::<Vec<_>>().join("\n")
     }
 
@@ -191,14 +225,16 @@ impl World {
                 None => self.services.get_mut(service).unwrap().push(process),
                 Some(status) if is_deadly_frame(service, status) => {
                     say("a detector died of a deadly frame");
-                    self.bury(process);
+                    self.dead_letter(process);
                 }
-                Some(status) => panic!("{service} ended by itself: {status}\n{:#?}", last_lines(&process)),
+                Some(status) => {
+                    panic!("{service} ended by itself: {status}\n{:#?}", last_lines(&process))
+                }
             }
         }
     }
 
-    fn bury(&mut self, mut process: Process) {
+    fn dead_letter(&mut self, mut process: Process) {
         process.wait();
         self.log.extend(process.stderr());
     }

@@ -58,14 +58,29 @@ pub struct Browser {
 
 impl Browser {
     pub async fn open(page: &str) -> Self {
-        // A folder that is gone when the test is, wherever the program that is behind the name keeps its own.
+        // A folder that is gone when the test is, wherever the program that is behind the name
+        // keeps its own.
         let process = Process::start(Command::new("chromedriver").arg("--port=0"));
-        let enough = |lines: &[String]| lines.iter().any(|line| line.contains("successfully on port"));
-        let lines = process.out.wait(enough).unwrap_or_else(|| panic!("chromedriver does not start: {:?}", process.stdout()));
-        let port = lines.iter().find_map(|line| line.split("successfully on port ").nth(1)).unwrap().trim_end_matches('.');
+        let enough =
+            |lines: &[String]| lines.iter().any(|line| line.contains("successfully on port"));
+        let lines = process
+            .out
+            .wait(enough)
+            .unwrap_or_else(|| panic!("chromedriver does not start: {:?}", process.stdout()));
+        let port = lines
+            .iter()
+            .find_map(|line| line.split("successfully on port ").nth(1))
+            .unwrap()
+            .trim_end_matches('.');
         let driver = format!("127.0.0.1:{port}");
         // Chromium's own sandbox needs a user who is not root, or namespaces that containers lack.
-        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1360,1100"];
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            "--window-size=1360,1100",
+        ];
         let capabilities = json!({
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
@@ -92,12 +107,21 @@ impl Browser {
     }
 
     pub async fn text(&self, css: &str) -> String {
-        self.script(&format!("return document.querySelector({css:?})?.textContent ?? ''")).await.as_str().unwrap().trim().to_owned()
+        self.script(&format!("return document.querySelector({css:?})?.textContent ?? ''"))
+            .await
+            .as_str()
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     /// The texts of all elements, those that are hidden too.
     pub async fn texts(&self, css: &str) -> Vec<String> {
-        let texts = self.script(&format!("return [...document.querySelectorAll({css:?})].map((e) => e.textContent.trim())")).await;
+        let texts = self
+            .script(&format!(
+                "return [...document.querySelectorAll({css:?})].map((e) => e.textContent.trim())"
+            ))
+            .await;
         serde_json::from_value(texts).unwrap()
     }
 
@@ -131,18 +155,22 @@ impl Browser {
 
     /// Keys for whatever has the focus.
     pub async fn press(&self, keys: &str) {
-        let press = |actions: KeyActions, value| actions.then(KeyAction::Down { value }).then(KeyAction::Up { value });
+        let press = |actions: KeyActions, value| {
+            actions.then(KeyAction::Down { value }).then(KeyAction::Up { value })
+        };
         let actions = keys.chars().fold(KeyActions::new("keyboard".to_owned()), press);
         self.client.perform_actions(actions).await.unwrap();
     }
 
     /// The `id` of what has the focus, or else its text.
     pub async fn focus(&self) -> String {
-        self.script("const { id, textContent } = document.activeElement; return id || textContent.trim()")
-            .await
-            .as_str()
-            .unwrap()
-            .to_owned()
+        self.script(
+            "const { id, textContent } = document.activeElement; return id || textContent.trim()",
+        )
+        .await
+        .as_str()
+        .unwrap()
+        .to_owned()
     }
 
     pub async fn choose_files(&self, files: &[PathBuf]) {
@@ -156,22 +184,37 @@ impl Browser {
 
     pub async fn set_dark(&self, dark: bool) {
         let value = if dark { "dark" } else { "light" };
-        self.dev_tools("Emulation.setEmulatedMedia", json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] })).await;
+        self.dev_tools(
+            "Emulation.setEmulatedMedia",
+            json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] }),
+        )
+        .await;
     }
 
     pub async fn screenshot(&self, file: &Path, whole: bool) {
-        let shot = self.dev_tools("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": whole })).await;
-        std::fs::write(file, BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()).unwrap();
+        let shot = self
+            .dev_tools(
+                "Page.captureScreenshot",
+                json!({ "format": "png", "captureBeyondViewport": whole }),
+            )
+            .await;
+        std::fs::write(file, BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap())
+            .unwrap();
     }
 
     /// What axe-core finds wrong with the page for people who do not see it, or use no mouse.
     pub async fn barriers(&self) -> Vec<String> {
         let axe = project().join(".deps-tests/axe.min.js");
-        let axe = std::fs::read_to_string(&axe).unwrap_or_else(|e| panic!("{}: {e}; run `make setup-tests`", axe.display()));
+        let axe = std::fs::read_to_string(&axe)
+            .unwrap_or_else(|e| panic!("{}: {e}; run `make setup-tests`", axe.display()));
         let done = "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then((found) => done(found.violations));";
         let found = self.client.execute_async(&format!("{axe};{done}"), vec![]).await.unwrap();
         let tell = |violation: &Value| {
-            let places = violation["nodes"].as_array().unwrap().iter().map(|node| format!("{} {}", node["target"], node["failureSummary"]));
+            let places = violation["nodes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|node| format!("{} {}", node["target"], node["failureSummary"]));
             format!("{}: {}", violation["help"], places.collect::<Vec<_>>().join("; "))
         };
         found.as_array().unwrap().iter().map(tell).collect()
@@ -214,7 +257,10 @@ impl Drop for Browser {
     fn drop(&mut self) {
         let Ok(mut stream) = TcpStream::connect(&self.driver) else { return };
         let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
-        let request = format!("DELETE /session/{} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.session, self.driver);
+        let request = format!(
+            "DELETE /session/{} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+            self.session, self.driver
+        );
         let _ = stream.write_all(request.as_bytes());
         let _ = stream.read_to_end(&mut Vec::new());
     }

@@ -4,31 +4,43 @@ use std::path::{Path, PathBuf};
 
 use super::{ffmpeg, project, sample};
 
-/// Mean of the tensor's values above which a picture is white. White, letterboxed from 176×144, has 208; the sample stays below 160.
+/// Mean of the tensor's values above which a picture is white. White, letterboxed from 176×144, has
+/// 208; the sample stays below 160.
 const WHITE_MEAN: f32 = 190.0;
 
 const FLOAT: u64 = 1;
 const INT32: u64 = 6;
 
-/// The built-in model with an integer division in its graph whose quotient does not fit, which ends the process with
-/// SIGFPE on x86.
+/// The built-in model with an integer division in its graph whose quotient does not fit, which ends
+/// the process with SIGFPE on x86.
 pub fn deadly_model(folder: &Path) -> PathBuf {
     let divide = part(1, &node("Div", &["least", "chosen"], "added"));
     let least = part(5, &constant("least", INT32, i32::MIN.to_le_bytes()));
     with_white_choosing(folder, [1, -1], &[divide, least].concat(), INT32)
 }
 
-/// The built-in model with an index beyond the end in its graph, which ONNX Runtime reports as an error of that run.
+/// The built-in model with an index beyond the end in its graph, which ONNX Runtime reports as an
+/// error of that run.
 pub fn failing_model(folder: &Path) -> PathBuf {
-    with_white_choosing(folder, [0, 7], &part(1, &node("Gather", &["mean_of_all", "chosen"], "added")), FLOAT)
+    with_white_choosing(
+        folder,
+        [0, 7],
+        &part(1, &node("Gather", &["mean_of_all", "chosen"], "added")),
+        FLOAT,
+    )
 }
 
-/// The built-in model with an output `added` of this type, made by `nodes` of `chosen`: the second of the values for a
-/// white picture, else the first.
+/// The built-in model with an output `added` of this type, made by `nodes` of `chosen`: the second
+/// of the values for a white picture, else the first.
 ///
-/// Protocol buffers that follow each other are merged, and lists in them joined: so nodes are added by appending them.
-/// Field numbers: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
-fn with_white_choosing(folder: &Path, [other, white]: [i32; 2], nodes: &[u8], kind: u64) -> PathBuf {
+/// Protocol buffers that follow each other are merged, and lists in them joined: so nodes are added
+/// by appending them. Field numbers: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
+fn with_white_choosing(
+    folder: &Path,
+    [other, white]: [i32; 2],
+    nodes: &[u8],
+    kind: u64,
+) -> PathBuf {
     let models = project().join("detector/models");
     for file in ["nanodet.toml", "coco-labels.txt"] {
         std::fs::copy(models.join(file), folder.join(file)).unwrap();
@@ -56,8 +68,12 @@ fn with_white_choosing(folder: &Path, [other, white]: [i32; 2], nodes: &[u8], ki
 pub fn videos_with_and_without_a_white_frame(folder: &Path, index: u64) -> [PathBuf; 2] {
     let lossless = |input: &Path, filter: &str, output: &str| {
         let output = folder.join(output);
-        let encode = ["-fps_mode", "passthrough", "-c:v", "libx264", "-qp", "0", "-pix_fmt", "yuv420p"];
-        ffmpeg(&[&["-i", input.to_str().unwrap(), "-an", "-vf", filter], &encode[..]].concat(), &output);
+        let encode =
+            ["-fps_mode", "passthrough", "-c:v", "libx264", "-qp", "0", "-pix_fmt", "yuv420p"];
+        ffmpeg(
+            &[&["-i", input.to_str().unwrap(), "-an", "-vf", filter], &encode[..]].concat(),
+            &output,
+        );
         output
     };
     let paint = format!("drawbox=color=white:thickness=fill:enable='eq(n,{index})'");

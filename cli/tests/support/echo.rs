@@ -15,8 +15,8 @@ const ID: &str = "Nats-Msg-Id";
 const HELD: usize = 16;
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Echoes uploads, frames and results until it is aborted. An echo has an id of its own, so that the server takes it for another
-/// message.
+/// Echoes uploads, frames and results until it is aborted. An echo has an id of its own, so that
+/// the server takes it for another message.
 pub async fn echo(client: Client, mut random: Rng) -> JoinHandle<()> {
     let mut subscriptions = Vec::new();
     for subject in ["videos.upload", "frames.*", "results.*"] {
@@ -28,7 +28,14 @@ pub async fn echo(client: Client, mut random: Rng) -> JoinHandle<()> {
         let mut held: Vec<Message> = Vec::new();
         loop {
             match timeout(LONGEST_PAUSE, messages.next()).await {
-                Ok(Some(message)) if message.headers.as_ref().is_some_and(|headers| headers.get(MARK).is_some()) => continue,
+                Ok(Some(message))
+                    if message
+                        .headers
+                        .as_ref()
+                        .is_some_and(|headers| headers.get(MARK).is_some()) =>
+                {
+                    continue;
+                }
                 Ok(Some(message)) => held.push(message),
                 Ok(None) => return,
                 Err(_) => {}
@@ -36,7 +43,8 @@ pub async fn echo(client: Client, mut random: Rng) -> JoinHandle<()> {
             if held.is_empty() || held.len() < HELD && random.bool() {
                 continue;
             }
-            let Message { subject, payload, headers, .. } = held.swap_remove(random.usize(..held.len()));
+            let Message { subject, payload, headers, .. } =
+                held.swap_remove(random.usize(..held.len()));
             let mut echoed = HeaderMap::new();
             echoed.insert(MARK, "1");
             if let Some(id) = headers.as_ref().and_then(|headers| headers.get(ID)) {

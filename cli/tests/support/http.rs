@@ -22,14 +22,19 @@ impl Reply {
     pub fn read(mut stream: impl Read) -> io::Result<Self> {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+        let end =
+            bytes.windows(4).position(|w| w == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Ok(Self { status, head, body: bytes[end + 4..].to_vec() })
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().filter_map(|line| line.split_once(": ")).find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     pub fn text(&self) -> String {
@@ -37,7 +42,8 @@ impl Reply {
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}\n{}", self.head, self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{e}: {}\n{}", self.head, self.text()))
     }
 
     /// Asserts that it is a problem of this status, as RFC 9457 has it.
@@ -64,10 +70,21 @@ impl Http {
     /// As [`Self::start`], with any server.
     pub fn start_at(url: &str, settings: &[&str]) -> Self {
         let mut command = Command::new(program("moliceiro-ingest"));
-        command.args(["--nats", url, "--log", "info", "--listen", "127.0.0.1:0", "--set", "streams.upload_ack_wait=1s"]);
-        let process = Process::start(command.args(settings.iter().flat_map(|setting| ["--set", setting])));
+        command.args([
+            "--nats",
+            url,
+            "--log",
+            "info",
+            "--listen",
+            "127.0.0.1:0",
+            "--set",
+            "streams.upload_ack_wait=1s",
+        ]);
+        let process =
+            Process::start(command.args(settings.iter().flat_map(|setting| ["--set", setting])));
         process.wait_for_stderr("listening for HTTP", 1);
-        let line = process.stderr().into_iter().find(|line| line.contains("listening for HTTP")).unwrap();
+        let line =
+            process.stderr().into_iter().find(|line| line.contains("listening for HTTP")).unwrap();
         let log: Value = serde_json::from_str(&line).unwrap();
         Self { process, address: log["address"].as_str().unwrap().to_owned() }
     }
@@ -78,7 +95,8 @@ impl Http {
         stream
     }
 
-    /// `first` is the request's method and path, and headers after it if there are any. With HTTP/1.0 an answer has no chunks.
+    /// `first` is the request's method and path, and headers after it if there are any. With
+    /// HTTP/1.0 an answer has no chunks.
     pub fn send(&self, first: &[&str], body: &[u8]) -> Reply {
         self.send_to(&self.address, first, body)
     }
@@ -86,7 +104,8 @@ impl Http {
     /// As [`Self::send`], by another name of the service.
     pub fn send_to(&self, host: &str, first: &[&str], body: &[u8]) -> Reply {
         let mut stream = self.connect();
-        let mut head = format!("{} HTTP/1.0\r\nhost: {host}\r\ncontent-length: {}\r\n", first[0], body.len());
+        let mut head =
+            format!("{} HTTP/1.0\r\nhost: {host}\r\ncontent-length: {}\r\n", first[0], body.len());
         first[1..].iter().for_each(|header| head += &format!("{header}\r\n"));
         stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
         // A server that refuses a request need not read all of it.
@@ -111,7 +130,8 @@ impl Http {
     pub fn events(&self, id: &str) -> Vec<(String, Value)> {
         let text = self.get(&format!("/videos/{id}/events")).text();
         let event = |block: &str| {
-            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let field =
+                |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
             Some((field("event:")?.to_owned(), serde_json::from_str(field("data:")?).unwrap()))
         };
         text.split("\n\n").filter_map(event).collect()

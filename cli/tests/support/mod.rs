@@ -1,5 +1,10 @@
 //! Real programs, started and watched by tests, and ended with them.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, reason = "each test file uses its part; a test may panic")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "each test file uses its part; a test may panic"
+)]
 
 pub mod browser;
 pub mod deadly;
@@ -64,14 +69,22 @@ impl Server {
 
 /// Makes a video with ffmpeg.
 pub fn ffmpeg(arguments: &[&str], output: &Path) {
-    let done = Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).arg(output).output().unwrap();
+    let done = Command::new("ffmpeg")
+        .args(["-v", "error", "-y"])
+        .args(arguments)
+        .arg(output)
+        .output()
+        .unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
 /// A second of a test picture, 10 frames.
 pub fn short_video(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join(name);
-    ffmpeg(&["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=10:duration=1", "-pix_fmt", "yuv420p"], &path);
+    ffmpeg(
+        &["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=10:duration=1", "-pix_fmt", "yuv420p"],
+        &path,
+    );
     path
 }
 
@@ -103,10 +116,12 @@ impl Output {
         self.read.lock().unwrap().lines.clone()
     }
 
-    /// Waits for lines that are enough, and gives all there are; none if the output ends or too much time passes.
+    /// Waits for lines that are enough, and gives all there are; none if the output ends or too
+    /// much time passes.
     fn wait(&self, enough: impl Fn(&[String]) -> bool) -> Option<Vec<String>> {
         let waiting = |read: &mut Read| !enough(&read.lines) && !read.ended;
-        let (read, _) = self.more.wait_timeout_while(self.read.lock().unwrap(), LONG, waiting).unwrap();
+        let (read, _) =
+            self.more.wait_timeout_while(self.read.lock().unwrap(), LONG, waiting).unwrap();
         enough(&read.lines).then(|| read.lines.clone())
     }
 }
@@ -123,12 +138,24 @@ impl Process {
     pub fn start(command: &mut Command) -> Self {
         if command.get_program().to_string_lossy().ends_with("moliceiro-ingest") {
             // It is one of several on this machine, and may read the samples and what tests make.
-            let allowed = format!("{},{}", project().join(".deps/samples").display(), std::env::temp_dir().display());
+            let allowed = format!(
+                "{},{}",
+                project().join(".deps/samples").display(),
+                std::env::temp_dir().display()
+            );
             command.env("MOLICEIRO__INGEST__LISTEN", "").env("MOLICEIRO__INGEST__ALLOW", allowed);
         }
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (out, err) = (Arc::<Output>::default(), Arc::<Output>::default());
-        let readers = vec![out.clone().follow(child.stdout.take().unwrap()), err.clone().follow(child.stderr.take().unwrap())];
+        let readers = vec![
+            out.clone().follow(child.stdout.take().unwrap()),
+            err.clone().follow(child.stderr.take().unwrap()),
+        ];
         Self { child, out, err, readers }
     }
 
@@ -150,7 +177,8 @@ impl Process {
 
     /// Waits until `n` lines of standard error have `part` in them.
     pub fn wait_for_stderr(&self, part: &str, n: usize) {
-        let enough = |lines: &[String]| lines.iter().filter(|line| line.contains(part)).count() >= n;
+        let enough =
+            |lines: &[String]| lines.iter().filter(|line| line.contains(part)).count() >= n;
         assert!(self.err.wait(enough).is_some(), "no {part:?} in {:#?}", self.stderr());
     }
 
@@ -168,7 +196,9 @@ impl Process {
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + LONG;
         let status = eventually(deadline, || self.child.try_wait().unwrap());
-        let status = status.unwrap_or_else(|| panic!("it does not end: {:#?}\n{:#?}", self.stdout(), self.stderr()));
+        let status = status.unwrap_or_else(|| {
+            panic!("it does not end: {:#?}\n{:#?}", self.stdout(), self.stderr())
+        });
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }
@@ -178,7 +208,13 @@ impl Process {
     /// Waits for the end, and asserts the exit code.
     pub fn expect_code(&mut self, code: i32) -> Vec<String> {
         let status = self.wait();
-        assert_eq!(status.code(), Some(code), "{status}\nout {:#?}\nerr {:#?}", self.stdout(), self.stderr());
+        assert_eq!(
+            status.code(),
+            Some(code),
+            "{status}\nout {:#?}\nerr {:#?}",
+            self.stdout(),
+            self.stderr()
+        );
         self.stdout()
     }
 }
@@ -210,7 +246,10 @@ pub fn run(data: &Path) -> Command {
 }
 
 pub fn summaries(lines: &[String]) -> Vec<Summary> {
-    lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect()
 }
 
 /// The process ids of servers that have `folder` on their command line.
@@ -223,5 +262,8 @@ pub fn servers_of(folder: &Path) -> Vec<String> {
         let command = String::from_utf8_lossy(&command).into_owned();
         command.contains("nats-server") && command.contains(&*folder) && !command.contains("--data")
     };
-    processes.filter(is_server).map(|process| process.file_name().to_string_lossy().into_owned()).collect()
+    processes
+        .filter(is_server)
+        .map(|process| process.file_name().to_string_lossy().into_owned())
+        .collect()
 }

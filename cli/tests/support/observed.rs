@@ -21,10 +21,17 @@ impl Observed {
     }
 
     pub fn start_with(service: &str, url: &str, settings: &[&str]) -> Self {
-        let arguments = ["--nats", url, "--set", "metrics.listen=127.0.0.1:0", "--set", "log.format=text"];
-        let process = Process::start(Command::new(program(&format!("moliceiro-{service}"))).args(arguments).args(settings));
+        let arguments =
+            ["--nats", url, "--set", "metrics.listen=127.0.0.1:0", "--set", "log.format=text"];
+        let process = Process::start(
+            Command::new(program(&format!("moliceiro-{service}"))).args(arguments).args(settings),
+        );
         process.wait_for_stderr("metrics and health on http://", 1);
-        let line = process.stderr().into_iter().find(|line| line.contains("metrics and health on")).unwrap();
+        let line = process
+            .stderr()
+            .into_iter()
+            .find(|line| line.contains("metrics and health on"))
+            .unwrap();
         let address = line.rsplit_once("http://").unwrap().1.trim().to_owned();
         Self { process, address }
     }
@@ -40,7 +47,12 @@ impl Observed {
 
     /// Waits until it is not ready because of a condition, for a reason with `part` in it.
     pub fn wait_until_not_ready(&self, condition: &str, part: &str) {
-        self.wait_for(|body| body["ready"] == false && body["conditions"][condition].as_str().is_some_and(|reason| reason.contains(part)));
+        self.wait_for(|body| {
+            body["ready"] == false
+                && body["conditions"][condition]
+                    .as_str()
+                    .is_some_and(|reason| reason.contains(part))
+        });
     }
 
     fn wait_for(&self, awaited: impl Fn(&Value) -> bool) {
@@ -50,7 +62,8 @@ impl Observed {
             assert_eq!(body["ready"], status == 200, "{status} {body}");
             awaited(&body).then_some(())
         };
-        eventually(Instant::now() + LONG, look).unwrap_or_else(|| panic!("{}\n{:#?}", self.get("/readyz").1, self.process.stderr()));
+        eventually(Instant::now() + LONG, look)
+            .unwrap_or_else(|| panic!("{}\n{:#?}", self.get("/readyz").1, self.process.stderr()));
     }
 }
 

@@ -52,7 +52,8 @@ impl Proxy {
 async fn pass(client: TcpStream, to: Arc<String>, mut weather: watch::Receiver<Weather>) {
     let Weather::Fair { latency } = *weather.borrow_and_update() else { return };
     let Ok(server) = TcpStream::connect(to.as_str()).await else { return };
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let ((from_client, to_client), (from_server, to_server)) =
+        (client.into_split(), server.into_split());
     tokio::select! {
         () = pump(from_client, to_server, latency) => {}
         () = pump(from_server, to_client, latency) => {}
@@ -67,7 +68,8 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, latency: Duration
     let read = async move {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(n) = from.read(&mut buffer).await {
-            if n == 0 || queue.send((Instant::now() + latency, buffer[..n].to_vec())).await.is_err() {
+            if n == 0 || queue.send((Instant::now() + latency, buffer[..n].to_vec())).await.is_err()
+            {
                 return;
             }
         }

@@ -21,7 +21,8 @@ use super::{LONG, Process, nats_server, program, run, sample, summaries};
 pub const VIDEO: &str = "carphone_pristine.mp4";
 pub const FRAMES: u64 = 120;
 /// What died has to be given up soon, or the tests wait.
-pub const IMPATIENT: [&str; 4] = ["--set", "streams.frame_ack_wait=1s", "--set", "streams.upload_ack_wait=1s"];
+pub const IMPATIENT: [&str; 4] =
+    ["--set", "streams.frame_ack_wait=1s", "--set", "streams.upload_ack_wait=1s"];
 
 /// What must not depend on faults.
 pub type Counts = (VideoState, u64, u64, BTreeMap<String, u64>);
@@ -38,8 +39,17 @@ pub fn faultless_of(video: &Path, every: u64) -> Counts {
 /// As [`faultless_of`], with settings.
 pub fn faultless_with(video: &Path, every: u64, settings: &[&str]) -> Counts {
     let data = tempfile::tempdir().unwrap();
-    let arguments = ["--json", "--set", "ingest.encoding=jpeg", "--every", &every.to_string(), video.to_str().unwrap()];
-    let summary = summaries(&Process::start(run(data.path()).args(arguments).args(settings)).expect_code(0)).remove(0);
+    let arguments = [
+        "--json",
+        "--set",
+        "ingest.encoding=jpeg",
+        "--every",
+        &every.to_string(),
+        video.to_str().unwrap(),
+    ];
+    let summary =
+        summaries(&Process::start(run(data.path()).args(arguments).args(settings)).expect_code(0))
+            .remove(0);
     assert_eq!((summary.state, summary.failed_frames), (VideoState::Done, 0));
     counts(&summary)
 }
@@ -76,7 +86,12 @@ impl Site {
 
     pub fn start_with(&self, service: &str, settings: &[&str]) -> Process {
         let mut command = Command::new(program(&format!("moliceiro-{service}")));
-        Process::start(command.args(["--nats", &self.url, "--log", "debug"]).args(&self.settings).args(settings))
+        Process::start(
+            command
+                .args(["--nats", &self.url, "--log", "debug"])
+                .args(&self.settings)
+                .args(settings),
+        )
     }
 
     /// As [`Site::start`], and waits until it has its streams.
@@ -109,12 +124,16 @@ impl Site {
     pub async fn summaries(&self, n: usize) -> Vec<Summary> {
         let jetstream = jetstream::new(self.client().await);
         let stream = jetstream.get_stream("SUMMARIES").await.unwrap();
-        let config = jetstream::consumer::pull::Config { filter_subject: "summaries.*".into(), ..Default::default() };
+        let config = jetstream::consumer::pull::Config {
+            filter_subject: "summaries.*".into(),
+            ..Default::default()
+        };
         let consumer = stream.create_consumer(config).await.unwrap();
         let mut messages = consumer.messages().await.unwrap();
         let mut found = Vec::new();
         while found.len() < n {
-            let next = timeout(LONG, messages.next()).await.unwrap_or_else(|_| panic!("only {found:#?}"));
+            let next =
+                timeout(LONG, messages.next()).await.unwrap_or_else(|_| panic!("only {found:#?}"));
             match next.unwrap() {
                 Ok(message) => {
                     found.push(serde_json::from_slice(&message.payload).unwrap());
@@ -141,7 +160,13 @@ impl Site {
             }
         };
         timeout(LONG, settled).await.expect("somebody still has something to do");
-        let mut summaries = jetstream.get_stream("SUMMARIES").await.unwrap().info_with_subjects("summaries.*").await.unwrap();
+        let mut summaries = jetstream
+            .get_stream("SUMMARIES")
+            .await
+            .unwrap()
+            .info_with_subjects("summaries.*")
+            .await
+            .unwrap();
         let mut messages = 0;
         while let Some(subject) = summaries.next().await {
             messages += subject.unwrap().1;
@@ -156,7 +181,12 @@ impl Site {
                 return Ok(false);
             }
         }
-        let results = jetstream.get_consumer_from_stream::<jetstream::consumer::pull::Config, _, _>("aggregator", "RESULTS").await?;
+        let results = jetstream
+            .get_consumer_from_stream::<jetstream::consumer::pull::Config, _, _>(
+                "aggregator",
+                "RESULTS",
+            )
+            .await?;
         Ok(results.cached_info().num_pending == 0 && results.cached_info().num_ack_pending == 0)
     }
 }
@@ -179,7 +209,9 @@ impl PlainServer {
     fn spawn(folder: &tempfile::TempDir, port: u16) -> Process {
         let config = folder.path().join("server.conf");
         let store = folder.path().join("store");
-        let text = format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n");
+        let text = format!(
+            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?}, sync_interval: always }}\n"
+        );
         std::fs::write(&config, text).unwrap();
         let process = Process::start(Command::new(nats_server()).arg("--config").arg(&config));
         process.wait_for_stderr("Server is ready", 1);

@@ -51,7 +51,12 @@ impl Site {
 async fn fetch_within(uri: &Url, most: u64) -> Result<Vec<u8>, FetchError> {
     let place = format!("http://{}/", uri.authority());
     let allowed = Allowed::new(&[place]).unwrap();
-    let limits = Limits { folder: None, most, patience: Duration::from_millis(500), first_pause: Duration::from_millis(5) };
+    let limits = Limits {
+        folder: None,
+        most,
+        patience: Duration::from_millis(500),
+        first_pause: Duration::from_millis(5),
+    };
     let mut file = fetch(uri, &allowed, &limits).await?;
     let mut bytes = Vec::new();
     std::io::Seek::rewind(&mut file).unwrap();
@@ -72,14 +77,21 @@ fn first(n: usize, more: &str) -> Vec<u8> {
 async fn a_connection_that_is_lost_goes_on_where_it_was_lost() {
     let part = |from: usize, to: usize| {
         let (all, length) = (VIDEO.len(), VIDEO.len() - from);
-        let head = format!("206 Partial Content\r\nContent-Range: bytes {from}-{}/{all}\r\nContent-Length: {length}", all - 1);
+        let head = format!(
+            "206 Partial Content\r\nContent-Range: bytes {from}-{}/{all}\r\nContent-Length: {length}",
+            all - 1
+        );
         answer(&head, &VIDEO[from..to])
     };
     let site = Site::start(vec![first(7, "\r\nETag: \"v1\""), part(7, 12), part(12, 20)]).await;
     assert_eq!(site.fetch().await.unwrap(), VIDEO);
     let requests = site.requests();
     assert!(!requests[0].contains("range:"), "{}", requests[0]);
-    assert!(requests[1].contains("range: bytes=7-") && requests[1].contains("if-range: \"v1\""), "{}", requests[1]);
+    assert!(
+        requests[1].contains("range: bytes=7-") && requests[1].contains("if-range: \"v1\""),
+        "{}",
+        requests[1]
+    );
     assert!(requests[2].contains("range: bytes=12-"), "{}", requests[2]);
 }
 
@@ -87,7 +99,10 @@ async fn a_connection_that_is_lost_goes_on_where_it_was_lost() {
 async fn a_server_that_cannot_go_on_begins_anew_and_so_does_a_changed_file() {
     let site = Site::start(vec![first(7, ""), first(12, ""), first(20, "")]).await;
     assert_eq!(site.fetch().await.unwrap(), VIDEO);
-    assert!(site.requests().iter().all(|request| !request.contains("range:")), "nothing says that the bytes are the same");
+    assert!(
+        site.requests().iter().all(|request| !request.contains("range:")),
+        "nothing says that the bytes are the same"
+    );
     let changed = answer("200 OK\r\nETag: \"v2\"\r\nContent-Length: 3", b"new");
     let site = Site::start(vec![first(7, "\r\nETag: \"v1\""), changed]).await;
     assert_eq!(site.fetch().await.unwrap(), b"new");
@@ -101,7 +116,10 @@ async fn a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
         let site = Site::start(vec![answer(&format!("{status}\r\nContent-Length: 0"), b"")]).await;
         let error = site.fetch().await.unwrap_err();
         assert!(matches!(&error, FetchError::Status { .. }), "{error:?}");
-        assert!(error.to_string().contains(status) && error.to_string().contains("a.mp4"), "{error}");
+        assert!(
+            error.to_string().contains(status) && error.to_string().contains("a.mp4"),
+            "{error}"
+        );
         assert_eq!(site.requests().len(), 1);
     }
 }
@@ -109,7 +127,10 @@ async fn a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
 #[tokio::test]
 async fn no_server_and_a_silent_one_are_told() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let error = fetch_within(&format!("http://{free}/").parse().unwrap(), 100).await.unwrap_err().to_string();
+    let error = fetch_within(&format!("http://{free}/").parse().unwrap(), 100)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("refused") && error.contains("7 tries"), "{error}");
     let error = Site::start(vec![]).await.fetch().await.unwrap_err().to_string();
     assert!(error.contains("in time"), "{error}");
@@ -117,11 +138,14 @@ async fn no_server_and_a_silent_one_are_told() {
 
 #[tokio::test]
 async fn a_redirection_leads_only_to_what_may_be_read() {
-    let to = |place: &str| answer(&format!("302 Found\r\nLocation: {place}\r\nContent-Length: 0"), b"");
+    let to =
+        |place: &str| answer(&format!("302 Found\r\nLocation: {place}\r\nContent-Length: 0"), b"");
     let site = Site::start(vec![to("/b.mp4"), first(20, "")]).await;
     assert_eq!(site.fetch().await.unwrap(), VIDEO);
     assert!(site.requests()[1].starts_with("get /b.mp4 "));
-    for (place, is_refused) in [("http://127.0.0.2:1/", true), ("file:///etc/passwd", false), ("obj://uploads/x", false)] {
+    for (place, is_refused) in
+        [("http://127.0.0.2:1/", true), ("file:///etc/passwd", false), ("obj://uploads/x", false)]
+    {
         let error = Site::start(vec![to(place)]).await.fetch().await.unwrap_err();
         assert_eq!(matches!(error, FetchError::Redirect { .. }), is_refused, "{error:?}");
         assert_eq!(matches!(error, FetchError::Lost { .. }), !is_refused, "{error:?}");
@@ -133,7 +157,10 @@ async fn a_redirection_leads_only_to_what_may_be_read() {
 #[tokio::test]
 async fn what_is_too_large_or_never_ends_is_not_fetched() {
     let site = Site::start(vec![first(20, "")]).await;
-    assert!(matches!(fetch_within(&site.uri, 19).await, Err(FetchError::TooLarge { most: 19, .. })));
+    assert!(matches!(
+        fetch_within(&site.uri, 19).await,
+        Err(FetchError::TooLarge { most: 19, .. })
+    ));
     let live = answer("200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=x", b"--x\r\n");
     assert!(matches!(Site::start(vec![live]).await.fetch().await, Err(FetchError::Live { .. })));
 }

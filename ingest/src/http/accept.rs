@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Event, Upload, to_json};
-use moliceiro_nats::objects::{self, Stored};
-use moliceiro_nats::publish::{StoreError, store, store_event};
+use moliceiro_nats::objects::{self, CommittedBytes};
+use moliceiro_nats::publish::{StoreError, publish_event, store};
 use moliceiro_nats::subjects;
 use tracing::{info, warn};
 
@@ -17,7 +17,13 @@ use super::upload::{Accepted, object_uri};
 use super::videos::Links;
 
 /// Makes a video of bytes that are stored.
-pub(super) async fn stored(api: &Api, name: String, selection: Selection, stored: Stored, key: Option<Key>) -> Result<Accepted, Problem> {
+pub(super) async fn stored(
+    api: &Api,
+    name: String,
+    selection: Selection,
+    stored: CommittedBytes,
+    key: Option<Key>,
+) -> Result<Accepted, Problem> {
     if let Some(key) = &key
         && let Some(record) = api.keys.find(key).await?
     {
@@ -27,7 +33,8 @@ pub(super) async fn stored(api: &Api, name: String, selection: Selection, stored
     }
     let video = VideoId::for_name(&name, &nuid::next());
     let uri = object_uri(&video).parse().map_err(Problem::unavailable)?;
-    let upload = selection.on(Upload { id: Some(video.clone()), name: Some(name), ..Upload::of(uri) });
+    let upload =
+        selection.on(Upload { id: Some(video.clone()), name: Some(name), ..Upload::of(uri) });
     let (digest, size) = (stored.digest.clone(), stored.size());
     stored.keep(video.as_str(), video.as_str()).await?;
     info!(%video, size, "an upload is stored");
@@ -50,7 +57,11 @@ pub(super) async fn stored(api: &Api, name: String, selection: Selection, stored
 }
 
 /// Makes a video of what is somewhere already.
-pub(super) async fn described(api: &Api, upload: Upload, key: Option<Key>) -> Result<Accepted, Problem> {
+pub(super) async fn described(
+    api: &Api,
+    upload: Upload,
+    key: Option<Key>,
+) -> Result<Accepted, Problem> {
     if let Err(refused) = api.means.allowed.check(&upload.uri).await {
         return Err(Problem::new(axum::http::StatusCode::FORBIDDEN, refused.to_string()));
     }
@@ -59,7 +70,13 @@ pub(super) async fn described(api: &Api, upload: Upload, key: Option<Key>) -> Re
     }
     let digest = super::keys::digest(&to_json(&upload));
     let video = VideoId::for_name(&upload.name(), &nuid::next());
-    match remember(api, key, Record { digest: digest.clone(), upload: Upload { id: Some(video), ..upload } }).await? {
+    match remember(
+        api,
+        key,
+        Record { digest: digest.clone(), upload: Upload { id: Some(video), ..upload } },
+    )
+    .await?
+    {
         Remembered::Ours(upload) => submit(api, upload).await,
         Remembered::Earlier(record) => again(api, record, &digest).await,
     }
@@ -80,9 +97,15 @@ async fn remember(api: &Api, key: Option<Key>, record: Record) -> Result<Remembe
 }
 
 /// The video of an earlier request with the same key.
-async fn again(api: &Api, Record { digest, upload }: Record, sent: &str) -> Result<Accepted, Problem> {
+async fn again(
+    api: &Api,
+    Record { digest, upload }: Record,
+    sent: &str,
+) -> Result<Accepted, Problem> {
     if digest != sent {
-        return Err(Problem::unprocessable("another content was sent with this Idempotency-Key before; use a new key for it"));
+        return Err(Problem::unprocessable(
+            "another content was sent with this Idempotency-Key before; use a new key for it",
+        ));
     }
     let known = match &upload.id {
         Some(video) => api.entry(video).await?.is_some(),
@@ -92,7 +115,8 @@ async fn again(api: &Api, Record { digest, upload }: Record, sent: &str) -> Resu
     if known { accepted(&upload) } else { submit(api, upload).await }
 }
 
-/// Queues the upload. When this returns, it is stored, and whatever dies then, the video is counted.
+/// Queues the upload. When this returns, it is stored, and whatever dies then, the video is
+/// counted.
 async fn submit(api: &Api, upload: Upload) -> Result<Accepted, Problem> {
     let accepted = accepted(&upload)?;
     let video = accepted.id.clone();
@@ -102,7 +126,13 @@ async fn submit(api: &Api, upload: Upload) -> Result<Accepted, Problem> {
         let queued = Event::Queued(upload.started(SystemTime::now(), api.settings.every));
         let id = format!("upload/{video}");
         store(jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
-        store_event(jetstream, &video, Some(&subjects::event_message_id(&video, "queued")), queued).await?;
+        publish_event(
+            jetstream,
+            &video,
+            Some(&subjects::event_message_id(&video, "queued")),
+            queued,
+        )
+        .await?;
         Ok::<_, StoreError>(())
     };
     super::in_time(submitting).await?;

@@ -40,45 +40,72 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// Lets a request through that shows a token, if tokens are asked for.
-pub(super) async fn check_token(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
-    if api.tokens.is_empty() || shown_token(request.headers()).is_some_and(|token| api.tokens.holds(token)) {
+pub(super) async fn check_token(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if api.tokens.is_empty()
+        || shown_token(request.headers()).is_some_and(|token| api.tokens.holds(token))
+    {
         return Ok(next.run(request).await);
     }
     let detail = "show a token that ingest.tokens has, as: Authorization: Bearer TOKEN";
-    Err(Problem::new(StatusCode::UNAUTHORIZED, detail).with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+    Err(Problem::new(StatusCode::UNAUTHORIZED, detail)
+        .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
 }
 
 fn shown_token(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked("Bearer ".len())?;
+    let (scheme, token) =
+        headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
-/// Refuses what a browser sends for the page of another site: without this, any web page could upload to `localhost`.
-pub(super) async fn check_origin(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
+/// Refuses what a browser sends for the page of another site: without this, any web page could
+/// upload to `localhost`.
+pub(super) async fn check_origin(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let headers = request.headers();
     match headers.get(header::ORIGIN) {
-        Some(origin) if !harmless && !is_own(origin, headers.get(header::HOST)) && !api.origins.contains(origin) => {
-            Err(Problem::new(StatusCode::FORBIDDEN, "pages of this web site may not send anything here (ingest.origins)"))
+        Some(origin)
+            if !harmless
+                && !is_own(origin, headers.get(header::HOST))
+                && !api.origins.contains(origin) =>
+        {
+            Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "pages of this web site may not send anything here (ingest.origins)",
+            ))
         }
         _ => Ok(next.run(request).await),
     }
 }
 
-/// Refuses names that whoever has a domain can give to this machine: a page of that domain would be taken for this service's own,
-/// and could read and upload. Who shows a token is no such page.
-pub(super) async fn check_host(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
+/// Refuses names that whoever has a domain can give to this machine: a page of that domain would be
+/// taken for this service's own, and could read and upload. Who shows a token is no such page.
+pub(super) async fn check_host(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let named = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
     match named {
         Some(host) if api.tokens.is_empty() && !is_known(host, &api.origins) => {
-            let detail = format!("this service is not known as {host}: name http://{host} in ingest.origins, or ask for ingest.tokens");
+            let detail = format!(
+                "this service is not known as {host}: name http://{host} in ingest.origins, or ask for ingest.tokens"
+            );
             Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail))
         }
         _ => Ok(next.run(request).await),
     }
 }
 
-/// True for addresses, for names without a domain, for those of the local network (RFC 6761, RFC 6762), and for those in the settings.
+/// True for addresses, for names without a domain, for those of the local network (RFC 6761, RFC
+/// 6762), and for those in the settings.
 fn is_known(host: &str, origins: &[HeaderValue]) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
@@ -90,7 +117,9 @@ fn is_known(host: &str, origins: &[HeaderValue]) -> bool {
 }
 
 fn is_own(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
-    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else { return false };
+    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else {
+        return false;
+    };
     origin.split_once("://").is_some_and(|(_, site)| site.eq_ignore_ascii_case(host))
 }
 
@@ -113,8 +142,15 @@ mod tests {
         ] {
             assert!(is_known(host, &origins), "{host}");
         }
-        for host in ["foe.example:5000", "videos.example.org", "127.0.0.1.foe.example", "localhost.foe.example", "foe.example.", "", "a b"]
-        {
+        for host in [
+            "foe.example:5000",
+            "videos.example.org",
+            "127.0.0.1.foe.example",
+            "localhost.foe.example",
+            "foe.example.",
+            "",
+            "a b",
+        ] {
             assert!(!is_known(host, &origins), "{host}");
         }
     }

@@ -19,8 +19,10 @@ pub(super) fn head() -> OpenApi {
 /// Says that a token is needed, if one is.
 pub(super) fn finish(mut description: OpenApi, tokens: bool) -> OpenApi {
     if tokens {
-        let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        let components = description.components.get_or_insert_with(|| ComponentsBuilder::new().build());
+        let bearer =
+            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        let components =
+            description.components.get_or_insert_with(|| ComponentsBuilder::new().build());
         components.security_schemes.insert(TOKEN.to_owned(), bearer.into());
         description.security = Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())]);
     }

@@ -23,15 +23,20 @@ enum Format {
 impl Format {
     /// The one that the client likes best; JSON lines if it does not mind.
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let accepts: Vec<_> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        let accepts: Vec<_> = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .collect();
         let accepts = accepts.join(",");
         if accepts.trim().is_empty() {
             return Ok(Self::Ndjson);
         }
         let best = accepts.split(',').filter_map(accepted).filter(|(_, quality)| *quality > 0.0);
         let best = best.reduce(|best, next| if next.1 > best.1 { next } else { best });
-        best.map(|(format, _)| format)
-            .ok_or_else(|| Problem::new(StatusCode::NOT_ACCEPTABLE, "there are application/x-ndjson and text/csv"))
+        best.map(|(format, _)| format).ok_or_else(|| {
+            Problem::new(StatusCode::NOT_ACCEPTABLE, "there are application/x-ndjson and text/csv")
+        })
     }
 
     fn content_type(self) -> &'static str {
@@ -71,8 +76,8 @@ fn accepted(part: &str) -> Option<(Format, f32)> {
 
 /// Lists what is in each frame
 ///
-/// One line for each object, by frame: those that are known now, also of a video that is not over. They are kept for
-/// `streams.keep_detections`.
+/// One line for each object, by frame: those that are known now, also of a video that is not over.
+/// They are kept for `streams.keep_detections`.
 #[utoipa::path(
     get, path = "/videos/{id}/detections", tag = "videos",
     params(("id" = VideoId, Path, description = "The video's id")),
@@ -82,12 +87,17 @@ fn accepted(part: &str) -> Option<(Format, f32)> {
         super::Unknown
     )
 )]
-pub(super) async fn list(State(api): State<Api>, id: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let Path(id) = id?;
     let format = Format::of(&headers)?;
     let video = api.video(&id).await?;
     let mut frames = Box::pin(detections(&api.means.streams, &video.id));
-    // The first one tells whether the server gives any: later there is no other status to answer with.
+    // The first one tells whether the server gives any: later there is no other status to answer
+    // with.
     let first = frames.next().await.transpose().map_err(Problem::unavailable)?;
     let lines = move |frame: Result<FrameResult, _>| frame.map(|frame| format.lines(frame));
     let lines = stream::iter(first).map(Ok).chain(frames).map(lines);

@@ -29,8 +29,9 @@ const SUMMARY_LATE: Duration = Duration::from_secs(2);
 
 /// Follows a video
 ///
-/// Server-sent events: `video` with the video as it is, at once and at each change; `alarm` with an alarm; `summary` with
-/// the summary, after which the stream ends. A client that connects again gets all of it again.
+/// Server-sent events: `video` with the video as it is, at once and at each change; `alarm` with an
+/// alarm; `summary` with the summary, after which the stream ends. A client that connects again
+/// gets all of it again.
 #[utoipa::path(
     get, path = "/videos/{id}/events", tag = "videos",
     params(("id" = VideoId, Path, description = "The video's id")),
@@ -43,7 +44,13 @@ pub(super) async fn follow(
     let Path(id) = id?;
     let video = api.video(&id).await?;
     let notices = notices(&api, &video.id).await?;
-    let entries = api.means.streams.videos.watch_with_history(video.id.as_str()).await.map_err(Problem::unavailable)?;
+    let entries = api
+        .means
+        .streams
+        .videos
+        .watch_with_history(video.id.as_str())
+        .await
+        .map_err(Problem::unavailable)?;
     let (events, queue) = mpsc::channel(QUEUE);
     let shutdown = api.shutdown.clone();
     api.tasks.spawn(async move {
@@ -54,7 +61,9 @@ pub(super) async fn follow(
             () = shutdown.cancelled() => {}
         }
     });
-    let events = stream::unfold(queue, |mut queue| async { queue.recv().await.map(|event| (Ok(event), queue)) });
+    let events = stream::unfold(queue, |mut queue| async {
+        queue.recv().await.map(|event| (Ok(event), queue))
+    });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
@@ -67,11 +76,17 @@ async fn notices(api: &Api, video: &VideoId) -> Result<Notices, Problem> {
         filter_subjects: vec![subjects::alarms(video), subjects::summary(video)],
         ..pull::OrderedConfig::default()
     };
-    let consumer = api.means.streams.summaries.create_consumer(config).await.map_err(Problem::unavailable)?;
+    let consumer =
+        api.means.streams.summaries.create_consumer(config).await.map_err(Problem::unavailable)?;
     consumer.messages().await.map_err(Problem::unavailable)
 }
 
-async fn tell(events: &mpsc::Sender<Event>, video: &Video, mut entries: kv::Watch, mut notices: Notices) {
+async fn tell(
+    events: &mpsc::Sender<Event>,
+    video: &Video,
+    mut entries: kv::Watch,
+    mut notices: Notices,
+) {
     let mut last: Option<(Instant, Summary)> = None;
     let mut told = send(events, "video", video).await;
     while told {

@@ -11,7 +11,8 @@ use futures_util::stream::{self, Stream, StreamExt};
 
 use super::problem::Problem;
 
-/// Bytes of a form that may lie between one part's contents and the next: its parser would hold any number of them.
+/// Bytes of a form that may lie between one part's contents and the next: its parser would hold any
+/// number of them.
 const MAX_BETWEEN_PARTS: usize = 2 << 20;
 
 pub(super) struct Incoming {
@@ -23,8 +24,15 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// Refuses a body that says to be too long before any of it is read.
-    pub(super) fn new(headers: &HeaderMap, body: Body, limit: u64, idle: Duration) -> Result<Self, Problem> {
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    pub(super) fn new(
+        headers: &HeaderMap,
+        body: Body,
+        limit: u64,
+        idle: Duration,
+    ) -> Result<Self, Problem> {
+        let length = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > limit) {
             return Err(Problem::too_large(limit));
         }
@@ -36,9 +44,14 @@ impl Incoming {
             let detail = format!("nothing came for {:?} (ingest.idle_timeout)", self.idle);
             Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
         })?;
-        let bytes = next.transpose().map_err(|error| Problem::bad_request(format!("the request breaks off: {error}")))?;
+        let bytes = next
+            .transpose()
+            .map_err(|error| Problem::bad_request(format!("the request breaks off: {error}")))?;
         if let Some(bytes) = &bytes {
-            self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(|| Problem::too_large(self.limit))?;
+            self.left = self
+                .left
+                .checked_sub(bytes.len() as u64)
+                .ok_or_else(|| Problem::too_large(self.limit))?;
         }
         Ok(bytes)
     }
@@ -52,8 +65,12 @@ impl Incoming {
         Ok(all)
     }
 
-    /// The body for a form's parser, a piece at each time it asks. `unparsed` is to be set to 0 whenever it gives anything.
-    pub(super) fn into_stream(self, unparsed: Arc<AtomicUsize>) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
+    /// The body for a form's parser, a piece at each time it asks. `unparsed` is to be set to 0
+    /// whenever it gives anything.
+    pub(super) fn into_stream(
+        self,
+        unparsed: Arc<AtomicUsize>,
+    ) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
         stream::try_unfold((self, unparsed), |(mut incoming, unparsed)| async {
             // The parser takes whatever is ready before it looks at any of it.
             tokio::task::yield_now().await;

@@ -19,7 +19,8 @@ const MAX_LENGTH: usize = 255;
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "it describes the header")]
 pub(super) struct KeyHeader {
-    /// 1 to 255 characters of the client's choice, new for each upload: the same content sent again with the same key is the same video.
+    /// 1 to 255 characters of the client's choice, new for each upload: the same content sent again
+    /// with the same key is the same video.
     #[param(rename = "Idempotency-Key", required = false, pattern = "^[!-~]{1,255}$")]
     idempotency_key: Option<String>,
 }
@@ -33,10 +34,15 @@ impl Key {
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         let Some(value) = headers.get(HEADER) else { return Ok(None) };
         match value.to_str() {
-            Ok(key) if (1..=MAX_LENGTH).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => Ok(Some(Self(key.to_owned()))),
-            _ => {
-                Err(Problem::bad_request(format!("Idempotency-Key has to be 1 to {MAX_LENGTH} letters, digits and signs, without blanks")))
+            Ok(key)
+                if (1..=MAX_LENGTH).contains(&key.len())
+                    && key.bytes().all(|b| b.is_ascii_graphic()) =>
+            {
+                Ok(Some(Self(key.to_owned())))
             }
+            _ => Err(Problem::bad_request(format!(
+                "Idempotency-Key has to be 1 to {MAX_LENGTH} letters, digits and signs, without blanks"
+            ))),
         }
     }
 
@@ -70,7 +76,9 @@ pub(super) struct Keys(pub(super) Store);
 
 impl Keys {
     pub(super) async fn find(&self, key: &Key) -> Result<Option<Record>, Problem> {
-        let Some(bytes) = self.0.get(key.entry()).await.map_err(Problem::unavailable)? else { return Ok(None) };
+        let Some(bytes) = self.0.get(key.entry()).await.map_err(Problem::unavailable)? else {
+            return Ok(None);
+        };
         serde_json::from_slice(&bytes).map(Some).map_err(Problem::unavailable)
     }
 

@@ -2,15 +2,20 @@
 
 use axum::http::{HeaderMap, header};
 
-/// The best of `offers`, which are media types in lower case; of those that are liked equally, the first. `None` if it
-/// takes none of them. A client that says nothing takes anything.
+/// The best of `offers`, which are media types in lower case; of those that are liked equally, the
+/// first. `None` if it takes none of them. A client that says nothing takes anything.
 pub(super) fn preferred<'a>(headers: &HeaderMap, offers: &[&'a str]) -> Option<&'a str> {
-    let accepts: Vec<_> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let ranges: Vec<_> = accepts.iter().flat_map(|value| value.split(',')).filter_map(Range::read).collect();
+    let accepts: Vec<_> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let ranges: Vec<_> =
+        accepts.iter().flat_map(|value| value.split(',')).filter_map(Range::read).collect();
     if ranges.is_empty() {
         return offers.first().copied();
     }
-    let liked = offers.iter().map(|offer| (*offer, quality(&ranges, offer))).filter(|(_, quality)| *quality > 0.0);
+    let liked = offers
+        .iter()
+        .map(|offer| (*offer, quality(&ranges, offer)))
+        .filter(|(_, quality)| *quality > 0.0);
     liked.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(offer, _)| offer)
 }
 

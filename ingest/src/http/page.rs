@@ -32,11 +32,16 @@ struct File {
 impl File {
     fn new(name: &'static str, content_type: &'static str, bytes: &'static [u8]) -> Self {
         let tag = format!("\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, bytes)));
-        Self { name, content_type, bytes, tag: HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("*")) }
+        Self {
+            name,
+            content_type,
+            bytes,
+            tag: HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("*")),
+        }
     }
 
-    /// The file, or nothing if the client has it already. Each time it is asked whether it still holds: after an upgrade no
-    /// part of the page is older than the others.
+    /// The file, or nothing if the client has it already. Each time it is asked whether it still
+    /// holds: after an upgrade no part of the page is older than the others.
     fn answer(&self, headers: &HeaderMap) -> Response {
         let known = headers.get(header::IF_NONE_MATCH).is_some_and(|tags| tags == self.tag);
         let common = [
@@ -86,10 +91,11 @@ fn find(name: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.name == name)
 }
 
-/// Gives the page to who likes HTML better than JSON at `/`: browsers do, programs do not. It holds no secret, so it needs no
-/// token: it asks for one.
+/// Gives the page to who likes HTML better than JSON at `/`: browsers do, programs do not. It holds
+/// no secret, so it needs no token: it asks for one.
 pub(super) async fn at_root(request: Request, next: Next) -> Response {
-    let asked = request.uri().path() == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
+    let asked =
+        request.uri().path() == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
     if asked
         && preferred(request.headers(), &["application/json", "text/html"]) == Some("text/html")
         && let Some(page) = find("index.html")
@@ -100,7 +106,10 @@ pub(super) async fn at_root(request: Request, next: Next) -> Response {
 }
 
 /// What the page is made of.
-pub(super) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn file(
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let found = find(&name).map(|file| file.answer(&headers));
     found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("the page has no file {name}")))
 }
@@ -115,7 +124,11 @@ mod tests {
         for folder in [folder.clone(), folder.join("vendor")] {
             for entry in std::fs::read_dir(&folder).unwrap() {
                 let path = entry.unwrap().path();
-                let name = path.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/page")).unwrap().to_str().unwrap();
+                let name = path
+                    .strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/page"))
+                    .unwrap()
+                    .to_str()
+                    .unwrap();
                 assert!(path.is_dir() || name.ends_with(".txt") || find(name).is_some(), "{name}");
             }
         }

@@ -57,34 +57,57 @@ impl Problem {
     }
 
     pub(super) fn no_such_video(id: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, format!("there is no video {id}; GET /videos lists those that there are"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            format!("there is no video {id}; GET /videos lists those that there are"),
+        )
     }
 
     pub(super) fn too_large(limit: u64) -> Self {
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the request has more than the {limit} bytes that are taken (ingest.upload_max_bytes)"),
+            format!(
+                "the request has more than the {limit} bytes that are taken (ingest.upload_max_bytes)"
+            ),
         )
     }
 
     pub(super) fn too_many(limit: usize) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, format!("{limit} uploads are being taken already (ingest.uploads); try again soon"))
-            .retry()
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("{limit} uploads are being taken already (ingest.uploads); try again soon"),
+        )
+        .retry()
     }
 
     /// What the NATS server does not give or take now.
     pub(super) fn unavailable(reason: impl std::fmt::Display) -> Self {
         warn!(%reason, "a request fails for want of the NATS server");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the NATS server does not answer; try again soon").retry()
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the NATS server does not answer; try again soon",
+        )
+        .retry()
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");
-        let body = ProblemBody { r#type: "about:blank", title, status: self.status.as_u16(), detail: self.detail };
+        let body = ProblemBody {
+            r#type: "about:blank",
+            title,
+            status: self.status.as_u16(),
+            detail: self.detail,
+        };
         let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
-        (self.status, HeaderMap::from_iter(self.header), content_type, moliceiro_nats::messages::to_json(&body)).into_response()
+        (
+            self.status,
+            HeaderMap::from_iter(self.header),
+            content_type,
+            moliceiro_nats::messages::to_json(&body),
+        )
+            .into_response()
     }
 }
 
@@ -94,7 +117,10 @@ impl From<ObjectError> for Problem {
             ObjectError::Unavailable(reason) => Self::unavailable(reason),
             ObjectError::Full(reason) => {
                 warn!(reason, "an upload finds no room");
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "the object store of the NATS server has no room for this")
+                Self::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "the object store of the NATS server has no room for this",
+                )
             }
             other => Self::unprocessable(other.to_string()),
         }

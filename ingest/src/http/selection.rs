@@ -1,6 +1,6 @@
 //! Which frames are wanted of a video whose bytes a request brings.
 
-use moliceiro_nats::messages::{Fps, Offset, Upload, choice_problem};
+use moliceiro_nats::messages::{Fps, Offset, Upload, selection_problem};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -18,7 +18,8 @@ pub(super) struct Selection {
     /// Look at about so many frames per second of the video only. Not together with `every`.
     #[param(value_type = Option<f64>, minimum = 0.001, maximum = 1000)]
     fps: Option<Fps>,
-    /// Look at no frame before this time of the video, in seconds. Text such as `1m30s` is understood too.
+    /// Look at no frame before this time of the video, in seconds. Text such as `1m30s` is
+    /// understood too.
     #[param(value_type = Option<f64>, minimum = 0, maximum = 3_162_240_000_u64)]
     start: Option<Offset>,
     /// Look at no frame at this time of the video or later, in seconds.
@@ -34,11 +35,14 @@ impl Selection {
 
     /// What is asked for, if that can be.
     pub(super) fn checked(self) -> Result<Self, Problem> {
-        if let Some((field, reason)) = choice_problem(self.every, self.fps, self.start, self.end) {
+        if let Some((field, reason)) = selection_problem(self.every, self.fps, self.start, self.end)
+        {
             return Err(Problem::unprocessable(format!("{field} {reason}")));
         }
         if self.every.is_some_and(|every| every > MOST_EVERY) {
-            return Err(Problem::unprocessable(format!("every must be 1 (each frame) to {MOST_EVERY}")));
+            return Err(Problem::unprocessable(format!(
+                "every must be 1 (each frame) to {MOST_EVERY}"
+            )));
         }
         Ok(self)
     }

@@ -16,7 +16,8 @@ const TEXT: &str = "text/plain";
 
 /// Shows a video's summary
 ///
-/// As JSON, or as the lines that Moliceiro prints. There is one when nothing more will happen to the video.
+/// As JSON, or as the lines that Moliceiro prints. There is one when nothing more will happen to
+/// the video.
 #[utoipa::path(
     get, path = "/videos/{id}/summary", tag = "videos",
     params(("id" = moliceiro_nats::VideoId, Path, description = "The video's id")),
@@ -27,16 +28,27 @@ const TEXT: &str = "text/plain";
         super::Unknown
     )
 )]
-pub(super) async fn show(State(api): State<Api>, id: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn show(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let Path(id) = id?;
     let Some(format) = preferred(&headers, &[JSON, TEXT]) else {
-        return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, format!("there are {JSON} and {TEXT}")));
+        return Err(Problem::new(
+            StatusCode::NOT_ACCEPTABLE,
+            format!("there are {JSON} and {TEXT}"),
+        ));
     };
     let Some(summary) = api.video(&id).await?.summary else {
-        return Err(Problem::new(StatusCode::CONFLICT, "the video has no summary yet: it is not over"));
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "the video has no summary yet: it is not over",
+        ));
     };
     if format == JSON {
         return Ok(Json(summary).into_response());
     }
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{summary}\n")).into_response())
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{summary}\n"))
+        .into_response())
 }

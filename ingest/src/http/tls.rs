@@ -17,12 +17,17 @@ const CERTIFICATE: &str = "ingest.tls_certificate";
 const KEY: &str = "ingest.tls_key";
 
 /// What TLS needs, if the settings name a certificate.
-pub(super) fn configuration(settings: &IngestSettings) -> Result<Option<Arc<ServerConfig>>, HttpError> {
-    let (Some(certificate), Some(key)) = (&settings.tls_certificate, &settings.tls_key) else { return Ok(None) };
+pub(super) fn configuration(
+    settings: &IngestSettings,
+) -> Result<Option<Arc<ServerConfig>>, HttpError> {
+    let (Some(certificate), Some(key)) = (&settings.tls_certificate, &settings.tls_key) else {
+        return Ok(None);
+    };
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|reason| unusable(CERTIFICATE, certificate, &reason))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|reason| unusable(KEY, key, &reason))?;
+    let private =
+        PrivateKeyDer::from_pem_file(key).map_err(|reason| unusable(KEY, key, &reason))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|reason| unusable(CERTIFICATE, certificate, &reason))?

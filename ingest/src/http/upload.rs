@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{MalformedUpload, Upload};
-use moliceiro_nats::objects::{self, Draft, Stored};
+use moliceiro_nats::objects::{self, CommittedBytes, ObjectWriter};
 use multer::Multipart;
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
@@ -44,9 +44,15 @@ pub(super) struct Form;
 
 impl PartialSchema for Form {
     fn schema() -> RefOr<Schema> {
-        let file = ObjectBuilder::new().schema_type(Type::String).content_media_type("application/octet-stream").min_length(Some(1));
-        let names = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_-]+$"));
-        let form = ObjectBuilder::new().additional_properties(Some(file)).property_names(Some(names.build()));
+        let file = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .content_media_type("application/octet-stream")
+            .min_length(Some(1));
+        let names =
+            ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_-]+$"));
+        let form = ObjectBuilder::new()
+            .additional_properties(Some(file))
+            .property_names(Some(names.build()));
         form.min_properties(Some(1)).description(Some("Files, under any field names")).into()
     }
 }
@@ -60,7 +66,8 @@ pub(super) struct Described {
     /// Where it is, such as `file:///data/a.mp4`. The setting `ingest.allow` says what may be read.
     #[schema(format = "uri")]
     uri: String,
-    /// What people call it: 1 to 255 bytes of text on one line. Left out, it is the last part of the URI.
+    /// What people call it: 1 to 255 bytes of text on one line. Left out, it is the last part of
+    /// the URI.
     name: Option<String>,
     /// Look at each how many-th frame only. Left out, the setting `ingest.every` holds.
     #[schema(minimum = 1, maximum = 1_000_000)]
@@ -68,19 +75,22 @@ pub(super) struct Described {
     /// Look at about so many frames per second of the video only. Not together with `every`.
     #[schema(minimum = 0.001, maximum = 1000)]
     fps: Option<f64>,
-    /// Look at no frame before this time of the video, in seconds. Text such as `1m30s` is understood too.
+    /// Look at no frame before this time of the video, in seconds. Text such as `1m30s` is
+    /// understood too.
     #[schema(minimum = 0, maximum = 3_162_240_000_u64)]
     start: Option<f64>,
     /// Look at no frame at this time of the video or later, in seconds.
     #[schema(minimum = 0, maximum = 3_162_240_000_u64)]
     end: Option<f64>,
-    /// Length of the windows that a live source is cut into, in seconds. Left out, the setting `ingest.window` holds.
+    /// Length of the windows that a live source is cut into, in seconds. Left out, the setting
+    /// `ingest.window` holds.
     #[schema(minimum = 1, maximum = 86_400)]
     window: Option<f64>,
     /// Count only objects of these classes. Left out or empty: all.
     #[schema(required = false)]
     labels: Vec<String>,
-    /// Alarms to raise, such as `person > 10` or `boat >= 1 for 3 frames`. Left out, as the aggregator is set; an empty list: none.
+    /// Alarms to raise, such as `person > 10` or `boat >= 1 for 3 frames`. Left out, as the
+    /// aggregator is set; an empty list: none.
     alarms: Option<Vec<String>>,
 }
 
@@ -108,13 +118,16 @@ impl IntoResponse for Accepted {
 }
 
 fn location(place: &str) -> [(header::HeaderName, HeaderValue); 1] {
-    [(header::LOCATION, HeaderValue::from_str(place).unwrap_or(HeaderValue::from_static("/videos")))]
+    [(
+        header::LOCATION,
+        HeaderValue::from_str(place).unwrap_or(HeaderValue::from_static("/videos")),
+    )]
 }
 
 /// Uploads files
 ///
-/// Files in a form, such as `curl -F video=@a.mp4` sends it. All of them are stored before the first is queued. With an
-/// `Idempotency-Key`, the same files sent again are the same videos.
+/// Files in a form, such as `curl -F video=@a.mp4` sends it. All of them are stored before the
+/// first is queued. With an `Idempotency-Key`, the same files sent again are the same videos.
 #[utoipa::path(
     post, path = "/", tag = "uploads",
     params(Selection, super::keys::KeyHeader),
@@ -133,9 +146,12 @@ pub(super) async fn upload_form(
     let key = Key::of(&headers)?;
     let boundary = content_type(&headers).and_then(|text| multer::parse_boundary(text).ok());
     let Some(boundary) = boundary else {
-        return Err(unsupported("send a form with files (multipart/form-data); POST /videos takes a video's bytes alone"));
+        return Err(unsupported(
+            "send a form with files (multipart/form-data); POST /videos takes a video's bytes alone",
+        ));
     };
-    let incoming = Incoming::new(&headers, body, api.settings.upload_max_bytes, api.settings.idle_timeout)?;
+    let incoming =
+        Incoming::new(&headers, body, api.settings.upload_max_bytes, api.settings.idle_timeout)?;
     // A client that goes away takes the handler with it, but not this, which clears up.
     let receiving = api.tasks.spawn({
         let api = api.clone();
@@ -145,7 +161,8 @@ pub(super) async fn upload_form(
         }
     });
     let videos = receiving.await.map_err(Problem::unavailable)??;
-    let place = if let [only] = &videos[..] { only.links.video.clone() } else { "/videos".to_owned() };
+    let place =
+        if let [only] = &videos[..] { only.links.video.clone() } else { "/videos".to_owned() };
     Ok((StatusCode::ACCEPTED, location(&place), Json(AcceptedForm { videos })).into_response())
 }
 
@@ -179,13 +196,18 @@ async fn receive_form(
     Ok(videos)
 }
 
-fn discard(api: &Api, files: impl IntoIterator<Item = (String, Stored)>) {
+fn discard(api: &Api, files: impl IntoIterator<Item = (String, CommittedBytes)>) {
     for (_, stored) in files {
         api.tasks.spawn(stored.discard());
     }
 }
 
-async fn read_form(api: &Api, mut form: Multipart<'_>, unparsed: &AtomicUsize, files: &mut Vec<(String, Stored)>) -> Result<(), Problem> {
+async fn read_form(
+    api: &Api,
+    mut form: Multipart<'_>,
+    unparsed: &AtomicUsize,
+    files: &mut Vec<(String, CommittedBytes)>,
+) -> Result<(), Problem> {
     while let Some(mut field) = form.next_field().await.map_err(form_problem)? {
         unparsed.store(0, Ordering::Relaxed);
         // curl names no file where it sends one from a pipe.
@@ -205,11 +227,19 @@ async fn read_form(api: &Api, mut form: Multipart<'_>, unparsed: &AtomicUsize, f
         let stored = finish(api, draft, written).await?;
         files.push((name, stored));
     }
-    if files.is_empty() { Err(Problem::unprocessable("the form has no file; with curl: -F 'video=@FILE'")) } else { Ok(()) }
+    if files.is_empty() {
+        Err(Problem::unprocessable("the form has no file; with curl: -F 'video=@FILE'"))
+    } else {
+        Ok(())
+    }
 }
 
 /// All bytes are stored, or none stay.
-async fn finish(api: &Api, draft: Draft, written: Result<(), Problem>) -> Result<Stored, Problem> {
+async fn finish(
+    api: &Api,
+    draft: ObjectWriter,
+    written: Result<(), Problem>,
+) -> Result<CommittedBytes, Problem> {
     let written = written.and_then(|()| match draft.size() {
         0 => Err(Problem::unprocessable("the video is empty: it has no bytes")),
         _ => Ok(()),
@@ -226,8 +256,8 @@ async fn finish(api: &Api, draft: Draft, written: Result<(), Problem>) -> Result
 
 /// Uploads a video
 ///
-/// The body is the video's bytes, or, as `application/json`, where the video is. With an `Idempotency-Key`, the same
-/// content sent again is the same video.
+/// The body is the video's bytes, or, as `application/json`, where the video is. With an
+/// `Idempotency-Key`, the same content sent again is the same video.
 #[utoipa::path(
     post, path = "/videos", tag = "uploads",
     params(RawOptions, Selection, super::keys::KeyHeader),
@@ -248,10 +278,13 @@ pub(super) async fn upload_video(
     let idle = api.settings.idle_timeout;
     match content_type(&headers).map(essence) {
         Some("application/json") => {
-            let incoming = Incoming::new(&headers, body, MAX_JSON.min(api.settings.upload_max_bytes), idle)?;
+            let incoming =
+                Incoming::new(&headers, body, MAX_JSON.min(api.settings.upload_max_bytes), idle)?;
             super::accept::described(&api, upload_of(&incoming.all().await?)?, key).await
         }
-        Some("multipart/form-data") => Err(unsupported("POST / takes forms; this takes a video's bytes, or JSON")),
+        Some("multipart/form-data") => {
+            Err(unsupported("POST / takes forms; this takes a video's bytes, or JSON"))
+        }
         _ => {
             let name = options.name.map_or_else(|| Ok(UNNAMED.to_owned()), checked_name)?;
             let incoming = Incoming::new(&headers, body, api.settings.upload_max_bytes, idle)?;
@@ -268,7 +301,7 @@ pub(super) async fn upload_video(
     }
 }
 
-async fn receive_raw(api: &Api, mut incoming: Incoming) -> Result<Stored, Problem> {
+async fn receive_raw(api: &Api, mut incoming: Incoming) -> Result<CommittedBytes, Problem> {
     let mut draft = api.objects.draft();
     let written = async {
         while let Some(bytes) = incoming.next().await? {
@@ -285,8 +318,12 @@ fn upload_of(json: &[u8]) -> Result<Upload, Problem> {
         return Err(Problem::bad_request("the body is no JSON object with a \"uri\""));
     }
     let upload = Upload::parse(json).map_err(|error| match error {
-        MalformedUpload::Json { reason, .. } if reason.is_data() => Problem::unprocessable(format!("the JSON is no upload: {reason}")),
-        MalformedUpload::Field { field, reason } => Problem::unprocessable(format!("{field} {reason}")),
+        MalformedUpload::Json { reason, .. } if reason.is_data() => {
+            Problem::unprocessable(format!("the JSON is no upload: {reason}"))
+        }
+        MalformedUpload::Field { field, reason } => {
+            Problem::unprocessable(format!("{field} {reason}"))
+        }
         other => Problem::bad_request(other.to_string()),
     })?;
     Selection::of(&upload).checked()?;

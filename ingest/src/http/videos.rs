@@ -13,9 +13,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Cancelled, Event, Fps, LiveStatus, Offset, Started, Summary, VideoEntry, VideoEvent, VideoState, VideoStatus, from_cbor, from_json,
+    Cancelled, Event, Fps, LiveStatus, Offset, Started, Summary, VideoEntry, VideoEvent,
+    VideoState, VideoStatus, from_cbor, from_json,
 };
-use moliceiro_nats::publish::store_event;
+use moliceiro_nats::publish::publish_event;
 use moliceiro_nats::subjects;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -87,7 +88,8 @@ pub(super) struct Video {
     classes: BTreeMap<String, u64>,
     /// Alarms raised so far.
     alarms: u64,
-    /// How it stands, if it is a live source. What is in it is counted in its windows, each a video of its own.
+    /// How it stands, if it is a live source. What is in it is counted in its windows, each a video
+    /// of its own.
     live: Option<LiveStatus>,
     /// Once nothing more will happen: what was in it.
     pub(super) summary: Option<Summary>,
@@ -110,7 +112,12 @@ impl Video {
             fps: status.fps,
             start: status.start,
             end: status.end,
-            frames: Frames { total: status.frames, decoded, counted: status.processed_frames, failed: status.failed_frames },
+            frames: Frames {
+                total: status.frames,
+                decoded,
+                counted: status.processed_frames,
+                failed: status.failed_frames,
+            },
             classes: status.classes,
             alarms: status.alarms,
             live: status.live,
@@ -150,7 +157,8 @@ type Place = (Reverse<u64>, VideoId);
 impl Api {
     /// What the aggregators wrote of a video.
     pub(super) async fn entry(&self, video: &VideoId) -> Result<Option<VideoEntry>, Problem> {
-        let bytes = self.means.streams.videos.get(video.as_str()).await.map_err(Problem::unavailable)?;
+        let bytes =
+            self.means.streams.videos.get(video.as_str()).await.map_err(Problem::unavailable)?;
         bytes.map(|bytes| from_json(&bytes).map_err(Problem::unavailable)).transpose()
     }
 
@@ -160,14 +168,26 @@ impl Api {
         if let Some(entry) = self.entry(&video).await? {
             return Ok(Video::of(entry));
         }
-        let first = match self.means.streams.results.get_first_raw_message_by_subject(subjects::results(&video), 1).await {
+        let first = match self
+            .means
+            .streams
+            .results
+            .get_first_raw_message_by_subject(subjects::results(&video), 1)
+            .await
+        {
             Ok(message) => message,
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Err(Problem::no_such_video(id)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                return Err(Problem::no_such_video(id));
+            }
             Err(error) => return Err(Problem::unavailable(error)),
         };
         match from_cbor::<VideoEvent>(&first.payload) {
-            Ok(VideoEvent { event: Event::Queued(queued), .. }) => Ok(Video::begun(video, VideoState::Queued, queued)),
-            Ok(VideoEvent { event: Event::Started(started), .. }) => Ok(Video::begun(video, VideoState::Decoding, started)),
+            Ok(VideoEvent { event: Event::Queued(queued), .. }) => {
+                Ok(Video::begun(video, VideoState::Queued, queued))
+            }
+            Ok(VideoEvent { event: Event::Started(started), .. }) => {
+                Ok(Video::begun(video, VideoState::Decoding, started))
+            }
             _ => Err(Problem::no_such_video(id)),
         }
     }
@@ -179,7 +199,10 @@ impl Api {
     params(("id" = VideoId, Path, description = "The video's id")),
     responses((status = 200, description = "The video as far as it is counted", body = Video), super::Unknown)
 )]
-pub(super) async fn show(State(api): State<Api>, id: Result<Path<String>, PathRejection>) -> Result<Json<Video>, Problem> {
+pub(super) async fn show(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Video>, Problem> {
     let Path(id) = id?;
     api.video(&id).await.map(Json)
 }
@@ -214,7 +237,10 @@ pub(super) struct Page {
     get, path = "/videos", tag = "videos", params(Wanted),
     responses((status = 200, description = "Some of the videos", body = Page, headers(("link" = String, description = "The next page, if there is one"))), super::Refused)
 )]
-pub(super) async fn list(State(api): State<Api>, wanted: Result<Query<Wanted>, QueryRejection>) -> Result<Response, Problem> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Response, Problem> {
     let Query(wanted) = wanted?;
     let limit = wanted.limit.unwrap_or(USUAL_LIMIT);
     if !(1..=LARGEST_LIMIT).contains(&limit) {
@@ -223,20 +249,27 @@ pub(super) async fn list(State(api): State<Api>, wanted: Result<Query<Wanted>, Q
     let after = wanted.after.as_deref().map(read_cursor).transpose()?;
     let page = page(&api, wanted.state, limit, after).await?;
     let Some(next) = &page.next else { return Ok(Json(page).into_response()) };
-    let state = wanted.state.map(|state| format!("&state={}", state_name(state))).unwrap_or_default();
+    let state =
+        wanted.state.map(|state| format!("&state={}", state_name(state))).unwrap_or_default();
     let link = format!("</videos?limit={limit}{state}&after={next}>; rel=\"next\"");
     let link = HeaderValue::from_str(&link).map_err(Problem::unavailable)?;
     Ok(([(header::LINK, link)], Json(page)).into_response())
 }
 
 fn state_name(state: VideoState) -> String {
-    serde_json::to_value(state).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(state)
+        .ok()
+        .and_then(|name| name.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 fn read_cursor(text: &str) -> Result<Place, Problem> {
     let wrong = || Problem::bad_request("after is none that a page gave");
     let (time, id) = text.split_once('.').ok_or_else(wrong)?;
-    Ok((Reverse(time.parse().map_err(|_| wrong())?), VideoId::try_from(id.to_owned()).map_err(|_| wrong())?))
+    Ok((
+        Reverse(time.parse().map_err(|_| wrong())?),
+        VideoId::try_from(id.to_owned()).map_err(|_| wrong())?,
+    ))
 }
 
 fn write_cursor((Reverse(time), id): &Place) -> String {
@@ -267,13 +300,25 @@ impl Ord for Placed {
 }
 
 /// Looks through all entries, and keeps no more of them than a page has.
-async fn page(api: &Api, state: Option<VideoState>, limit: usize, after: Option<Place>) -> Result<Page, Problem> {
+async fn page(
+    api: &Api,
+    state: Option<VideoState>,
+    limit: usize,
+    after: Option<Place>,
+) -> Result<Page, Problem> {
     let config = pull::OrderedConfig {
         deliver_policy: DeliverPolicy::LastPerSubject,
         filter_subject: format!("$KV.{}.>", subjects::VIDEOS_BUCKET),
         ..pull::OrderedConfig::default()
     };
-    let consumer = api.means.streams.videos.stream.create_consumer(config).await.map_err(Problem::unavailable)?;
+    let consumer = api
+        .means
+        .streams
+        .videos
+        .stream
+        .create_consumer(config)
+        .await
+        .map_err(Problem::unavailable)?;
     let mut left = consumer.cached_info().num_pending > 0;
     let mut entries = consumer.messages().await.map_err(Problem::unavailable)?;
     let mut best = BinaryHeap::with_capacity(limit + 1);
@@ -310,14 +355,26 @@ async fn page(api: &Api, state: Option<VideoState>, limit: usize, after: Option<
     params(("id" = VideoId, Path, description = "The video's id")),
     responses((status = 202, description = "The video is being cancelled"), super::Unknown, super::Over)
 )]
-pub(super) async fn cancel(State(api): State<Api>, id: Result<Path<String>, PathRejection>) -> Result<StatusCode, Problem> {
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Problem> {
     let Path(id) = id?;
     let video = api.video(&id).await?;
     if video.state.is_final() {
-        return Err(Problem::new(StatusCode::CONFLICT, format!("the video is {} already", state_name(video.state))));
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            format!("the video is {} already", state_name(video.state)),
+        ));
     }
     let cancelled = Event::Cancelled(Cancelled { reason: "asked for by HTTP".into() });
     let message_id = subjects::event_message_id(&video.id, "cancelled");
-    super::in_time(store_event(&api.means.streams.jetstream, &video.id, Some(&message_id), cancelled)).await?;
+    super::in_time(publish_event(
+        &api.means.streams.jetstream,
+        &video.id,
+        Some(&message_id),
+        cancelled,
+    ))
+    .await?;
     Ok(StatusCode::ACCEPTED)
 }

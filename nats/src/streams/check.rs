@@ -7,22 +7,25 @@ use tracing::warn;
 
 use super::StreamsError;
 
-/// The oldest server whose replicated work queues keep what ran out of deliveries (nats-server pull request 7845) and refuse
-/// the same messages on every replica (7607). Patch releases of 2.12 may have both; which ones is not known.
+/// The oldest server whose replicated work queues keep what ran out of deliveries (nats-server pull
+/// request 7845) and refuse the same messages on every replica (7607). Patch releases of 2.12 may
+/// have both; which ones is not known.
 const OLDEST_REPLICATING: semver::Version = semver::Version::new(2, 14, 0);
 
 /// Refuses a server whose replicated streams would lose frames.
 pub(super) fn version(found: &str, replicas: usize) -> Result<(), StreamsError> {
     // A version that doesn't parse is a build of somebody's own.
     match semver::Version::parse(found) {
-        Ok(version) if replicas > 1 && version < OLDEST_REPLICATING => {
-            Err(StreamsError::TooOld { found: found.to_owned(), needed: OLDEST_REPLICATING.to_string() })
-        }
+        Ok(version) if replicas > 1 && version < OLDEST_REPLICATING => Err(StreamsError::TooOld {
+            found: found.to_owned(),
+            needed: OLDEST_REPLICATING.to_string(),
+        }),
         _ => Ok(()),
     }
 }
 
-/// Refuses a stream whose shape breaks a guarantee. Limits that differ are an operator's choice: they are said and kept.
+/// Refuses a stream whose shape breaks a guarantee. Limits that differ are an operator's choice:
+/// they are said and kept.
 pub(super) fn stream(what: &str, found: &Config, needed: &Config) -> Result<(), StreamsError> {
     let sorted = |subjects: &[String]| {
         let mut subjects = subjects.to_vec();
@@ -33,21 +36,35 @@ pub(super) fn stream(what: &str, found: &Config, needed: &Config) -> Result<(), 
     same(what, "retention", &found.retention, &needed.retention)?;
     same(what, "storage", &found.storage, &needed.storage)?;
     same(what, "discard", &found.discard, &needed.discard)?;
-    same(what, "discard_new_per_subject", &found.discard_new_per_subject, &needed.discard_new_per_subject)?;
+    same(
+        what,
+        "discard_new_per_subject",
+        &found.discard_new_per_subject,
+        &needed.discard_new_per_subject,
+    )?;
     same(what, "no_ack", &found.no_ack, &needed.no_ack)?;
     same(what, "sealed", &found.sealed, &needed.sealed)?;
     same(what, "deny_delete", &found.deny_delete, &needed.deny_delete)?;
     same(what, "deny_purge", &found.deny_purge, &needed.deny_purge)?;
     kept(what, "num_replicas", &found.num_replicas, &needed.num_replicas);
     kept(what, "max_bytes", &found.max_bytes, &needed.max_bytes);
-    kept(what, "max_msgs_per_subject", &found.max_messages_per_subject.max(-1), &per_subject(needed.max_messages_per_subject));
+    kept(
+        what,
+        "max_msgs_per_subject",
+        &found.max_messages_per_subject.max(-1),
+        &per_subject(needed.max_messages_per_subject),
+    );
     kept(what, "max_age", &found.max_age, &needed.max_age);
     kept(what, "duplicate_window", &found.duplicate_window, &needed.duplicate_window);
     Ok(())
 }
 
 /// As [`stream`], for a consumer.
-pub(super) fn consumer(what: &str, found: &consumer::Config, needed: &pull::Config) -> Result<(), StreamsError> {
+pub(super) fn consumer(
+    what: &str,
+    found: &consumer::Config,
+    needed: &pull::Config,
+) -> Result<(), StreamsError> {
     same(what, "ack_policy", &found.ack_policy, &needed.ack_policy)?;
     same(what, "deliver_subject", &found.deliver_subject, &None)?;
     same(what, "filter_subject", &found.filter_subject, &needed.filter_subject)?;
@@ -70,16 +87,32 @@ fn per_subject(limit: i64) -> i64 {
     if limit == 0 { -1 } else { limit }
 }
 
-fn same<T: PartialEq + Debug>(what: &str, field: &'static str, found: &T, needed: &T) -> Result<(), StreamsError> {
+fn same<T: PartialEq + Debug>(
+    what: &str,
+    field: &'static str,
+    found: &T,
+    needed: &T,
+) -> Result<(), StreamsError> {
     if found == needed {
         return Ok(());
     }
-    Err(StreamsError::Incompatible { what: what.to_owned(), field, found: format!("{found:?}"), needed: format!("{needed:?}") })
+    Err(StreamsError::Incompatible {
+        what: what.to_owned(),
+        field,
+        found: format!("{found:?}"),
+        needed: format!("{needed:?}"),
+    })
 }
 
 fn kept<T: PartialEq + Debug>(what: &str, field: &'static str, found: &T, wanted: &T) {
     if found != wanted {
-        warn!(what, field, ?found, ?wanted, "exists with another limit than the settings say; it is left as it is");
+        warn!(
+            what,
+            field,
+            ?found,
+            ?wanted,
+            "exists with another limit than the settings say; it is left as it is"
+        );
     }
 }
 
@@ -89,9 +122,13 @@ mod tests {
 
     #[test]
     fn a_server_that_loses_frames_of_replicated_queues_is_refused_and_only_for_those() {
-        for (found, replicas, fits) in
-            [("2.11.0", 1, true), ("2.12.4", 3, false), ("2.14.0", 3, true), ("2.15.1", 5, true), ("own", 3, true)]
-        {
+        for (found, replicas, fits) in [
+            ("2.11.0", 1, true),
+            ("2.12.4", 3, false),
+            ("2.14.0", 3, true),
+            ("2.15.1", 5, true),
+            ("own", 3, true),
+        ] {
             assert_eq!(version(found, replicas).is_ok(), fits, "{found} with {replicas} replicas");
         }
     }

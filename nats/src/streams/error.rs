@@ -33,7 +33,9 @@ pub enum StreamsError {
         advice: String,
     },
     /// The server is too old for streams with replicas.
-    #[error("the nats-server is version {found}, which can lose frames of streams with replicas: use {needed} or newer, or one replica")]
+    #[error(
+        "the nats-server is version {found}, which can lose frames of streams with replicas: use {needed} or newer, or one replica"
+    )]
     TooOld {
         /// What it says of itself.
         found: String,
@@ -55,12 +57,20 @@ pub(super) fn unavailable<E: Display>(what: impl Into<String>) -> impl FnOnce(E)
     move |error| StreamsError::Unavailable { what, reason: error.to_string() }
 }
 
-pub(super) fn refused(what: &str, reason: &jetstream::Error, settings: &StreamsSettings) -> StreamsError {
+pub(super) fn refused(
+    what: &str,
+    reason: &jetstream::Error,
+    settings: &StreamsSettings,
+) -> StreamsError {
     let advice = match reason.error_code() {
-        ErrorCode::STORAGE_RESOURCES_EXCEEDED | ErrorCode::INSUFFICIENT_RESOURCES | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => {
+        ErrorCode::STORAGE_RESOURCES_EXCEEDED
+        | ErrorCode::INSUFFICIENT_RESOURCES
+        | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => {
             format!(". The streams need {} MiB of its JetStream file store", reserved_mib(settings))
         }
-        ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED => format!(". {} replicas need as many servers of a cluster", settings.replicas),
+        ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED => {
+            format!(". {} replicas need as many servers of a cluster", settings.replicas)
+        }
         _ => String::new(),
     };
     StreamsError::Refused { what: what.to_owned(), reason: reason.to_string(), advice }

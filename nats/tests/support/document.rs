@@ -25,7 +25,11 @@ impl Schema {
     }
 
     pub fn accepts(&self, value: &Value) {
-        let errors: Vec<_> = self.validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        let errors: Vec<_> = self
+            .validator
+            .iter_errors(value)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
         assert!(errors.is_empty(), "{}: {errors:#?} in {value}", self.name);
     }
 }
@@ -45,14 +49,22 @@ impl Document {
     pub fn channels(&self) -> BTreeMap<String, Option<String>> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let channels = self.0["channels"].as_object().unwrap().values();
-        channels.filter_map(|channel| Some((text(&channel["address"])?, text(&channel["x-stream"])))).collect()
+        channels
+            .filter_map(|channel| Some((text(&channel["address"])?, text(&channel["x-stream"]))))
+            .collect()
     }
 
     /// The examples of all messages, each with the message's name.
     pub fn examples(&self) -> Vec<(String, &Value)> {
         let messages = self.0["components"]["messages"].as_object().unwrap();
-        let examples = |message: &'_ Value| message["examples"].as_array().map(Vec::len).unwrap_or_default();
-        messages.iter().flat_map(|(name, message)| (0..examples(message)).map(|n| (name.clone(), &message["examples"][n]))).collect()
+        let examples =
+            |message: &'_ Value| message["examples"].as_array().map(Vec::len).unwrap_or_default();
+        messages
+            .iter()
+            .flat_map(|(name, message)| {
+                (0..examples(message)).map(|n| (name.clone(), &message["examples"][n]))
+            })
+            .collect()
     }
 
     pub fn payload(&self, message: &str) -> Schema {
@@ -68,9 +80,16 @@ impl Document {
     }
 
     fn part(&self, path: &str) -> Schema {
-        assert!(self.0["components"].pointer(&format!("/{path}")).is_some(), "the document has no {path}");
+        assert!(
+            self.0["components"].pointer(&format!("/{path}")).is_some(),
+            "the document has no {path}"
+        );
         let schema = json!({ "components": self.0["components"], "allOf": [{ "$ref": format!("#/components/{path}") }] });
-        let validator = jsonschema::options().with_draft(Draft::Draft7).should_validate_formats(true).build(&schema).unwrap();
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft7)
+            .should_validate_formats(true)
+            .build(&schema)
+            .unwrap();
         Schema { name: path.into(), validator }
     }
 
@@ -107,7 +126,8 @@ impl Document {
         let mut found = Vec::new();
         references(&self.0, &mut found);
         for reference in found {
-            let path = reference.strip_prefix('#').unwrap_or_else(|| panic!("{reference} is elsewhere"));
+            let path =
+                reference.strip_prefix('#').unwrap_or_else(|| panic!("{reference} is elsewhere"));
             assert!(self.0.pointer(path).is_some(), "{reference} is nowhere");
         }
     }
@@ -123,7 +143,10 @@ pub fn json_of(item: Cbor) -> Value {
         Cbor::Text(value) => json!(value),
         Cbor::Bytes(value) => json!(STANDARD.encode(value)),
         Cbor::Array(items) => items.into_iter().map(json_of).collect(),
-        Cbor::Map(fields) => fields.into_iter().map(|(key, value)| (key.into_text().unwrap(), json_of(value))).collect(),
+        Cbor::Map(fields) => fields
+            .into_iter()
+            .map(|(key, value)| (key.into_text().unwrap(), json_of(value)))
+            .collect(),
         other => panic!("no message has {other:?}"),
     }
 }
@@ -147,10 +170,17 @@ fn item(value: &Value) -> Cbor {
         Value::Array(items) => Cbor::Array(items.iter().map(item).collect()),
         Value::Object(fields) => {
             let field = |(key, value): (&String, &Value)| match value {
-                Value::String(text) if BYTES.contains(&key.as_str()) => Cbor::Bytes(STANDARD.decode(text).unwrap()),
+                Value::String(text) if BYTES.contains(&key.as_str()) => {
+                    Cbor::Bytes(STANDARD.decode(text).unwrap())
+                }
                 other => item(other),
             };
-            Cbor::Map(fields.iter().map(|(key, value)| (key.as_str().into(), field((key, value)))).collect())
+            Cbor::Map(
+                fields
+                    .iter()
+                    .map(|(key, value)| (key.as_str().into(), field((key, value))))
+                    .collect(),
+            )
         }
     }
 }
@@ -158,7 +188,10 @@ fn item(value: &Value) -> Cbor {
 /// The names of all fields of a value, at any depth.
 pub fn fields(value: &Value) -> BTreeSet<String> {
     match value {
-        Value::Object(inner) => inner.iter().flat_map(|(name, value)| fields(value).into_iter().chain([name.clone()])).collect(),
+        Value::Object(inner) => inner
+            .iter()
+            .flat_map(|(name, value)| fields(value).into_iter().chain([name.clone()]))
+            .collect(),
         Value::Array(items) => items.iter().flat_map(fields).collect(),
         _ => BTreeSet::new(),
     }
@@ -171,8 +204,14 @@ pub fn changed(value: &Value) -> Vec<(String, Value)> {
 
 fn parts(value: &Value, path: String) -> Vec<String> {
     let inner: Vec<_> = match value {
-        Value::Object(fields) => fields.iter().flat_map(|(key, value)| parts(value, format!("{path}/{key}"))).collect(),
-        Value::Array(items) => items.iter().enumerate().flat_map(|(n, value)| parts(value, format!("{path}/{n}"))).collect(),
+        Value::Object(fields) => {
+            fields.iter().flat_map(|(key, value)| parts(value, format!("{path}/{key}"))).collect()
+        }
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .flat_map(|(n, value)| parts(value, format!("{path}/{n}")))
+            .collect(),
         _ => vec![],
     };
     inner.into_iter().chain((!path.is_empty()).then_some(path)).collect()
@@ -194,6 +233,9 @@ fn changed_at(value: &Value, path: &str) -> Vec<(String, Value)> {
         (path.to_owned(), changed)
     });
     let mut without = value.clone();
-    let removed = without.pointer_mut(parent).and_then(Value::as_object_mut).and_then(|fields| fields.remove(key));
+    let removed = without
+        .pointer_mut(parent)
+        .and_then(Value::as_object_mut)
+        .and_then(|fields| fields.remove(key));
     removed.map(|_| (path.to_owned(), without)).into_iter().chain(replaced).collect()
 }

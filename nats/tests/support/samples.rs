@@ -5,15 +5,26 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Abandoned, Alarm, AlarmRule, AlarmWatch, Cancelled, Color, Connection, Detection, Encoding, Ended, Event, Failed, FailedFrame, Fps,
-    Frame, FrameResult, Letterbox, LiveStatus, Matrix, Offset, Progress, Sighting, Size, Started, Still, Summary, Unconfirmed, Upload,
-    VERSION, VideoEntry, VideoEvent, VideoState, VideoStatus,
+    Abandoned, Alarm, AlarmRule, AlarmState, Cancelled, Color, Connection, Detection, Encoding,
+    Ended, Event, Failed, FailedFrame, Fps, Frame, FrameResult, Letterbox, LiveStatus, Matrix,
+    Offset, Progress, RuleMatch, Size, Started, Summary, Thumbnail, Unconfirmed, Upload, VERSION,
+    VideoEntry, VideoEvent, VideoState, VideoStatus,
 };
 use serde_json::{Value, json};
 use url::Url;
 
 /// The names of the messages that are events.
-pub const EVENTS: [&str; 9] = ["queued", "started", "progress", "frameResult", "failed", "live", "ended", "abandoned", "cancelled"];
+pub const EVENTS: [&str; 9] = [
+    "queued",
+    "started",
+    "progress",
+    "frameResult",
+    "failed",
+    "live",
+    "ended",
+    "abandoned",
+    "cancelled",
+];
 
 const SIZE: Size = Size { width: 4, height: 2 };
 
@@ -22,7 +33,9 @@ fn video() -> VideoId {
 }
 
 fn rules() -> Vec<AlarmRule> {
-    ["person > 10", "car >= 2 in 0,0.5 1,0.5 1,1 0,1 for 3 frames"].map(|rule| rule.parse().unwrap()).to_vec()
+    ["person > 10", "car >= 2 in 0,0.5 1,0.5 1,1 0,1 for 3 frames"]
+        .map(|rule| rule.parse().unwrap())
+        .to_vec()
 }
 
 fn classes() -> BTreeMap<String, u64> {
@@ -88,8 +101,22 @@ pub fn summaries() -> Vec<Summary> {
         live: Some(live(None)),
     };
     let (failed, classes, top, models) = (vec![], BTreeMap::new(), vec![], BTreeSet::new());
-    let empty = Summary { problem: None, duration_s: None, live: None, failed, classes, top, models, ..whole.clone() };
-    STATES.into_iter().filter(|state| state.is_final()).map(|state| Summary { state, ..empty.clone() }).chain([whole.clone()]).collect()
+    let empty = Summary {
+        problem: None,
+        duration_s: None,
+        live: None,
+        failed,
+        classes,
+        top,
+        models,
+        ..whole.clone()
+    };
+    STATES
+        .into_iter()
+        .filter(|state| state.is_final())
+        .map(|state| Summary { state, ..empty.clone() })
+        .chain([whole.clone()])
+        .collect()
 }
 
 pub fn alarms() -> Vec<Alarm> {
@@ -128,8 +155,8 @@ fn live(reason: Option<&str>) -> LiveStatus {
     }
 }
 
-fn sighting(pts: Option<u64>) -> Sighting {
-    Sighting { frame: 3, pts, rule: 1, count: 2 }
+fn sighting(pts: Option<u64>) -> RuleMatch {
+    RuleMatch { frame: 3, pts, rule: 1, count: 2 }
 }
 
 pub fn entries() -> Vec<VideoEntry> {
@@ -156,7 +183,7 @@ pub fn entries() -> Vec<VideoEntry> {
         classes: BTreeMap::new(),
         models: BTreeSet::new(),
         alarms: 0,
-        alarm_watch: AlarmWatch::default(),
+        alarm_watch: AlarmState::default(),
         finished_at: None,
         summary_published: false,
         summary: None,
@@ -165,7 +192,14 @@ pub fn entries() -> Vec<VideoEntry> {
     let waiting = |failure: Option<&str>, sightings| {
         let failure = failure.map(str::to_owned);
         let model = failure.is_none().then(|| "nanodet".to_owned());
-        Unconfirmed { index: 9, processing_us: 70_000, classes: classes(), failure, model, sightings }
+        Unconfirmed {
+            index: 9,
+            processing_us: 70_000,
+            classes: classes(),
+            failure,
+            model,
+            sightings,
+        }
     };
     let labelled = VideoEntry { started: started(&uploads()[2]), ..bare.clone() };
     let full = VideoEntry {
@@ -181,13 +215,17 @@ pub fn entries() -> Vec<VideoEntry> {
         unconfirmed: vec![waiting(None, vec![sighting(None)]), waiting(Some("no pixels"), vec![])],
         counted_frames: "AAAAAAAAAAA=".into(),
         classes: classes(),
-        alarm_watch: AlarmWatch { rules: rules(), next: 3, ahead, runs: vec![0, 2], unsent },
+        alarm_watch: AlarmState { rules: rules(), next: 3, ahead, runs: vec![0, 2], unsent },
         finished_at: Some(1_795_409_653_547),
         summary_published: true,
         summary: summaries().pop(),
         ..bare.clone()
     };
-    STATES.map(|state| VideoEntry { state, ..bare.clone() }).into_iter().chain([labelled, full]).collect()
+    STATES
+        .map(|state| VideoEntry { state, ..bare.clone() })
+        .into_iter()
+        .chain([labelled, full])
+        .collect()
 }
 
 pub fn statuses() -> Vec<VideoStatus> {
@@ -195,7 +233,12 @@ pub fn statuses() -> Vec<VideoStatus> {
 }
 
 pub fn frames() -> Vec<Frame> {
-    let letterbox = Letterbox { source: Size { width: 640, height: 272 }, left: 1, top: 0, content: Size { width: 3, height: 2 } };
+    let letterbox = Letterbox {
+        source: Size { width: 640, height: 272 },
+        left: 1,
+        top: 0,
+        content: Size { width: 3, height: 2 },
+    };
     let frame = |matrix, full_range, time: Option<u64>| Frame {
         version: VERSION,
         video: video(),
@@ -208,23 +251,39 @@ pub fn frames() -> Vec<Frame> {
         color: Color { matrix, full_range },
         pixels: vec![0xff, 0xd8, 0xff],
     };
-    vec![frame(Matrix::Bt601, false, None), frame(Matrix::Bt709, true, Some(40_000_000)), frame(Matrix::Bt2020, false, None)]
+    vec![
+        frame(Matrix::Bt601, false, None),
+        frame(Matrix::Bt709, true, Some(40_000_000)),
+        frame(Matrix::Bt2020, false, None),
+    ]
 }
 
 /// The length of its pixels follows from its letterbox, which no schema can say.
 pub fn raw_frame() -> Frame {
-    Frame { encoding: Encoding::I420, pixels: vec![7; SIZE.i420_len().unwrap()], ..frames().remove(0) }
+    Frame {
+        encoding: Encoding::I420,
+        pixels: vec![7; SIZE.i420_len().unwrap()],
+        ..frames().remove(0)
+    }
 }
 
-pub fn stills() -> Vec<Still> {
-    let still = |pts| Still { version: VERSION, video: video(), index: 3, pts, source: SIZE, jpeg: vec![0xff, 0xd8] };
+pub fn stills() -> Vec<Thumbnail> {
+    let still = |pts| Thumbnail {
+        version: VERSION,
+        video: video(),
+        index: 3,
+        pts,
+        source: SIZE,
+        jpeg: vec![0xff, 0xd8],
+    };
     vec![still(None), still(Some(40_000_000))]
 }
 
 /// Events, each with the name of its message.
 pub fn events() -> Vec<(&'static str, VideoEvent)> {
     let starts = || uploads().into_iter().map(|upload| started(&upload));
-    let detections = vec![Detection { label: "boat".into(), score: 0.5, bounds: [1.0, 0.5, 3.25, 2.0] }];
+    let detections =
+        vec![Detection { label: "boat".into(), score: 0.5, bounds: [1.0, 0.5, 3.25, 2.0] }];
     let result = |time: Option<u64>, size, detections| FrameResult {
         index: 3,
         pts: time,
@@ -235,8 +294,10 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
         detector: "den".into(),
         model: time.map(|_| "nanodet".to_owned()),
     };
-    let failed = |detector| Failed { index: 40, reason: "no pixels".into(), detector, deliveries: 2 };
-    let progress = |announced| Event::Progress(Progress { published: 223, frames: announced, announced });
+    let failed =
+        |detector| Failed { index: 40, reason: "no pixels".into(), detector, deliveries: 2 };
+    let progress =
+        |announced| Event::Progress(Progress { published: 223, frames: announced, announced });
     let reason = || "no longer wanted".to_owned();
     let all = starts().map(Event::Queued).chain(starts().map(Event::Started)).chain([
         progress(None),
@@ -274,7 +335,9 @@ pub fn rounded(value: &Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => json!((number.as_f64().unwrap() * 1e3).round()),
         Value::Array(items) => items.iter().map(rounded).collect(),
-        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), rounded(value))).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| (key.clone(), rounded(value))).collect()
+        }
         other => other.clone(),
     }
 }

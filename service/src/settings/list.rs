@@ -1,4 +1,5 @@
-//! A setting that is a list: an array in a file, one text with commas on the command line and in the environment.
+//! A setting that is a list: an array in a file, one text with commas on the command line and in
+//! the environment.
 
 use std::fmt;
 
@@ -6,12 +7,17 @@ use serde::Serializer;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 /// Writes a list as one text, for `#[serde(with)]`.
-pub fn serialize<S: Serializer, T: AsRef<str>>(list: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+pub fn serialize<S: Serializer, T: AsRef<str>>(
+    list: &[T],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&list.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(","))
 }
 
 /// Reads a list, for `#[serde(with)]`.
-pub fn deserialize<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+pub fn deserialize<'de, D: Deserializer<'de>, T: From<String>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     struct List;
     impl<'de> Visitor<'de> for List {
         type Value = Vec<String>;
@@ -21,7 +27,12 @@ pub fn deserialize<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) 
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+            Ok(text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect())
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<Self::Value, A::Error> {

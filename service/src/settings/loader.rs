@@ -26,7 +26,8 @@ struct Flag {
     value: String,
 }
 
-/// A value of the command line, or a default that a command changes, as a source of its own: it keeps its origin.
+/// A value of the command line, or a default that a command changes, as a source of its own: it
+/// keeps its origin.
 #[derive(Clone, Debug)]
 struct Flags(Vec<Flag>);
 
@@ -39,9 +40,15 @@ impl Source for Flags {
         let mut sections: Map<String, Map<String, Value>> = Map::new();
         for Flag { origin, key, value } in &self.0 {
             let (section, key) = key.split_once('.').unwrap_or((key, ""));
-            sections.entry(section.to_owned()).or_default().insert(key.to_owned(), Value::new(Some(origin), value.clone()));
+            sections
+                .entry(section.to_owned())
+                .or_default()
+                .insert(key.to_owned(), Value::new(Some(origin), value.clone()));
         }
-        Ok(sections.into_iter().map(|(name, keys)| (name, Value::new(None, ValueKind::Table(keys)))).collect())
+        Ok(sections
+            .into_iter()
+            .map(|(name, keys)| (name, Value::new(None, ValueKind::Table(keys))))
+            .collect())
     }
 }
 
@@ -53,35 +60,50 @@ impl Loader {
 
     /// Adds a TOML file.
     pub fn file(mut self, file: Option<PathBuf>) -> Self {
-        self.file = file.map(|file| (file.display().to_string(), std::fs::read_to_string(&file).map_err(|e| e.to_string())));
+        self.file = file.map(|file| {
+            (file.display().to_string(), std::fs::read_to_string(&file).map_err(|e| e.to_string()))
+        });
         self
     }
 
     /// Adds a value of the command line, if it was given, for a key such as `nats.url`.
     pub fn flag<T: ToString>(mut self, flag: &str, key: &str, value: Option<T>) -> Self {
         if let Some(value) = value {
-            self.flags.push(Flag { origin: format!("command line {flag}"), key: key.to_owned(), value: value.to_string() });
+            self.flags.push(Flag {
+                origin: format!("command line {flag}"),
+                key: key.to_owned(),
+                value: value.to_string(),
+            });
         }
         self
     }
 
     /// Changes a default, for a command that is used differently from a service.
     pub fn default_for(mut self, command: &str, key: &str, value: impl ToString) -> Self {
-        self.defaults.push(Flag { origin: format!("default of {command}"), key: key.to_owned(), value: value.to_string() });
+        self.defaults.push(Flag {
+            origin: format!("default of {command}"),
+            key: key.to_owned(),
+            value: value.to_string(),
+        });
         self
     }
 
-    /// Reads all sources and refuses unknown tables. The keys within a table are checked by [`Settings::section`].
+    /// Reads all sources and refuses unknown tables. The keys within a table are checked by
+    /// [`Settings::section`].
     pub fn load(self) -> Result<Settings, SettingsError> {
         let mut sources = Config::builder().add_source(Flags(self.defaults));
         if let Some((name, text)) = self.file {
             let text = text.map_err(|reason| SettingsError::File { file: name.clone(), reason })?;
             let table: Map<String, Value> = File::from_str(&text, FileFormat::Toml)
                 .collect()
-                .map_err(|e| SettingsError::File { file: name.clone(), reason: e.to_string().trim().replace('\n', " ") })?;
+                .map_err(|e| SettingsError::File {
+                    file: name.clone(),
+                    reason: e.to_string().trim().replace('\n', " "),
+                })?;
             sources = sources.add_source(FromFile { name, table });
         }
-        let environment = Environment::with_prefix(PREFIX).prefix_separator(SEPARATOR).separator(SEPARATOR);
+        let environment =
+            Environment::with_prefix(PREFIX).prefix_separator(SEPARATOR).separator(SEPARATOR);
         let sources = sources.add_source(environment).add_source(Flags(self.flags));
         let merged = sources.build().map_err(|e| SettingsError::Invalid(vec![e.to_string()]))?;
         let mut settings = Settings { sections: BTreeMap::new() };
@@ -90,13 +112,20 @@ impl Loader {
             let origin = value.origin().map(str::to_owned);
             match (SECTIONS.contains(&name.as_str()), value.into_table()) {
                 (true, Ok(keys)) => drop(settings.sections.insert(name, keys)),
-                (true, Err(_)) => {
-                    problems.push(format!("{name} (from {}) is a table of settings: set {name}.KEY", shown(origin.as_deref(), &name)))
-                }
+                (true, Err(_)) => problems.push(format!(
+                    "{name} (from {}) is a table of settings: set {name}.KEY",
+                    shown(origin.as_deref(), &name)
+                )),
                 (false, keys) => {
-                    let origin = origin.or_else(|| keys.ok()?.values().find_map(|v| v.origin().map(str::to_owned)));
-                    let hint = similar(&name, SECTIONS.iter().copied()).unwrap_or_else(|| format!("there are {}", SECTIONS.join(", ")));
-                    problems.push(format!("unknown settings table {name} (from {}): {hint}", shown(origin.as_deref(), &name)));
+                    let origin = origin.or_else(|| {
+                        keys.ok()?.values().find_map(|v| v.origin().map(str::to_owned))
+                    });
+                    let hint = similar(&name, SECTIONS.iter().copied())
+                        .unwrap_or_else(|| format!("there are {}", SECTIONS.join(", ")));
+                    problems.push(format!(
+                        "unknown settings table {name} (from {}): {hint}",
+                        shown(origin.as_deref(), &name)
+                    ));
                 }
             }
         }
@@ -119,7 +148,10 @@ impl Source for FromFile {
     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
         let own = |value: Value| Value::new(Some(&self.name), value.kind);
         let section = |value: Value| match value.kind {
-            ValueKind::Table(keys) => Value::new(Some(&self.name), ValueKind::Table(keys.into_iter().map(|(k, v)| (k, own(v))).collect())),
+            ValueKind::Table(keys) => Value::new(
+                Some(&self.name),
+                ValueKind::Table(keys.into_iter().map(|(k, v)| (k, own(v))).collect()),
+            ),
             other => Value::new(Some(&self.name), other),
         };
         Ok(self.table.clone().into_iter().map(|(name, value)| (name, section(value))).collect())
@@ -133,26 +165,31 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Where the value of a key such as `nats.url` comes from; `None` if it is the built-in default.
+    /// Where the value of a key such as `nats.url` comes from; `None` if it is the built-in
+    /// default.
     pub fn origin(&self, key: &str) -> Option<String> {
         let (section, name) = key.split_once('.')?;
         Some(shown(self.sections.get(section)?.get(name)?.origin(), key))
     }
 
-    /// The settings of one section: its defaults, and what the sources say over them. Tells all that is wrong at once.
+    /// The settings of one section: its defaults, and what the sources say over them. Tells all
+    /// that is wrong at once.
     pub fn section<S: Section>(&self) -> Result<S, SettingsError> {
         let defaults = defaults::<S>()?;
         let given = self.sections.get(S::NAME).cloned().unwrap_or_default();
         let mut given: Vec<_> = given.into_iter().collect();
         given.sort_by(|a, b| a.0.cmp(&b.0));
-        let origins: Map<String, String> =
-            given.iter().map(|(key, value)| (key.clone(), shown(value.origin(), &format!("{}.{key}", S::NAME)))).collect();
+        let origins: Map<String, String> = given
+            .iter()
+            .map(|(key, value)| (key.clone(), shown(value.origin(), &format!("{}.{key}", S::NAME))))
+            .collect();
         let mut problems = Vec::new();
         let mut merged = defaults.clone();
         for (key, value) in given {
             let from = &origins[&key];
             if !defaults.contains_key(&key) {
-                let hint = similar(&key, defaults.keys().map(String::as_str)).unwrap_or_else(|| "`moliceiro config` lists all".into());
+                let hint = similar(&key, defaults.keys().map(String::as_str))
+                    .unwrap_or_else(|| "`moliceiro config` lists all".into());
                 problems.push(format!("unknown setting {}.{key} (from {from}): {hint}", S::NAME));
                 continue;
             }
@@ -163,14 +200,23 @@ impl Settings {
             let said = shown_value::<S>(&key, &value);
             match read::<S>(alone) {
                 Ok(_) => drop(merged.insert(key, value)),
-                Err(error) => problems.push(format!("{}.{key} = {said} (from {from}): {}", S::NAME, reason::<S>(&key, &error, &text))),
+                Err(error) => problems.push(format!(
+                    "{}.{key} = {said} (from {from}): {}",
+                    S::NAME,
+                    reason::<S>(&key, &error, &text)
+                )),
             }
         }
-        let section = read::<S>(merged.clone()).map_err(|e| SettingsError::Invalid(vec![e.to_string()]))?;
+        let section =
+            read::<S>(merged.clone()).map_err(|e| SettingsError::Invalid(vec![e.to_string()]))?;
         for (key, wanted) in section.problems() {
-            let value = merged.get(key).map(|value| shown_value::<S>(key, value)).unwrap_or_default();
+            let value =
+                merged.get(key).map(|value| shown_value::<S>(key, value)).unwrap_or_default();
             let from = origins.get(key).cloned().unwrap_or_else(|| "built-in default".into());
-            problems.push(format!("{}.{key} = {value} (from {from}) cannot be: give {wanted}", S::NAME));
+            problems.push(format!(
+                "{}.{key} = {value} (from {from}) cannot be: give {wanted}",
+                S::NAME
+            ));
         }
         if problems.is_empty() { Ok(section) } else { Err(SettingsError::Invalid(problems)) }
     }
@@ -189,16 +235,21 @@ fn read<S: Section>(table: Map<String, Value>) -> Result<S, ConfigError> {
     Value::new(None, ValueKind::Table(table)).try_deserialize()
 }
 
-/// What is wrong with a value, without the library's own naming of key and source, and what would do.
+/// What is wrong with a value, without the library's own naming of key and source, and what would
+/// do.
 fn reason<S: Section>(key: &str, error: &ConfigError, text: &str) -> String {
     match error {
         ConfigError::At { error, .. } => reason::<S>(key, error, text),
-        ConfigError::Type { unexpected, expected, .. } => format!("invalid type: {unexpected}, expected {expected}"),
+        ConfigError::Type { unexpected, expected, .. } => {
+            format!("invalid type: {unexpected}, expected {expected}")
+        }
         other => {
             let message = other.to_string();
             match () {
                 () if message.contains("variant") => choices::<S>(key, text).unwrap_or(message),
-                () if message.contains("a duration") => format!("{message} such as 10s, 500ms or 1h 30m"),
+                () if message.contains("a duration") => {
+                    format!("{message} such as 10s, 500ms or 1h 30m")
+                }
                 () => message,
             }
         }
@@ -212,10 +263,13 @@ fn choices<S: Section>(key: &str, text: &str) -> Option<String> {
     error.lines().find(|line| line.contains("expected")).map(str::to_owned)
 }
 
-/// A source as its user knows it. The library says only «the environment»: the variable's name follows from the key.
+/// A source as its user knows it. The library says only «the environment»: the variable's name
+/// follows from the key.
 pub(super) fn shown(origin: Option<&str>, key: &str) -> String {
     match origin {
-        None | Some("the environment") => format!("environment {PREFIX}{SEPARATOR}{}", key.to_uppercase().replace('.', SEPARATOR)),
+        None | Some("the environment") => {
+            format!("environment {PREFIX}{SEPARATOR}{}", key.to_uppercase().replace('.', SEPARATOR))
+        }
         Some(origin) => origin.to_owned(),
     }
 }

@@ -18,7 +18,8 @@ impl Settings {
                 Some(value) => (value, shown(value.origin(), &format!("{}.{key}", S::NAME))),
                 None => (&default, "built-in default".to_owned()),
             };
-            let hidden = S::SECRETS.contains(&key.as_str()) && !matches!(value.to_string().as_str(), "" | "[]");
+            let hidden = S::SECRETS.contains(&key.as_str())
+                && !matches!(value.to_string().as_str(), "" | "[]");
             let line = match toml_value(value, &default) {
                 _ if hidden => format!("# {key} is set, and not shown"),
                 Some(value) => format!("{key} = {value}"),
@@ -31,18 +32,26 @@ impl Settings {
     }
 }
 
-/// A value as TOML, in the type that its default has: the environment and the command line give strings only.
+/// A value as TOML, in the type that its default has: the environment and the command line give
+/// strings only.
 fn toml_value(value: &Value, default: &Value) -> Option<String> {
     let text = value.to_string();
     let plain = |kind: &ValueKind| !matches!(kind, ValueKind::String(_) | ValueKind::Nil);
     match &value.kind {
         ValueKind::Nil => None,
-        ValueKind::Array(items) => Some(toml::Value::from(items.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string()),
+        ValueKind::Array(items) => Some(
+            toml::Value::from(items.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .to_string(),
+        ),
         // A list that the environment or the command line gave.
-        ValueKind::String(_) if matches!(default.kind, ValueKind::Array(_)) => Some(toml::Value::String(text).to_string()),
+        ValueKind::String(_) if matches!(default.kind, ValueKind::Array(_)) => {
+            Some(toml::Value::String(text).to_string())
+        }
         kind if plain(kind) || plain(&default.kind) => Some(text),
         // An optional number that the environment or the command line gave.
         _ if matches!(default.kind, ValueKind::Nil) && text.parse::<f64>().is_ok() => Some(text),
-        _ => Some(toml::Value::String(moliceiro_nats::connect::without_password(&text)).to_string()),
+        _ => {
+            Some(toml::Value::String(moliceiro_nats::connect::without_password(&text)).to_string())
+        }
     }
 }

@@ -1,0 +1,92 @@
+//! Counting results, of one video and of many: `cargo bench -p moliceiro-aggregator --bench
+//! counting`.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use moliceiro_analytics::VideoCount;
+use moliceiro_messages::VideoId;
+use moliceiro_messages::{Detection, Event, FrameResult, Progress, Started, to_json};
+
+const RESULTS: u64 = 10_000;
+const MANY_VIDEOS: u64 = 10_000;
+
+fn result(index: u64) -> Event {
+    let detection = |label: &str| Detection {
+        label: label.into(),
+        score: 0.7,
+        bounds: [10.0, 20.0, 110.0, 220.0],
+    };
+    Event::Frame(FrameResult {
+        index,
+        pts: Some(index * 40_000_000),
+        decoded_at: Some(1_700_000_000_000),
+        size: None,
+        detections: ["car", "person", "person", "bicycle"].map(detection).to_vec(),
+        processing_us: 42_123,
+        detector: "harbour-1234".into(),
+        model: Some("nanodet".into()),
+    })
+}
+
+/// A video whose frames are all confirmed, and of which some are counted already.
+fn video(frames: u64, counted: u64) -> VideoCount {
+    let started = Started {
+        name: "bikes.mp4".into(),
+        uri: "file:///bikes.mp4".into(),
+        every: 1,
+        fps: None,
+        start: None,
+        end: None,
+        uploaded_at: 0,
+        alarms: None,
+        labels: vec![],
+    };
+    let mut count = VideoCount::new(started, &[]);
+    count.apply(
+        &Event::Progress(Progress { published: frames, frames: None, announced: Some(frames) }),
+        0,
+    );
+    for index in 0..counted {
+        count.apply(&result(index), 0);
+    }
+    count
+}
+
+fn counting(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("count results");
+    group.sample_size(20).throughput(Throughput::Elements(RESULTS));
+    let results: Vec<_> = (0..RESULTS).map(result).collect();
+    let count_one = |count: &mut VideoCount| {
+        results.iter().for_each(|result| _ = black_box(count.apply(result, 0)))
+    };
+    group.bench_function("of 1 video", |bencher| {
+        bencher.iter_batched_ref(|| video(RESULTS, 0), count_one, BatchSize::LargeInput)
+    });
+    let of_each = result(5);
+    let count_each = |videos: &mut Vec<VideoCount>| {
+        videos.iter_mut().for_each(|count| _ = black_box(count.apply(&of_each, 0)))
+    };
+    let videos = vec![video(10, 5); MANY_VIDEOS as usize];
+    group.bench_function("of 10,000 videos", |bencher| {
+        bencher.iter_batched_ref(|| videos.clone(), count_each, BatchSize::LargeInput)
+    });
+}
+
+fn entries(criterion: &mut Criterion) {
+    let id = VideoId::for_name("bikes.mp4", "1");
+    for frames in [1_000, 100_000] {
+        let mut count = video(frames, 0);
+        // Each third frame is still missing, so that the bitmap has no long runs.
+        for index in (0..frames).filter(|index| index % 3 != 0) {
+            count.apply(&result(index), 0);
+        }
+        criterion
+            .bench_function(&format!("entry of a video of {frames} frames as JSON"), |bencher| {
+                bencher.iter(|| to_json(&black_box(&count).to_entry(&id, false)))
+            });
+    }
+}
+
+criterion_group!(benches, counting, entries);
+criterion_main!(benches);

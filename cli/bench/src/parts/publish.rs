@@ -1,0 +1,120 @@
+//! What the server takes, and what of that the ingest's way of publishing reaches.
+
+use std::time::Instant;
+
+use moliceiro_decode::{Announced, DecodedFrame};
+use moliceiro_ingest::{IngestSettings, Published, publish_frames};
+use moliceiro_nats::{StreamsSettings, VideoId, subjects};
+
+use super::{Work, synthetic};
+use crate::input;
+use crate::pipeline::{Pipeline, Wanted};
+use crate::report::Figure;
+use crate::setup::Setup;
+use crate::statistics::Measured;
+
+const FRAMES_IN_MEMORY: usize = 64;
+/// Frames are large: of the messages that are made up, only so many of a hundred.
+const PERCENT: u64 = 10;
+/// Outstanding acknowledgements of the minimal publisher.
+const WINDOWS: [usize; 2] = [16, 64];
+pub(super) const WAYS: usize = WINDOWS.len() + 1;
+
+pub(super) async fn measure(work: &Work<'_>) -> anyhow::Result<Vec<Figure>> {
+    let total = (work.messages * PERCENT / 100).max(1);
+    let frames = input::jpegs(&work.setup.videos[0], work.setup.size, FRAMES_IN_MEMORY).await?;
+    // The detector that takes no time may fall behind for a moment: that is not to be measured.
+    let streams = StreamsSettings { frames_max_per_video: total, ..work.setup.streams.clone() };
+    let setup = Setup { streams, ..work.setup.clone() };
+    let (mut ours, mut minimal) = (vec![], WINDOWS.map(|_| vec![]));
+    for _ in 0..work.repeat {
+        for (window, rates) in WINDOWS.into_iter().zip(&mut minimal) {
+            work.progress.begin(&format!("minimal publisher, {window} outstanding"));
+            rates.push(rate(&setup, &frames, total, Some(window)).await?);
+            work.progress.done();
+        }
+        work.progress.begin("publishing as an ingest does");
+        ours.push(rate(&setup, &frames, total, None).await?);
+        work.progress.done();
+    }
+    let median =
+        |rates: &Vec<f64>| Measured::of(rates.iter().copied()).map_or(0.0, |rates| rates.median);
+    let best = if median(&minimal[0]) > median(&minimal[1]) { &minimal[0] } else { &minimal[1] };
+    let ratio = ours.iter().zip(best).map(|(ours, best)| ours / best);
+    let name = |window| format!("minimal publisher, {window} outstanding");
+    let figures = [
+        Figure::of("publish", name(WINDOWS[0]), "frames/s", minimal[0].iter().copied()),
+        Figure::of("publish", name(WINDOWS[1]), "frames/s", minimal[1].iter().copied()),
+        Figure::of("publish", "as an ingest publishes", "frames/s", ours.iter().copied()),
+        Figure::of(
+            "publish",
+            "as an ingest publishes, to the better minimal publisher",
+            "times",
+            ratio,
+        ),
+    ];
+    Ok(figures.into_iter().flatten().collect())
+}
+
+/// Frames per second of a minimal publisher with a window, or of the ingest's own.
+async fn rate(
+    setup: &Setup,
+    frames: &[DecodedFrame],
+    total: u64,
+    window: Option<usize>,
+) -> anyhow::Result<f64> {
+    let wanted = Wanted { ingest: false, detectors: 0, aggregator: false, metrics: false };
+    let pipeline = Pipeline::separate(setup, wanted).await?;
+    let _detector = synthetic::Detector::start(&pipeline.streams);
+    let video = VideoId::for_name("bench", &nuid::next());
+    let begun = match window {
+        Some(window) => {
+            let payload = |frame: &DecodedFrame| {
+                bytes::Bytes::from(input::message(frame, &video, 0).to_cbor())
+            };
+            let payloads: Vec<_> = frames.iter().map(payload).collect();
+            let messages = (0..total).map(|n| {
+                (
+                    subjects::frames(&video),
+                    subjects::frame_message_id(&video, n),
+                    payloads[n as usize % payloads.len()].clone(),
+                )
+            });
+            let begun = Instant::now();
+            synthetic::publish(&pipeline.streams.jetstream, messages, window).await?;
+            begun
+        }
+        None => {
+            let settings = IngestSettings::default();
+            let (sender, receiver) = async_channel::bounded(settings.publish_window);
+            let (begun, announced) = (Instant::now(), Announced::default());
+            let give = async {
+                for index in 0..total {
+                    let frame = DecodedFrame {
+                        index,
+                        number: index,
+                        ..frames[index as usize % frames.len()].clone()
+                    };
+                    if sender.send(Ok(frame)).await.is_err() {
+                        break;
+                    }
+                }
+                drop(sender);
+            };
+            let take = publish_frames(
+                &pipeline.streams,
+                &video,
+                receiver,
+                &announced,
+                Published::default(),
+                settings.publish_window,
+            );
+            let ((), published) = tokio::join!(give, take);
+            published.map_err(|(_, error)| error)?;
+            begun
+        }
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    pipeline.stop().await;
+    Ok(total as f64 / seconds)
+}

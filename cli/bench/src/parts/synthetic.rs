@@ -1,0 +1,69 @@
+//! Those who take and give messages without the work behind them.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use async_nats::HeaderMap;
+use async_nats::jetstream::Context;
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use moliceiro_nats::Streams;
+use tokio::task::JoinHandle;
+
+const PULL: usize = 64;
+const PULL_EXPIRY: Duration = Duration::from_secs(1);
+
+/// A detector that takes no time and gives no results. It ends when it is dropped.
+pub(super) struct Detector(JoinHandle<()>);
+
+impl Detector {
+    pub(super) fn start(streams: &Streams) -> Self {
+        let consumer = streams.detectors.clone();
+        Self(tokio::spawn(async move {
+            loop {
+                let Ok(mut batch) =
+                    consumer.batch().max_messages(PULL).expires(PULL_EXPIRY).messages().await
+                else {
+                    continue;
+                };
+                while let Some(Ok(message)) = batch.next().await {
+                    // A frame whose acknowledgement is lost comes again.
+                    let _ = message.ack().await;
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Detector {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A message to be published: subject, id and payload.
+pub(super) type Message = (String, String, Bytes);
+
+/// Publishes with as many acknowledgements outstanding as `window`, and nothing else: no retry, no
+/// check for duplicates.
+pub(super) async fn publish(
+    jetstream: &Context,
+    messages: impl Iterator<Item = Message>,
+    window: usize,
+) -> anyhow::Result<()> {
+    let publish = |(subject, id, payload): Message| async move {
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        let stored = jetstream.publish_with_headers(subject, headers, payload).await?.await?;
+        if stored.duplicate {
+            bail!("a message of the benchmark was there already")
+        } else {
+            Ok(())
+        }
+    };
+    futures_util::stream::iter(messages)
+        .map(publish)
+        .buffer_unordered(window)
+        .try_collect::<()>()
+        .await
+}

@@ -1,0 +1,240 @@
+//! The whole pipeline, in processes of its own with a server and a store of their own.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use moliceiro_nats::embedded::EmbeddedServer;
+use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, connect};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::child::EmbeddedReady;
+use super::process::{Ends, Process};
+use super::setup::Setup;
+use super::usage::Subject;
+
+const PUBLISHES_IN_FLIGHT: usize = 256;
+const WARM_PATIENCE: Duration = Duration::from_secs(60);
+const WARM_LOOK: Duration = Duration::from_millis(5);
+
+/// Services that run, and the server between them.
+pub(crate) struct Pipeline {
+    pub(crate) processes: Vec<Process>,
+    pub(crate) streams: Streams,
+    /// Where the services show their metrics, if they do.
+    pub(crate) endpoints: Vec<SocketAddr>,
+    server_pid: i32,
+    server: Option<EmbeddedServer>,
+    folder: TempDir,
+}
+
+/// Which services are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) ingest: bool,
+    pub(crate) detectors: usize,
+    pub(crate) aggregator: bool,
+    /// Whether they serve their metrics.
+    pub(crate) metrics: bool,
+}
+
+impl Wanted {
+    pub(crate) fn all(detectors: usize, metrics: bool) -> Self {
+        Self { ingest: true, detectors, aggregator: true, metrics }
+    }
+}
+
+impl Pipeline {
+    /// All in one process, as `moliceiro run` has it.
+    pub(crate) async fn embedded(setup: &Setup, detectors: usize) -> anyhow::Result<Self> {
+        let folder = setup.folder().context("cannot make a folder for the store")?;
+        let own = [
+            "--data".into(),
+            folder.path().join("store").display().to_string(),
+            "--nats-server".into(),
+            setup.nats_server.display().to_string(),
+            "--detectors".into(),
+            detectors.to_string(),
+            "--set".into(),
+            "detector.threads=1".into(),
+            "--set".into(),
+            setup.allow_videos(),
+        ];
+        let mut process = Process::start(
+            "moliceiro",
+            Ends::WithInput,
+            setup.call(&["bench-child", "embedded"], &own),
+            folder.path(),
+        )?;
+        process.by_thread = true;
+        let EmbeddedReady { url, server } = process.until_ready().await?;
+        let streams = open(setup, &url).await?;
+        let mut pipeline = Self {
+            processes: vec![process],
+            streams,
+            endpoints: vec![],
+            server_pid: server,
+            server: None,
+            folder,
+        };
+        // One process waits for frames with one pull, however many sessions it has.
+        pipeline.until_warm(Wanted { detectors: 1, ..Wanted::all(1, false) }).await?;
+        Ok(pipeline)
+    }
+
+    /// Each service in a process of its own, each detector with one session on one thread.
+    pub(crate) async fn separate(setup: &Setup, wanted: Wanted) -> anyhow::Result<Self> {
+        let folder = setup.folder().context("cannot make a folder for the store")?;
+        let (program, store) = (setup.nats_server.clone(), folder.path().join("store"));
+        let server =
+            tokio::task::spawn_blocking(move || EmbeddedServer::start(&program, &store)).await??;
+        let streams = open(setup, server.url()).await?;
+        let (server_pid, url) = (server.process_id(), server.url().to_owned());
+        let mut pipeline = Self {
+            processes: vec![],
+            streams,
+            endpoints: vec![],
+            server_pid,
+            server: Some(server),
+            folder,
+        };
+        let size = setup.size;
+        let ingest = [
+            format!("ingest.width={}", size.width),
+            format!("ingest.height={}", size.height),
+            "ingest.listen=".into(),
+            setup.allow_videos(),
+        ];
+        if wanted.ingest {
+            pipeline.start_service(setup, "ingest", "ingest", &url, wanted.metrics, &ingest)?;
+        }
+        for n in 1..=wanted.detectors {
+            let detector = ["detector.sessions=1".into(), "detector.threads=1".into()];
+            pipeline.start_service(
+                setup,
+                "detector",
+                &format!("detector {n}"),
+                &url,
+                wanted.metrics,
+                &detector,
+            )?;
+        }
+        if wanted.aggregator {
+            pipeline.start_service(
+                setup,
+                "aggregator",
+                "aggregator",
+                &url,
+                wanted.metrics,
+                &["aggregator.output=none".into()],
+            )?;
+        }
+        pipeline.until_warm(wanted).await?;
+        Ok(pipeline)
+    }
+
+    /// One more service, which is not waited for.
+    pub(crate) fn start_aggregator(&mut self, setup: &Setup) -> anyhow::Result<()> {
+        let url = self
+            .server
+            .as_ref()
+            .map(|server| server.url().to_owned())
+            .context("this pipeline has its server elsewhere")?;
+        self.start_service(
+            setup,
+            "aggregator",
+            "aggregator",
+            &url,
+            false,
+            &["aggregator.output=none".into()],
+        )
+    }
+
+    fn start_service(
+        &mut self,
+        setup: &Setup,
+        command: &str,
+        name: &str,
+        url: &str,
+        metrics: bool,
+        settings: &[String],
+    ) -> anyhow::Result<()> {
+        let listen = if metrics {
+            let address = free_address().context("there is no free port for metrics")?;
+            self.endpoints.push(address);
+            address.to_string()
+        } else {
+            "off".into()
+        };
+        let settings = settings.iter().cloned().chain([format!("metrics.listen={listen}")]);
+        let own: Vec<_> = ["--nats".into(), url.to_owned()]
+            .into_iter()
+            .chain(settings.flat_map(|set| ["--set".into(), set]))
+            .collect();
+        self.processes.push(Process::start(
+            name,
+            Ends::BySignal,
+            setup.call(&[command], &own),
+            self.folder.path(),
+        )?);
+        Ok(())
+    }
+
+    /// Waits until each service waits for work: then its model is loaded and its connection is up.
+    async fn until_warm(&mut self, wanted: Wanted) -> anyhow::Result<()> {
+        let deadline = Instant::now() + WARM_PATIENCE;
+        let Streams { ingest, detectors, aggregator, .. } = &mut self.streams;
+        loop {
+            let pulls = [
+                ingest.info().await?.num_waiting,
+                detectors.info().await?.num_waiting,
+                aggregator.info().await?.num_waiting,
+            ];
+            let needed =
+                [usize::from(wanted.ingest), wanted.detectors, usize::from(wanted.aggregator)];
+            if pulls.iter().zip(needed).all(|(pulls, needed)| *pulls >= needed) {
+                return Ok(());
+            }
+            self.processes.iter_mut().try_for_each(Process::check)?;
+            if Instant::now() >= deadline {
+                bail!("the services are not ready after {} s", WARM_PATIENCE.as_secs());
+            }
+            tokio::time::sleep(WARM_LOOK).await;
+        }
+    }
+
+    /// All processes to be measured: the services, the server, and the benchmark itself.
+    pub(crate) fn subjects(&self) -> anyhow::Result<Vec<Subject>> {
+        let own = |name: &str, pid| Subject { name: name.to_owned(), pid, by_thread: false };
+        let mut subjects =
+            self.processes.iter().map(Process::subject).collect::<Result<Vec<_>, _>>()?;
+        subjects.push(own("nats-server", self.server_pid));
+        subjects.push(own("bench", i32::try_from(std::process::id())?));
+        Ok(subjects)
+    }
+
+    /// An error when a process has ended.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        self.processes.iter_mut().try_for_each(Process::check)
+    }
+
+    pub(crate) async fn stop(self) {
+        futures_util::future::join_all(self.processes.into_iter().map(Process::stop)).await;
+        if let Some(server) = self.server {
+            // A server that was stopped leaves nothing to be waited for.
+            let _ = tokio::task::spawn_blocking(|| server.stop()).await;
+        }
+    }
+}
+
+async fn open(setup: &Setup, url: &str) -> anyhow::Result<Streams> {
+    let nats = NatsSettings { url: url.to_owned(), credentials: None };
+    let client = connect(&nats, "moliceiro-bench", Patience::FailAtOnce).await?;
+    let settings: &StreamsSettings = &setup.streams;
+    Ok(Streams::open(client, settings, PUBLISHES_IN_FLIGHT).await?)
+}
+
+fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}

@@ -1,0 +1,52 @@
+//! How far the benchmark is, on standard error: a bar on a terminal, a line for each step
+//! elsewhere.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+const TICK: Duration = Duration::from_millis(200);
+
+/// Steps of one or more measurements.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    terminal: bool,
+    total: u64,
+}
+
+impl Progress {
+    pub(crate) fn new(steps: u64) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if terminal { ProgressBar::new(steps) } else { ProgressBar::hidden() };
+        bar.set_style(
+            ProgressStyle::with_template("{bar:20} {pos}/{len} {elapsed} {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        bar.enable_steady_tick(TICK);
+        Self { bar, terminal, total: steps }
+    }
+
+    /// A step begins.
+    pub(crate) fn begin(&self, what: &str) {
+        if !self.terminal {
+            eprintln!("{}/{}: {what}", self.bar.position() + 1, self.total);
+        }
+        self.bar.set_prefix(what.to_owned());
+        self.bar.set_message(what.to_owned());
+    }
+
+    /// The step has come so far.
+    pub(crate) fn frames(&self, frames: u64) {
+        self.bar.set_message(format!("{}: {frames} frames", self.bar.prefix()));
+    }
+
+    /// The step is done.
+    pub(crate) fn done(&self) {
+        self.bar.inc(1);
+    }
+
+    pub(crate) fn close(&self) {
+        self.bar.finish_and_clear();
+    }
+}

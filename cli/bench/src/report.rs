@@ -1,0 +1,125 @@
+//! What was measured: the JSON that `--json` prints, and what the table and the picture are made
+//! of.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::statistics::{Latency, Measured};
+
+/// The whole result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) version: u8,
+    /// Version of the program.
+    pub(crate) program: String,
+    /// `release`, or `debug`, which says little of speed.
+    pub(crate) build: String,
+    pub(crate) machine: Machine,
+    pub(crate) input: Input,
+    pub(crate) repetitions: usize,
+    /// What was compared with each other, if it was.
+    pub(crate) arms: Vec<Arm>,
+    /// Whatever else was measured.
+    pub(crate) figures: Vec<Figure>,
+    /// Why the figures say little; empty on a quiet machine.
+    pub(crate) noise: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) cores: usize,
+    pub(crate) processor: String,
+    /// Load average of the minute before.
+    pub(crate) load_before: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Input {
+    pub(crate) videos: Vec<String>,
+    pub(crate) frames: u64,
+    pub(crate) model: String,
+    /// Width and height of the pictures that the model gets.
+    pub(crate) picture: [u32; 2],
+}
+
+impl Input {
+    /// The videos' names, each once.
+    pub(crate) fn names(&self) -> String {
+        let mut times = BTreeMap::new();
+        for video in &self.videos {
+            *times.entry(video).or_insert(0) += 1;
+        }
+        let name = |(video, times): (&String, i32)| {
+            if times > 1 { format!("{times} × {video}") } else { video.clone() }
+        };
+        times.into_iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// One way of doing the same work.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Arm {
+    /// `alone`, `fused`, `embedded`, `separate` or `separate, scraped`.
+    pub(crate) arm: String,
+    pub(crate) detectors: usize,
+    /// Sessions × threads.
+    pub(crate) arrangement: String,
+    /// Of the arms `fused` with as many detectors, the fastest: the limit that the others are
+    /// compared with.
+    pub(crate) limit: bool,
+    pub(crate) frames_per_second: Measured,
+    /// To the limit, repetition by repetition.
+    pub(crate) ratio: Option<Measured>,
+    /// Speed to that of the same arm with one detector.
+    pub(crate) over_one: Option<Measured>,
+    pub(crate) frames: u64,
+    pub(crate) failed: u64,
+    /// Objects found in all frames.
+    pub(crate) objects: u64,
+    /// By stage, in milliseconds.
+    pub(crate) latency_ms: BTreeMap<String, Latency>,
+    pub(crate) processes: Vec<ProcessFigures>,
+    /// Share of all processor time that threads other than those for decoding and inference took,
+    /// of `embedded`.
+    pub(crate) cpu_outside: Option<Measured>,
+    /// Share of the machine's processor time that others took meanwhile.
+    pub(crate) others: Measured,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ProcessFigures {
+    pub(crate) process: String,
+    pub(crate) cpu_ms_per_frame: Measured,
+    pub(crate) peak_rss_bytes: u64,
+    pub(crate) written_bytes_per_frame: Measured,
+    /// By kind of thread.
+    pub(crate) threads_cpu_ms_per_frame: BTreeMap<String, f64>,
+}
+
+/// One thing that was measured by itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Figure {
+    /// The part of the benchmark.
+    pub(crate) part: String,
+    pub(crate) what: String,
+    pub(crate) unit: String,
+    pub(crate) value: Measured,
+}
+
+impl Figure {
+    /// None of no values.
+    pub(crate) fn of(
+        part: &str,
+        what: impl Into<String>,
+        unit: &str,
+        values: impl IntoIterator<Item = f64>,
+    ) -> Option<Self> {
+        Some(Self {
+            part: part.to_owned(),
+            what: what.into(),
+            unit: unit.to_owned(),
+            value: Measured::of(values)?,
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! Asks for metrics as Prometheus does.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tracing::warn;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Asks each of them each second, for ever.
+pub(crate) async fn every_second(endpoints: Vec<SocketAddr>) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    loop {
+        ticks.tick().await;
+        for endpoint in &endpoints {
+            match metrics(*endpoint).await {
+                Ok(text) if text.contains("moliceiro_") => {}
+                Ok(text) => warn!(%endpoint, answer = text.lines().next(), "these are no metrics"),
+                Err(error) => warn!(%endpoint, %error, "no metrics to be had"),
+            }
+        }
+    }
+}
+
+/// The answer with its head.
+pub(crate) async fn metrics(endpoint: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(endpoint).await?;
+    stream
+        .write_all(
+            format!("GET /metrics HTTP/1.1\r\nHost: {endpoint}\r\nConnection: close\r\n\r\n")
+                .as_bytes(),
+        )
+        .await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}

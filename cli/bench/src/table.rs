@@ -1,0 +1,177 @@
+//! The report as text.
+
+use std::fmt::Write;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+
+use super::report::{Arm, Report};
+use super::statistics::Measured;
+
+/// The whole report.
+pub(crate) fn text(report: &Report) -> String {
+    let mut text = String::new();
+    let machine = &report.machine;
+    let input = &report.input;
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "{} ({}), {} cores, {}",
+        report.program, report.build, machine.cores, machine.processor
+    );
+    let _ = writeln!(
+        text,
+        "{}: {} frames, {}, {} × {}; median of {} (least to greatest)",
+        input.names(),
+        input.frames,
+        input.model,
+        input.picture[0],
+        input.picture[1],
+        report.repetitions
+    );
+    if !report.arms.is_empty() {
+        let _ = write!(text, "\nSpeed\n{}\n", speed(&report.arms));
+        let _ = write!(
+            text,
+            "\nTime for a frame by stage, p50 / p99 in ms\n{}\n",
+            latency(&report.arms)
+        );
+        let _ = write!(text, "\nWhat processes use\n{}\n", processes(&report.arms));
+    }
+    if !report.figures.is_empty() {
+        let mut table = table(&["part", "what", "value", "unit"]);
+        for figure in &report.figures {
+            table.add_row([
+                figure.part.clone(),
+                figure.what.clone(),
+                shown(&figure.value),
+                figure.unit.clone(),
+            ]);
+        }
+        let _ = write!(text, "\nParts\n{table}\n");
+    }
+    if report.build == "debug" {
+        let _ =
+            writeln!(text, "\nThis is a debug build: its figures say little. Use a release build.");
+    }
+    if !report.noise.is_empty() {
+        let _ = writeln!(text, "\nThe machine was too noisy to tell: {}.", report.noise.join("; "));
+    }
+    text.lines().map(str::trim_end).fold(String::new(), |text, line| text + line + "\n")
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
+    table
+}
+
+fn right(table: &mut Table, columns: std::ops::Range<usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// A value with what it varied between.
+fn shown(value: &Measured) -> String {
+    let digits = match value.median.abs() {
+        0.0..10.0 => 3,
+        10.0..1000.0 => 1,
+        _ => 0,
+    };
+    let Measured { median, min, max, .. } = value;
+    format!("{median:.digits$} ({min:.digits$} to {max:.digits$})")
+}
+
+fn ratio(value: Option<&Measured>) -> String {
+    value.map_or_else(|| "-".into(), |value| format!("{:.3}", value.median))
+}
+
+fn speed(arms: &[Arm]) -> Table {
+    let mut table = table(&[
+        "detectors",
+        "way",
+        "sessions × threads",
+        "frames/s",
+        "to the limit",
+        "to 1 detector",
+        "CPU outside",
+        "objects",
+    ]);
+    for arm in arms {
+        let limit = if arm.limit { " (limit)" } else { "" };
+        let outside = arm
+            .cpu_outside
+            .as_ref()
+            .map_or_else(|| "-".into(), |share| format!("{:.1} %", share.median * 100.0));
+        table.add_row([
+            arm.detectors.to_string(),
+            format!("{}{limit}", arm.arm),
+            arm.arrangement.clone(),
+            shown(&arm.frames_per_second),
+            ratio(arm.ratio.as_ref()),
+            ratio(arm.over_one.as_ref()),
+            outside,
+            arm.objects.to_string(),
+        ]);
+    }
+    right(&mut table, 4..8);
+    table
+}
+
+fn latency(arms: &[Arm]) -> Table {
+    const STAGES: [&str; 7] =
+        ["payload", "tensor", "inference", "boxes", "waiting", "detecting", "counting"];
+    let header: Vec<_> =
+        ["detectors", "way", "sessions × threads"].into_iter().chain(STAGES).collect();
+    let mut table = table(&header);
+    for arm in arms {
+        let head = [arm.detectors.to_string(), arm.arm.clone(), arm.arrangement.clone()];
+        let stage = |stage: &&str| match arm.latency_ms.get(*stage) {
+            Some(latency) => format!("{:.1} / {:.1}", latency.p50, latency.p99),
+            None => "-".into(),
+        };
+        table.add_row(head.into_iter().chain(STAGES.iter().map(stage)));
+    }
+    right(&mut table, 3..10);
+    table
+}
+
+fn processes(arms: &[Arm]) -> Table {
+    let mut table = table(&[
+        "detectors",
+        "way",
+        "sessions × threads",
+        "process",
+        "CPU ms/frame",
+        "peak MB",
+        "written kB/frame",
+        "CPU ms/frame by threads",
+    ]);
+    for arm in arms {
+        for process in &arm.processes {
+            let threads: Vec<_> = process
+                .threads_cpu_ms_per_frame
+                .iter()
+                .map(|(kind, ms)| format!("{kind} {ms:.2}"))
+                .collect();
+            table.add_row([
+                arm.detectors.to_string(),
+                arm.arm.clone(),
+                arm.arrangement.clone(),
+                process.process.clone(),
+                format!("{:.2}", process.cpu_ms_per_frame.median),
+                format!("{:.1}", process.peak_rss_bytes as f64 / 1e6),
+                format!("{:.1}", process.written_bytes_per_frame.median / 1e3),
+                threads.join(", "),
+            ]);
+        }
+    }
+    right(&mut table, 4..7);
+    table
+}

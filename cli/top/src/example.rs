@@ -1,0 +1,138 @@
+//! A state as it may be, for tests.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{
+    AlarmState, Ended, FrameResult, Started, Summary, VERSION, VideoEntry, VideoState,
+};
+
+use super::state::{Alarm, Fill, Queues, State};
+
+pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> VideoEntry {
+    let ended = state.is_final().then_some(Ended {
+        frames: total,
+        decoded: total,
+        duration: None,
+        problem: None,
+    });
+    VideoEntry {
+        version: VERSION,
+        video: VideoId::for_name(name, "1"),
+        state,
+        started: Started {
+            name: name.into(),
+            uri: format!("file:///{name}"),
+            every: 1,
+            fps: None,
+            start: None,
+            end: None,
+            uploaded_at: 1_700_000_000_000,
+            alarms: None,
+            labels: vec![],
+        },
+        published: counted,
+        published_frames: None,
+        milestones: vec![],
+        live: None,
+        announced: Some(total),
+        ended,
+        cancelled: None,
+        counted,
+        failed: 0,
+        failures: vec![],
+        unconfirmed: vec![],
+        counted_frames: String::new(),
+        failed_frames: String::new(),
+        corrections: 0,
+        processing_us: 0,
+        classes: [("car", 80), ("person", 52), ("bicycle", 52), ("dog", 1)]
+            .map(|(label, n)| (label.to_owned(), n))
+            .into(),
+        models: [].into(),
+        alarms: 0,
+        alarm_watch: AlarmState::default(),
+        finished_at: None,
+        summary_published: false,
+        summary: state.is_final().then(|| summary(name, counted)),
+    }
+}
+
+fn summary(name: &str, processed_frames: u64) -> Summary {
+    Summary {
+        version: VERSION,
+        video: VideoId::for_name(name, "1"),
+        name: name.into(),
+        uri: format!("file:///{name}"),
+        state: VideoState::Done,
+        problem: None,
+        corrections: 0,
+        processed_frames,
+        failed_frames: 0,
+        failed: vec![],
+        average_processing_ms: 50.0,
+        classes: BTreeMap::new(),
+        top: vec![],
+        alarms: 0,
+        models: [].into(),
+        live: None,
+        duration_s: None,
+        wall_time_s: 3.0,
+        frames_per_second: processed_frames as f64 / 3.0,
+    }
+}
+
+/// Ten seconds into a run of two detectors: 25 frames/s are decoded, 20 looked at, 19 counted.
+pub(crate) fn running() -> State {
+    let start = Instant::now();
+    let mut state = State::new("nats://127.0.0.1:4222".into(), start);
+    state.forget_videos();
+    state.video(start, &entry("aveiro.mkv", VideoState::Done, 120, 120), SystemTime::now());
+    state.videos_loaded();
+    for second in 0..=10 {
+        let now = start + Duration::from_secs(second);
+        let mut bikes = entry("bikes.mp4", VideoState::Decoding, 19 * second, 500);
+        bikes.published = 25 * second;
+        state.video(now, &bikes, SystemTime::now());
+        for (detector, processing_us) in [("west:7", 52_000), ("east:7", 48_000)] {
+            for _ in 0..if second > 0 { 10 } else { 0 } {
+                let detector = detector.to_owned();
+                state.looked_at(
+                    now,
+                    &FrameResult {
+                        index: 0,
+                        pts: None,
+                        size: None,
+                        decoded_at: None,
+                        detections: vec![],
+                        processing_us,
+                        detector,
+                        model: None,
+                    },
+                );
+            }
+        }
+        let queues = Queues {
+            frames: Fill {
+                messages: 200,
+                bytes: 52_000_000,
+                limit: Some(520_000_000),
+                oldest: Some(Duration::from_secs(9)),
+            },
+            frames_per_video: Some(256),
+            published: 1000 + 25 * second,
+            frames_waiting: 192,
+            frames_in_hand: 8,
+            redelivered: 3,
+            pulls: 0,
+            uploads_waiting: 2,
+            uploads_in_work: 1,
+            results_waiting: 4,
+            dead: 1,
+            alarm: Some(Alarm { video: "aveiro-mkv-1".into(), age: Duration::from_secs(75) }),
+        };
+        state.sample(now, queues, None);
+    }
+    state
+}

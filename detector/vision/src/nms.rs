@@ -1,0 +1,124 @@
+/// Something that may be an object.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Candidate {
+    /// Which of the model's classes.
+    pub class: usize,
+    /// 0 to 1.
+    pub score: f32,
+    /// Left, top, right, bottom.
+    pub bounds: [f32; 4],
+}
+
+/// Sorts by score, best first, and drops each one that overlaps a better one of its class by more
+/// than `iou`.
+///
+/// Of equal scores the one that came first is the better one.
+pub(crate) fn suppress(candidates: &mut Vec<Candidate>, iou: f32) {
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept = 0;
+    for index in 0..candidates.len() {
+        let candidate = candidates[index];
+        let hidden = |better: &Candidate| {
+            better.class == candidate.class && overlap(&better.bounds, &candidate.bounds) > iou
+        };
+        if !candidates[..kept].iter().any(hidden) {
+            candidates[kept] = candidate;
+            kept += 1;
+        }
+    }
+    candidates.truncate(kept);
+}
+
+/// Intersection over union: 0 when the boxes do not overlap, 1 when they are the same.
+pub(crate) fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
+    let width = a[2].min(b[2]) - a[0].max(b[0]);
+    let height = a[3].min(b[3]) - a[1].max(b[1]);
+    if !(width > 0.0 && height > 0.0) {
+        return 0.0;
+    }
+    let area = |r: &[f32; 4]| (r[2] - r[0]) * (r[3] - r[1]);
+    let shared = width * height;
+    shared / (area(a) + area(b) - shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn candidate(class: usize, score: f32, bounds: [f32; 4]) -> Candidate {
+        Candidate { class, score, bounds }
+    }
+
+    #[test]
+    fn overlap_at_its_edges() {
+        let square = [0.0, 0.0, 10.0, 10.0];
+        assert_eq!(overlap(&square, &square), 1.0);
+        assert_eq!(overlap(&square, &[10.0, 0.0, 20.0, 10.0]), 0.0, "they touch");
+        assert_eq!(overlap(&square, &[0.0, 0.0, 5.0, 10.0]), 0.5, "one within the other");
+        assert_eq!(overlap(&square, &[5.0, 0.0, 15.0, 10.0]), 50.0 / 150.0);
+        assert_eq!(overlap(&[3.0; 4], &[3.0; 4]), 0.0, "no area");
+    }
+
+    #[test]
+    fn the_best_of_a_class_hides_its_like_and_nothing_else() {
+        let square = [0.0, 0.0, 10.0, 10.0];
+        let (shifted, beyond) = ([1.0, 0.0, 11.0, 10.0], [0.0, 5.0, 10.0, 15.0]);
+        let mut candidates = vec![
+            candidate(0, 0.6, shifted),
+            candidate(0, 0.9, square),
+            candidate(1, 0.5, square),
+            candidate(0, 0.7, beyond),
+        ];
+        suppress(&mut candidates, 0.45);
+        assert_eq!(
+            candidates,
+            [candidate(0, 0.9, square), candidate(0, 0.7, beyond), candidate(1, 0.5, square)]
+        );
+    }
+
+    #[test]
+    fn an_overlap_of_just_the_limit_is_allowed() {
+        let mut candidates = vec![
+            candidate(0, 0.9, [0.0, 0.0, 10.0, 10.0]),
+            candidate(0, 0.8, [0.0, 0.0, 5.0, 10.0]),
+        ];
+        suppress(&mut candidates, 0.5);
+        assert_eq!(candidates.len(), 2);
+    }
+
+    #[test]
+    fn of_equal_scores_the_first_wins() {
+        let mut candidates = vec![
+            candidate(0, 0.9, [1.0, 0.0, 11.0, 10.0]),
+            candidate(0, 0.9, [0.0, 0.0, 10.0, 10.0]),
+        ];
+        suppress(&mut candidates, 0.45);
+        assert_eq!(candidates, [candidate(0, 0.9, [1.0, 0.0, 11.0, 10.0])]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_is_apart_and_what_is_dropped_was_hidden(
+            raw in prop::collection::vec((0usize..3, 0u8..20, 0u8..30, 0u8..30, 1u8..20, 1u8..20), 0..40), limit in 0.0f32..1.0
+        ) {
+            let all: Vec<_> = raw.into_iter().map(|(class, score, x, y, w, h)| {
+                let [x, y, w, h] = [x, y, w, h].map(f32::from);
+                candidate(class, f32::from(score) / 20.0, [x, y, x + w, y + h])
+            }).collect();
+            let mut kept = all.clone();
+            suppress(&mut kept, limit);
+            prop_assert!(kept.is_sorted_by_key(|c| Reverse((c.score * 20.0).round() as u32)));
+            let hides = |a: &Candidate, b: &Candidate| a.class == b.class && overlap(&a.bounds, &b.bounds) > limit;
+            for (index, candidate) in kept.iter().enumerate() {
+                prop_assert!(!kept[..index].iter().any(|better| hides(better, candidate)));
+            }
+            for candidate in &all {
+                prop_assert!(kept.contains(candidate) || kept.iter().any(|c| c.score >= candidate.score && hides(c, candidate)));
+            }
+        }
+    }
+}

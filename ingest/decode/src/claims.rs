@@ -1,0 +1,55 @@
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Bytes of an AVI file up to the last field that is read here.
+const HEAD: usize = 52;
+
+/// How long the header of an AVI file says that its video is, in nanoseconds.
+///
+/// GStreamer tells the length of the index instead, which in a file cut short is made of what is
+/// there.
+pub(super) fn avi_duration(path: &Path) -> Option<u64> {
+    let mut head = [0; HEAD];
+    File::open(path).ok()?.read_exact(&mut head).ok()?;
+    duration(&head)
+}
+
+/// Microsoft, "AVI RIFF File Reference": RIFF size `AVI `, LIST size `hdrl`, `avih` size, then
+/// AVIMAINHEADER with dwMicroSecPerFrame first and dwTotalFrames fifth.
+fn duration(head: &[u8; HEAD]) -> Option<u64> {
+    let tag = |at: usize| head.get(at..at + 4);
+    let number = |at: usize| Some(u64::from(u32::from_le_bytes(tag(at)?.try_into().ok()?)));
+    let is_avi = tag(0)? == b"RIFF"
+        && tag(8)? == b"AVI "
+        && tag(12)? == b"LIST"
+        && tag(20)? == b"hdrl"
+        && tag(24)? == b"avih";
+    if !is_avi {
+        return None;
+    }
+    number(32)?.checked_mul(number(48)?)?.checked_mul(1000).filter(|duration| *duration > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(period: u32, frames: u32) -> [u8; HEAD] {
+        let mut head = [0; HEAD];
+        for (at, tag) in [(0, b"RIFF"), (8, b"AVI "), (12, b"LIST"), (20, b"hdrl"), (24, b"avih")] {
+            head[at..at + 4].copy_from_slice(tag);
+        }
+        head[32..36].copy_from_slice(&period.to_le_bytes());
+        head[48..52].copy_from_slice(&frames.to_le_bytes());
+        head
+    }
+
+    #[test]
+    fn the_header_s_frames_are_times() {
+        assert_eq!(duration(&head(40_000, 444)), Some(17_760_000_000));
+        assert_eq!(duration(&head(40_000, 0)), None);
+        assert_eq!(duration(&head(u32::MAX, u32::MAX)), None);
+        assert_eq!(duration(&[0; HEAD]), None);
+    }
+}

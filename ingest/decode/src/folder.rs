@@ -1,0 +1,109 @@
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::error::DecodeError;
+use super::file::unreadable;
+
+/// How the names of pictures end.
+const ENDINGS: [&str; 12] =
+    ["bmp", "gif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "ppm", "tif", "tiff", "webp"];
+/// Their names are all held at once.
+const MOST_PICTURES: usize = 1_000_000;
+
+/// The pictures of a folder, in the order in which people count: `b2.png` comes before `b10.png`.
+///
+/// Folders in it, hidden files and links out of it are none of its pictures.
+pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DecodeError> {
+    let path = folder.display().to_string();
+    let failed = |error| unreadable(&path, &error);
+    let real = folder.canonicalize().map_err(failed)?;
+    let mut pictures = Vec::new();
+    for entry in std::fs::read_dir(&real).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if is_picture(&name) && is_inside(&real, &name) {
+            pictures.push((name.to_string_lossy().into_owned(), name));
+        }
+        if pictures.len() > MOST_PICTURES {
+            return Err(DecodeError::TooManyPictures { path, most: MOST_PICTURES });
+        }
+    }
+    if pictures.is_empty() {
+        return Err(DecodeError::NoPictures { path });
+    }
+    pictures.sort_by(|(a, a_bytes), (b, b_bytes)| {
+        natord::compare(a, b).then_with(|| a_bytes.cmp(b_bytes))
+    });
+    Ok(pictures.into_iter().map(|(_, name)| real.join(name)).collect())
+}
+
+fn is_picture(name: &OsString) -> bool {
+    let ending =
+        Path::new(name).extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    !name.to_string_lossy().starts_with('.')
+        && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+}
+
+/// What may be read is a matter of folders: a link must not lead out of one. One that leads nowhere
+/// is told as such.
+fn is_inside(folder: &Path, name: &OsString) -> bool {
+    let path = folder.join(name);
+    path.canonicalize().map_or(true, |real| real.starts_with(folder) && !real.is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        pictures(folder)
+            .unwrap()
+            .iter()
+            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn pictures_come_in_the_order_in_which_people_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let expected = ["b1.jpg", "b2.PNG", "b02.png", "b10.webp", "b10a.bmp", "c.tiff", "ü 3.gif"];
+        for name in expected.iter().rev().chain(&["notes.txt", ".hidden.png", "Thumbs.db", "png"]) {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        std::fs::create_dir(folder.path().join("more.png")).unwrap();
+        let found = names(folder.path());
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        let place = |name: &str| found.iter().position(|found| found == name).unwrap();
+        for pair in [
+            ["b1.jpg", "b2.PNG"],
+            ["b2.PNG", "b10.webp"],
+            ["b02.png", "b10.webp"],
+            ["b10.webp", "b10a.bmp"],
+            ["b10a.bmp", "c.tiff"],
+        ] {
+            assert!(place(pair[0]) < place(pair[1]), "{pair:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_does_not_lead_out_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inside, outside) = (folder.path().join("in"), folder.path().join("out.png"));
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::write(&outside, "x").unwrap();
+        std::fs::write(inside.join("a.png"), "x").unwrap();
+        std::os::unix::fs::symlink(&outside, inside.join("b.png")).unwrap();
+        std::os::unix::fs::symlink(inside.join("a.png"), inside.join("c.png")).unwrap();
+        assert_eq!(names(&inside), ["a.png", "c.png"]);
+    }
+
+    #[test]
+    fn a_folder_without_pictures_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
+        assert!(matches!(pictures(folder.path()), Err(DecodeError::NoPictures { .. })));
+        assert!(matches!(
+            pictures(&folder.path().join("absent")),
+            Err(DecodeError::NotFound { .. })
+        ));
+    }
+}

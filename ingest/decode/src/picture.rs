@@ -1,0 +1,188 @@
+use gstreamer as gst;
+use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
+use moliceiro_messages::{Area, Color, Letterbox, Size};
+
+use super::FIT_STEP;
+use super::color;
+use super::geometry::{Orientation, letterbox, trim};
+use super::scale::Scaler;
+
+/// A chroma sample without colour.
+const NO_CHROMA: u8 = 128;
+
+/// Makes letterboxed pictures of frames that have one format and orientation.
+pub(super) struct PictureMaker {
+    source: VideoInfo,
+    orientation: Orientation,
+    picture: Size,
+    letterbox: Letterbox,
+    color: Color,
+    scaler: Scaler,
+    /// A chroma plane of the picture that is to be halved.
+    placed: Vec<u8>,
+}
+
+/// Samples of each chroma plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chroma {
+    /// One for each pixel (4:4:4).
+    Full,
+    /// One for two by two pixels (4:2:0).
+    Halved,
+}
+
+impl PictureMaker {
+    /// For pictures of size `most`, or with `fit` the part of it that the frames need.
+    pub(super) fn new(
+        source: &VideoInfo,
+        orientation: Orientation,
+        most: Size,
+        fit: bool,
+    ) -> Result<Self, gst::glib::BoolError> {
+        let stored = Size { width: source.width(), height: source.height() };
+        let aspect = source.par();
+        let aspect = (aspect.numer().unsigned_abs(), aspect.denom().unsigned_abs());
+        let whole = letterbox(stored, aspect, orientation, most);
+        let (letterbox, picture) = if fit { trim(whole, most, FIT_STEP) } else { (whole, most) };
+        let content = orientation.turn(letterbox.content);
+        let colors = color::of_picture(source);
+        let scaler = Scaler::new(source, &colors, content)?;
+        Ok(Self {
+            source: source.clone(),
+            orientation,
+            picture,
+            letterbox,
+            color: colors.color,
+            scaler,
+            placed: Vec::new(),
+        })
+    }
+
+    pub(super) fn fits(&self, source: &VideoInfo, orientation: Orientation) -> bool {
+        self.source == *source && self.orientation == orientation
+    }
+
+    pub(super) fn size(&self) -> Size {
+        self.picture
+    }
+
+    pub(super) fn letterbox(&self) -> Letterbox {
+        self.letterbox
+    }
+
+    pub(super) fn color(&self) -> Color {
+        self.color
+    }
+
+    /// The planes of the picture, or with halved chroma of the area that is sampled, without
+    /// padding.
+    pub(super) fn make(
+        &mut self,
+        frame: &gst::BufferRef,
+        chroma: Chroma,
+    ) -> Result<Vec<u8>, gst::glib::BoolError> {
+        self.scaler.scale(frame, &self.source)?;
+        let scaled = self.scaler.scaled()?;
+        let area = match chroma {
+            Chroma::Full => Area { left: 0, top: 0, size: self.picture },
+            Chroma::Halved => self.letterbox.sampled(self.picture),
+        };
+        let (width, height) = (area.size.width as usize, area.size.height as usize);
+        let chroma_plane = match chroma {
+            Chroma::Full => width * height,
+            Chroma::Halved => width.div_ceil(2) * height.div_ceil(2),
+        };
+        let mut picture = Vec::with_capacity(width * height + 2 * chroma_plane);
+        let black = if self.color.full_range { 0 } else { 16 };
+        self.place(&scaled, 0, area, black, &mut picture)?;
+        for plane in 1..3 {
+            match chroma {
+                Chroma::Full => self.place(&scaled, plane, area, NO_CHROMA, &mut picture)?,
+                Chroma::Halved => {
+                    self.placed.clear();
+                    let mut placed = std::mem::take(&mut self.placed);
+                    self.place(&scaled, plane, area, NO_CHROMA, &mut placed)?;
+                    halve(&placed, width, &mut picture);
+                    self.placed = placed;
+                }
+            }
+        }
+        Ok(picture)
+    }
+
+    /// Turns a plane of the scaled frame upright, and appends it to `to` with as much of the
+    /// picture's border as is in `area`, which has all of the frame.
+    fn place(
+        &self,
+        scaled: &VideoFrameRef<&gst::BufferRef>,
+        plane: u32,
+        area: Area,
+        border: u8,
+        to: &mut Vec<u8>,
+    ) -> Result<(), gst::glib::BoolError> {
+        let (width, start) = (area.size.width as usize, to.len());
+        to.resize(start + width * area.size.height as usize, border);
+        let (from, Letterbox { left, top, content, .. }) =
+            (Self::plane(scaled, plane)?, self.letterbox);
+        let (left, top) = ((left - area.left) as usize, (top - area.top) as usize);
+        for (y, row) in
+            to[start..].chunks_exact_mut(width).skip(top).take(content.height as usize).enumerate()
+        {
+            from.copy_row(self.orientation, y, &mut row[left..left + content.width as usize]);
+        }
+        Ok(())
+    }
+
+    fn plane<'a>(
+        scaled: &'a VideoFrameRef<&gst::BufferRef>,
+        plane: u32,
+    ) -> Result<Plane<'a>, gst::glib::BoolError> {
+        let stride = scaled
+            .plane_stride()
+            .get(plane as usize)
+            .map_or(0, |stride| stride.unsigned_abs() as usize);
+        let (width, height) = (scaled.width() as usize, scaled.height() as usize);
+        Ok(Plane { data: scaled.plane_data(plane)?, stride, width, height })
+    }
+}
+
+/// Appends a plane of half the width and height: each value is the mean of the four pixels that it
+/// stands for, wherever among them the frame's edge lies.
+fn halve(plane: &[u8], width: usize, to: &mut Vec<u8>) {
+    for rows in plane.chunks(2 * width) {
+        let (even, odd) = rows.split_at(width);
+        // The last row of an odd number of them has no other, and neither has the last column.
+        let odd = if odd.is_empty() { even } else { odd };
+        let mean = |(a, b): (&[u8], &[u8])| {
+            let sum = u16::from(a[0])
+                + u16::from(a[a.len() - 1])
+                + u16::from(b[0])
+                + u16::from(b[b.len() - 1]);
+            ((sum + 2) / 4) as u8
+        };
+        to.extend(even.chunks(2).zip(odd.chunks(2)).map(mean));
+    }
+}
+
+/// One plane of a frame that is not turned yet.
+struct Plane<'a> {
+    data: &'a [u8],
+    stride: usize,
+    width: usize,
+    height: usize,
+}
+
+impl Plane<'_> {
+    /// Fills `row` with the upright row `y`.
+    fn copy_row(&self, orientation: Orientation, y: usize, row: &mut [u8]) {
+        if orientation.is_upright() {
+            let start = y * self.stride;
+            row.copy_from_slice(&self.data[start..start + row.len()]);
+            return;
+        }
+        for (x, value) in row.iter_mut().enumerate() {
+            let (column, line) = orientation.stored(x, y, self.width, self.height);
+            *value = self.data[line * self.stride + column];
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A cut has as many frames as asked for, and they are the video's own.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod videos;
+
+use moliceiro_decode::DecodeError;
+use moliceiro_decode::cut;
+use videos::{H264, SOUND, SOURCE, Videos, decode, uri};
+
+#[tokio::test]
+async fn a_cut_is_the_beginning_of_the_video_whatever_else_is_in_the_file() {
+    let videos = Videos::new();
+    let reordered = "-c:v libx264 -bf 3 -pix_fmt yuv420p";
+    for (name, arguments) in [
+        ("a.mp4", format!("{SOURCE} {SOUND} {H264} -c:a aac")),
+        ("b.mkv", format!("{SOURCE} {reordered}")),
+        ("c.webm", format!("{SOURCE} -c:v libvpx")),
+    ] {
+        let (video, to) = (videos.make(name, &arguments), videos.path("cut.mkv"));
+        assert_eq!(cut(&uri(&video), 20, &to).unwrap(), 20, "{name}");
+        let ((whole, _), (part, decoded)) = (decode(&video).await, decode(&to).await);
+        assert_eq!((part.len(), decoded.decoded, decoded.problem), (20, 20, None), "{name}");
+        assert!(
+            part.iter().all(|frame| whole.iter().any(|own| own.pixels == frame.pixels)),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_cut_longer_than_the_video_is_all_of_it() {
+    let videos = Videos::new();
+    let (video, to) = (videos.make("a.mp4", &format!("{SOURCE} {H264}")), videos.path("cut.mkv"));
+    assert_eq!(cut(&uri(&video), 1000, &to).unwrap(), 50);
+    assert_eq!(decode(&to).await.0.len(), 50);
+}
+
+#[test]
+fn what_is_no_video_cannot_be_cut() {
+    let videos = Videos::new();
+    for (name, bytes) in
+        [("a.mp4", &b"this is no video, whatever its name says"[..]), ("b.mp4", b"")]
+    {
+        let error = cut(&uri(&videos.write(name, bytes)), 20, &videos.path("cut.mkv")).unwrap_err();
+        assert!(
+            matches!(&error, DecodeError::Failed { video, .. } if video.ends_with(name)),
+            "{error}"
+        );
+    }
+    let gone = cut(&uri(&videos.path("gone.mp4")), 20, &videos.path("cut.mkv")).unwrap_err();
+    assert!(gone.to_string().contains("gone.mp4"), "{gone}");
+}

@@ -1,0 +1,133 @@
+//! Videos made by ffmpeg, and what decoding them gives.
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it, and may panic")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use moliceiro_decode::{
+    DecodeError, DecodeSettings, Decoded, DecodedFrame, LostFrame, Observer, start,
+};
+use moliceiro_messages::{Area, Encoding, FrameSelection, Size};
+use tempfile::TempDir;
+use url::Url;
+
+/// Two seconds of a moving test picture.
+pub const SOURCE: &str = "-f lavfi -i testsrc2=size=320x240:rate=25:duration=2";
+/// As much sound.
+pub const SOUND: &str = "-f lavfi -i sine=duration=2";
+pub const H264: &str = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p";
+
+pub fn settings() -> DecodeSettings {
+    DecodeSettings {
+        size: Size { width: 416, height: 416 },
+        fit: false,
+        encoding: Encoding::I420,
+        jpeg_quality: 90,
+        choice: FrameSelection::every(1),
+        skip_before: 0,
+        stills: false,
+        queue: 4,
+        stall_timeout: Duration::from_secs(60),
+        observer: Observer::default(),
+    }
+}
+
+pub fn uri(path: &Path) -> Url {
+    Url::from_file_path(path).unwrap()
+}
+
+/// All frames, and how it ended.
+pub async fn decode_with(
+    path: &Path,
+    settings: DecodeSettings,
+) -> (Vec<DecodedFrame>, Result<Decoded, DecodeError>) {
+    let (frames, lost, outcome) = decode_folder(path, settings).await;
+    assert_eq!(lost, []);
+    (frames, outcome)
+}
+
+/// As [`decode_with`], with the pictures that cannot be had.
+pub async fn decode_folder(
+    path: &Path,
+    settings: DecodeSettings,
+) -> (Vec<DecodedFrame>, Vec<LostFrame>, Result<Decoded, DecodeError>) {
+    let decoding = start(&uri(path), settings);
+    let (mut frames, mut lost) = (Vec::new(), Vec::new());
+    while let Ok(frame) = decoding.frames.recv().await {
+        match frame {
+            Ok(frame) => frames.push(frame),
+            Err(frame) => lost.push(frame),
+        }
+    }
+    (frames, lost, decoding.outcome().await)
+}
+
+/// The same of a video from which something can be decoded.
+pub async fn decode(path: &Path) -> (Vec<DecodedFrame>, Decoded) {
+    let (frames, outcome) = decode_with(path, settings()).await;
+    (frames, outcome.unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// A folder for videos.
+pub struct Videos(TempDir);
+
+impl Videos {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// What ffmpeg makes of these arguments, which spaces divide.
+    pub fn make(&self, name: &str, arguments: &str) -> PathBuf {
+        let path = self.path(name);
+        run("ffmpeg", &format!("-v error -y {arguments}"), &path);
+        path
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+/// The bytes that ffmpeg writes to its output.
+pub fn ffmpeg_output(input: &Path, arguments: &str) -> Vec<u8> {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(input)
+        .args(arguments.split(' '))
+        .arg("-")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        input.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+/// What a program says of a file.
+pub fn run(program: &str, arguments: &str, file: &Path) -> String {
+    let done = Command::new(program).args(arguments.split(' ')).arg(file).output().unwrap();
+    assert!(
+        done.status.success(),
+        "{program} {}: {}",
+        file.display(),
+        String::from_utf8_lossy(&done.stderr)
+    );
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// The luma value at a place of an I420 picture.
+pub fn luma(frame: &DecodedFrame, x: u32, y: u32) -> u8 {
+    let Area { left, top, size } = frame.letterbox.sampled(frame.size);
+    let inside = (left..left + size.width).contains(&x) && (top..top + size.height).contains(&y);
+    if inside { frame.pixels[((y - top) * size.width + x - left) as usize] } else { 16 }
+}

@@ -1,0 +1,177 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{FailedFrame, LiveStatus, Versioned, VideoState};
+use crate::VideoId;
+
+/// What was in a video, as JSON on `summaries.<video>`; its [`Display`](fmt::Display) is the
+/// summary that people read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Summary {
+    /// [`super::VERSION`]
+    pub version: u8,
+    /// The video's identity.
+    pub video: VideoId,
+    /// What people call it.
+    pub name: String,
+    /// Where it came from.
+    pub uri: String,
+    /// `done`, `incomplete` (fewer frames than there should be), `failed` (none) or `cancelled`.
+    pub state: VideoState,
+    /// Why it is not `done`.
+    pub problem: Option<String>,
+    /// Frames that were looked at after the first summary of the video. Not 0: this summary takes
+    /// the place of an earlier one.
+    #[serde(default)]
+    pub corrections: u64,
+    /// Frames that were looked at.
+    pub processed_frames: u64,
+    /// Frames that could not be looked at.
+    pub failed_frames: u64,
+    /// The first of those, with reasons.
+    pub failed: Vec<FailedFrame>,
+    /// The detectors' own time per processed frame, in milliseconds.
+    pub average_processing_ms: f64,
+    /// Objects found, by class.
+    pub classes: BTreeMap<String, u64>,
+    /// The classes found most often, at most three; ties by name.
+    pub top: Vec<String>,
+    /// Alarms raised.
+    #[serde(default)]
+    pub alarms: u64,
+    /// What its frames were looked at with. With more than one model, the counts depend on which
+    /// frame went to which.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub models: BTreeSet<String>,
+    /// How it stands, if it is a live source. What is in it is counted in its windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<LiveStatus>,
+    /// Time that the video covers, in seconds.
+    pub duration_s: Option<f64>,
+    /// Time from the upload to the last frame counted, in seconds.
+    pub wall_time_s: f64,
+    /// Frames processed per second of that time.
+    pub frames_per_second: f64,
+}
+
+impl Versioned for Summary {
+    fn version(&self) -> u8 {
+        self.version
+    }
+}
+
+impl Summary {
+    /// How many objects of a class were found.
+    pub fn count(&self, label: &str) -> u64 {
+        self.classes.get(label).copied().unwrap_or(0)
+    }
+
+    /// The classes found most often, at most `most` of them; ties are broken by name.
+    pub fn ranking(classes: &BTreeMap<String, u64>, most: usize) -> Vec<String> {
+        let mut ranking: Vec<_> = classes.iter().collect();
+        ranking.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        ranking.into_iter().take(most).map(|(label, _)| label.clone()).collect()
+    }
+}
+
+/// The lines that the system before this one printed, to the letter, under the video's name.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let corrected = if self.corrections > 0 { " (corrected)" } else { "" };
+        match self.state {
+            VideoState::Incomplete => {
+                writeln!(
+                    f,
+                    "{}{corrected} (incomplete: {})",
+                    self.name,
+                    self.problem.as_deref().unwrap_or("unknown")
+                )?;
+            }
+            VideoState::Cancelled => writeln!(
+                f,
+                "{} (cancelled: {})",
+                self.name,
+                self.problem.as_deref().unwrap_or("unknown")
+            )?,
+            _ => writeln!(f, "{}{corrected}", self.name)?,
+        }
+        writeln!(f, "Processed frames: {}", self.processed_frames)?;
+        writeln!(f, "Average processing time per frame: {:.0}ms", self.average_processing_ms)?;
+        writeln!(f, "Person objects detected: {}", self.count("person"))?;
+        writeln!(f, "Total classes detected: {}", self.classes.len())?;
+        let top = if self.top.is_empty() { "none".to_owned() } else { self.top.join(", ") };
+        write!(f, "Top 3 objects detected: {top}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(classes: &[(&str, u64)]) -> Summary {
+        let classes = classes.iter().map(|(label, n)| ((*label).to_owned(), *n)).collect();
+        Summary {
+            version: 1,
+            video: VideoId::for_name("bikes", "1"),
+            name: "bikes.mp4".into(),
+            uri: "file:///bikes.mp4".into(),
+            state: VideoState::Done,
+            problem: None,
+            corrections: 0,
+            processed_frames: 250,
+            failed_frames: 0,
+            failed: vec![],
+            average_processing_ms: 25.6,
+            top: Summary::ranking(&classes, 3),
+            classes,
+            alarms: 0,
+            models: BTreeSet::new(),
+            live: None,
+            duration_s: Some(10.0),
+            wall_time_s: 4.0,
+            frames_per_second: 62.5,
+        }
+    }
+
+    #[test]
+    fn the_summary_keeps_the_old_format_to_the_letter() {
+        let text = "bikes.mp4\nProcessed frames: 250\nAverage processing time per frame: 26ms\nPerson objects detected: 109\n\
+                    Total classes detected: 4\nTop 3 objects detected: car, person, motorcycle";
+        assert_eq!(
+            summary(&[("person", 109), ("motorcycle", 11), ("car", 154), ("chair", 1)]).to_string(),
+            text
+        );
+    }
+
+    #[test]
+    fn ties_go_by_name_and_few_classes_print_as_many_as_there_are() {
+        assert!(
+            summary(&[("b", 1), ("a", 1), ("d", 1), ("c", 2)])
+                .to_string()
+                .ends_with("Top 3 objects detected: c, a, b")
+        );
+        assert!(
+            summary(&[("boat", 1)])
+                .to_string()
+                .ends_with("Total classes detected: 1\nTop 3 objects detected: boat")
+        );
+        assert!(
+            summary(&[])
+                .to_string()
+                .ends_with("Total classes detected: 0\nTop 3 objects detected: none")
+        );
+    }
+
+    #[test]
+    fn an_incomplete_video_says_so_beside_its_name() {
+        let mut summary = summary(&[]);
+        (summary.state, summary.problem) = (VideoState::Incomplete, Some("cut short".into()));
+        assert!(
+            summary
+                .to_string()
+                .starts_with("bikes.mp4 (incomplete: cut short)\nProcessed frames: 250\n")
+        );
+    }
+}
