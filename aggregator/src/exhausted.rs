@@ -9,7 +9,7 @@ use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::messages::{Abandoned, Event, Failed, Upload, VideoEntry, from_json, to_json};
-use moliceiro_nats::publish::{StoreError, publish_event, publish_message};
+use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use serde::Deserialize;
 use thiserror::Error;
@@ -145,7 +145,7 @@ async fn queue_again(
         .message_id(id)
         .header(PUBLISHED, published.to_string().as_str())
         .payload(to_json(&upload).into());
-    Ok(publish_message(&streams.jetstream, subjects::UPLOAD_SUBJECT, message).await.map(drop)?)
+    Ok(streams.publisher.publish_message(subjects::UPLOAD_SUBJECT, message).await.map(drop)?)
 }
 
 async fn give_up_frame(
@@ -166,7 +166,7 @@ async fn give_up_frame(
     let name = name.map_err(|error| ExhaustedError::Server(error.to_string()))?;
     let detector = name.map(|name| String::from_utf8_lossy(&name).into_owned());
     let failed = Failed { index: frame.index, reason, detector, deliveries };
-    Ok(dead_letter(&streams.jetstream, &frame, &failed, message.payload.clone()).await?)
+    Ok(dead_letter(&streams.publisher, &frame, &failed, message.payload.clone()).await?)
 }
 
 async fn give_up_upload(
@@ -194,13 +194,10 @@ async fn give_up_upload(
         ("abandoned", Event::Abandoned(Abandoned { reason })),
     ];
     for (id, event) in events {
-        publish_event(
-            &streams.jetstream,
-            &video,
-            Some(&subjects::event_message_id(&video, id)),
-            event,
-        )
-        .await?;
+        streams
+            .publisher
+            .publish_event(&video, Some(&subjects::event_message_id(&video, id)), event)
+            .await?;
     }
     Ok(())
 }

@@ -108,7 +108,6 @@ mod tests {
     use futures_util::StreamExt;
     use moliceiro_nats::embedded::EmbeddedServer;
     use moliceiro_nats::messages::{Event, VideoEvent, from_cbor};
-    use moliceiro_nats::publish::store;
     use moliceiro_nats::{NatsSettings, Patience, StreamsSettings, connect};
 
     use super::*;
@@ -130,14 +129,11 @@ mod tests {
         };
         let streams = Streams::open(client, &settings, 16).await.unwrap();
         let frame = async |index| {
-            store(
-                &streams.jetstream,
-                "frames.a-1",
-                &format!("a-1/{index}"),
-                Bytes::from_static(b"frame"),
-            )
-            .await
-            .unwrap();
+            streams
+                .publisher
+                .publish("frames.a-1", &format!("a-1/{index}"), Bytes::from_static(b"frame"))
+                .await
+                .unwrap();
         };
         frame(0).await;
         frame(1).await;

@@ -25,7 +25,7 @@ mod tally;
 use std::time::Duration;
 
 use moliceiro_nats::Streams;
-use moliceiro_service::{OpenError, Readiness, open_streams};
+use moliceiro_service::{OpenError, Telemetry, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -51,7 +51,7 @@ pub enum AggregatorError {
 pub async fn run(
     service: AggregatorService,
     on_publication: impl FnMut(Publication<'_>) + Send,
-    readiness: Readiness,
+    telemetry: Telemetry,
     shutdown: CancellationToken,
 ) -> Result<(), AggregatorError> {
     let opening = open_streams(
@@ -59,7 +59,7 @@ pub async fn run(
         &service.nats,
         &service.streams,
         PUBLISHES_IN_FLIGHT,
-        &readiness,
+        &telemetry,
     );
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());

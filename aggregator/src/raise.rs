@@ -3,7 +3,7 @@
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use moliceiro_nats::messages::{Alarm, from_json, to_json};
-use moliceiro_nats::publish::{StoreError, publish_message};
+use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
 
@@ -60,7 +60,7 @@ pub(crate) async fn publish_alarms(
                 .message_id(subjects::alarm_message_id(video, alarm.number))
                 .expected_last_subject_sequence(last.sequence)
                 .payload(to_json(alarm).into());
-            match publish_message(&streams.jetstream, &subject, message).await {
+            match streams.publisher.publish_message(&subject, message).await {
                 Ok(ack) => {
                     report::alarm(alarm);
                     on_alarm(alarm);

@@ -8,7 +8,7 @@ use moliceiro_nats::messages::{
     AlarmRule, Event, Started, Summary, VideoEvent, VideoState, from_cbor, from_json,
     milliseconds_now, to_json,
 };
-use moliceiro_nats::publish::{StoreError, publish_message};
+use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -397,7 +397,7 @@ async fn publish_summary(streams: &Streams, summary: &Summary) -> Result<bool, T
             .message_id(format!("{}/summary/{}", summary.video, summary.corrections))
             .expected_last_subject_sequence(last.map_or(0, |message| message.sequence))
             .payload(to_json(summary).into());
-        match publish_message(&streams.jetstream, &subject, message).await {
+        match streams.publisher.publish_message(&subject, message).await {
             Ok(ack) => return Ok(!ack.duplicate),
             // Somebody was faster: what they published may be this.
             Err(StoreError::NotFirst { .. }) => {}

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use moliceiro_nats::messages::{Alarm, Event, Progress, Upload, VideoState, from_json, to_json};
-use moliceiro_nats::publish::store;
 use moliceiro_nats::{StreamsSettings, subjects};
 
 use support::{Site, ended, frame, started, video};
@@ -73,7 +72,9 @@ async fn a_video_is_given_up_only_when_its_ingests_do_not_get_on() {
     let video = video("long");
     let upload =
         Upload { id: Some(video.clone()), ..Upload::of("file:///long.mp4".parse().unwrap()) };
-    store(&site.streams.jetstream, subjects::UPLOAD_SUBJECT, "long", to_json(&upload).into())
+    site.streams
+        .publisher
+        .publish(subjects::UPLOAD_SUBJECT, "long", to_json(&upload).into())
         .await
         .unwrap();
     let aggregator = site.aggregator();

@@ -64,21 +64,21 @@ fn main() -> ExitCode {
         Command::Top(arguments) => moliceiro_top::run(&arguments),
         Command::Ingest(arguments) => {
             let service = arguments.service()?;
-            serve(&service.base.clone(), |readiness, shutdown| {
-                moliceiro_ingest::run(service, readiness, shutdown)
+            serve(&service.base.clone(), |telemetry, shutdown| {
+                moliceiro_ingest::run(service, telemetry, shutdown)
             })
         }
         Command::Detector(arguments) => {
             let service = arguments.service()?;
-            serve(&service.base.clone(), |readiness, shutdown| {
-                moliceiro_detector::run(service, readiness, shutdown)
+            serve(&service.base.clone(), |telemetry, shutdown| {
+                moliceiro_detector::run(service, telemetry, shutdown)
             })
         }
         Command::Aggregator(arguments) => {
             let service = arguments.service()?;
             let print = moliceiro_aggregator::printer(service.aggregator.output)?;
-            serve(&service.base.clone(), |readiness, shutdown| {
-                moliceiro_aggregator::run(service, print, readiness, shutdown)
+            serve(&service.base.clone(), |telemetry, shutdown| {
+                moliceiro_aggregator::run(service, print, telemetry, shutdown)
             })
         }
         Command::Status(arguments) => status::run(&arguments),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::{self, stream::Stream};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Cancelled, Event, Upload, VideoEntry, VideoState, from_json};
-use moliceiro_nats::publish::publish_event;
+use moliceiro_nats::publish::Publisher;
 use serde_json::json;
 use support::site::{FRAMES, Site, VIDEO};
 use support::{LONG, Server, sample};
@@ -16,7 +16,8 @@ use tokio::time::{sleep, timeout};
 use url::Url;
 
 async fn say(site: &Site, video: &VideoId, event: Event) {
-    publish_event(&jetstream::new(site.client().await), video, None, event).await.unwrap();
+    let publisher = Publisher::new(jetstream::new(site.client().await));
+    publisher.publish_event(video, None, event).await.unwrap();
 }
 
 async fn cancel(site: &Site, video: &VideoId) {

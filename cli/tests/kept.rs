@@ -13,7 +13,7 @@ use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
     Detection, Ended, Event, FrameResult, Progress, Upload, VideoState, VideoStatus, from_json,
 };
-use moliceiro_nats::publish::publish_event;
+use moliceiro_nats::publish::Publisher;
 use moliceiro_nats::subjects::event_message_id;
 use serde_json::{Value, json};
 use support::site::{Site, VIDEO};
@@ -109,9 +109,10 @@ async fn a_video_with_far_more_results_than_the_log_holds_is_counted_whole() {
     let site = Site::new(server.url(), &["--set", "streams.results_max_bytes=1048576"]);
     let aggregator = site.ready("aggregator");
     let jetstream = jetstream::new(site.client().await);
+    let publisher = Publisher::new(jetstream.clone());
     let video = VideoId::for_name("long", "1");
     let say = async |id: Option<String>, event: Event| {
-        publish_event(&jetstream, &video, id.as_deref(), event).await.unwrap()
+        publisher.publish_event(&video, id.as_deref(), event).await.unwrap()
     };
     let started = Upload::of(Url::parse("file:///long.mp4").unwrap()).started(SystemTime::now(), 1);
     say(Some(event_message_id(&video, "started")), Event::Started(started)).await;

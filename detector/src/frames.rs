@@ -6,7 +6,7 @@ use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::messages::{Event, Failed, FrameResult};
-use moliceiro_nats::publish::{StoreError, publish_event};
+use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, subjects};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -255,13 +255,10 @@ impl Desk {
                     detector,
                     model,
                 };
-                publish_event(
-                    &self.streams.jetstream,
-                    video,
-                    Some(&frame.message_id),
-                    Event::Frame(result),
-                )
-                .await?;
+                self.streams
+                    .publisher
+                    .publish_event(video, Some(&frame.message_id), Event::Frame(result))
+                    .await?;
                 report::frame_done(video, index, found, processing_us, began.elapsed());
                 Ok(Verdict::Ack)
             }
@@ -273,7 +270,7 @@ impl Desk {
                 let failed =
                     Failed { index, reason, detector: Some(self.name.clone()), deliveries };
                 report::frame_dead(video, &failed);
-                dead_letter(&self.streams.jetstream, &frame, &failed, message.payload.clone())
+                dead_letter(&self.streams.publisher, &frame, &failed, message.payload.clone())
                     .await?;
                 Ok(Verdict::Drop)
             }

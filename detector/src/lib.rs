@@ -13,7 +13,7 @@ pub mod metrics;
 mod report;
 mod settings;
 
-use moliceiro_service::{OpenError, Readiness, bundled, open_streams};
+use moliceiro_service::{OpenError, Telemetry, bundled, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -59,11 +59,12 @@ pub fn open_model(settings: &DetectorSettings) -> Result<Model, ModelError> {
 /// Looks at frames until `shutdown`; then finishes those in hand.
 pub async fn run(
     service: DetectorService,
-    readiness: Readiness,
+    telemetry: Telemetry,
     shutdown: CancellationToken,
 ) -> Result<(), DetectorError> {
     let sessions = service.detector.session_count();
     let in_hand = sessions * FRAMES_PER_SESSION;
+    let readiness = &telemetry.readiness;
     readiness.not_yet("detector model", "it is being loaded");
     let settings = service.detector.clone();
     let inference =
@@ -75,7 +76,7 @@ pub async fn run(
         };
     readiness.met("detector model");
     let opening =
-        open_streams("detector", &service.nats, &service.streams, in_hand * 2, &readiness);
+        open_streams("detector", &service.nats, &service.streams, in_hand * 2, &telemetry);
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());
     };

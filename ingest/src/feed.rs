@@ -7,7 +7,7 @@ use moliceiro_nats::messages::{
     Ended, Event, Failed, Frame, Progress, Thumbnail, VERSION, VideoEntry, milliseconds_now,
     to_cbor,
 };
-use moliceiro_nats::publish::{StoreError, publish_event, store};
+use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tracing::warn;
 
@@ -88,7 +88,7 @@ pub(crate) async fn end_unread(
 
 async fn end(streams: &Streams, video: &VideoId, ended: Ended) -> Result<Fed, StoreError> {
     let id = subjects::event_message_id(video, "ended");
-    publish_event(&streams.jetstream, video, Some(&id), Event::Ended(ended.clone())).await?;
+    streams.publisher.publish_event(video, Some(&id), Event::Ended(ended.clone())).await?;
     Ok(Fed { frames: ended.frames, problem: ended.problem })
 }
 
@@ -135,7 +135,9 @@ pub async fn publish_frames(
                 frames: Some(published.frames),
                 announced: announced.frames(),
             });
-            publish_event(&streams.jetstream, video, None, progress)
+            streams
+                .publisher
+                .publish_event(video, None, progress)
                 .await
                 .map_err(|error| (published, error))?;
             said = published;
@@ -184,13 +186,10 @@ async fn store_frame(
     };
     let payload = Bytes::from(message.to_cbor());
     let (bytes, began) = (payload.len(), Instant::now());
-    store(
-        &streams.jetstream,
-        &subjects::frames(video),
-        &subjects::frame_message_id(video, index),
-        payload,
-    )
-    .await?;
+    streams
+        .publisher
+        .publish(&subjects::frames(video), &subjects::frame_message_id(video, index), payload)
+        .await?;
     report::frame_published(video, index, bytes, began.elapsed());
     Ok(Published { below: index + 1, frames: number + 1 })
 }
@@ -204,13 +203,10 @@ async fn store_loss(
     let LostFrame { index, number, reason } = lost;
     report::frame_lost(video, index, &reason);
     let failed = Event::Failed(Failed { index, reason, detector: None, deliveries: 0 });
-    publish_event(
-        &streams.jetstream,
-        video,
-        Some(&subjects::frame_message_id(video, index)),
-        failed,
-    )
-    .await?;
+    streams
+        .publisher
+        .publish_event(video, Some(&subjects::frame_message_id(video, index)), failed)
+        .await?;
     Ok(Published { below: index + 1, frames: number + 1 })
 }
 
@@ -219,7 +215,7 @@ async fn store_still(streams: &Streams, slot: u8, still: &Thumbnail) {
     let (video, index) = (&still.video, still.index);
     let payload = Bytes::from(to_cbor(still, still.jpeg.len() + 256));
     let id = subjects::event_message_id(video, &format!("still/{index}"));
-    if let Err(error) = store(&streams.jetstream, &subjects::still(video, slot), &id, payload).await
+    if let Err(error) = streams.publisher.publish(&subjects::still(video, slot), &id, payload).await
     {
         warn!(%video, frame = index, %error, "a still is not kept");
     }

@@ -18,7 +18,7 @@ mod uploads;
 
 use std::sync::Arc;
 
-use moliceiro_service::{OpenError, Readiness, open_streams};
+use moliceiro_service::{OpenError, Telemetry, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +46,7 @@ pub enum IngestError {
 /// Decodes uploads until `shutdown`.
 pub async fn run(
     service: IngestService,
-    readiness: Readiness,
+    telemetry: Telemetry,
     shutdown: CancellationToken,
 ) -> Result<(), IngestError> {
     moliceiro_decode::init()?;
@@ -54,7 +54,7 @@ pub async fn run(
     let listener = http::bind(&service.ingest)?;
     let publishes_in_flight = service.ingest.videos * (service.ingest.publish_window + 2);
     let opening =
-        open_streams("ingest", &service.nats, &service.streams, publishes_in_flight, &readiness);
+        open_streams("ingest", &service.nats, &service.streams, publishes_in_flight, &telemetry);
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());
     };

@@ -14,7 +14,7 @@ use moliceiro_nats::messages::{
     Abandoned, Connection as State, Ended, Event, FrameSelection, LiveStatus, Started, VideoEntry,
     VideoEvent, from_cbor, milliseconds_now,
 };
-use moliceiro_nats::publish::{StoreError, publish_event};
+use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -94,13 +94,14 @@ async fn abandon(
 ) -> Result<(), StoreError> {
     for window in status.open.drain(..) {
         let id = subjects::event_message_id(&window, "abandoned");
-        publish_event(
-            &streams.jetstream,
-            &window,
-            Some(&id),
-            Event::Abandoned(Abandoned { reason: reason.into() }),
-        )
-        .await?;
+        streams
+            .publisher
+            .publish_event(
+                &window,
+                Some(&id),
+                Event::Abandoned(Abandoned { reason: reason.into() }),
+            )
+            .await?;
         status.windows += 1;
     }
     Ok(())
@@ -133,8 +134,7 @@ pub(crate) async fn follow(
     };
     let id = subjects::event_message_id(source.video, "ended");
     let stored =
-        publish_event(&source.streams.jetstream, source.video, Some(&id), Event::Ended(ended))
-            .await;
+        source.streams.publisher.publish_event(source.video, Some(&id), Event::Ended(ended)).await;
     stored.map_err(|error| error.to_string())?;
     Ok(Some(Fed { frames: following.status.frames, problem }))
 }
@@ -264,13 +264,10 @@ impl<'a> Following<'a> {
         report::decoding(&window, &started, 0);
         self.open.push(Box::pin(async move {
             let id = subjects::event_message_id(&window, "started");
-            let fed = match publish_event(
-                &streams.jetstream,
-                &window,
-                Some(&id),
-                Event::Started(started),
-            )
-            .await
+            let fed = match streams
+                .publisher
+                .publish_event(&window, Some(&id), Event::Started(started))
+                .await
             {
                 Ok(()) => {
                     feed(streams, &window, decoding, Published::default(), publish_window).await
@@ -316,13 +313,11 @@ impl<'a> Following<'a> {
         let at = milliseconds_now().max(self.status.at + 1);
         self.status = LiveStatus { at, connection, reason, dropped, ..self.status.clone() };
         self.said_dropped = dropped;
-        publish_event(
-            &self.source.streams.jetstream,
-            self.source.video,
-            None,
-            Event::Live(self.status.clone()),
-        )
-        .await
+        self.source
+            .streams
+            .publisher
+            .publish_event(self.source.video, None, Event::Live(self.status.clone()))
+            .await
     }
 }
 

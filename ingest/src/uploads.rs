@@ -8,7 +8,7 @@ use moliceiro_nats::messages::{
     from_cbor, from_json, shown_uri, to_json,
 };
 use moliceiro_nats::objects;
-use moliceiro_nats::publish::{StoreError, publish_event, store};
+use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -198,13 +198,12 @@ impl Job {
         report::decoding(&video, &started, done.below);
         let choice = started.choice();
         let id = subjects::event_message_id(&video, "started");
-        if let Err(error) = publish_event(
-            &self.means.streams.jetstream,
-            &video,
-            Some(&id),
-            Event::Started(started.clone()),
-        )
-        .await
+        if let Err(error) = self
+            .means
+            .streams
+            .publisher
+            .publish_event(&video, Some(&id), Event::Started(started.clone()))
+            .await
         {
             return Verdict::Retry(error.to_string());
         }
@@ -403,13 +402,11 @@ impl Job {
         let (sequence, _) = self.stored();
         let id = format!("{video}/handed-back/{sequence}");
         upload.id = Some(video);
-        store(
-            &self.means.streams.jetstream,
-            subjects::UPLOAD_SUBJECT,
-            &id,
-            to_json(&upload).into(),
-        )
-        .await?;
+        self.means
+            .streams
+            .publisher
+            .publish(subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into())
+            .await?;
         self.message.double_ack().await
     }
 }

@@ -2,7 +2,6 @@
 //! at.
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::Context;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{
     DeleteMessageError, LastRawMessageErrorKind, RawMessageError, Stream,
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::messages::{Event, Failed};
-use crate::publish::{StoreError, publish_event, publish_message, store};
+use crate::publish::{Publisher, StoreError};
 use crate::subjects;
 use crate::{Streams, VideoId};
 
@@ -57,23 +56,23 @@ impl FrameIdentity {
 /// The failure's id is not that of the frame's result: a result that comes after it must not be
 /// taken for a duplicate.
 pub async fn dead_letter(
-    jetstream: &Context,
+    publisher: &Publisher,
     frame: &FrameIdentity,
     failed: &Failed,
     payload: Bytes,
 ) -> Result<(), StoreError> {
-    store_payload(jetstream, frame, failed, payload).await?;
-    publish_event(
-        jetstream,
-        &frame.video,
-        Some(&format!("{}/failed", frame.message_id)),
-        Event::Failed(failed.clone()),
-    )
-    .await
+    store_payload(publisher, frame, failed, payload).await?;
+    publisher
+        .publish_event(
+            &frame.video,
+            Some(&format!("{}/failed", frame.message_id)),
+            Event::Failed(failed.clone()),
+        )
+        .await
 }
 
 async fn store_payload(
-    jetstream: &Context,
+    publisher: &Publisher,
     frame: &FrameIdentity,
     failed: &Failed,
     payload: Bytes,
@@ -87,7 +86,8 @@ async fn store_payload(
     if let Some(detector) = &failed.detector {
         message = message.header(DETECTOR, one_line(detector).as_str());
     }
-    publish_message(jetstream, &subjects::dead(&frame.video), message.payload(payload))
+    publisher
+        .publish_message(&subjects::dead(&frame.video), message.payload(payload))
         .await
         .map(drop)
 }
@@ -151,7 +151,9 @@ pub async fn replay(streams: &Streams, letter: &DeadLetter) -> Result<(), Replay
         subjects::frame_message_id(&letter.video, letter.failed.index),
         nuid::next()
     );
-    store(&streams.jetstream, &subjects::frames(&letter.video), &id, letter.payload.clone())
+    streams
+        .publisher
+        .publish(&subjects::frames(&letter.video), &id, letter.payload.clone())
         .await?;
     streams.dead.delete_message(letter.sequence).await?;
     Ok(())

@@ -1,6 +1,7 @@
 //! Storing a message for certain.
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -27,13 +28,8 @@ const PERMANENT: [ErrorCode; 4] = [
     ErrorCode::BAD_REQUEST,
 ];
 
-static STORED: AtomicU64 = AtomicU64::new(0);
-static FOUND_FULL: AtomicU64 = AtomicU64::new(0);
-static FOUND_UNAVAILABLE: AtomicU64 = AtomicU64::new(0);
-static WAITING_FOR_ROOM: AtomicU64 = AtomicU64::new(0);
-
-/// What became of this process's publishes so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a service's publishes went so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Messages that a stream has acknowledged.
     pub stored: u64,
@@ -45,32 +41,32 @@ pub struct Statistics {
     pub waiting_for_room: u64,
 }
 
-/// The statistics of this process.
-pub fn statistics() -> Statistics {
-    Statistics {
-        stored: STORED.load(Relaxed),
-        found_full: FOUND_FULL.load(Relaxed),
-        found_unavailable: FOUND_UNAVAILABLE.load(Relaxed),
-        waiting_for_room: WAITING_FOR_ROOM.load(Relaxed),
-    }
+#[derive(Debug, Default)]
+struct Counters {
+    stored: AtomicU64,
+    found_full: AtomicU64,
+    found_unavailable: AtomicU64,
+    waiting_for_room: AtomicU64,
 }
 
 /// One message that waits for room, counted from its first refusal until it is dropped.
-#[derive(Default)]
-struct WaitingForRoom(bool);
+struct WaitingForRoom<'a> {
+    waiting: bool,
+    counters: &'a Counters,
+}
 
-impl WaitingForRoom {
+impl WaitingForRoom<'_> {
     fn refused(&mut self) {
-        if !std::mem::replace(&mut self.0, true) {
-            WAITING_FOR_ROOM.fetch_add(1, Relaxed);
+        if !std::mem::replace(&mut self.waiting, true) {
+            self.counters.waiting_for_room.fetch_add(1, Relaxed);
         }
     }
 }
 
-impl Drop for WaitingForRoom {
+impl Drop for WaitingForRoom<'_> {
     fn drop(&mut self) {
-        if self.0 {
-            WAITING_FOR_ROOM.fetch_sub(1, Relaxed);
+        if self.waiting {
+            self.counters.waiting_for_room.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -122,75 +118,105 @@ pub fn may_pass(error: &PublishError) -> bool {
     }
 }
 
-/// Publishes until a stream has acknowledged the message; waits while it is full or out of reach,
-/// for ever.
-///
-/// `id` is the `Nats-Msg-Id`: a message whose acknowledgement was lost is sent again and still
-/// stored once.
-pub async fn store(
-    jetstream: &Context,
-    subject: &str,
-    id: &str,
-    payload: Bytes,
-) -> Result<PublishAck, StoreError> {
-    publish_message(jetstream, subject, PublishMessage::build().message_id(id).payload(payload))
-        .await
+/// Publishes until a stream has acknowledged, and counts how that goes. Cheap to clone: clones
+/// share their statistics.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    jetstream: Context,
+    counters: Arc<Counters>,
 }
 
-/// Stores an event of a video's life. `id` is its `Nats-Msg-Id`; an event that may repeat has none.
-pub async fn publish_event(
-    jetstream: &Context,
-    video: &VideoId,
-    id: Option<&str>,
-    event: Event,
-) -> Result<(), StoreError> {
-    const USUAL_SIZE: usize = 512;
-    let payload = to_cbor(&VideoEvent::new(video.clone(), event), USUAL_SIZE).into();
-    let message = PublishMessage::build().payload(payload);
-    let message = match id {
-        Some(id) => message.message_id(id),
-        None => message,
-    };
-    publish_message(jetstream, &subjects::results(video), message).await.map(drop)
-}
+impl Publisher {
+    /// A publisher over `jetstream`, with statistics of its own.
+    pub fn new(jetstream: Context) -> Self {
+        Self { jetstream, counters: Arc::default() }
+    }
 
-/// As [`store`], for a message with headers of its own.
-pub async fn publish_message(
-    jetstream: &Context,
-    subject: &str,
-    message: PublishMessage,
-) -> Result<PublishAck, StoreError> {
-    let attempt = || async {
-        let stored = jetstream.send_publish(subject.to_owned(), message.clone()).await?;
-        stored.await
-    };
-    let pauses = ExponentialBuilder::default()
-        .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(LONGEST_PAUSE)
-        .with_jitter()
-        .without_max_times();
-    let mut room = WaitingForRoom::default();
-    let waiting = |error: &PublishError, _: Duration| {
-        if is_full(error) {
-            room.refused();
-            FOUND_FULL.fetch_add(1, Relaxed);
-            debug!(subject, "the stream is full: waiting for room");
-        } else {
-            FOUND_UNAVAILABLE.fetch_add(1, Relaxed);
-            warn!(subject, %error, "not stored yet: trying again");
+    /// What this publisher and its clones did so far.
+    pub fn statistics(&self) -> Statistics {
+        let Counters { stored, found_full, found_unavailable, waiting_for_room } = &*self.counters;
+        Statistics {
+            stored: stored.load(Relaxed),
+            found_full: found_full.load(Relaxed),
+            found_unavailable: found_unavailable.load(Relaxed),
+            waiting_for_room: waiting_for_room.load(Relaxed),
         }
-    };
-    let stored = attempt.retry(pauses).when(may_pass).notify(waiting).await;
-    STORED.fetch_add(stored.is_ok().into(), Relaxed);
-    stored.map_err(|source| {
-        let subject = subject.to_owned();
-        match source.kind() {
-            PublishErrorKind::MaxPayloadExceeded => StoreError::TooLarge { subject, source },
-            PublishErrorKind::WrongLastSequence => StoreError::NotFirst { subject },
-            _ if error_code(&source) == Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) => {
-                StoreError::NotFirst { subject }
+    }
+
+    /// Publishes until a stream has acknowledged the message; retries without end while the stream
+    /// is full or unavailable.
+    ///
+    /// `id` is the `Nats-Msg-Id`: a message whose acknowledgement was lost is sent again and still
+    /// stored once.
+    pub async fn publish(
+        &self,
+        subject: &str,
+        id: &str,
+        payload: Bytes,
+    ) -> Result<PublishAck, StoreError> {
+        let message = PublishMessage::build().message_id(id).payload(payload);
+        self.publish_message(subject, message).await
+    }
+
+    /// Stores an event of a video's life. `id` is its `Nats-Msg-Id`; an event that may repeat has
+    /// none.
+    pub async fn publish_event(
+        &self,
+        video: &VideoId,
+        id: Option<&str>,
+        event: Event,
+    ) -> Result<(), StoreError> {
+        const USUAL_SIZE: usize = 512;
+        let payload = to_cbor(&VideoEvent::new(video.clone(), event), USUAL_SIZE).into();
+        let message = PublishMessage::build().payload(payload);
+        let message = match id {
+            Some(id) => message.message_id(id),
+            None => message,
+        };
+        self.publish_message(&subjects::results(video), message).await.map(drop)
+    }
+
+    /// As [`publish`](Self::publish), for a message with headers of its own.
+    pub async fn publish_message(
+        &self,
+        subject: &str,
+        message: PublishMessage,
+    ) -> Result<PublishAck, StoreError> {
+        let attempt = || async {
+            let sent = self.jetstream.send_publish(subject.to_owned(), message.clone()).await?;
+            sent.await
+        };
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_jitter()
+            .without_max_times();
+        let counters = &*self.counters;
+        let mut room = WaitingForRoom { waiting: false, counters };
+        let waiting = |error: &PublishError, _: Duration| {
+            if is_full(error) {
+                room.refused();
+                counters.found_full.fetch_add(1, Relaxed);
+                debug!(subject, "the stream is full: retrying");
+            } else {
+                counters.found_unavailable.fetch_add(1, Relaxed);
+                warn!(subject, %error, "not stored yet: retrying");
             }
-            _ => StoreError::Refused { subject, source },
-        }
-    })
+        };
+        let stored = attempt.retry(pauses).when(may_pass).notify(waiting).await;
+        counters.stored.fetch_add(stored.is_ok().into(), Relaxed);
+        stored.map_err(|source| {
+            let subject = subject.to_owned();
+            match source.kind() {
+                PublishErrorKind::MaxPayloadExceeded => StoreError::TooLarge { subject, source },
+                PublishErrorKind::WrongLastSequence => StoreError::NotFirst { subject },
+                _ if error_code(&source)
+                    == Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT) =>
+                {
+                    StoreError::NotFirst { subject }
+                }
+                _ => StoreError::Refused { subject, source },
+            }
+        })
+    }
 }

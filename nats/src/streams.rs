@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::objects::Objects;
+use crate::publish::Publisher;
 use crate::subjects::{
     ADVISORIES, AGGREGATOR_CONSUMER, ATTEMPTS_BUCKET, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER,
     FRAMES, INGEST_CONSUMER, REQUESTS_BUCKET, RESULTS, STILLS, SUMMARIES, UPLOADS, UPLOADS_BUCKET,
@@ -285,6 +286,8 @@ fn signed(count: u64) -> i64 {
 pub struct Streams {
     /// For publishing.
     pub jetstream: Context,
+    /// Stores messages, and counts how that goes.
+    pub publisher: Publisher,
     /// [`UPLOADS`]
     pub uploads: Stream,
     /// [`FRAMES`]
@@ -471,6 +474,7 @@ impl Streams {
         let objects = uploads_bucket(jetstream, settings).await?;
         Ok(Self {
             jetstream: jetstream.clone(),
+            publisher: Publisher::new(jetstream.clone()),
             objects,
             requests,
             uploads,

@@ -403,7 +403,7 @@ async fn headers_of_dead_letters_are_as_described() {
             deliveries: 2,
         };
         let identity = FrameIdentity { video: video.clone(), index, message_id: message_id.into() };
-        dead_letter(&streams.jetstream, &identity, &failed, Bytes::from_static(b"payload"))
+        dead_letter(&streams.publisher, &identity, &failed, Bytes::from_static(b"payload"))
             .await
             .unwrap();
         let letter = streams.dead.get_last_raw_message_by_subject("dead.quay-7").await.unwrap();

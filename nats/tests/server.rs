@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::{EmbeddedError, EmbeddedServer};
 use moliceiro_nats::messages::{Event, Failed, FrameResult};
-use moliceiro_nats::publish::{StoreError, publish_event, store};
+use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{
     ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, connect,
 };
@@ -179,8 +179,8 @@ async fn a_full_queue_makes_its_publisher_wait_and_no_other() {
     let settings = StreamsSettings { frames_max_per_video: 2, ..StreamsSettings::default() };
     let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
     let publish = |subject: &'static str, index: usize| {
-        let (jetstream, id) = (streams.jetstream.clone(), format!("{subject}/{index}"));
-        async move { store(&jetstream, subject, &id, Bytes::from_static(b"frame")).await.unwrap() }
+        let (publisher, id) = (streams.publisher.clone(), format!("{subject}/{index}"));
+        async move { publisher.publish(subject, &id, Bytes::from_static(b"frame")).await.unwrap() }
     };
     publish("frames.a", 0).await;
     publish("frames.a", 1).await;
@@ -203,7 +203,7 @@ async fn a_message_that_no_server_takes_is_an_error_and_not_a_wait() {
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     let payload = Bytes::from(vec![0; 9 << 20]);
     assert!(matches!(
-        store(&streams.jetstream, "frames.a", "a/0", payload).await,
+        streams.publisher.publish("frames.a", "a/0", payload).await,
         Err(StoreError::TooLarge { .. })
     ));
 }
@@ -217,8 +217,8 @@ async fn a_result_that_comes_after_its_frame_was_given_up_is_stored() {
     headers.insert("Nats-Msg-Id", "a-1/7");
     let frame = FrameIdentity::of("frames.a-1", Some(&headers)).unwrap();
     let failed = Failed { index: 7, reason: "too slow".into(), detector: None, deliveries: 5 };
-    dead_letter(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
-    dead_letter(&streams.jetstream, &frame, &failed, Bytes::new()).await.unwrap();
+    dead_letter(&streams.publisher, &frame, &failed, Bytes::new()).await.unwrap();
+    dead_letter(&streams.publisher, &frame, &failed, Bytes::new()).await.unwrap();
     let found = FrameResult {
         index: 7,
         pts: None,
@@ -229,7 +229,9 @@ async fn a_result_that_comes_after_its_frame_was_given_up_is_stored() {
         detector: "late".into(),
         model: None,
     };
-    publish_event(&streams.jetstream, &frame.video, Some(&frame.message_id), Event::Frame(found))
+    streams
+        .publisher
+        .publish_event(&frame.video, Some(&frame.message_id), Event::Frame(found))
         .await
         .unwrap();
     assert_eq!(streams.results.get_info().await.unwrap().state.messages, 2);
@@ -240,7 +242,7 @@ async fn a_server_that_stops_comes_back_with_all_that_was_stored() {
     let mut server = Server::start();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
-    store(&streams.jetstream, "frames.a", "a/0", Bytes::from_static(b"frame")).await.unwrap();
+    streams.publisher.publish("frames.a", "a/0", Bytes::from_static(b"frame")).await.unwrap();
     let Server { process, folder } = server;
     process.stop();
     let process = EmbeddedServer::start(&program(), folder.path()).unwrap();

@@ -16,9 +16,8 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-use crate::metrics;
-use crate::readiness::Readiness;
 use crate::settings::{Problem, Section};
+use crate::telemetry::Telemetry;
 
 /// Settings `[metrics]`: where a service shows how it does.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -100,7 +99,7 @@ pub struct EndpointError {
 pub async fn start_endpoint(
     settings: &MetricsSettings,
     port: u16,
-    readiness: Readiness,
+    telemetry: Telemetry,
 ) -> Result<(), EndpointError> {
     let (address, required) = match settings.listen {
         Listen::Off => return Ok(()),
@@ -117,12 +116,11 @@ pub async fn start_endpoint(
     };
     let address = listener.local_addr().unwrap_or(address);
     info!("metrics and health on http://{address}");
-    metrics::watch_process();
     let routes = Router::new()
         .route("/metrics", get(exposition))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
-        .with_state(readiness);
+        .with_state(telemetry);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
             warn!(%error, "metrics are not served any more");
@@ -131,8 +129,8 @@ pub async fn start_endpoint(
     Ok(())
 }
 
-async fn exposition() -> Response {
-    match metrics::exposition() {
+async fn exposition(State(telemetry): State<Telemetry>) -> Response {
+    match telemetry.exposition() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
@@ -151,8 +149,8 @@ struct Ready {
     conditions: BTreeMap<String, String>,
 }
 
-async fn ready(State(readiness): State<Readiness>) -> impl IntoResponse {
-    let conditions = readiness.look().await;
+async fn ready(State(telemetry): State<Telemetry>) -> impl IntoResponse {
+    let conditions = telemetry.readiness.look().await;
     let ready = !conditions.is_empty() && conditions.values().all(Result::is_ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let text = |met: Result<(), String>| met.err().unwrap_or_else(|| "ok".into());

@@ -13,6 +13,7 @@ mod program;
 mod readiness;
 pub mod settings;
 mod shutdown;
+mod telemetry;
 
 pub use arguments::CommonArguments;
 pub use bundled::bundled;
@@ -23,3 +24,4 @@ pub use program::{Base, EX_USAGE, main, parse_arguments, serve};
 pub use readiness::Readiness;
 pub use settings::{Loader, Section, Settings, SettingsError};
 pub use shutdown::shutdown_on_signals;
+pub use telemetry::Telemetry;

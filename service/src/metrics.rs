@@ -7,12 +7,12 @@ use std::fmt;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
-pub(crate) use connection::watch_connection;
-pub(crate) use process::watch_process;
+pub(crate) use connection::{Connection, ConnectionMetrics};
+pub(crate) use process::ProcessMetrics;
 
 /// Bounds for what takes from a millisecond to ten seconds, in seconds.
 pub const SECONDS: [f64; 13] =
@@ -55,12 +55,13 @@ pub struct Described {
     pub help: &'static str,
 }
 
-/// Makes metrics and registers them with the process; remembers how they are described.
+/// Makes metrics, registers them, and remembers how they are described.
 ///
 /// Its functions panic on a name that is taken or malformed. Names are constants, and each
 /// catalogue is made in a test.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalogue {
+    registry: Registry,
     described: Vec<Described>,
 }
 
@@ -68,6 +69,11 @@ pub struct Catalogue {
 pub type Label<'a> = (&'static str, &'a [&'static str]);
 
 impl Catalogue {
+    /// A catalogue whose metrics `registry` exports.
+    pub fn new(registry: &Registry) -> Self {
+        Self { registry: registry.clone(), described: vec![] }
+    }
+
     /// All metrics made so far, in order.
     pub fn described(&self) -> &[Described] {
         &self.described
@@ -176,22 +182,16 @@ impl Catalogue {
         metric: prometheus::Result<M>,
     ) -> M {
         let registered = metric
-            .and_then(|metric| prometheus::register(Box::new(metric.clone())).map(|()| metric));
+            .and_then(|metric| self.registry.register(Box::new(metric.clone())).map(|()| metric));
         self.described.push(Described { name, kind, labels: labels.to_vec(), help });
         registered.unwrap_or_else(|error| panic!("metric {name}: {error}"))
     }
 }
 
-/// The metrics of this process, in the text format of Prometheus.
-pub(crate) fn exposition() -> prometheus::Result<String> {
-    process::refresh();
-    connection::refresh();
-    let mut text = Vec::new();
-    TextEncoder::new().encode(&prometheus::gather(), &mut text)?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
 /// The metrics that every service has.
 pub fn described() -> Vec<Described> {
-    [connection::described(), process::described()].concat()
+    let mut catalogue = Catalogue::default();
+    connection::ConnectionMetrics::new(&mut catalogue);
+    process::ProcessMetrics::new(&mut catalogue);
+    catalogue.described
 }

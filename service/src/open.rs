@@ -3,8 +3,8 @@ use moliceiro_nats::{
 };
 use thiserror::Error;
 
-use crate::metrics::watch_connection;
-use crate::readiness::{Readiness, connected, streams_there};
+use crate::readiness::{connected, streams_there};
+use crate::telemetry::Telemetry;
 
 /// Why a service cannot begin.
 #[derive(Debug, Error)]
@@ -18,7 +18,7 @@ pub enum OpenError {
 }
 
 /// A service's connection and the streams behind it: waits until the server is there, and tells
-/// `readiness` how it stands.
+/// `telemetry` how it stands.
 ///
 /// `service` is how the server and the metrics call the connection, such as `ingest`.
 /// `publishes_in_flight` bounds its unacknowledged publishes.
@@ -27,19 +27,21 @@ pub async fn open_streams(
     nats: &NatsSettings,
     streams: &StreamsSettings,
     publishes_in_flight: usize,
-    readiness: &Readiness,
+    telemetry: &Telemetry,
 ) -> Result<Streams, OpenError> {
+    let readiness = &telemetry.readiness;
     let (connection, opened) = (format!("{service} connection"), format!("{service} streams"));
     readiness.not_yet(&connection, "no NATS server has answered yet");
     readiness.not_yet(&opened, "there is no connection yet");
     // Both are large, and whoever opens would hold them in its own future.
     let client =
         Box::pin(connect(nats, &format!("moliceiro-{service}"), Patience::WaitForServer)).await?;
-    watch_connection(service, client.clone());
+    telemetry.watch_connection(service, client.clone());
     let watched = client.clone();
     readiness.ask(&connection, move || std::future::ready(connected(&watched)));
     readiness.not_yet(&opened, "they are being opened");
     let streams = Box::pin(Streams::wait_for(client.clone(), streams, publishes_in_flight)).await?;
+    telemetry.watch_publisher(service, streams.publisher.clone());
     let watched = streams.clone();
     readiness.ask(&opened, move || streams_there(client.clone(), watched.clone()));
     Ok(streams)

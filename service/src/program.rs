@@ -9,9 +9,9 @@ use tracing::error;
 
 use crate::endpoint::{MetricsSettings, start_endpoint};
 use crate::logs::{LogSettings, start_logging};
-use crate::readiness::Readiness;
 use crate::settings::SettingsError;
 use crate::shutdown::shutdown_on_signals;
+use crate::telemetry::Telemetry;
 
 /// Exit code of a program that was called or configured wrongly (`sysexits.h`).
 pub const EX_USAGE: u8 = 64;
@@ -68,7 +68,7 @@ pub struct Base {
 /// full, is ended after 20 s.
 pub fn serve<F, E>(
     base: &Base,
-    run: impl FnOnce(Readiness, CancellationToken) -> F,
+    run: impl FnOnce(Telemetry, CancellationToken) -> F,
 ) -> anyhow::Result<ExitCode>
 where
     F: Future<Output = Result<(), E>>,
@@ -78,9 +78,9 @@ where
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended: anyhow::Result<ExitCode> = runtime.block_on(async {
         let shutdown = shutdown_on_signals()?;
-        let readiness = Readiness::default();
-        start_endpoint(&base.metrics, base.metrics_port, readiness.clone()).await?;
-        end_in_time(run(readiness, shutdown.clone()), &shutdown, SHUTDOWN_TIMEOUT)
+        let telemetry = Telemetry::default();
+        start_endpoint(&base.metrics, base.metrics_port, telemetry.clone()).await?;
+        end_in_time(run(telemetry, shutdown.clone()), &shutdown, SHUTDOWN_TIMEOUT)
             .await
             .map_err(Into::into)
     });

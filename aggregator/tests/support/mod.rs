@@ -9,11 +9,10 @@ use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
     Detection, Ended, Event, FrameResult, Started, Summary, VideoEntry, from_json,
 };
-use moliceiro_nats::publish::publish_event;
 use moliceiro_nats::{
     NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect, subjects,
 };
-use moliceiro_service::{Base, LogSettings, MetricsSettings, Readiness};
+use moliceiro_service::{Base, LogSettings, MetricsSettings, Telemetry};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +43,7 @@ impl Site {
     }
 
     pub async fn store(&self, video: &VideoId, event: Event) {
-        publish_event(&self.streams.jetstream, video, None, event).await.unwrap();
+        self.streams.publisher.publish_event(video, None, event).await.unwrap();
     }
 
     pub fn aggregator(&self) -> Aggregator {
@@ -62,7 +61,7 @@ impl Site {
         let shutdown = CancellationToken::new();
         let ignore = |_: Publication<'_>| {};
         let running =
-            moliceiro_aggregator::run(service, ignore, Readiness::default(), shutdown.clone());
+            moliceiro_aggregator::run(service, ignore, Telemetry::default(), shutdown.clone());
         Aggregator { shutdown, task: tokio::spawn(async { running.await.unwrap() }) }
     }
 

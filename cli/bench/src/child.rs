@@ -16,7 +16,7 @@ use moliceiro_detector::{DetectorSettings, load_runtime, open_model};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::messages::{Encoding, Frame, FrameSelection, VERSION};
 use moliceiro_nats::{NatsSettings, VideoId};
-use moliceiro_service::{CommonArguments, Readiness, Settings, start_endpoint, start_logging};
+use moliceiro_service::{CommonArguments, Settings, Telemetry, start_endpoint, start_logging};
 use moliceiro_vision::{Detector, Options, Phases};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -270,10 +270,10 @@ fn embedded(arguments: &RunArguments) -> anyhow::Result<()> {
     let nats = NatsSettings { url: server.url().to_owned(), credentials: None };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
     runtime.block_on(async {
-        let (readiness, ended) = (Readiness::default(), CancellationToken::new());
-        start_endpoint(&services.base.metrics, services.base.metrics_port, readiness.clone())
+        let (telemetry, ended) = (Telemetry::default(), CancellationToken::new());
+        start_endpoint(&services.base.metrics, services.base.metrics_port, telemetry.clone())
             .await?;
-        let mut running = Services::start(&services.with_nats(nats), &readiness);
+        let mut running = Services::start(&services.with_nats(nats), &telemetry);
         let end = ended.clone();
         std::thread::spawn(move || {
             while wait_for_line().is_ok() {}

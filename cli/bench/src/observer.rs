@@ -11,7 +11,6 @@ use moliceiro_nats::messages::{
     Event, FrameResult, Summary, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json,
     milliseconds_now, to_json,
 };
-use moliceiro_nats::publish::store;
 use moliceiro_nats::subjects::UPLOAD_SUBJECT;
 use tokio::task::JoinHandle;
 use url::Url;
@@ -82,7 +81,9 @@ pub(crate) async fn run(
     for uri in videos {
         let id = VideoId::for_name("bench", &nuid::next());
         let upload = Upload { id: Some(id.clone()), every: Some(1), ..Upload::of(uri.clone()) };
-        store(&streams.jetstream, UPLOAD_SUBJECT, &format!("upload/{id}"), to_json(&upload).into())
+        streams
+            .publisher
+            .publish(UPLOAD_SUBJECT, &format!("upload/{id}"), to_json(&upload).into())
             .await?;
         followed.insert(id, Followed::default());
     }

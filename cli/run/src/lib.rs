@@ -12,10 +12,9 @@ use std::time::Duration;
 use anyhow::Context;
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{Cancelled, Event};
-use moliceiro_nats::publish::publish_event;
 use moliceiro_nats::{NatsSettings, Patience, Streams, connect, subjects};
 use moliceiro_service::{
-    Readiness, Settings, SettingsError, shutdown_on_signals, start_endpoint, start_logging_to,
+    Settings, SettingsError, Telemetry, shutdown_on_signals, start_endpoint, start_logging_to,
 };
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -107,10 +106,10 @@ impl Session {
             self.progress.say(&format!("taking videos at {listen} until Ctrl-C"));
         }
 
-        let readiness = Readiness::default();
+        let telemetry = Telemetry::default();
         let base = &self.services.base;
-        start_endpoint(&base.metrics, base.metrics_port, readiness.clone()).await?;
-        let mut services = Services::start(&self.services, &readiness);
+        start_endpoint(&base.metrics, base.metrics_port, telemetry.clone()).await?;
+        let mut services = Services::start(&self.services, &telemetry);
         let end = tokio::select! {
             end = followed.until_all_counted(&self.progress, self.json, !listen.is_empty()) => end.map(Some),
             error = services.first_error() => Err(error),
@@ -143,7 +142,7 @@ impl Session {
             let cancelled =
                 Event::Cancelled(Cancelled { reason: "stopped by Ctrl-C or a signal".into() });
             let id = subjects::event_message_id(source, "cancelled");
-            publish_event(&streams.jetstream, source, Some(&id), cancelled).await?;
+            streams.publisher.publish_event(source, Some(&id), cancelled).await?;
         }
         match tokio::time::timeout(
             LIVE_TIMEOUT,

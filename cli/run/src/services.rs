@@ -4,7 +4,7 @@ use moliceiro_aggregator::{AggregatorService, AggregatorSettings};
 use moliceiro_detector::{DetectorService, DetectorSettings};
 use moliceiro_ingest::{IngestService, IngestSettings};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
-use moliceiro_service::{Base, Readiness, Settings, SettingsError};
+use moliceiro_service::{Base, Settings, SettingsError, Telemetry};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -51,7 +51,7 @@ pub struct Services {
 }
 
 impl Services {
-    pub fn start(settings: &ServiceSettings, readiness: &Readiness) -> Self {
+    pub fn start(settings: &ServiceSettings, telemetry: &Telemetry) -> Self {
         let ServiceSettings { base, nats, streams, ingest, detector, aggregator } =
             settings.clone();
         let shutdown = CancellationToken::new();
@@ -62,7 +62,7 @@ impl Services {
             streams: streams.clone(),
             ingest,
         };
-        let (ready, token) = (readiness.clone(), shutdown.clone());
+        let (ready, token) = (telemetry.clone(), shutdown.clone());
         running.spawn(async { Ok(moliceiro_ingest::run(service, ready, token).await?) });
         let service = DetectorService {
             base: base.clone(),
@@ -70,10 +70,10 @@ impl Services {
             streams: streams.clone(),
             detector,
         };
-        let (ready, token) = (readiness.clone(), shutdown.clone());
+        let (ready, token) = (telemetry.clone(), shutdown.clone());
         running.spawn(async { Ok(moliceiro_detector::run(service, ready, token).await?) });
         let service = AggregatorService { base, nats, streams, aggregator };
-        let (ready, token) = (readiness.clone(), shutdown.clone());
+        let (ready, token) = (telemetry.clone(), shutdown.clone());
         // The summaries are printed by who follows them, wherever they were made.
         running
             .spawn(async { Ok(moliceiro_aggregator::run(service, |_| {}, ready, token).await?) });

@@ -8,7 +8,6 @@ use moliceiro_nats::messages::{
     AlarmRule, Event, Fps, Offset, Started, Upload, VideoEntry, VideoEvent, from_cbor, from_json,
     shown_uri, to_json,
 };
-use moliceiro_nats::publish::store;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use moliceiro_service::SettingsError;
 use tracing::warn;
@@ -145,7 +144,9 @@ impl Plan {
     pub async fn submit(&self, streams: &Streams) -> anyhow::Result<()> {
         for (video, upload) in &self.uploads {
             let id = format!("upload/{video}");
-            store(&streams.jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(upload).into())
+            streams
+                .publisher
+                .publish(subjects::UPLOAD_SUBJECT, &id, to_json(upload).into())
                 .await?;
         }
         Ok(())

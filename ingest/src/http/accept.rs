@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Event, Upload, to_json};
 use moliceiro_nats::objects::{self, CommittedBytes};
-use moliceiro_nats::publish::{StoreError, publish_event, store};
+use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::subjects;
 use tracing::{info, warn};
 
@@ -120,19 +120,15 @@ async fn again(
 async fn submit(api: &Api, upload: Upload) -> Result<Accepted, Problem> {
     let accepted = accepted(&upload)?;
     let video = accepted.id.clone();
-    let jetstream = &api.means.streams.jetstream;
+    let publisher = &api.means.streams.publisher;
     let submitting = async {
         // It changes nothing if an ingest was faster to start the video, or if it is told twice.
         let queued = Event::Queued(upload.started(SystemTime::now(), api.settings.every));
         let id = format!("upload/{video}");
-        store(jetstream, subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
-        publish_event(
-            jetstream,
-            &video,
-            Some(&subjects::event_message_id(&video, "queued")),
-            queued,
-        )
-        .await?;
+        publisher.publish(subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
+        publisher
+            .publish_event(&video, Some(&subjects::event_message_id(&video, "queued")), queued)
+            .await?;
         Ok::<_, StoreError>(())
     };
     super::in_time(submitting).await?;

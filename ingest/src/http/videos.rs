@@ -16,7 +16,6 @@ use moliceiro_nats::messages::{
     Cancelled, Event, Fps, LiveStatus, Offset, Started, Summary, VideoEntry, VideoEvent,
     VideoState, VideoStatus, from_cbor, from_json,
 };
-use moliceiro_nats::publish::publish_event;
 use moliceiro_nats::subjects;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -369,8 +368,7 @@ pub(super) async fn cancel(
     }
     let cancelled = Event::Cancelled(Cancelled { reason: "asked for by HTTP".into() });
     let message_id = subjects::event_message_id(&video.id, "cancelled");
-    super::in_time(publish_event(
-        &api.means.streams.jetstream,
+    super::in_time(api.means.streams.publisher.publish_event(
         &video.id,
         Some(&message_id),
         cancelled,

@@ -5,10 +5,13 @@ use crate::VideoEntry;
 /// The figures of a video in progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
+    /// Frames decoded and published so far.
     pub decoded: u64,
+    /// Frames analysed and counted so far.
     pub counted: u64,
+    /// Frames that failed so far.
     pub failed: u64,
-    /// Frames to be looked at in all, as far as anybody knows.
+    /// Frames to analyse in all, once that is known.
     pub total: Option<u64>,
 }
 

@@ -1,30 +1,40 @@
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::atomic::Ordering::Relaxed;
 
 use async_nats::Client;
 use async_nats::connection::State;
-use moliceiro_nats::publish;
+use moliceiro_nats::publish::Publisher;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::{Catalogue, Described};
+use super::Catalogue;
 
-struct Metrics {
-    catalogue: Catalogue,
+/// A service's connection to NATS, and what publishes over it.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    /// A name that no other connection of the service has.
+    pub(crate) name: &'static str,
+    pub(crate) client: Client,
+    /// Unknown until the streams are open.
+    pub(crate) publisher: Option<Publisher>,
+}
+
+/// How a service's connections are.
+pub(crate) struct ConnectionMetrics {
     connected: IntGaugeVec,
     connects: IntCounterVec,
     sent: IntCounterVec,
     received: IntCounterVec,
     stored: IntCounter,
-    tried_again: IntCounterVec,
+    retries: IntCounterVec,
     waiting: IntGauge,
 }
 
 /// A label's values: why a publish is tried again.
 const REASONS: [&str; 2] = ["full", "unavailable"];
 
-static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
-    let mut catalogue = Catalogue::default();
-    let client = ("client", &[][..]);
-    Metrics {
+impl ConnectionMetrics {
+    pub(crate) fn new(catalogue: &mut Catalogue) -> Self {
+        let client = ("client", &[][..]);
+        Self {
         connected: catalogue.gauges(
             "moliceiro_nats_connected",
             "1 while the connection to NATS is up",
@@ -43,7 +53,7 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         ),
         stored: catalogue
             .counter("moliceiro_publishes_total", "Messages that a stream has acknowledged"),
-        tried_again: catalogue.counters(
+        retries: catalogue.counters(
             "moliceiro_publish_retries_total",
             "Publishes tried again: full, the stream has no room; unavailable, no stream answered",
             ("reason", &REASONS),
@@ -52,51 +62,42 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
             "moliceiro_publishes_waiting",
             "Messages that wait now because their stream is full",
         ),
-        catalogue,
-    }
-});
-
-static CLIENTS: Mutex<Vec<(&'static str, Client)>> = Mutex::new(Vec::new());
-
-/// Shows how a connection does from here on, under a name that the process gives to one connection
-/// only.
-pub(crate) fn watch_connection(name: &'static str, client: Client) {
-    CLIENTS.lock().unwrap_or_else(PoisonError::into_inner).push((name, client));
-}
-
-pub(super) fn refresh() {
-    // Held to the end: two scrapes at once must not both raise a counter.
-    let clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
-    for (name, client) in clients.iter() {
-        let connected = client.connection_state() == State::Connected;
-        METRICS.connected.with_label_values(&[name]).set(connected.into());
-        let statistics = client.statistics();
-        for (counters, total) in [
-            (&METRICS.connects, &statistics.connects),
-            (&METRICS.sent, &statistics.out_bytes),
-            (&METRICS.received, &statistics.in_bytes),
-        ] {
-            raise(
-                &counters.with_label_values(&[name]),
-                total.load(std::sync::atomic::Ordering::Relaxed),
-            );
         }
     }
-    let publishes = publish::statistics();
-    raise(&METRICS.stored, publishes.stored);
-    for (reason, total) in
-        REASONS.into_iter().zip([publishes.found_full, publishes.found_unavailable])
-    {
-        raise(&METRICS.tried_again.with_label_values(&[reason]), total);
+
+    /// Brings the metrics up to date.
+    pub(crate) fn refresh(&self, connections: &[Connection]) {
+        let mut totals = [0; 3];
+        let mut waiting = 0;
+        for Connection { name, client, publisher } in connections {
+            let connected = client.connection_state() == State::Connected;
+            self.connected.with_label_values(&[name]).set(connected.into());
+            let statistics = client.statistics();
+            for (counters, total) in [
+                (&self.connects, &statistics.connects),
+                (&self.sent, &statistics.out_bytes),
+                (&self.received, &statistics.in_bytes),
+            ] {
+                raise(&counters.with_label_values(&[name]), total.load(Relaxed));
+            }
+            if let Some(publisher) = publisher {
+                let statistics = publisher.statistics();
+                totals[0] += statistics.stored;
+                totals[1] += statistics.found_full;
+                totals[2] += statistics.found_unavailable;
+                waiting += statistics.waiting_for_room;
+            }
+        }
+        let [stored, full, unavailable] = totals;
+        raise(&self.stored, stored);
+        for (reason, total) in REASONS.into_iter().zip([full, unavailable]) {
+            raise(&self.retries.with_label_values(&[reason]), total);
+        }
+        self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
-    METRICS.waiting.set(i64::try_from(publishes.waiting_for_room).unwrap_or(i64::MAX));
 }
 
 /// Brings a counter up to a total that is counted elsewhere.
 fn raise(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
-}
-
-pub(super) fn described() -> Vec<Described> {
-    METRICS.catalogue.described().to_vec()
 }

@@ -6,7 +6,6 @@ use anyhow::Context;
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Event, Upload, VideoEvent, from_cbor, to_json};
-use moliceiro_nats::publish::store;
 use moliceiro_nats::subjects::UPLOAD_SUBJECT;
 
 use super::{Work, synthetic};
@@ -51,7 +50,9 @@ async fn run(work: &Work<'_>) -> anyhow::Result<(f64, ProcessUse)> {
     for uri in &work.setup.videos {
         let id = VideoId::for_name("bench", &nuid::next());
         let upload = Upload { id: Some(id.clone()), every: Some(1), ..Upload::of(uri.clone()) };
-        store(&streams.jetstream, UPLOAD_SUBJECT, &format!("upload/{id}"), to_json(&upload).into())
+        streams
+            .publisher
+            .publish(UPLOAD_SUBJECT, &format!("upload/{id}"), to_json(&upload).into())
             .await?;
     }
     let (mut ended, mut frames) = (0, 0);

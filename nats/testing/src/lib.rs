@@ -1,0 +1,1 @@
+//! Real servers, clusters, proxies and events for tests.

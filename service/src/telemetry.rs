@@ -1,0 +1,78 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_nats::Client;
+use moliceiro_nats::publish::Publisher;
+use prometheus::{Encoder, Registry, TextEncoder};
+
+use crate::metrics::{Catalogue, Connection, ConnectionMetrics, ProcessMetrics};
+use crate::readiness::Readiness;
+
+/// What a service reports of itself: whether it is ready, and its metrics. Cheap to clone.
+///
+/// Each value has a registry of its own: two services in one process may share one, or each have
+/// one. Services of the same kind must not share one.
+#[derive(Clone)]
+pub struct Telemetry {
+    /// Whether the service can do its work.
+    pub readiness: Readiness,
+    registry: Registry,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    process: ProcessMetrics,
+    connection: ConnectionMetrics,
+    /// Held while the metrics are read: two scrapes at once must not both raise a counter.
+    connections: Mutex<Vec<Connection>>,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        let registry = Registry::new();
+        let mut catalogue = Catalogue::new(&registry);
+        let shared = Shared {
+            process: ProcessMetrics::new(&mut catalogue),
+            connection: ConnectionMetrics::new(&mut catalogue),
+            connections: Mutex::default(),
+        };
+        #[cfg(target_os = "linux")]
+        {
+            let process = prometheus::process_collector::ProcessCollector::for_self();
+            // It fails only where its names are taken, and the registry is new.
+            let _ = registry.register(Box::new(process));
+        }
+        Self { readiness: Readiness::default(), registry, shared: Arc::new(shared) }
+    }
+}
+
+impl Telemetry {
+    /// A catalogue for the service's own metrics.
+    pub fn catalogue(&self) -> Catalogue {
+        Catalogue::new(&self.registry)
+    }
+
+    /// Exports how a connection is, under a name that the process gives to one connection only.
+    pub(crate) fn watch_connection(&self, name: &'static str, client: Client) {
+        let connection = Connection { name, client, publisher: None };
+        self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+
+    /// Exports how the publishes over a connection go.
+    pub(crate) fn watch_publisher(&self, name: &'static str, publisher: Publisher) {
+        let mut connections =
+            self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = connections.iter_mut().find(|found| found.name == name) {
+            connection.publisher = Some(publisher);
+        }
+    }
+
+    /// The metrics, in the text format of Prometheus. Must be called on a tokio runtime.
+    pub(crate) fn exposition(&self) -> prometheus::Result<String> {
+        let connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.process.refresh();
+        self.shared.connection.refresh(&connections);
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
