@@ -23,6 +23,7 @@ use crate::subjects::{
     FRAMES, INGEST_CONSUMER, REQUESTS_BUCKET, RESULTS, STILLS, SUMMARIES, UPLOADS, UPLOADS_BUCKET,
     VIDEOS_BUCKET, max_deliveries_advisories,
 };
+use crate::videos::Videos;
 
 pub use error::StreamsError;
 use error::{may_pass, refused, unavailable};
@@ -369,6 +370,11 @@ impl Streams {
             .when(|e| matches!(e, StreamsError::Unavailable { .. }))
             .notify(waiting)
             .await
+    }
+
+    /// Reads videos.
+    pub fn videos(&self) -> Videos<'_> {
+        Videos::new(self)
     }
 
     /// All streams that are not buckets of entries.

@@ -168,6 +168,11 @@ impl VideoEntry {
     pub fn published_frames(&self) -> u64 {
         self.published_frames.unwrap_or_else(|| self.published.div_ceil(self.started.every.max(1)))
     }
+
+    /// True once the video is cancelled, and was not finished before.
+    pub fn is_cancelled(&self) -> bool {
+        self.state == VideoState::Cancelled
+    }
 }
 
 impl Versioned for VideoEntry {
