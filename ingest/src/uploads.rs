@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{
-    Event, FrameSelection, LiveStatus, Offset, Started, Upload, VideoEntry, VideoEvent, VideoState,
-    from_cbor, from_json, shown_uri, to_json,
+    Event, FrameSelection, LiveStatus, Offset, RequestedSelection, Started, Upload, VideoEntry,
+    VideoEvent, VideoState, from_cbor, from_json, shown_uri, to_json,
 };
 use moliceiro_nats::objects;
 use moliceiro_nats::publish::StoreError;
@@ -196,7 +196,7 @@ impl Job {
         };
         let started = begun.unwrap_or_else(|| upload.started(stored_at, self.service.ingest.every));
         report::decoding(&video, &started, done.below);
-        let choice = started.choice();
+        let choice = started.selection;
         let id = subjects::event_message_id(&video, "started");
         if let Err(error) = self
             .means
@@ -233,7 +233,7 @@ impl Job {
         origin: LiveOrigin,
         left: LiveStatus,
     ) -> Verdict {
-        let (ingest, choice) = (&self.service.ingest, started.choice());
+        let (ingest, choice) = (&self.service.ingest, started.selection);
         let source = live::Source {
             streams: &self.means.streams,
             video: &video,
@@ -414,7 +414,8 @@ impl Job {
 /// Leaves the video to another ingest, which looks at the same frames.
 fn hand_back(video: VideoId, upload: Upload, choice: FrameSelection) -> Verdict {
     let every = choice.fps.is_none().then_some(choice.every);
-    Verdict::HandBack(video, Upload { every, ..upload })
+    let selection = RequestedSelection { every, ..upload.selection };
+    Verdict::HandBack(video, Upload { selection, ..upload })
 }
 
 fn is_cancelled(entry: &VideoEntry) -> bool {

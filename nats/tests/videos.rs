@@ -227,17 +227,15 @@ async fn unfinished_videos_are_queued_logged_or_have_an_entry_but_not_a_summary(
         let event = Event::Started(started(id));
         streams.publisher.publish_event(&video(id), None, event).await.unwrap();
     }
-    let upload = Upload {
-        id: Some(video("upload")),
-        every: Some(7),
-        ..Upload::of("file:///upload.mp4".parse().unwrap())
-    };
+    let mut upload =
+        Upload { id: Some(video("upload")), ..Upload::of("file:///upload.mp4".parse().unwrap()) };
+    upload.selection.every = Some(7);
     let (subject, json) = (subjects::UPLOAD_SUBJECT, to_json(&upload));
     streams.publisher.publish(subject, "upload", json.into()).await.unwrap();
 
     let unfinished = streams.videos().unfinished().await.unwrap();
     let ids: Vec<_> = unfinished.keys().map(VideoId::as_str).collect();
     assert_eq!(ids, ["entry", "log", "upload"]);
-    assert_eq!(unfinished[&video("upload")].every, Some(7));
+    assert_eq!(unfinished[&video("upload")].selection.every, Some(7));
     assert_eq!(unfinished[&video("log")].uri, "file:///log.mp4");
 }

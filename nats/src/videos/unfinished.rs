@@ -4,7 +4,9 @@ use futures_util::{StreamExt, TryStreamExt};
 use tracing::warn;
 
 use super::{KnownVideo, VideoError, Videos};
-use crate::messages::{AlarmRule, Fps, Offset, Started, Upload, VideoEntry, VideoState};
+use crate::messages::{
+    AlarmRule, FrameSelection, Offset, RequestedSelection, Started, Upload, VideoEntry, VideoState,
+};
 use crate::{VideoId, direct, subjects};
 
 /// A video that was uploaded and does not have a summary: what its upload asks for.
@@ -14,14 +16,8 @@ pub struct UnfinishedVideo {
     pub uri: String,
     /// Its display name.
     pub name: String,
-    /// Every how many-th frame is analysed; `None` until an ingest decides.
-    pub every: Option<u64>,
-    /// About how many frames per second are analysed.
-    pub fps: Option<Fps>,
-    /// Frames before this time are skipped.
-    pub start: Option<Offset>,
-    /// Frames at this time or later are skipped.
-    pub end: Option<Offset>,
+    /// Which frames it asks for; once an ingest has started it, complete.
+    pub selection: RequestedSelection,
     /// Length of a live source's windows; `None` once an ingest has started it.
     pub window: Option<Offset>,
     /// Alarms that the upload asks for.
@@ -30,16 +26,18 @@ pub struct UnfinishedVideo {
 
 impl From<Started> for UnfinishedVideo {
     fn from(started: Started) -> Self {
-        let Started { uri, name, every, fps, start, end, alarms, .. } = started;
-        Self { uri, name, every: Some(every), fps, start, end, window: None, alarms }
+        let Started { uri, name, selection, alarms, .. } = started;
+        let FrameSelection { every, fps, start, end } = selection;
+        let selection = RequestedSelection { every: Some(every), fps, start, end };
+        Self { uri, name, selection, window: None, alarms }
     }
 }
 
 impl From<Upload> for UnfinishedVideo {
     fn from(upload: Upload) -> Self {
         let name = upload.name();
-        let Upload { uri, every, fps, start, end, window, alarms, .. } = upload;
-        Self { uri: uri.into(), name, every, fps, start, end, window, alarms }
+        let Upload { uri, selection, window, alarms, .. } = upload;
+        Self { uri: uri.into(), name, selection, window, alarms }
     }
 }
 
