@@ -1,6 +1,5 @@
 //! The reader of videos against a real server: its requests are bounded, and malformed entries are
 //! reported.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -194,7 +193,7 @@ async fn a_wait_for_a_cancel_ends_with_it_and_with_no_other_change() {
 async fn how_a_video_started_is_in_its_entry_unless_queued_and_else_in_its_log() {
     let (_server, streams) = start().await;
     let id = video("a");
-    let (queued, begun) = (started("queued"), started("begun"));
+    let (queued, first_start) = (started("queued"), started("start"));
     let log = async |event| streams.publisher.publish_event(&id, None, event).await.unwrap();
     log(Event::Queued(queued.clone())).await;
     streams
@@ -205,11 +204,11 @@ async fn how_a_video_started_is_in_its_entry_unless_queued_and_else_in_its_log()
     assert_eq!(streams.videos().started(&id).await.unwrap(), None);
     let found = streams.videos().find(&id).await.unwrap();
     assert_eq!(found, Some(KnownVideo::Queued(queued.clone())));
-    log(Event::Started(begun.clone())).await;
+    log(Event::Started(first_start.clone())).await;
     let found = streams.videos().find(&id).await.unwrap();
-    assert_eq!(found, Some(KnownVideo::Started(begun.clone())));
+    assert_eq!(found, Some(KnownVideo::Started(first_start.clone())));
     put(&streams, &VideoEntry { started: queued, ..entry("a", VideoState::Queued) }).await;
-    assert_eq!(streams.videos().started(&id).await.unwrap(), Some(begun.clone()));
+    assert_eq!(streams.videos().started(&id).await.unwrap(), Some(first_start.clone()));
     put(&streams, &entry("a", VideoState::Decoding)).await;
     assert_eq!(streams.videos().started(&id).await.unwrap(), Some(started("a")));
 }

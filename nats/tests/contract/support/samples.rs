@@ -1,4 +1,4 @@
-//! Messages of every kind, with and without what may be left out.
+//! Messages of every kind, with and without their optional fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
@@ -245,7 +245,7 @@ pub fn frames() -> Vec<Frame> {
     ]
 }
 
-/// The length of its pixels follows from its letterbox, which no schema can say.
+/// Its length follows from its letterbox, which a schema cannot describe.
 pub fn raw_frame() -> Frame {
     Frame {
         encoding: Encoding::I420,
