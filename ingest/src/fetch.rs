@@ -36,17 +36,20 @@ const MAX_REDIRECTS: usize = 5;
 pub(crate) enum FetchError {
     /// The server refuses the request.
     #[error(
-        "{uri}: the server answers {status}; check the address, and whether this machine may read it"
+        "{uri}: the server answers {status}; check the address, and whether this machine may \
+         read it"
     )]
     Status { uri: String, status: StatusCode },
     /// The server cannot be reached, or the connection is lost again and again.
     #[error(
-        "{uri} cannot be downloaded: {reason}, after {attempts} attempts; check the server and the network"
+        "{uri} cannot be downloaded: {reason}, after {attempts} attempts; check the server and \
+         the network"
     )]
     Unreachable { uri: String, reason: Transient, attempts: usize },
     /// The server's certificate is not signed by a trusted authority.
     #[error(
-        "{uri} is not trusted ({reason}); if you trust it, set SSL_CERT_FILE to a file with its authority's certificate"
+        "{uri} is not trusted ({reason}); if you trust it, set SSL_CERT_FILE to a file with its \
+         authority's certificate"
     )]
     Untrusted { uri: String, reason: String },
     /// It is larger than the settings allow.
@@ -62,7 +65,11 @@ pub(crate) enum FetchError {
     #[error("{uri} is a live stream")]
     Live { uri: String, at: Url },
     /// The folder is full, for example.
-    #[error("a downloaded video cannot be written to {} ({source}): set ingest.spool to a folder with enough space", .folder.display())]
+    #[error(
+        "a downloaded video cannot be written to {} ({source}): set ingest.spool to a folder with \
+         enough space",
+        .folder.display()
+    )]
     Folder { folder: PathBuf, source: io::Error },
 }
 

@@ -34,7 +34,7 @@ pub use publisher::{FramePublisher, Watermark};
 pub use settings::{IngestService, IngestSettings, Token};
 use uploads::Context;
 
-/// Why an ingest ends before it is told to.
+/// Why an ingest ends before its shutdown.
 #[derive(Debug, Error)]
 pub enum IngestError {
     /// No usable server or streams.

@@ -17,7 +17,11 @@ pub(crate) enum SpoolError {
     #[error(transparent)]
     Object(#[from] ObjectError),
     /// The folder is full, for example.
-    #[error("an uploaded video cannot be written to {} ({source}): set ingest.spool to a folder with enough space", .folder.display())]
+    #[error(
+        "an uploaded video cannot be written to {} ({source}): set ingest.spool to a folder with \
+         enough space",
+        .folder.display()
+    )]
     Folder { folder: PathBuf, source: io::Error },
 }
 
