@@ -19,7 +19,7 @@ use crate::batch::{Received, discard};
 use crate::entries::{Entries, EntryError};
 use crate::raise::{RaiseError, publish_alarms};
 use crate::report;
-use moliceiro_analytics::{Applied, VideoCount};
+use moliceiro_analytics::{Applied, VideoTotals};
 
 /// Results may overtake their video's `Started`. After this many deliveries it is looked for.
 const PATIENCE_WITH_UNKNOWN: i64 = 10;
@@ -49,7 +49,7 @@ pub(crate) struct Tally {
 
 /// A video's totals, and the revision of the entry that holds them; none if there is no entry yet.
 struct Held {
-    count: VideoCount,
+    count: VideoTotals,
     revision: Option<u64>,
     summary_published: bool,
     /// The corrections that the published summary has.
@@ -198,13 +198,13 @@ impl Tally {
                     .await?,
             );
         }
-        let unsent = held.count.unsent_alarms(video);
+        let unsent = held.count.unpublished_alarms(video);
         let next = &unsent[..unsent.len().min(MOST_ALARMS)];
         publish_alarms(&self.streams, video, next, |alarm| {
             on_publication(Publication::Alarm(alarm))
         })
         .await?;
-        held.count.alarms_sent(next.len());
+        held.count.mark_alarms_published(next.len());
         if next.len() < unsent.len() {
             return Ok(false);
         }
@@ -267,7 +267,7 @@ impl Tally {
         let Some((entry, revision)) = self.entries.load(video).await? else { return Ok(None) };
         let (summary_published, corrections_published) =
             (entry.summary_published, entry.corrections);
-        let count = VideoCount::from_entry(entry).map_err(|e| EntryError::Broken(e.to_string()))?;
+        let count = VideoTotals::from_entry(entry).map_err(|e| EntryError::Broken(e.to_string()))?;
         Ok(Some(Held { count, revision: Some(revision), summary_published, corrections_published }))
     }
 
@@ -354,13 +354,13 @@ fn begin(held: Option<Held>, results: &[Received], rules: &[AlarmRule]) -> Optio
     match held {
         Some(held) if !held.count.is_queued() => Some((held, false)),
         Some(held) => match started() {
-            Some(started) => Some((held_at(VideoCount::new(started, rules), held.revision), true)),
+            Some(started) => Some((held_at(VideoTotals::new(started, rules), held.revision), true)),
             None => Some((held, false)),
         },
         None => {
             let count = started()
-                .map(|started| VideoCount::new(started, rules))
-                .or_else(|| queued().map(VideoCount::queued))?;
+                .map(|started| VideoTotals::new(started, rules))
+                .or_else(|| queued().map(VideoTotals::queued))?;
             Some((held_at(count, None), true))
         }
     }
