@@ -158,7 +158,7 @@ async fn a_video_with_far_more_results_than_the_log_holds_is_counted_whole() {
     );
     assert_eq!(summary.count("person"), FRAMES * OBJECTS);
     assert_eq!(summary.alarms, FRAMES, "more than ten persons are in each frame");
-    aggregator.wait_for_stderr("made room in the log of results", 2);
+    aggregator.wait_for_stderr("removed the oldest results to free space", 2);
 
     let log = jetstream.get_stream("RESULTS").await.unwrap().get_info().await.unwrap();
     assert!(log.state.first_sequence > 1 && log.state.bytes <= 1 << 20, "{:?}", log.state);

@@ -95,7 +95,7 @@ async fn messages_that_mean_nothing_harm_nothing() {
     site.assert_faultless().await;
     all[1].wait_for_stderr("giving up a frame", 3);
     all[0].wait_for_stderr("dropping a malformed result", 2);
-    all[0].wait_for_stderr("nobody knows its video", 1);
+    all[0].wait_for_stderr("its video is unknown", 1);
     let dead = jetstream.get_stream("DEAD").await.unwrap().get_info().await.unwrap();
     assert_eq!(dead.state.messages, 3);
 }

@@ -1,5 +1,7 @@
-//! Speaks for messages that ran out of deliveries, when nobody who had them lived to say a last
-//! word.
+//! Fails messages that ran out of deliveries, on behalf of services that died with them.
+//!
+//! The server publishes an advisory for each. A frame is dead-lettered. A video ends with the
+//! frames that are published, or is queued again if its ingests made progress.
 
 use std::time::Duration;
 
@@ -16,11 +18,11 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::report;
+use crate::metrics::Metrics;
 
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// Header of an upload that is queued again: how many frames were published by then.
+/// Header of an upload that is queued again: how many frames were published at that time.
 const PUBLISHED: &str = "Moliceiro-Published";
 
 /// `io.nats.jetstream.advisory.v1.max_deliver`
@@ -32,113 +34,114 @@ pub(crate) struct Advisory {
 }
 
 #[derive(Debug, Error)]
-pub(crate) enum ExhaustedError {
+pub(crate) enum GiveUpError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the NATS server does not give or remove it: {0}")]
-    Server(String),
+    #[error("the NATS server cannot read or remove it: {0}")]
+    Server(async_nats::Error),
 }
 
-pub(crate) async fn run(streams: &Streams, shutdown: &CancellationToken) {
+impl GiveUpError {
+    pub(crate) fn server(error: impl Into<async_nats::Error>) -> Self {
+        Self::Server(error.into())
+    }
+}
+
+/// Takes advisories until `shutdown`.
+pub(crate) async fn run(streams: &Streams, metrics: &Metrics, shutdown: &CancellationToken) {
     while !shutdown.is_cancelled() {
         let mut advisories =
             match streams.exhausted.stream().max_messages_per_batch(1).messages().await {
                 Ok(advisories) => advisories,
                 Err(error) => {
-                    warn!(%error, "cannot pull advisories; trying again");
-                    shutdown.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+                    warn!(%error, "cannot pull advisories; retrying");
+                    shutdown.run_until_cancelled(tokio::time::sleep(RETRY_PAUSE)).await;
                     continue;
                 }
             };
         while let Some(Some(next)) = shutdown.run_until_cancelled(advisories.next()).await {
             match next {
                 Ok(message) => {
-                    shutdown.run_until_cancelled(take(streams, &message)).await;
+                    shutdown.run_until_cancelled(take(streams, metrics, &message)).await;
                 }
-                Err(error) => warn!(%error, "trouble while pulling advisories"),
+                Err(error) => warn!(%error, "pulling advisories failed; retrying"),
             }
         }
     }
 }
 
-async fn take(streams: &Streams, message: &Message) {
+async fn take(streams: &Streams, metrics: &Metrics, message: &Message) {
     let ack = match serde_json::from_slice::<Advisory>(&message.payload) {
         Err(error) => {
-            warn!(%error, "dropping an advisory that cannot be read");
+            warn!(%error, "dropping a malformed advisory");
             AckKind::Term
         }
-        Ok(advisory) => match give_up(streams, &advisory).await {
+        Ok(advisory) => match give_up(streams, metrics, &advisory).await {
             Ok(()) => AckKind::Ack,
             Err(error) => {
-                warn!(?advisory, %error, "cannot give up a message yet; trying again");
-                AckKind::Nak(Some(RETRY))
+                warn!(?advisory, %error, "cannot give up a message yet; retrying");
+                AckKind::Nak(Some(RETRY_PAUSE))
             }
         },
     };
     if let Err(error) = message.ack_with(ack).await {
-        warn!(%error, "cannot acknowledge an advisory: it will come again");
+        warn!(%error, "cannot acknowledge an advisory: it will be redelivered");
     }
 }
 
-/// Says that a message failed, keeps it, and only then removes it.
-pub(crate) async fn give_up(streams: &Streams, advisory: &Advisory) -> Result<(), ExhaustedError> {
+/// Records that a message failed, keeps its payload, and only then removes it from its queue.
+pub(crate) async fn give_up(
+    streams: &Streams,
+    metrics: &Metrics,
+    advisory: &Advisory,
+) -> Result<(), GiveUpError> {
     let stream =
         if advisory.stream == subjects::UPLOADS { &streams.uploads } else { &streams.frames };
     let Some(message) = message_at(stream, advisory.stream_seq).await? else { return Ok(()) };
     match advisory.stream.as_str() {
         subjects::UPLOADS => give_up_upload(streams, &message, advisory).await?,
-        _ => give_up_frame(streams, &message, advisory).await?,
+        _ => give_up_frame(streams, metrics, &message, advisory).await?,
     }
-    stream
-        .delete_message(advisory.stream_seq)
-        .await
-        .map(drop)
-        .map_err(|e| ExhaustedError::Server(e.to_string()))
+    stream.delete_message(advisory.stream_seq).await.map(drop).map_err(GiveUpError::server)
 }
 
-/// `None` when it is gone: a late acknowledgement has settled it after all.
-async fn message_at(
-    stream: &Stream,
-    sequence: u64,
-) -> Result<Option<StreamMessage>, ExhaustedError> {
+/// Returns `None` if it is deleted: a late acknowledgement settled it after all.
+async fn message_at(stream: &Stream, sequence: u64) -> Result<Option<StreamMessage>, GiveUpError> {
     match stream.get_raw_message(sequence).await {
         Ok(message) => Ok(Some(message)),
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(ExhaustedError::Server(error.to_string())),
+        Err(error) => Err(GiveUpError::server(error)),
     }
 }
 
-/// How many frames are published, if that is more than when the upload was queued.
-async fn gone_on(
+/// How many frames are published, if that is more than when the upload was queued and the video is
+/// not finished.
+async fn progress_since_queued(
     streams: &Streams,
     video: &VideoId,
     message: &StreamMessage,
-) -> Result<Option<u64>, ExhaustedError> {
+) -> Result<Option<u64>, GiveUpError> {
     let before = message
         .headers
         .get(PUBLISHED)
         .and_then(|published| published.as_str().parse().ok())
         .unwrap_or(0);
-    let entry = streams
-        .videos
-        .get(video.as_str())
-        .await
-        .map_err(|error| ExhaustedError::Server(error.to_string()))?;
+    let entry = streams.videos.get(video.as_str()).await.map_err(GiveUpError::server)?;
     let entry = entry.and_then(|entry| from_json::<VideoEntry>(&entry).ok());
-    let goes_on = |entry: &VideoEntry| {
+    let made_progress = |entry: &VideoEntry| {
         entry.ended.is_none() && entry.cancelled.is_none() && entry.published > before
     };
-    Ok(entry.filter(goes_on).map(|entry| entry.published))
+    Ok(entry.filter(made_progress).map(|entry| entry.published))
 }
 
-/// Stores the upload anew, as the same video.
-async fn queue_again(
+/// Queues the upload again, as the same video.
+async fn requeue(
     streams: &Streams,
     video: VideoId,
     upload: Upload,
     sequence: u64,
     published: u64,
-) -> Result<(), ExhaustedError> {
+) -> Result<(), GiveUpError> {
     let id = format!("{video}/again/{sequence}");
     let upload = Upload { id: Some(video), ..upload };
     let message = PublishMessage::build()
@@ -150,20 +153,20 @@ async fn queue_again(
 
 async fn give_up_frame(
     streams: &Streams,
+    metrics: &Metrics,
     message: &StreamMessage,
     advisory: &Advisory,
-) -> Result<(), ExhaustedError> {
+) -> Result<(), GiveUpError> {
     let deliveries = advisory.deliveries;
     let Some(frame) = FrameIdentity::of(&message.subject, Some(&message.headers)) else {
-        warn!(subject = %message.subject, "removing a message from the frame queue that is no frame");
+        warn!(subject = %message.subject, "removing a message that is not a frame from the queue");
         return Ok(());
     };
-    let reason = format!("no detector finished it; it was handed out {deliveries} times");
-    report::frame_given_up(&frame, &reason);
-    // The name that a detector left before the last delivery of the frame, which it did not
-    // survive.
+    let reason = format!("no detector finished it; it was delivered {deliveries} times");
+    metrics.frame_given_up(&frame, &reason);
+    // A detector records its attempt before it analyses a frame at its last delivery.
     let name = streams.attempts.get(subjects::attempt(&frame.video, frame.index)).await;
-    let name = name.map_err(|error| ExhaustedError::Server(error.to_string()))?;
+    let name = name.map_err(GiveUpError::server)?;
     let detector = name.map(|name| String::from_utf8_lossy(&name).into_owned());
     let failed = Failed { index: frame.index, reason, detector, deliveries };
     Ok(dead_letter(&streams.publisher, &frame, &failed, message.payload.clone()).await?)
@@ -173,21 +176,26 @@ async fn give_up_upload(
     streams: &Streams,
     message: &StreamMessage,
     advisory: &Advisory,
-) -> Result<(), ExhaustedError> {
+) -> Result<(), GiveUpError> {
     let upload = match Upload::parse(&message.payload) {
         Ok(upload) => upload,
         Err(error) => {
-            warn!(%error, "removing a message from the queue of uploads that is no upload");
+            warn!(%error, "removing a message that is not an upload from the queue");
             return Ok(());
         }
     };
     let stored_at = message.time.into();
     let (video, name) = (upload.video(message.sequence, stored_at), upload.name());
-    if let Some(published) = gone_on(streams, &video, message).await? {
-        info!(%video, name, published, "a video's ingests were interrupted, but it goes on: queueing its upload again");
-        return queue_again(streams, video, upload, message.sequence, published).await;
+    if let Some(published) = progress_since_queued(streams, &video, message).await? {
+        info!(
+            %video,
+            name,
+            published,
+            "a video's ingests were interrupted, but made progress: queueing its upload again"
+        );
+        return requeue(streams, video, upload, message.sequence, published).await;
     }
-    let reason = format!("no ingest finished it; it was handed out {} times", advisory.deliveries);
+    let reason = format!("no ingest finished it; it was delivered {} times", advisory.deliveries);
     info!(%video, name, reason, "giving up a video");
     let events = [
         ("started", Event::Started(upload.started(stored_at, 1))),

@@ -1,21 +1,14 @@
-//! Frames are judged by the alarm rules in their order, whatever order their results come in, and
-//! each once.
+//! Each frame is judged by the alarm rules once and in order, whatever order the results arrive in.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-use moliceiro_analytics::{Applied, VideoCount};
-use moliceiro_messages::VideoId;
+use moliceiro_analytics::{Applied, VideoTotals};
 use moliceiro_messages::{
     Alarm, AlarmRule, Cancelled, Detection, Ended, Event, Failed, Fps, FrameResult, FrameSelection,
-    Offset, Progress, Size, Started, VideoEntry, VideoState, from_json, to_json,
+    Offset, Progress, Size, Started, VideoState, from_json, to_json,
 };
+use proptest::collection::vec;
 use proptest::prelude::*;
 
-const NOW: u64 = 1_700_000_010_000;
-
-fn video() -> VideoId {
-    VideoId::for_name("a.mp4", "1")
-}
+use crate::{NOW, restarted, video};
 
 fn rules(texts: &[&str]) -> Vec<AlarmRule> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -33,7 +26,7 @@ fn started(every: u64, alarms: Option<&[&str]>, labels: &[&str]) -> Started {
     Started { name, uri, selection, uploaded_at, alarms, labels }
 }
 
-/// A frame with so many persons on its left and boats on its right.
+/// A frame with this many persons on its left and boats on its right.
 fn frame(index: u64, persons: u32, boats: u32) -> Event {
     let found = |label: &str, left: f32| Detection {
         label: label.into(),
@@ -67,16 +60,10 @@ fn progress(published: u64) -> Event {
     Event::Progress(Progress { published, frames: None, announced: None })
 }
 
-/// A restart: nothing survives but the entry in the bucket.
-fn restarted(count: &VideoCount) -> VideoCount {
-    let entry: VideoEntry = from_json(&to_json(&count.to_entry(&video(), false))).unwrap();
-    VideoCount::from_entry(entry).unwrap()
-}
-
-/// What readers of the video's alarms get: the next number is appended, one that is there already
-/// is not.
-fn publish(published: &mut Vec<Alarm>, count: &VideoCount) {
-    for alarm in count.unsent_alarms(&video()) {
+/// What readers of the video's alarms receive: the next number is appended, a repeated number is
+/// not.
+fn publish(published: &mut Vec<Alarm>, totals: &VideoTotals) {
+    for alarm in totals.unpublished_alarms(&video()) {
         assert!(
             alarm.number <= published.len() as u64 + 1,
             "alarm {} after {}",
@@ -84,7 +71,7 @@ fn publish(published: &mut Vec<Alarm>, count: &VideoCount) {
             published.len()
         );
         match published.get(alarm.number as usize - 1) {
-            Some(there) => assert_eq!(*there, alarm),
+            Some(known) => assert_eq!(*known, alarm),
             None => published.push(alarm),
         }
     }
@@ -94,15 +81,15 @@ fn lines(alarms: &[Alarm]) -> Vec<String> {
     alarms.iter().map(ToString::to_string).collect()
 }
 
-/// What is in the frames of a video; `None` for one that fails.
-type Seen = Option<(u32, u32)>;
+/// The persons and boats in a frame; `None` for a frame that fails.
+type Content = Option<(u32, u32)>;
 
-/// The same rules, said again and simply: frame by frame, in order.
-fn expected(frames: &[Seen], index_of: impl Fn(u64) -> u64) -> Vec<String> {
+/// The same rules, implemented in the simplest way: frame by frame, in order.
+fn expected(frames: &[Content], index_of: impl Fn(u64) -> u64) -> Vec<String> {
     let (mut lines, mut boats_in_a_row) = (Vec::new(), 0);
-    for (n, seen) in frames.iter().enumerate() {
+    for (n, content) in frames.iter().enumerate() {
         let index = index_of(n as u64);
-        let Some((persons, boats)) = seen else {
+        let Some((persons, boats)) = content else {
             boats_in_a_row = 0;
             continue;
         };
@@ -137,20 +124,22 @@ proptest! {
 
     #[test]
     fn order_repetition_batches_and_crashes_raise_the_same_alarms_in_order_each_once(
-        frames in proptest::collection::vec(proptest::option::weighted(0.9, (0_u32..6, 0_u32..3)), 0..60),
+        frames in vec(proptest::option::weighted(0.9, (0_u32..6, 0_u32..3)), 0..60),
         every in 1_u64..4,
         by_time in any::<bool>(),
-        repetitions in proptest::collection::vec(any::<prop::sample::Index>(), 0..60),
-        keys in proptest::collection::vec(any::<u32>(), 200),
+        repetitions in vec(any::<prop::sample::Index>(), 0..60),
+        keys in vec(any::<u32>(), 200),
         batch in 1_usize..20,
-        dies_before_it_says_so in any::<bool>(),
+        dies_before_marking in any::<bool>(),
     ) {
         let n = frames.len() as u64;
-        // Chosen by time, frames lie at distances that their indexes do not tell.
+        // Where frames are selected by time, their distances do not follow from their indexes.
         let index = |i: u64| if by_time { 5 + 3 * i + i % 3 } else { i * every };
         let decoded = if by_time { index(n) } else { n * every };
-        let begun = || if by_time { selecting(FrameSelection { fps: Fps::try_from(7.0).ok(), ..FrameSelection::every(1) }) } else { started(every, None, &[]) };
-        let mut events: Vec<_> = (0..).zip(&frames).map(|(i, seen)| match seen {
+        let fps = Fps::try_from(7.0).ok().filter(|_| by_time);
+        let every = if by_time { 1 } else { every };
+        let started_event = selecting(FrameSelection { fps, ..FrameSelection::every(every) });
+        let mut events: Vec<_> = (0..).zip(&frames).map(|(i, content)| match content {
             Some((persons, boats)) => frame(index(i), *persons, *boats),
             None => failed(index(i)),
         }).collect();
@@ -164,19 +153,19 @@ proptest! {
         let mut order: Vec<_> = (0..events.len()).collect();
         order.sort_by_key(|i| keys[*i % keys.len()].wrapping_mul(*i as u32 + 1));
 
-        let mut written = VideoCount::new(begun(), &rules(&RULES));
+        let mut written = VideoTotals::new(started_event, &rules(&RULES));
         let mut published = Vec::new();
         for batch in order.chunks(batch) {
-            let mut count = restarted(&written);
-            // Written, but not acknowledged: it comes once more.
+            let mut totals = restarted(&written);
+            // Written, but not acknowledged: it is redelivered.
             for i in batch.iter().chain(batch) {
-                count.apply(&events[*i], NOW);
+                totals.apply(&events[*i], NOW);
             }
-            publish(&mut published, &count);
-            if !dies_before_it_says_so {
-                count.alarms_sent(count.unsent_alarms(&video()).len());
+            publish(&mut published, &totals);
+            if !dies_before_marking {
+                totals.mark_alarms_published(totals.unpublished_alarms(&video()).len());
             }
-            written = count;
+            written = totals;
         }
         prop_assert_eq!(lines(&published), expected(&frames, index));
         prop_assert_eq!(written.summary(&video()).unwrap().alarms, published.len() as u64);
@@ -185,28 +174,28 @@ proptest! {
 }
 
 #[test]
-fn frames_chosen_by_time_raise_alarms_as_soon_as_all_before_are_known() {
-    let begun =
+fn frames_selected_by_time_raise_alarms_as_soon_as_all_before_are_known() {
+    let started =
         selecting(FrameSelection { start: Offset::try_from(1.0).ok(), ..FrameSelection::every(1) });
-    let mut count = VideoCount::new(begun, &rules(&["person > 0"]));
-    let said = |published, frames| {
+    let mut totals = VideoTotals::new(started, &rules(&["person > 0"]));
+    let progress = |published, frames| {
         Event::Progress(Progress { published, frames: Some(frames), announced: None })
     };
-    for event in [frame(31, 1, 0), said(31, 1), frame(40, 1, 0), said(41, 3)] {
-        count.apply(&event, NOW);
+    for event in [frame(31, 1, 0), progress(31, 1), frame(40, 1, 0), progress(41, 3)] {
+        totals.apply(&event, NOW);
     }
-    assert!(count.unsent_alarms(&video()).is_empty(), "a frame below 31 is not known yet");
-    count.apply(&frame(30, 1, 0), NOW);
-    assert_eq!(lines(&count.unsent_alarms(&video())).len(), 3, "all three below 41 are");
+    assert!(totals.unpublished_alarms(&video()).is_empty(), "a frame below 31 is not known yet");
+    totals.apply(&frame(30, 1, 0), NOW);
+    assert_eq!(lines(&totals.unpublished_alarms(&video())).len(), 3, "all three below 41 are");
 }
 
 #[test]
-fn an_alarm_says_which_video_frame_and_rule_it_is_of() {
-    let mut count = VideoCount::new(started(1, None, &[]), &rules(&["boat > 9", "person > 10"]));
+fn an_alarm_names_its_video_frame_and_rule() {
+    let mut totals = VideoTotals::new(started(1, None, &[]), &rules(&["boat > 9", "person > 10"]));
     for event in [frame(0, 0, 0), frame(1, 11, 0), ended(2, 2)] {
-        count.apply(&event, NOW);
+        totals.apply(&event, NOW);
     }
-    let [alarm] = &count.unsent_alarms(&video())[..] else { panic!("one alarm") };
+    let [alarm] = &totals.unpublished_alarms(&video())[..] else { panic!("one alarm") };
     assert_eq!(alarm.to_string(), "Frame 1: 11 <person> detected");
     assert_eq!(
         (&alarm.video, alarm.name.as_str(), alarm.number, alarm.time_s),
@@ -219,12 +208,12 @@ fn an_alarm_says_which_video_frame_and_rule_it_is_of() {
 }
 
 #[test]
-fn the_rules_of_an_upload_take_the_place_of_the_default_ones() {
+fn the_rules_of_an_upload_replace_the_default_rules() {
     let alarms = |of_upload: Option<&[&str]>| {
-        let mut count = VideoCount::new(started(1, of_upload, &[]), &rules(&["person > 1"]));
-        count.apply(&frame(0, 2, 1), NOW);
-        count.apply(&ended(1, 1), NOW);
-        lines(&count.unsent_alarms(&video()))
+        let mut totals = VideoTotals::new(started(1, of_upload, &[]), &rules(&["person > 1"]));
+        totals.apply(&frame(0, 2, 1), NOW);
+        totals.apply(&ended(1, 1), NOW);
+        lines(&totals.unpublished_alarms(&video()))
     };
     assert_eq!(alarms(None), ["Frame 0: 2 <person> detected"]);
     assert_eq!(alarms(Some(&["boat > 0"])), ["Frame 0: 1 <boat> detected"]);
@@ -232,59 +221,59 @@ fn the_rules_of_an_upload_take_the_place_of_the_default_ones() {
 }
 
 #[test]
-fn classes_that_are_not_asked_for_neither_count_nor_raise_alarms() {
-    let mut count = VideoCount::new(
+fn classes_that_were_not_requested_neither_count_nor_raise_alarms() {
+    let mut totals = VideoTotals::new(
         started(1, None, &["boat"]),
         &rules(&["person > 1", "person < 1", "boat > 0"]),
     );
-    count.apply(&frame(0, 2, 1), NOW);
-    count.apply(&ended(1, 1), NOW);
-    assert_eq!(lines(&count.unsent_alarms(&video())), ["Frame 0: 1 <boat> detected"]);
-    let summary = count.summary(&video()).unwrap();
+    totals.apply(&frame(0, 2, 1), NOW);
+    totals.apply(&ended(1, 1), NOW);
+    assert_eq!(lines(&totals.unpublished_alarms(&video())), ["Frame 0: 1 <boat> detected"]);
+    let summary = totals.summary(&video()).unwrap();
     assert_eq!((summary.count("boat"), summary.count("person"), summary.classes.len()), (1, 0, 1));
 }
 
 #[test]
-fn a_frame_that_stays_away_is_passed_over_when_too_many_wait_for_it() {
-    let mut count = VideoCount::new(started(1, None, &[]), &rules(&["person > 0"]));
-    count.apply(&progress(5_003), NOW);
-    count.apply(&frame(0, 1, 0), NOW);
+fn a_missing_frame_is_skipped_when_too_many_wait_for_it() {
+    let mut totals = VideoTotals::new(started(1, None, &[]), &rules(&["person > 0"]));
+    totals.apply(&progress(5_003), NOW);
+    totals.apply(&frame(0, 1, 0), NOW);
     for index in 2..=5_001 {
-        count.apply(&frame(index, 1, 0), NOW);
+        totals.apply(&frame(index, 1, 0), NOW);
     }
-    assert_eq!(count.unsent_alarms(&video()).len(), 1, "all wait for frame 1");
-    let full = to_json(&count.to_entry(&video(), false)).len();
+    assert_eq!(totals.unpublished_alarms(&video()).len(), 1, "all wait for frame 1");
+    let full = to_json(&totals.to_entry(&video(), false)).len();
     assert!(full < 300_000, "{full} bytes");
-    count.apply(&frame(5_002, 1, 0), NOW);
-    assert_eq!(count.unsent_alarms(&video()).len(), 5_002);
-    count.apply(&frame(1, 1, 0), NOW);
-    assert_eq!(count.unsent_alarms(&video()).len(), 5_002, "its turn is over");
-    count.apply(&ended(5_003, 5_003), NOW);
-    assert_eq!(count.summary(&video()).unwrap().processed_frames, 5_003, "it counts all the same");
+    totals.apply(&frame(5_002, 1, 0), NOW);
+    assert_eq!(totals.unpublished_alarms(&video()).len(), 5_002);
+    totals.apply(&frame(1, 1, 0), NOW);
+    assert_eq!(totals.unpublished_alarms(&video()).len(), 5_002, "its turn is over");
+    totals.apply(&ended(5_003, 5_003), NOW);
+    assert_eq!(totals.summary(&video()).unwrap().processed_frames, 5_003, "frame 1 still counts");
 }
 
 #[test]
-fn frames_in_which_no_rule_holds_take_no_room_in_the_entry() {
+fn frames_in_which_no_rule_holds_take_no_space_in_the_entry() {
     let entry = |n: u64| {
-        let mut count = VideoCount::new(started(1, None, &[]), &rules(&RULES[..2]));
-        count.apply(&progress(100_000), NOW);
+        let mut totals = VideoTotals::new(started(1, None, &[]), &rules(&RULES[..2]));
+        totals.apply(&progress(100_000), NOW);
         for index in 1..n {
-            count.apply(&frame(index, 1, 0), NOW);
+            totals.apply(&frame(index, 1, 0), NOW);
         }
-        to_json(&count.to_entry(&video(), false)).len()
+        to_json(&totals.to_entry(&video(), false)).len()
     };
     assert!(entry(10_000) < entry(10) + 100, "{} and {}", entry(10), entry(10_000));
 }
 
 #[test]
-fn a_cancelled_video_keeps_what_was_counted_and_takes_no_more() {
-    let mut count = VideoCount::new(started(1, None, &[]), &rules(&["person > 0"]));
+fn a_cancelled_video_keeps_its_counts_and_takes_no_more_events() {
+    let mut totals = VideoTotals::new(started(1, None, &[]), &rules(&["person > 0"]));
     for event in [frame(0, 1, 0), progress(2), frame(2, 1, 0)] {
-        count.apply(&event, NOW);
+        totals.apply(&event, NOW);
     }
     let cancelled = Event::Cancelled(Cancelled { reason: "no longer wanted".into() });
-    assert_eq!(count.apply(&cancelled, NOW), Applied::Changed);
-    let summary = count.summary(&video()).unwrap();
+    assert_eq!(totals.apply(&cancelled, NOW), Applied::Changed);
+    let summary = totals.summary(&video()).unwrap();
     assert_eq!(
         (summary.state, summary.processed_frames, summary.alarms),
         (VideoState::Cancelled, 1, 1)
@@ -303,9 +292,9 @@ fn a_cancelled_video_keeps_what_was_counted_and_takes_no_more() {
         cancelled.clone(),
         Event::Started(started(1, None, &[])),
     ] {
-        assert_eq!(restarted(&count).apply(&event, NOW + 1), Applied::Duplicate, "{event:?}");
+        assert_eq!(restarted(&totals).apply(&event, NOW + 1), Applied::Duplicate, "{event:?}");
     }
-    let mut done = VideoCount::new(started(1, None, &[]), &[]);
+    let mut done = VideoTotals::new(started(1, None, &[]), &[]);
     done.apply(&frame(0, 1, 0), NOW);
     done.apply(&ended(1, 1), NOW);
     assert_eq!(done.apply(&cancelled, NOW), Applied::Duplicate);
@@ -313,28 +302,38 @@ fn a_cancelled_video_keeps_what_was_counted_and_takes_no_more() {
 }
 
 #[test]
-fn a_queued_video_takes_nothing_but_its_start_or_its_end() {
-    let mut count = VideoCount::queued(started(1, None, &[]));
-    assert_eq!((count.state(), count.is_queued()), (VideoState::Queued, true));
+fn a_queued_video_takes_no_event_but_its_start_or_its_cancellation() {
+    let mut totals = VideoTotals::queued(started(1, None, &[]));
+    assert_eq!((totals.state(), totals.is_queued()), (VideoState::Queued, true));
     for event in [frame(0, 1, 0), progress(9), ended(9, 9)] {
-        assert_eq!(restarted(&count).apply(&event, NOW), Applied::NotYet);
+        assert_eq!(restarted(&totals).apply(&event, NOW), Applied::NotYet);
     }
-    assert_eq!(count.apply(&Event::Queued(started(2, None, &[])), NOW), Applied::Duplicate);
+    assert_eq!(totals.apply(&Event::Queued(started(2, None, &[])), NOW), Applied::Duplicate);
     assert_eq!(
-        count.apply(&Event::Cancelled(Cancelled { reason: "no".into() }), NOW),
+        totals.apply(&Event::Cancelled(Cancelled { reason: "no".into() }), NOW),
         Applied::Changed
     );
-    let count = restarted(&count);
-    assert_eq!((count.state(), count.is_queued()), (VideoState::Cancelled, false));
-    assert_eq!(count.summary(&video()).unwrap().processed_frames, 0);
+    let totals = restarted(&totals);
+    assert_eq!((totals.state(), totals.is_queued()), (VideoState::Cancelled, false));
+    assert_eq!(totals.summary(&video()).unwrap().processed_frames, 0);
 }
 
-/// As a release without alarms wrote it.
+/// The entry of a release without alarms.
 #[test]
-fn an_entry_from_before_is_counted_on() {
-    let entry = br#"{"version":1,"video":"harbour-1a206c1081ex3","state":"counting","started":{"name":"harbour","uri":"file:///data/bigbuckbunny.mp4","every":25,"uploaded_at":1795409643550},"published":132,"announced":null,"ended":{"frames":6,"decoded":132,"duration":5280000000,"problem":null},"counted":5,"failed":0,"failures":[],"unconfirmed":[],"counted_frames":"AQAAAAAAAAAAAAAAOjAAAAEAAAAAAAQAEAAAAAAAGQAyAEsAZAA=","failed_frames":"AAAAAAAAAAA=","corrections":0,"processing_us":803487,"classes":{"bird":1},"finished_at":null,"summary_published":false,"summary":null}"#;
-    let mut count = VideoCount::from_entry(from_json(entry).unwrap()).unwrap();
-    assert_eq!(count.apply(&frame(125, 11, 0), NOW), Applied::Changed);
-    assert_eq!(count.state(), VideoState::Done);
-    assert!(count.unsent_alarms(&video()).is_empty());
+fn an_entry_of_an_older_release_can_be_resumed() {
+    let entry = br#"{
+        "version":1,"video":"harbour-1a206c1081ex3","state":"counting",
+        "started":{
+            "name":"harbour","uri":"file:///data/bigbuckbunny.mp4","every":25,
+            "uploaded_at":1795409643550},
+        "published":132,"announced":null,
+        "ended":{"frames":6,"decoded":132,"duration":5280000000,"problem":null},
+        "counted":5,"failed":0,"failures":[],"unconfirmed":[],
+        "counted_frames":"AQAAAAAAAAAAAAAAOjAAAAEAAAAAAAQAEAAAAAAAGQAyAEsAZAA=",
+        "failed_frames":"AAAAAAAAAAA=","corrections":0,"processing_us":803487,
+        "classes":{"bird":1},"finished_at":null,"summary_published":false,"summary":null}"#;
+    let mut totals = VideoTotals::from_entry(from_json(entry).unwrap()).unwrap();
+    assert_eq!(totals.apply(&frame(125, 11, 0), NOW), Applied::Changed);
+    assert_eq!(totals.state(), VideoState::Done);
+    assert!(totals.unpublished_alarms(&video()).is_empty());
 }

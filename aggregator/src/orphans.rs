@@ -1,7 +1,8 @@
-//! Finds messages that ran out of deliveries and of which no advisory tells any more.
+//! Finds messages that ran out of deliveries and whose advisory was lost.
 //!
-//! The server says it once. If the stream of advisories has no leader at that moment, or no room,
-//! nobody hears it, and the message would stay in its queue for ever, and its video unfinished.
+//! The server publishes an advisory once. If the stream of advisories is full or has no leader
+//! then, the advisory is lost. Without this search, the message would stay in its queue forever,
+//! and its video unfinished.
 
 use std::time::Duration;
 
@@ -11,29 +12,34 @@ use moliceiro_nats::{Streams, subjects};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::exhausted::{Advisory, ExhaustedError, give_up};
+use crate::max_deliveries::{Advisory, GiveUpError, give_up};
+use crate::metrics::Metrics;
 
-/// Longer than an advisory takes, and than a message takes to leave its queue when it is
-/// acknowledged.
+/// Longer than an advisory needs to arrive, and an acknowledged message to leave its queue.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// A queue with its consumer. What it holds up to the consumer's floor is not handed out any more.
+/// A queue with its consumer. What it contains up to the consumer's floor is not delivered again.
 struct Queue<'a> {
     name: &'static str,
     subject: &'static str,
     stream: &'a Stream,
     consumer: &'a Consumer<pull::Config>,
-    /// The last sequence that was done with when it was last looked at.
+    /// The consumer's floor at the last sweep.
     floor: u64,
 }
 
-/// Gives up what is left, every minute until `shutdown`.
-pub(crate) async fn run(streams: &Streams, shutdown: &CancellationToken) {
+/// Gives orphans up, every minute until `shutdown`.
+pub(crate) async fn run(streams: &Streams, metrics: &Metrics, shutdown: &CancellationToken) {
     let mut queues = Queue::all(streams);
     while shutdown.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
         for queue in &mut queues {
-            if let Some(Err(error)) = shutdown.run_until_cancelled(queue.sweep(streams)).await {
-                warn!(queue = queue.name, %error, "cannot look for messages that ran out of deliveries; trying again");
+            let sweep = queue.sweep(streams, metrics);
+            if let Some(Err(error)) = shutdown.run_until_cancelled(sweep).await {
+                warn!(
+                    queue = queue.name,
+                    %error,
+                    "cannot search for messages that ran out of deliveries; retrying"
+                );
             }
         }
     }
@@ -60,17 +66,17 @@ impl<'a> Queue<'a> {
         ]
     }
 
-    /// Gives up what was below the floor at the last look and is still there. The floor moves over
-    /// messages that are acknowledged, which leave the queue soon, and over those that ran out of
-    /// deliveries, which do not. The server moves it with an acknowledgement only, so where nothing
-    /// is in hand, the last message that was handed out is the floor.
-    async fn sweep(&mut self, streams: &Streams) -> Result<(), ExhaustedError> {
-        let server = |error: &dyn std::fmt::Display| ExhaustedError::Server(error.to_string());
-        let info = self.consumer.get_info().await.map_err(|e| server(&e))?;
+    /// Gives up what was below the floor at the last sweep and is still in the queue. The floor
+    /// passes messages that are acknowledged, which leave the queue soon, and those that ran out of
+    /// deliveries, which do not. The server moves it only with an acknowledgement, so if nothing is
+    /// in flight, the last delivered message is the floor.
+    async fn sweep(&mut self, streams: &Streams, metrics: &Metrics) -> Result<(), GiveUpError> {
+        let info = self.consumer.get_info().await.map_err(GiveUpError::server)?;
         let reached = if info.num_ack_pending == 0 { info.delivered } else { info.ack_floor };
         let floor = std::mem::replace(&mut self.floor, reached.stream_sequence);
         let deliveries = u64::try_from(info.config.max_deliver).unwrap_or(0);
-        let mut next = self.stream.get_info().await.map_err(|e| server(&e))?.state.first_sequence;
+        let stream = self.stream.get_info().await.map_err(GiveUpError::server)?;
+        let mut next = stream.state.first_sequence;
         while next <= floor {
             let message =
                 match self.stream.get_first_raw_message_by_subject(self.subject, next).await {
@@ -79,19 +85,17 @@ impl<'a> Queue<'a> {
                     Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
                         return Ok(());
                     }
-                    Err(error) => return Err(server(&error)),
+                    Err(error) => return Err(GiveUpError::server(error)),
                 };
             next = message.sequence + 1;
             warn!(
                 queue = self.name,
                 sequence = message.sequence,
-                "a message ran out of deliveries, and no advisory told of it"
+                "a message ran out of deliveries, and its advisory was lost"
             );
-            give_up(
-                streams,
-                &Advisory { stream: self.name.into(), stream_seq: message.sequence, deliveries },
-            )
-            .await?;
+            let stream = self.name.into();
+            let advisory = Advisory { stream, stream_seq: message.sequence, deliveries };
+            give_up(streams, metrics, &advisory).await?;
         }
         Ok(())
     }
@@ -109,11 +113,11 @@ mod tests {
     use moliceiro_nats::embedded::EmbeddedServer;
     use moliceiro_nats::messages::{Event, VideoEvent, from_cbor};
     use moliceiro_nats::{NatsSettings, Patience, StreamsSettings, connect};
+    use moliceiro_service::metrics::Catalogue;
 
     use super::*;
 
-    /// Of two frames one is acknowledged, and one runs out of deliveries; a third is not handed
-    /// out.
+    /// Of two frames one is acknowledged, and one runs out of deliveries; a third is not delivered.
     #[tokio::test]
     async fn a_frame_whose_advisory_is_lost_fails_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
@@ -137,15 +141,16 @@ mod tests {
         };
         frame(0).await;
         frame(1).await;
-        let mut handed_out = streams.detectors.fetch().max_messages(2).messages().await.unwrap();
-        handed_out.next().await.unwrap().unwrap().double_ack().await.unwrap();
-        handed_out.next().await.unwrap().unwrap();
+        let mut delivered = streams.detectors.fetch().max_messages(2).messages().await.unwrap();
+        delivered.next().await.unwrap().unwrap().double_ack().await.unwrap();
+        delivered.next().await.unwrap().unwrap();
 
+        let metrics = Metrics::new(&mut Catalogue::default());
         let mut queue = Queue::all(&streams).into_iter().nth(1).unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
         while streams.frames.get_info().await.unwrap().state.messages > 0 {
             assert!(Instant::now() < deadline, "the frame is still in the queue");
-            // The server looks at what ran out of time only for somebody who asks for more.
+            // The server finds expired deliveries only when a client pulls more.
             let mut more = streams
                 .detectors
                 .batch()
@@ -155,7 +160,7 @@ mod tests {
                 .await
                 .unwrap();
             assert!(more.next().await.is_none());
-            queue.sweep(&streams).await.unwrap();
+            queue.sweep(&streams, &metrics).await.unwrap();
         }
         let message =
             streams.results.get_first_raw_message_by_subject("results.a-1", 1).await.unwrap();
@@ -164,12 +169,12 @@ mod tests {
         assert_eq!(streams.results.get_info().await.unwrap().state.messages, 1);
         frame(2).await;
         for _ in 0..2 {
-            queue.sweep(&streams).await.unwrap();
+            queue.sweep(&streams, &metrics).await.unwrap();
         }
         assert_eq!(
             streams.frames.get_info().await.unwrap().state.messages,
             1,
-            "what waits to be handed out stays"
+            "a frame that was never delivered stays"
         );
     }
 }
