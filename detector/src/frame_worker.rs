@@ -59,7 +59,7 @@ impl FrameWorker {
         let consumer = &streams.detectors.cached_info().config;
         Self {
             ack_wait: consumer.ack_wait,
-            // -1 is no limit.
+            // -1 stands for "unlimited".
             max_deliver: u64::try_from(consumer.max_deliver).unwrap_or(u64::MAX),
             streams,
             inference,
@@ -109,7 +109,7 @@ impl FrameWorker {
         }
     }
 
-    /// Tells the server that these frames are in progress: their `ack_wait` starts again.
+    /// Reports to the server that these frames are in progress: their `ack_wait` starts again.
     pub async fn ack_progress(&self, frames: &[Message]) {
         for message in frames {
             if let Err(error) = message.ack_with(AckKind::Progress).await {

@@ -1,6 +1,6 @@
 //! Output families: what the numbers in a model's output mean.
 //!
-//! To add a family, say `yolo`:
+//! To add a family, for example `yolo`:
 //!
 //! 1. Write `families/yolo.rs`: a struct with the family's parameters (`Deserialize`,
 //!    `deny_unknown_fields`), and [`Decoder`] for it.

@@ -9,7 +9,7 @@
 //! 5. `nms`: suppresses candidates that overlap a better one.
 //!
 //! Before that, once: [`Runtime`] loads ONNX Runtime; [`Model`] reads an ONNX file and its
-//! `manifest`, which says what the model takes (`input`) and what its output means; and
+//! `manifest`, which describes the model's `input` and the meaning of its output; and
 //! [`Detector::new`] compares the two.
 //!
 //! # Example

@@ -38,8 +38,8 @@ impl Model {
         Self::compiled_in(FLOAT, FLOAT_ONNX)
     }
 
-    /// The built-in model `nanodet-int8`: the same with convolutions in 8-bit integers. It is faster
-    /// where [`Self::suits_processor`], and a little less exact.
+    /// The built-in model `nanodet-int8`: the same with convolutions in 8-bit integers. It is
+    /// faster where [`Self::suits_processor`], and a little less exact.
     pub fn builtin_int8() -> Self {
         Self::compiled_in(INT8, INT8_ONNX)
     }

@@ -111,7 +111,7 @@ fn best(scores: &[f32]) -> (usize, f32) {
 fn distances(logits: &[f32], bins: usize) -> [f32; SIDES] {
     let mut distances = [0.0; SIDES];
     for (distance, logits) in distances.iter_mut().zip(logits.chunks_exact(bins)) {
-        // Subtracting the highest logit keeps exp from overflowing, and does not change the quotient.
+        // Subtracting the highest logit keeps exp from overflowing; the quotient is the same.
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let (mut sum, mut weighted) = (0.0, 0.0);
         for (k, logit) in logits.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The detector on real pictures, hostile ones, and models of its users, with the real ONNX Runtime.
+//! The detector with the real ONNX Runtime: on pictures, on hostile frames, with models of your own.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod hostile;

@@ -9,8 +9,8 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 
 /// The same JPEG, but another decoder: some values differ by one.
 const SAME_PIXELS: Tolerance = Tolerance { score: 0.02, iou: 0.95 };
-/// Colours at half the resolution and through another matrix change the scores, so that objects near
-/// the threshold cross it.
+/// Colours at half the resolution and through another matrix change the scores, so that objects
+/// near the threshold cross it.
 const OTHER_COLORS: Tolerance = Tolerance { score: 0.06, iou: 0.9 };
 
 #[derive(Clone, Copy)]
@@ -140,8 +140,8 @@ fn i420_of_the_same_pictures_has_the_same_boxes() {
     }
 }
 
-/// A picture as limited-range BT.709 I420, from R'G'B' by the equations of ITU-R BT.709: another way
-/// than the detector's.
+/// A picture as limited-range BT.709 I420, from R'G'B' by the equations of ITU-R BT.709. The
+/// detector uses other equations.
 fn to_bt709_i420(jpeg: &Frame) -> Vec<u8> {
     let rgb = JpegDecoder::new(ZCursor::new(&jpeg.pixels)).decode().unwrap();
     let Area { left, top, size } = jpeg.letterbox.sampled(jpeg.size);
