@@ -1,13 +1,10 @@
-//! A model of the user's own: an ONNX file and a manifest beside it.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
+//! A model of your own: an ONNX file and a manifest beside it.
 
 use std::path::{Path, PathBuf};
 
+use crate::support::{JFIF, data, frame, runtime};
 use moliceiro_messages::{Encoding, Frame};
 use moliceiro_vision::{Detector, FrameError, Model, ModelError, Options};
-use support::{JFIF, data, frame, runtime};
 use tempfile::TempDir;
 
 /// The manifest of `planes.onnx`: each class's score is the mean of a plane of the tensor.
@@ -45,7 +42,7 @@ fn load(path: &Path) -> Result<Detector, ModelError> {
 
 fn error(model: &str, manifest: &str) -> ModelError {
     let (_folder, path) = installed(model, manifest);
-    let Err(error) = load(&path) else { panic!("{model} was taken") };
+    let Err(error) = load(&path) else { panic!("{model} was accepted") };
     let text = error.to_string();
     assert!(text.contains("mine.") && !text.contains('\n'), "{text}");
     error
@@ -57,7 +54,7 @@ fn red() -> Frame {
 }
 
 #[test]
-fn a_model_of_ones_own_is_an_onnx_file_and_a_manifest() {
+fn a_model_of_your_own_is_an_onnx_file_and_a_manifest() {
     let (_folder, path) = installed("planes.onnx", MANIFEST);
     for path in [path.clone(), path.with_extension("toml")] {
         let found = load(&path).unwrap().detect(&red()).unwrap();
@@ -68,7 +65,7 @@ fn a_model_of_ones_own_is_an_onnx_file_and_a_manifest() {
 }
 
 #[test]
-fn colour_order_and_normalisation_are_the_manifests() {
+fn colour_order_and_normalisation_come_from_the_manifest() {
     let bgr = MANIFEST.replace("\"rgb\"", "\"bgr\"\nmean = [-0.1, 0, -0.2]\nstd = [1, 1, 2]");
     let (_folder, path) = installed("planes.onnx", &bgr);
     let found = load(&path).unwrap().detect(&red()).unwrap();
@@ -90,7 +87,7 @@ fn labels_may_be_in_a_file_beside_the_manifest() {
 }
 
 #[test]
-fn threshold_and_iou_can_be_chosen_within_bounds() {
+fn threshold_and_iou_can_be_set_within_bounds() {
     let (_folder, path) = installed("planes.onnx", MANIFEST);
     let model = Model::open(&path).unwrap();
     let with = |options: Options| Detector::new(&runtime(), &model, options);
@@ -105,7 +102,7 @@ fn threshold_and_iou_can_be_chosen_within_bounds() {
 }
 
 #[test]
-fn a_missing_file_is_told_by_its_name() {
+fn a_missing_file_is_reported_by_its_name() {
     let (_folder, path) = installed("planes.onnx", MANIFEST);
     assert!(matches!(Model::open(&path.with_file_name("other.onnx")), Err(ModelError::Missing(_))));
     assert!(matches!(Model::open(&path.with_file_name("other.toml")), Err(ModelError::Missing(_))));
@@ -122,7 +119,7 @@ fn a_missing_file_is_told_by_its_name() {
 }
 
 #[test]
-fn a_wrong_manifest_is_told_by_file_and_line() {
+fn an_invalid_manifest_is_reported_with_its_file_and_line() {
     let error = error("planes.onnx", &MANIFEST.replace("iou", "overlap"));
     assert!(matches!(error, ModelError::Manifest { .. }));
     assert!(
@@ -132,7 +129,7 @@ fn a_wrong_manifest_is_told_by_file_and_line() {
 }
 
 #[test]
-fn a_file_that_is_not_onnx_is_told() {
+fn a_file_that_is_not_onnx_is_rejected() {
     let (_folder, path) = installed("planes.onnx", MANIFEST);
     let good = std::fs::read(&path).unwrap();
     for bytes in [&b""[..], b"a text", &good[..good.len() / 2], &[0xff; 100]] {
@@ -146,8 +143,8 @@ fn a_file_that_is_not_onnx_is_told() {
 }
 
 #[test]
-fn a_model_that_is_not_what_its_manifest_says_is_refused_at_the_start() {
-    for (model, from, to, told) in [
+fn a_model_that_does_not_fit_its_manifest_is_rejected_when_it_is_loaded() {
+    for (model, from, to, part) in [
         ("of-another-shape.onnx", "", "", "3 dimensions"),
         ("of-integers.onnx", "", "", "float32"),
         ("of-two-inputs.onnx", "", "", "\"images\", \"sizes\""),
@@ -162,7 +159,7 @@ fn a_model_that_is_not_what_its_manifest_says_is_refused_at_the_start() {
     ] {
         let error = error(model, &MANIFEST.replacen(from, to, 1));
         assert!(
-            matches!(error, ModelError::Mismatch { .. }) && error.to_string().contains(told),
+            matches!(error, ModelError::Mismatch { .. }) && error.to_string().contains(part),
             "{model}, {to}: {error}"
         );
     }
@@ -171,7 +168,7 @@ fn a_model_that_is_not_what_its_manifest_says_is_refused_at_the_start() {
 }
 
 #[test]
-fn a_frame_of_a_size_that_the_model_does_not_take_can_never_be_looked_at() {
+fn a_frame_of_a_size_that_the_model_does_not_take_fails_permanently() {
     let (_folder, path) = installed("planes.onnx", MANIFEST);
     let other = frame(Encoding::I420, JFIF, (64, 32), vec![0; 64 * 32 * 3 / 2]);
     let error = load(&path).unwrap().detect(&other).unwrap_err();

@@ -1,21 +1,18 @@
-//! The built-in 8-bit model, beside the float32 one that it was made of.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
+//! The built-in 8-bit model, compared with the float32 one that it was made from.
 
 use std::path::Path;
 
+use crate::support::{JFIF, data, detector, frame, jpeg, runtime};
 use moliceiro_messages::{Detection, Encoding, Frame};
 use moliceiro_vision::{Detector, Model, Options};
-use support::{JFIF, data, detector, frame, jpeg, runtime};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 
 /// Scores this far above the threshold are objects for both models.
 const CLEAR: f32 = 0.1;
 const THRESHOLD: f32 = 0.45;
-/// The models' scores of one object differ by less. The greatest difference in 382 frames of the
-/// samples was 0.111.
+/// The two models' scores of one object differ by less. The greatest difference in 382 frames of
+/// the samples was 0.111.
 const SAME_SCORE: f32 = 0.12;
 
 fn int8(options: Options) -> Detector {
@@ -50,7 +47,7 @@ fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
     shared / (area(a) + area(b) - shared)
 }
 
-/// Those of `wanted` that score clearly, and how many of them are not in `found`.
+/// How many of `wanted` score clearly, and how many of those are missing from `found`.
 fn clear_and_missing(wanted: &[Detection], found: &[Detection]) -> (usize, usize) {
     let clear: Vec<_> = wanted.iter().filter(|d| d.score >= THRESHOLD + CLEAR).collect();
     let same = |a: &Detection, b: &Detection| {
@@ -63,7 +60,7 @@ fn clear_and_missing(wanted: &[Detection], found: &[Detection]) -> (usize, usize
 }
 
 #[test]
-fn what_the_float32_model_sees_clearly_the_8_bit_one_sees_too_and_the_other_way_round() {
+fn both_models_find_what_either_of_them_finds_clearly() {
     let (mut exact, mut fast) = (detector(Options::default()), int8(Options::default()));
     let (mut differs, mut compared) = (false, 0);
     for (file, frame) in pictures() {
@@ -74,7 +71,7 @@ fn what_the_float32_model_sees_clearly_the_8_bit_one_sees_too_and_the_other_way_
             compared += clear;
             assert_eq!(
                 missing, 0,
-                "{file}: {by} alone sees some of {wanted:?}; the other sees {found:?}"
+                "{file}: only {by} finds some of {wanted:?}; the other finds {found:?}"
             );
         }
     }
@@ -83,7 +80,7 @@ fn what_the_float32_model_sees_clearly_the_8_bit_one_sees_too_and_the_other_way_
 }
 
 #[test]
-fn the_same_frame_gives_the_same_to_the_last_bit_in_8_bits_too() {
+fn the_same_frame_has_the_same_detections_to_the_last_bit_in_8_bits_too() {
     let pictures = pictures();
     let options = Options { threshold: Some(0.05), ..Options::default() };
     let mut first = int8(options);

@@ -1,19 +1,16 @@
-//! The detector finds what `models/reference.py` finds; `data/generate.py` wrote down what that is.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! The detector finds what `models/reference.py` finds, as `data/generate.py` recorded it.
 
-mod support;
-
+use crate::support::{data, detector, frame, jpeg};
 use moliceiro_messages::{Area, Color, Detection, Encoding, Frame, Letterbox, Matrix, Size};
 use moliceiro_vision::Options;
 use serde_json::Value;
-use support::{data, detector, frame, jpeg};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 
 /// The same JPEG, but another decoder: some values differ by one.
 const SAME_PIXELS: Tolerance = Tolerance { score: 0.02, iou: 0.95 };
-/// Colours at half the resolution and through another matrix move the scores, and what sits at the
-/// threshold over it.
+/// Colours at half the resolution and through another matrix change the scores, so that objects
+/// near the threshold cross it.
 const OTHER_COLORS: Tolerance = Tolerance { score: 0.06, iou: 0.9 };
 
 #[derive(Clone, Copy)]
@@ -22,7 +19,7 @@ struct Tolerance {
     iou: f32,
 }
 
-/// A committed picture, and what the reference found in it at some thresholds.
+/// A committed picture, and the reference's detections in it at some thresholds.
 struct Picture {
     file: String,
     frame: Frame,
@@ -72,8 +69,8 @@ fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
     shared / (area(a) + area(b) - shared)
 }
 
-/// Takes each of `wanted` out of `found`, and returns those that aren't there.
-fn take_out(
+/// Removes each of `wanted` from `found`, and returns those that are missing.
+fn remove(
     found: &mut Vec<Detection>,
     wanted: &[Detection],
     tolerance: Tolerance,
@@ -94,7 +91,7 @@ fn take_out(
 }
 
 #[test]
-fn boxes_classes_and_scores_are_the_references_on_the_same_pixels() {
+fn boxes_classes_and_scores_match_the_reference_on_the_same_pixels() {
     let mut total = 0;
     for Picture { file, frame, found } in pictures() {
         for (threshold, expected) in found {
@@ -103,7 +100,7 @@ fn boxes_classes_and_scores_are_the_references_on_the_same_pixels() {
                 .unwrap();
             assert!(found.is_sorted_by(|a, b| a.score >= b.score), "{found:?}");
             total += found.len();
-            let missing = take_out(&mut found, &expected, SAME_PIXELS);
+            let missing = remove(&mut found, &expected, SAME_PIXELS);
             assert!(
                 missing.is_empty() && found.is_empty(),
                 "{file} above {threshold}: missing {missing:?}, too many {found:?}"
@@ -114,20 +111,20 @@ fn boxes_classes_and_scores_are_the_references_on_the_same_pixels() {
 }
 
 #[test]
-fn the_models_own_threshold_is_the_references() {
+fn the_models_own_threshold_matches_the_reference() {
     let mut detector = detector(Options::default());
     for Picture { file, frame, found } in pictures() {
         assert_eq!(found[0].0, 0.45);
         let mut detections = detector.detect(&frame).unwrap();
         assert!(
-            take_out(&mut detections, &found[0].1, SAME_PIXELS).is_empty() && detections.is_empty(),
+            remove(&mut detections, &found[0].1, SAME_PIXELS).is_empty() && detections.is_empty(),
             "{file}"
         );
     }
 }
 
 #[test]
-fn i420_of_the_same_pictures_gives_the_same_boxes() {
+fn i420_of_the_same_pictures_has_the_same_boxes() {
     let mut detector =
         detector(Options { threshold: Some(0.45 - OTHER_COLORS.score), ..Options::default() });
     for Picture { file, frame: from, found } in pictures() {
@@ -136,15 +133,15 @@ fn i420_of_the_same_pictures_gives_the_same_boxes() {
         let mut frame = frame(Encoding::I420, color, size, to_bt709_i420(&from));
         frame.letterbox = from.letterbox;
         let mut detections = detector.detect(&frame).unwrap();
-        let missing = take_out(&mut detections, &found[0].1, OTHER_COLORS);
+        let missing = remove(&mut detections, &found[0].1, OTHER_COLORS);
         assert!(missing.is_empty(), "{file}: {missing:?} are not among {detections:?}");
         detections.retain(|d| d.score > 0.45 + OTHER_COLORS.score);
         assert!(detections.is_empty(), "{file}: {detections:?} are too many");
     }
 }
 
-/// A picture as limited-range BT.709 I420 by the equations of ITU-R BT.709, from R'G'B' and not the
-/// detector's way.
+/// A picture as limited-range BT.709 I420, from R'G'B' by the equations of ITU-R BT.709. The
+/// detector uses other equations.
 fn to_bt709_i420(jpeg: &Frame) -> Vec<u8> {
     let rgb = JpegDecoder::new(ZCursor::new(&jpeg.pixels)).decode().unwrap();
     let Area { left, top, size } = jpeg.letterbox.sampled(jpeg.size);
@@ -172,14 +169,13 @@ fn to_bt709_i420(jpeg: &Frame) -> Vec<u8> {
 }
 
 #[test]
-fn the_same_frame_gives_the_same_to_the_last_bit() {
+fn the_same_frame_has_the_same_detections_to_the_last_bit() {
     let pictures = pictures();
     let options = Options { threshold: Some(0.05), ..Options::default() };
     let mut first = detector(options);
     let once: Vec<_> = pictures.iter().map(|p| first.detect(&p.frame).unwrap()).collect();
     assert!(once.iter().all(|detections| detections.len() > 10));
-    // In another order, so that what a session saw before is seen to be without effect; and on two
-    // threads.
+    // In another order, to show that earlier frames have no effect; and on two threads.
     for intra_threads in [1, 2] {
         let mut second = detector(Options { intra_threads, ..options });
         for (picture, once) in pictures.iter().zip(&once).rev() {

@@ -1,11 +1,11 @@
-//! What the detector's tests share: the real runtime, and frames of the pictures in `tests/data`.
-#![allow(dead_code, reason = "no test uses all of it")]
+//! Shared by the tests and the benchmark: the real ONNX Runtime, and frames of pictures in
+//! `tests/data`.
+#![allow(dead_code, clippy::unwrap_used, reason = "no test uses all of it; they fail by panicking")]
 
 use std::path::{Path, PathBuf};
 
-use moliceiro_messages::VideoId;
-use moliceiro_messages::{Color, Encoding, Frame, Letterbox, Matrix, Size};
-use moliceiro_vision::{Detector, Model, Options, Runtime};
+use moliceiro_messages::{Color, Encoding, Frame, Letterbox, Matrix, Size, VideoId};
+use moliceiro_vision::{Detector, LibraryPaths, Model, Options, Runtime};
 
 pub const JFIF: Color = Color { matrix: Matrix::Bt601, full_range: true };
 
@@ -14,14 +14,14 @@ pub fn data(path: &str) -> PathBuf {
 }
 
 pub fn runtime() -> Runtime {
-    Runtime::load(None, bundled()).unwrap()
+    Runtime::load(&LibraryPaths { configured: None, bundled: Some(bundled()) }).unwrap()
 }
 
 pub fn detector(options: Options) -> Detector {
     Detector::new(&runtime(), &Model::builtin(), options).unwrap()
 }
 
-/// A frame that is nothing but the video's own pixels.
+/// A frame without a border.
 pub fn frame(
     encoding: Encoding,
     color: Color,
@@ -49,6 +49,6 @@ pub fn jpeg(size: (u32, u32), pixels: Vec<u8>) -> Frame {
 }
 
 /// The library that `make setup` installs.
-fn bundled() -> Option<PathBuf> {
-    Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.deps/lib/libonnxruntime.so"))
+pub fn bundled() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.deps/lib/libonnxruntime.so")
 }
