@@ -12,7 +12,9 @@ use moliceiro_nats::{Streams, VideoId, subjects};
 use tracing::warn;
 
 use crate::report;
-use moliceiro_decode::{Announced, DecodedFrame, DecodedThumbnail, Decoding, LostFrame};
+use moliceiro_decode::{
+    ContainerInfo, DecodedFrame, DecodedThumbnail, Decoding, UndecodableFrame,
+};
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Many detectors are faster than a second.
@@ -52,7 +54,7 @@ pub(crate) async fn feed(
         streams,
         video,
         decoding.frames.clone(),
-        &decoding.announced(),
+        &decoding.container_info(),
         done,
         window,
     )
@@ -68,7 +70,7 @@ pub(crate) async fn feed(
                 frames: decoded.frames,
                 decoded: decoded.decoded,
                 duration: decoded.duration,
-                problem: decoded.problem.map(|problem| problem.to_string()),
+                problem: decoded.incomplete.map(|incomplete| incomplete.to_string()),
             },
             Err(error) => cut_off(published, error.to_string()),
         },
@@ -108,8 +110,8 @@ fn cut_off(published: Published, problem: String) -> Ended {
 pub async fn publish_frames(
     streams: &Streams,
     video: &VideoId,
-    frames: async_channel::Receiver<Result<DecodedFrame, LostFrame>>,
-    announced: &Announced,
+    frames: async_channel::Receiver<Result<DecodedFrame, UndecodableFrame>>,
+    container_info: &ContainerInfo,
     done: Published,
     window: usize,
 ) -> Result<Published, (Published, StoreError)> {
@@ -133,7 +135,7 @@ pub async fn publish_frames(
             let progress = Event::Progress(Progress {
                 published: published.below,
                 frames: Some(published.frames),
-                announced: announced.frames(),
+                announced: container_info.frames(),
             });
             streams
                 .publisher
@@ -148,15 +150,15 @@ pub async fn publish_frames(
 async fn store_frame(
     streams: &Streams,
     video: &VideoId,
-    frame: Result<DecodedFrame, LostFrame>,
+    frame: Result<DecodedFrame, UndecodableFrame>,
 ) -> Result<Published, StoreError> {
     let frame = match frame {
         Ok(frame) => frame,
         Err(lost) => return store_loss(streams, video, lost).await,
     };
-    let DecodedFrame { index, number, pts, size, letterbox, color, encoding, pixels, still } =
+    let DecodedFrame { index, number, pts, size, letterbox, color, encoding, pixels, thumbnail } =
         frame;
-    if let Some(DecodedThumbnail { slot, jpeg }) = still {
+    if let Some(DecodedThumbnail { slot, jpeg }) = thumbnail {
         store_still(
             streams,
             slot,
@@ -198,9 +200,9 @@ async fn store_frame(
 async fn store_loss(
     streams: &Streams,
     video: &VideoId,
-    lost: LostFrame,
+    lost: UndecodableFrame,
 ) -> Result<Published, StoreError> {
-    let LostFrame { index, number, reason } = lost;
+    let UndecodableFrame { index, number, reason } = lost;
     report::frame_lost(video, index, &reason);
     let failed = Event::Failed(Failed { index, reason, detector: None, deliveries: 0 });
     streams

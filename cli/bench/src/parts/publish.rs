@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use moliceiro_decode::{Announced, DecodedFrame};
+use moliceiro_decode::{ContainerInfo, DecodedFrame};
 use moliceiro_ingest::{IngestSettings, Published, publish_frames};
 use moliceiro_nats::{StreamsSettings, VideoId, subjects};
 
@@ -87,7 +87,7 @@ async fn rate(
         None => {
             let settings = IngestSettings::default();
             let (sender, receiver) = async_channel::bounded(settings.publish_window);
-            let (begun, announced) = (Instant::now(), Announced::default());
+            let (begun, container_info) = (Instant::now(), ContainerInfo::default());
             let give = async {
                 for index in 0..total {
                     let frame = DecodedFrame {
@@ -105,7 +105,7 @@ async fn rate(
                 &pipeline.streams,
                 &video,
                 receiver,
-                &announced,
+                &container_info,
                 Published::default(),
                 settings.publish_window,
             );
