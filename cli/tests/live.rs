@@ -245,7 +245,7 @@ fn a_camera_that_sends_on_to_another_address_is_not_followed() {
     let summary = http.summary(&id);
     assert_eq!(summary["state"], "failed");
     assert!(
-        summary["problem"].as_str().unwrap().contains("sends on to another address"),
+        summary["problem"].as_str().unwrap().contains("redirects to another address"),
         "{summary}"
     );
     assert!(heard.lock().unwrap().iter().all(Vec::is_empty), "{:?}", heard.lock().unwrap());

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use moliceiro_decode::{self as decode, DecodeSettings, DecodedFrame};
 use moliceiro_detector::{DetectorSettings, load_runtime, open_model};
@@ -217,7 +217,7 @@ fn fused(
         let mut looked = Looked::default();
         for video in &videos {
             while let Ok(frame) = video.frames.recv_blocking() {
-                let frame = frame.map_err(|lost| anyhow!(lost.reason))?;
+                let frame = frame?;
                 looked.look(detector, &message(frame))?;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use moliceiro_decode::{Announced, DecodedFrame};
+use moliceiro_decode::{ContainerInfo, DecodedFrame};
 use moliceiro_ingest::metrics::Metrics;
 use moliceiro_ingest::{FramePublisher, IngestSettings, Watermark};
 use moliceiro_nats::{StreamsSettings, VideoId, subjects};
@@ -89,7 +89,7 @@ async fn rate(
         None => {
             let settings = IngestSettings::default();
             let (sender, receiver) = async_channel::bounded(settings.publish_window);
-            let (begun, announced) = (Instant::now(), Announced::default());
+            let (begun, container_info) = (Instant::now(), ContainerInfo::default());
             let give = async {
                 for index in 0..total {
                     let frame = DecodedFrame {
@@ -109,7 +109,7 @@ async fn rate(
                 video: &video,
                 window: settings.publish_window,
             };
-            let take = publisher.publish_frames(receiver, &announced, Watermark::default());
+            let take = publisher.publish_frames(receiver, &container_info, Watermark::default());
             let ((), published) = tokio::join!(give, take);
             published.map_err(|(_, error)| error)?;
             begun

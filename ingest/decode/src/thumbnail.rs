@@ -1,17 +1,20 @@
 use jpeg_encoder::{ColorType, Encoder};
 use moliceiro_messages::{Color, Letterbox, Size};
 
+use crate::error::PictureError;
+
 const QUALITY: u8 = 82;
 
-/// The frame in a letterboxed picture of size `size` as a JPEG file whose colours any viewer shows
-/// right: without the border, and as JFIF has it, BT.601 of full range, whatever `color` was.
-/// `planes` have chroma of full size. The error is a line of text.
-pub(super) fn encode(
+/// Encodes the frame in a letterboxed picture, without the border, as a JPEG file that any viewer
+/// shows in the right colours: JFIF requires BT.601 with full range, whatever `color` is.
+///
+/// `planes` has one chroma sample for each pixel (4:4:4).
+pub(crate) fn encode(
     planes: &[u8],
     size: Size,
     letterbox: Letterbox,
     color: Color,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, PictureError> {
     let (stride, plane) = (size.width as usize, size.width as usize * size.height as usize);
     let Letterbox { left, top, content, .. } = letterbox;
     let (left, width) = (left as usize, content.width as usize);
@@ -24,19 +27,15 @@ pub(super) fn encode(
             pixels.extend(rgb.of(*y, *cb, *cr));
         }
     }
-    let side = |length: u32| {
-        u16::try_from(length)
-            .map_err(|_| format!("a picture of {length} pixels is too large for a still"))
-    };
+    let side =
+        |length: u32| u16::try_from(length).map_err(|_| PictureError::ThumbnailTooLarge(length));
     let mut jpeg = Vec::new();
     let encoder = Encoder::new(&mut jpeg, QUALITY);
-    encoder
-        .encode(&pixels, side(content.width)?, side(content.height)?, ColorType::Rgb)
-        .map_err(|error| error.to_string())?;
+    encoder.encode(&pixels, side(content.width)?, side(content.height)?, ColorType::Rgb)?;
     Ok(jpeg)
 }
 
-/// From Y'CbCr to R'G'B' (ITU-T H.273, equations 8 and 38 to 40).
+/// Converts Y'CbCr to R'G'B' (ITU-T H.273, equations 8 and 38 to 40).
 struct Rgb {
     red: f32,
     blue: f32,
@@ -60,7 +59,7 @@ impl Rgb {
         let red = y + 2.0 * (1.0 - self.red) * cr;
         let blue = y + 2.0 * (1.0 - self.blue) * cb;
         let green = (y - self.red * red - self.blue * blue) / (1.0 - self.red - self.blue);
-        // `as` keeps to 0..=255.
+        // `as` saturates.
         [red, green, blue].map(|value| value.round() as u8)
     }
 }
@@ -72,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_right_whatever_the_video_means_by_its_values() {
+    fn colours_are_right_for_each_matrix_and_range() {
         for (color, values, expected) in [
             (Color { matrix: Matrix::Bt601, full_range: true }, [255, 128, 128], [255, 255, 255]),
             (Color { matrix: Matrix::Bt601, full_range: false }, [81, 90, 240], [254, 0, 0]),

@@ -1,29 +1,27 @@
 //! Every frame that ffprobe counts is decoded, whatever container, codec, size, shape or timing.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-mod videos;
 
 use std::path::Path;
 
-use moliceiro_decode::{Decoded, DecodedFrame};
+use crate::videos::{H264, SOUND, SOURCE, Videos, decode, run};
+use moliceiro_decode::{DecodedFrame, DecodedVideo};
 use moliceiro_messages::Size;
-use videos::{H264, SOUND, SOURCE, Videos, decode, run};
 
 /// The frames that ffprobe decodes.
 fn ffprobe(path: &Path) -> u64 {
-    let count = "-v error -count_frames -select_streams v:0 -show_entries stream=nb_read_frames -of csv=p=0";
+    let count = "-v error -count_frames -select_streams v:0 \
+                 -show_entries stream=nb_read_frames -of csv=p=0";
     let text = run("ffprobe", count, path);
     let first = text.lines().next().unwrap_or_default().trim_end_matches(',');
     first.parse().unwrap_or_else(|e| panic!("{e}: {text:?}"))
 }
 
-async fn assert_same_count(path: &Path) -> (Vec<DecodedFrame>, Decoded) {
+async fn assert_same_count(path: &Path) -> (Vec<DecodedFrame>, DecodedVideo) {
     let (frames, decoded) = decode(path).await;
     let expected = ffprobe(path);
     let name = path.display();
     assert!(expected > 0, "{name}");
     assert_eq!(decoded.frames, expected, "{name}: {decoded:?}");
-    assert_eq!(decoded.problem, None, "{name}");
+    assert_eq!(decoded.incomplete, None, "{name}");
     assert_eq!(frames.len() as u64, expected, "{name}");
     assert!(frames.iter().enumerate().all(|(i, frame)| frame.index == i as u64), "{name}");
     (frames, decoded)
@@ -115,7 +113,7 @@ async fn a_still_image_is_one_frame() {
         };
         let path = videos.make(name, &format!("{SOURCE} -frames:v 1 -pix_fmt {pixels}"));
         let (frames, decoded) = decode(&path).await;
-        assert_eq!((frames.len(), decoded.frames, decoded.problem), (1, 1, None), "{name}");
+        assert_eq!((frames.len(), decoded.frames, decoded.incomplete), (1, 1, None), "{name}");
     }
 }
 
@@ -128,7 +126,7 @@ async fn an_animation_gives_every_frame_and_ends() {
         let path = videos.make(name, &format!("{SOURCE} {filter}"));
         let (frames, decoded) = decode(&path).await;
         assert_eq!(
-            (decoded.decoded, decoded.duration, decoded.problem),
+            (decoded.decoded, decoded.duration, decoded.incomplete),
             (20, Some(2_000_000_000), None),
             "{name}"
         );

@@ -1,5 +1,5 @@
-//! A decoding that nobody wants any more leaves nothing behind. This is alone in its program: it
-//! looks at all threads.
+//! A cancelled decoding leaves no threads behind. It is a test binary of its own, because it checks
+//! all threads of the process.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod videos;
@@ -21,7 +21,7 @@ fn decoding_threads() -> Vec<String> {
 }
 
 #[test]
-fn dropping_a_decoding_ends_its_threads_also_while_it_waits_for_room() {
+fn dropping_a_decoding_ends_its_threads_even_while_its_queue_is_full() {
     let videos = Videos::new();
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
     let decoding = start(&uri(&video), DecodeSettings { queue: 1, ..settings() });
@@ -29,9 +29,9 @@ fn dropping_a_decoding_ends_its_threads_also_while_it_waits_for_room() {
     decoding.frames.recv_blocking().unwrap().unwrap();
     assert!(decoding_threads().contains(&"decode".to_owned()), "{:?}", decoding_threads());
     drop(decoding);
-    let patience = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !decoding_threads().is_empty() {
-        assert!(Instant::now() < patience, "{:?}", decoding_threads());
+        assert!(Instant::now() < deadline, "{:?}", decoding_threads());
         std::thread::sleep(Duration::from_millis(10));
     }
     assert!(clone.is_closed());

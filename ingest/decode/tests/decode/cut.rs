@@ -1,11 +1,8 @@
-//! A cut has as many frames as asked for, and they are the video's own.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+//! A cut has the requested number of frames, and they are the video's own.
 
-mod videos;
-
+use crate::videos::{H264, SOUND, SOURCE, Videos, decode, uri};
 use moliceiro_decode::DecodeError;
 use moliceiro_decode::cut;
-use videos::{H264, SOUND, SOURCE, Videos, decode, uri};
 
 #[tokio::test]
 async fn a_cut_is_the_beginning_of_the_video_whatever_else_is_in_the_file() {
@@ -19,7 +16,7 @@ async fn a_cut_is_the_beginning_of_the_video_whatever_else_is_in_the_file() {
         let (video, to) = (videos.make(name, &arguments), videos.path("cut.mkv"));
         assert_eq!(cut(&uri(&video), 20, &to).unwrap(), 20, "{name}");
         let ((whole, _), (part, decoded)) = (decode(&video).await, decode(&to).await);
-        assert_eq!((part.len(), decoded.decoded, decoded.problem), (20, 20, None), "{name}");
+        assert_eq!((part.len(), decoded.decoded, decoded.incomplete), (20, 20, None), "{name}");
         assert!(
             part.iter().all(|frame| whole.iter().any(|own| own.pixels == frame.pixels)),
             "{name}"
@@ -36,17 +33,15 @@ async fn a_cut_longer_than_the_video_is_all_of_it() {
 }
 
 #[test]
-fn what_is_no_video_cannot_be_cut() {
+fn a_file_that_is_not_a_video_cannot_be_cut() {
     let videos = Videos::new();
-    for (name, bytes) in
-        [("a.mp4", &b"this is no video, whatever its name says"[..]), ("b.mp4", b"")]
-    {
+    for (name, bytes) in [("a.mp4", &b"not a video, despite its name"[..]), ("b.mp4", b"")] {
         let error = cut(&uri(&videos.write(name, bytes)), 20, &videos.path("cut.mkv")).unwrap_err();
         assert!(
             matches!(&error, DecodeError::Failed { video, .. } if video.ends_with(name)),
             "{error}"
         );
     }
-    let gone = cut(&uri(&videos.path("gone.mp4")), 20, &videos.path("cut.mkv")).unwrap_err();
-    assert!(gone.to_string().contains("gone.mp4"), "{gone}");
+    let missing = cut(&uri(&videos.path("missing.mp4")), 20, &videos.path("cut.mkv")).unwrap_err();
+    assert!(missing.to_string().contains("missing.mp4"), "{missing}");
 }

@@ -1,14 +1,11 @@
-//! A folder of pictures is one video: each picture is a frame, in the order in which people count.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+//! A folder of pictures is one video: each picture is a frame, in natural order.
 
-mod videos;
-
-use moliceiro_decode::{DecodeSettings, LostFrame};
+use crate::videos::{Videos, decode_folder, luma, settings, uri};
+use moliceiro_decode::{DecodeSettings, UndecodableFrame, start};
 use moliceiro_messages::{Fps, FrameSelection, Size};
-use videos::{Videos, decode_folder, luma, settings};
 
 /// Pictures of many formats and sizes, each lighter than the one before it; `None` is a file that
-/// is no picture.
+/// is not a picture.
 const PICTURES: [(&str, Option<(u32, u32)>); 9] = [
     ("p1.png", Some((64, 48))),
     ("p2.JPG", Some((300, 200))),
@@ -27,7 +24,7 @@ fn level(at: usize) -> usize {
 
 fn folder() -> Videos {
     let videos = Videos::new();
-    // Written in an order that is neither theirs nor the alphabet's.
+    // Written in an order that is neither natural nor alphabetical.
     for at in [8, 3, 0, 5, 1, 7, 2, 6, 4] {
         let (name, size) = PICTURES[at];
         match size {
@@ -45,25 +42,25 @@ fn folder() -> Videos {
                     ),
                 ));
             }
-            None => drop(videos.write(name, b"\xff\xd8\xff\xe0 this is no picture")),
+            None => drop(videos.write(name, b"\xff\xd8\xff\xe0 not a picture")),
         }
     }
-    videos.write("notes.txt", b"no part of it");
+    videos.write("notes.txt", b"not a part of it");
     videos
 }
 
 #[tokio::test]
-async fn each_picture_is_a_frame_and_one_that_is_none_stops_no_other() {
+async fn each_picture_is_a_frame_and_a_broken_one_does_not_stop_the_others() {
     let videos = folder();
     let (frames, lost, outcome) = decode_folder(&videos.path(""), settings()).await;
     let decoded = outcome.unwrap();
     assert_eq!(
-        (decoded.frames, decoded.decoded, decoded.duration, decoded.problem),
+        (decoded.frames, decoded.decoded, decoded.duration, decoded.incomplete),
         (9, 9, None, None)
     );
     let indexes: Vec<_> = lost.iter().map(|lost| lost.index).collect();
     assert_eq!(indexes, [3, 6]);
-    for LostFrame { index, number, reason } in lost {
+    for UndecodableFrame { index, number, reason } in lost {
         assert_eq!(index, number);
         assert!(reason.contains(PICTURES[index as usize].0), "{reason}");
     }
@@ -79,19 +76,19 @@ async fn each_picture_is_a_frame_and_one_that_is_none_stops_no_other() {
 }
 
 #[tokio::test]
-async fn a_take_over_of_a_folder_gets_the_rest() {
+async fn a_takeover_of_a_folder_receives_the_rest() {
     let videos = folder();
-    let choice =
+    let selection =
         FrameSelection { fps: Some(Fps::try_from(1.0).unwrap()), ..FrameSelection::every(2) };
     let (all, _, _) =
-        decode_folder(&videos.path(""), DecodeSettings { choice, ..settings() }).await;
+        decode_folder(&videos.path(""), DecodeSettings { selection, ..settings() }).await;
     assert_eq!(
         all.iter().map(|frame| frame.index).collect::<Vec<_>>(),
         [0, 2, 4, 8],
         "pictures have no times"
     );
     let (rest, lost, outcome) =
-        decode_folder(&videos.path(""), DecodeSettings { choice, skip_before: 3, ..settings() })
+        decode_folder(&videos.path(""), DecodeSettings { selection, skip_before: 3, ..settings() })
             .await;
     assert_eq!(rest, all[2..]);
     assert_eq!((lost.len(), lost[0].index, lost[0].number), (1, 6, 3));
@@ -99,10 +96,10 @@ async fn a_take_over_of_a_folder_gets_the_rest() {
 }
 
 #[tokio::test]
-async fn a_folder_announces_its_pictures() {
+async fn a_folder_declares_how_many_pictures_it_has() {
     let videos = folder();
-    let decoding = moliceiro_decode::start(&videos::uri(&videos.path("")), settings());
-    let announced = decoding.announced();
+    let decoding = start(&uri(&videos.path("")), settings());
+    let container_info = decoding.container_info();
     decoding.frames.recv().await.unwrap().unwrap();
-    assert_eq!((announced.frames(), announced.duration()), (Some(9), None));
+    assert_eq!((container_info.frames(), container_info.duration()), (Some(9), None));
 }

@@ -1,22 +1,19 @@
-//! A video that lacks frames is told from one that is whole.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod videos;
+//! A video that lacks frames is recognised.
 
 use std::path::Path;
 
-use moliceiro_decode::{Decoded, Problem};
-use videos::{H264, SOURCE, Videos, decode};
+use crate::videos::{H264, SOURCE, Videos, decode};
+use moliceiro_decode::{DecodedVideo, Incomplete};
 
-/// Decodes a video, and checks that the frames are those that are counted.
-async fn decoded(path: &Path) -> Decoded {
+/// Decodes a video, and checks that every counted frame is delivered.
+async fn decoded(path: &Path) -> DecodedVideo {
     let (frames, decoded) = decode(path).await;
     assert_eq!(frames.len() as u64, decoded.frames);
     decoded
 }
 
 #[tokio::test]
-async fn a_video_cut_short_says_where() {
+async fn a_truncated_video_reports_where_it_ends() {
     let videos = Videos::new();
     for (name, arguments) in [
         ("a.mkv", H264),
@@ -31,16 +28,16 @@ async fn a_video_cut_short_says_where() {
         let decoded =
             decoded(&videos.write(&format!("cut-{name}"), &bytes[..bytes.len() * 6 / 10])).await;
         assert!((10..45).contains(&decoded.decoded), "{name}: {decoded:?}");
-        let Some(Problem::CutShort { decoded, announced }) = decoded.problem else {
+        let Some(Incomplete::Truncated { decoded, declared }) = decoded.incomplete else {
             panic!("{name}: {decoded:?}")
         };
         assert!((300_000_000..1_800_000_000).contains(&decoded), "{name}: {decoded}");
-        assert!((1_900_000_000..2_100_000_000).contains(&announced), "{name}: {announced}");
+        assert!((1_900_000_000..2_100_000_000).contains(&declared), "{name}: {declared}");
     }
 }
 
 #[tokio::test]
-async fn a_fragmented_video_cut_short_crashes_nothing() {
+async fn a_truncated_fragmented_video_does_not_crash() {
     let videos = Videos::new();
     let sound = "-f lavfi -i sine=duration=2 -c:a aac";
     let whole = videos.make(
@@ -55,7 +52,7 @@ async fn a_fragmented_video_cut_short_crashes_nothing() {
 }
 
 #[tokio::test]
-async fn a_header_that_claims_more_frames_than_there_are() {
+async fn a_header_that_declares_more_frames_than_the_file_has() {
     let videos = Videos::new();
     let mut bytes = std::fs::read(videos.make("a.avi", &format!("{SOURCE} -c:v mpeg4"))).unwrap();
     let header = bytes.windows(4).position(|tag| tag == b"avih").unwrap() + 8;
@@ -63,8 +60,8 @@ async fn a_header_that_claims_more_frames_than_there_are() {
     let decoded = decoded(&videos.write("lie.avi", &bytes)).await;
     assert_eq!(decoded.decoded, 50);
     assert_eq!(
-        decoded.problem,
-        Some(Problem::CutShort { decoded: 2_000_000_000, announced: 17_760_000_000 })
+        decoded.incomplete,
+        Some(Incomplete::Truncated { decoded: 2_000_000_000, declared: 17_760_000_000 })
     );
 }
 
@@ -76,11 +73,11 @@ async fn frames_destroyed_in_the_middle_are_counted() {
     bytes[middle].fill(0);
     let decoded = decoded(&videos.write("b.mp4", &bytes)).await;
     assert!((30..50).contains(&decoded.decoded), "{decoded:?}");
-    assert_eq!(decoded.problem, Some(Problem::Damaged { lost: 50 - decoded.decoded }));
+    assert_eq!(decoded.incomplete, Some(Incomplete::Damaged { lost: 50 - decoded.decoded }));
 }
 
 #[tokio::test]
-async fn sound_longer_than_the_video_is_no_problem() {
+async fn sound_longer_than_the_video_does_not_matter() {
     let videos = Videos::new();
     let sound = "-f lavfi -i sine=duration=6";
     for (name, codec) in [
@@ -90,17 +87,17 @@ async fn sound_longer_than_the_video_is_no_problem() {
         ("a.ts", "-c:v mpeg2video -c:a mp2"),
     ] {
         let decoded = decoded(&videos.make(name, &format!("{SOURCE} {sound} {codec}"))).await;
-        assert_eq!((decoded.decoded, decoded.problem), (50, None), "{name}");
+        assert_eq!((decoded.decoded, decoded.incomplete), (50, None), "{name}");
     }
 }
 
 #[tokio::test]
-async fn an_edit_list_hides_frames_without_a_problem() {
+async fn frames_hidden_by_an_edit_list_are_not_missing() {
     let videos = Videos::new();
     let whole = videos.make("a.mp4", &format!("{SOURCE} {H264} -g 100"));
     // A copy can only start at a key frame: the edit list hides what lies before half a second.
     let cut = videos.make("b.mp4", &format!("-ss 0.5 -i {} -c copy", whole.display()));
     let decoded = decoded(&cut).await;
     assert!((37..=39).contains(&decoded.decoded), "{decoded:?}");
-    assert_eq!(decoded.problem, None);
+    assert_eq!(decoded.incomplete, None);
 }

@@ -1,21 +1,17 @@
-//! What whoever calls the decoder relies on: which frames come, how they are counted, and that
-//! nothing runs ahead.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod videos;
+//! Which frames a consumer receives, how they are counted, and that the decoder waits for it.
 
 use std::time::Duration;
 
+use crate::videos::{H264, SOURCE, Videos, decode_with, run, settings, uri};
 use moliceiro_decode::{DecodeError, DecodeSettings, start};
 use moliceiro_messages::{Encoding, FrameSelection, Letterbox, Size, thumbnail_slot};
-use videos::{H264, SOURCE, Videos, decode_with, run, settings, uri};
 
 #[tokio::test]
 async fn every_third_frame_keeps_its_index() {
     let videos = Videos::new();
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
     let (frames, decoded) =
-        decode_with(&video, DecodeSettings { choice: FrameSelection::every(3), ..settings() })
+        decode_with(&video, DecodeSettings { selection: FrameSelection::every(3), ..settings() })
             .await;
     let decoded = decoded.unwrap();
     assert_eq!(
@@ -27,13 +23,13 @@ async fn every_third_frame_keeps_its_index() {
 }
 
 #[tokio::test]
-async fn a_take_over_gets_the_same_frames_from_where_it_starts() {
+async fn a_takeover_receives_the_same_frames_from_where_it_starts() {
     let videos = Videos::new();
     let video = videos.make("a.mkv", &format!("{SOURCE} -c:v libx264 -bf 3 -pix_fmt yuv420p"));
     let every = DecodeSettings {
-        choice: FrameSelection::every(2),
+        selection: FrameSelection::every(2),
         encoding: Encoding::Jpeg,
-        stills: true,
+        thumbnails: true,
         ..settings()
     };
     let (all, whole) = decode_with(&video, every.clone()).await;
@@ -47,12 +43,15 @@ async fn a_take_over_gets_the_same_frames_from_where_it_starts() {
 async fn a_slow_consumer_makes_the_decoder_wait_and_loses_nothing() {
     let videos = Videos::new();
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
-    let settings =
-        DecodeSettings { queue: 2, stall_timeout: Duration::from_millis(500), ..settings() };
-    let decoding = start(&uri(&video), settings);
+    // Long enough for a busy machine to open the video.
+    let stall_timeout = Duration::from_secs(5);
+    let decoding = start(&uri(&video), DecodeSettings { queue: 2, stall_timeout, ..settings() });
     let mut indexes = vec![decoding.frames.recv().await.unwrap().unwrap().index];
-    // Longer than the stall timeout: waiting for the consumer is no stall.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
+    while !decoding.frames.is_full() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // From here on the decoder waits for its consumer, which must not count as a stall.
+    tokio::time::sleep(stall_timeout + Duration::from_millis(500)).await;
     assert_eq!(decoding.frames.len(), 2);
     while let Ok(frame) = decoding.frames.recv().await {
         assert!(decoding.frames.len() <= 2);
@@ -63,19 +62,19 @@ async fn a_slow_consumer_makes_the_decoder_wait_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn the_container_announces_how_many_frames_to_expect() {
+async fn the_container_declares_how_many_frames_to_expect() {
     let videos = Videos::new();
     let decoding = start(&uri(&videos.make("a.mp4", &format!("{SOURCE} {H264}"))), settings());
-    let announced = decoding.announced();
+    let container_info = decoding.container_info();
     decoding.frames.recv().await.unwrap().unwrap();
     assert_eq!(
-        (announced.frames(), announced.duration(), announced.frame_rate()),
+        (container_info.frames(), container_info.duration(), container_info.frame_rate()),
         (Some(50), Some(2_000_000_000), Some((25, 1)))
     );
 }
 
 #[tokio::test]
-async fn jpegs_have_the_size_that_was_asked_for() {
+async fn jpegs_have_the_requested_size() {
     let videos = Videos::new();
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264} -frames:v 2"));
     for size in [Size { width: 416, height: 416 }, Size { width: 33, height: 21 }] {
@@ -116,7 +115,7 @@ async fn two_videos_decode_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn asking_for_the_outcome_before_the_frames_are_taken_cancels() {
+async fn asking_for_the_outcome_before_the_frames_are_received_cancels() {
     let videos = Videos::new();
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
     let decoding = start(&uri(&video), DecodeSettings { queue: 1, ..settings() });
@@ -125,24 +124,24 @@ async fn asking_for_the_outcome_before_the_frames_are_taken_cancels() {
 }
 
 #[tokio::test]
-async fn stills_are_of_frames_that_are_wanted_and_show_all_of_them() {
+async fn thumbnails_show_selected_frames_as_a_whole() {
     let videos = Videos::new();
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
     let (frames, _) = decode_with(
         &video,
-        DecodeSettings { choice: FrameSelection::every(3), stills: true, ..settings() },
+        DecodeSettings { selection: FrameSelection::every(3), thumbnails: true, ..settings() },
     )
     .await;
     for (n, frame) in frames.iter().enumerate() {
         assert_eq!(
-            frame.still.as_ref().map(|still| still.slot),
+            frame.thumbnail.as_ref().map(|thumbnail| thumbnail.slot),
             thumbnail_slot(n as u64),
             "frame {}",
             frame.index
         );
     }
-    let still = frames[0].still.as_ref().unwrap();
-    assert!(still.jpeg.starts_with(b"\xff\xd8") && still.jpeg.ends_with(b"\xff\xd9"));
+    let thumbnail = frames[0].thumbnail.as_ref().unwrap();
+    assert!(thumbnail.jpeg.starts_with(b"\xff\xd8") && thumbnail.jpeg.ends_with(b"\xff\xd9"));
     let (frames, _) = decode_with(&video, settings()).await;
-    assert!(frames.iter().all(|frame| frame.still.is_none()));
+    assert!(frames.iter().all(|frame| frame.thumbnail.is_none()));
 }

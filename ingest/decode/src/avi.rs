@@ -5,11 +5,12 @@ use std::path::Path;
 /// Bytes of an AVI file up to the last field that is read here.
 const HEAD: usize = 52;
 
-/// How long the header of an AVI file says that its video is, in nanoseconds.
+/// The duration that the header of an AVI file declares, in nanoseconds; `None` for other files.
 ///
-/// GStreamer tells the length of the index instead, which in a file cut short is made of what is
-/// there.
-pub(super) fn avi_duration(path: &Path) -> Option<u64> {
+/// GStreamer returns the duration of the index instead, and in a truncated file it builds the index
+/// from the frames that are left. Reproduced by
+/// `a_header_that_declares_more_frames_than_the_file_has`.
+pub(crate) fn declared_duration(path: &Path) -> Option<u64> {
     let mut head = [0; HEAD];
     File::open(path).ok()?.read_exact(&mut head).ok()?;
     duration(&head)
@@ -46,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_s_frames_are_times() {
+    fn the_header_declares_frames_and_their_period() {
         assert_eq!(duration(&head(40_000, 444)), Some(17_760_000_000));
         assert_eq!(duration(&head(40_000, 0)), None);
         assert_eq!(duration(&head(u32::MAX, u32::MAX)), None);

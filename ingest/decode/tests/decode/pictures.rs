@@ -1,12 +1,8 @@
-//! What is in a picture is where its letterbox says, the right way up, and in the colours that it
-//! says.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+//! A picture shows its frame where the letterbox says, upright, and in the stated colours.
 
-mod videos;
-
+use crate::videos::{H264, Videos, decode, decode_with, ffmpeg_output, luma, run, settings};
 use moliceiro_decode::{DecodeSettings, DecodedFrame};
 use moliceiro_messages::{Color, Encoding, Letterbox, Matrix, Size};
-use videos::{H264, Videos, decode, decode_with, ffmpeg_output, luma, run, settings};
 
 /// Limited-range black and white.
 const BLACK: u8 = 16;
@@ -30,7 +26,7 @@ fn assert_white_fills_letterbox(frame: &DecodedFrame) {
 }
 
 #[tokio::test]
-async fn the_letterbox_is_where_the_frame_lies() {
+async fn the_frame_fills_its_letterbox() {
     let videos = Videos::new();
     for (name, filter, size) in [
         ("wide", "scale=640:272", Size { width: 416, height: 416 }),
@@ -57,7 +53,7 @@ async fn the_letterbox_is_where_the_frame_lies() {
 }
 
 #[tokio::test]
-async fn a_picture_that_fits_has_no_more_border_than_sides_of_32_need() {
+async fn a_fitted_picture_has_no_more_border_than_sides_of_32_need() {
     let videos = Videos::new();
     for (name, filter, most, fitting, source) in [
         ("wide", "scale=640:272,setsar=1", (416, 416), (416, 192), (416, 177)),
@@ -84,9 +80,9 @@ async fn a_picture_that_fits_has_no_more_border_than_sides_of_32_need() {
     }
 }
 
-/// Whoever takes a video over has to make the same pictures of the rest of it.
+/// An ingest that takes a video over must make the same pictures of the rest of it.
 #[tokio::test]
-async fn a_picture_fits_its_own_frame_whatever_came_before() {
+async fn a_picture_fits_its_own_frame_not_the_one_before() {
     let videos = Videos::new();
     let part = |name: &str, size: &str| {
         let source = format!("-f lavfi -i testsrc2=size={size}:rate=25");
@@ -121,7 +117,7 @@ async fn a_change_of_resolution_within_a_video_mislabels_no_frame() {
     };
     let both = [part("a.h264", "128x64"), part("b.h264", "64x128")].concat();
     let (frames, decoded) = decode(&videos.write("both.h264", &both)).await;
-    assert_eq!((decoded.decoded, decoded.problem), (20, None));
+    assert_eq!((decoded.decoded, decoded.incomplete), (20, None));
     let widths: Vec<_> = frames.iter().map(|frame| frame.letterbox.source.width).collect();
     assert_eq!(widths, [[128; 10], [64; 10]].concat());
     frames.iter().for_each(assert_white_fills_letterbox);
@@ -202,7 +198,7 @@ async fn a_rotated_video_shows_what_ffmpeg_shows() {
         let copy = format!("-i {} -c copy -metadata:s:v:0 rotate={rotation}", lying.display());
         let video = videos.make(&format!("{rotation}.mp4"), &copy);
         let (frames, decoded) = decode(&video).await;
-        assert_eq!((decoded.decoded, decoded.problem), (5, None));
+        assert_eq!((decoded.decoded, decoded.incomplete), (5, None));
         let source = frames[4].letterbox.source;
         let shown = ffmpeg_output(&video, "-frames:v 1 -f rawvideo -pix_fmt yuv420p");
         let at = |x: u32, y: u32| {
@@ -246,7 +242,8 @@ async fn a_colour_is_what_the_stated_matrix_and_range_make_of_it() {
             "-vf format=rgb24,scale=out_color_matrix={matrix}:out_range={range},format=yuv420p"
         );
         format!(
-            "{filter} {H264} -qp 1 -colorspace {tag} -color_primaries bt709 -color_trc bt709 -color_range {range}"
+            "{filter} {H264} -qp 1 -colorspace {tag} -color_primaries bt709 -color_trc bt709 \
+             -color_range {range}"
         )
     };
     for (name, arguments, expected) in [

@@ -1,16 +1,13 @@
-//! Each fault of an input has its own name, and one line that says what to do.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-mod videos;
+//! Each fault of an input is an error of its own, with one line that says what to do.
 
 use std::path::Path;
 use std::time::Duration;
 
+use crate::videos::{H264, SOUND, SOURCE, Videos, decode_with, run, settings};
 use moliceiro_decode::{DecodeError, DecodeSettings, start};
 use url::Url;
-use videos::{H264, SOUND, SOURCE, Videos, decode_with, run, settings};
 
-/// The error that a file gives, which must be one line that names the file.
+/// The error of a file, which must be one line that names the file.
 async fn error_of(path: &Path) -> DecodeError {
     let (frames, outcome) = decode_with(path, settings()).await;
     assert_eq!(frames, []);
@@ -28,7 +25,7 @@ async fn error_of_uri(uri: &str) -> DecodeError {
 }
 
 #[tokio::test]
-async fn what_is_no_readable_file() {
+async fn a_path_that_is_not_a_readable_file() {
     let videos = Videos::new();
     let folder = videos.path("folder.mp4");
     std::fs::create_dir(&folder).unwrap();
@@ -44,33 +41,42 @@ async fn what_is_no_readable_file() {
 }
 
 #[tokio::test]
-async fn what_is_no_local_file() {
+async fn a_uri_that_is_not_a_local_file() {
+    let https = error_of_uri("https://example.com/a.mp4").await;
     assert!(
-        matches!(error_of_uri("https://example.com/a.mp4").await, DecodeError::UnsupportedScheme { scheme, .. } if scheme == "https")
+        matches!(&https, DecodeError::UnsupportedScheme { scheme, .. } if scheme == "https"),
+        "{https:?}"
     );
     assert!(matches!(error_of_uri("file://elsewhere/a.mp4").await, DecodeError::NotLocal { .. }));
 }
 
-/// Playlists come as uploads, and name what they like.
+/// Playlists are uploaded, too, and can name any address.
 #[tokio::test]
-async fn a_playlist_is_told_and_what_it_names_is_not_opened() {
+async fn a_playlist_is_an_error_and_the_addresses_in_it_are_not_opened() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let place = format!("http://{}", listener.local_addr().unwrap());
     let hls = format!(
-        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n{place}/a.ts\n#EXT-X-ENDLIST\n"
+        "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n{place}/a.ts\n\
+         #EXT-X-ENDLIST\n"
     );
     let master = format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1280000\n{place}/low.m3u8\n");
     let dash = format!(
-        "<?xml version=\"1.0\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" mediaPresentationDuration=\"PT2S\" minBufferTime=\"PT1S\" \
-         profiles=\"urn:mpeg:dash:profile:isoff-on-demand:2011\"><BaseURL>{place}/</BaseURL><Period><AdaptationSet mimeType=\"video/mp4\">\
-         <Representation id=\"1\" bandwidth=\"1\"><BaseURL>a.mp4</BaseURL><SegmentBase indexRange=\"0-9\"/></Representation></AdaptationSet></Period></MPD>"
+        "<?xml version=\"1.0\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" type=\"static\" \
+         mediaPresentationDuration=\"PT2S\" minBufferTime=\"PT1S\" \
+         profiles=\"urn:mpeg:dash:profile:isoff-on-demand:2011\"><BaseURL>{place}/</BaseURL>\
+         <Period><AdaptationSet mimeType=\"video/mp4\"><Representation id=\"1\" bandwidth=\"1\">\
+         <BaseURL>a.mp4</BaseURL><SegmentBase indexRange=\"0-9\"/></Representation>\
+         </AdaptationSet></Period></MPD>"
     );
     let smooth = format!(
-        "<?xml version=\"1.0\"?><SmoothStreamingMedia MajorVersion=\"2\" MinorVersion=\"0\" Duration=\"20000000\"><StreamIndex Type=\"video\" \
+        "<?xml version=\"1.0\"?><SmoothStreamingMedia MajorVersion=\"2\" MinorVersion=\"0\" \
+         Duration=\"20000000\"><StreamIndex Type=\"video\" \
          Url=\"{place}/Q({{bitrate}})/F({{start time}})\"/></SmoothStreamingMedia>"
     );
-    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=a\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 45000 RTP/AVP 26\r\n".to_owned();
+    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=a\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+               m=video 45000 RTP/AVP 26\r\n"
+        .to_owned();
     let videos = Videos::new();
     for (name, text) in [
         ("a.m3u8", hls),
@@ -82,11 +88,11 @@ async fn a_playlist_is_told_and_what_it_names_is_not_opened() {
         let error = error_of(&videos.write(name, text.as_bytes())).await;
         assert!(matches!(error, DecodeError::Playlist { .. }), "{name}: {error:?}");
     }
-    assert!(listener.accept().is_err(), "somebody came for what a playlist names");
+    assert!(listener.accept().is_err(), "an address in a playlist was opened");
 }
 
 #[tokio::test]
-async fn what_is_no_video() {
+async fn a_file_that_is_not_a_video() {
     let videos = Videos::new();
     let text = videos.write("text.mp4", "This is a text. ".repeat(500).as_bytes());
     let noise: Vec<u8> =
@@ -114,7 +120,7 @@ async fn a_recording_that_was_never_finished() {
 }
 
 #[tokio::test]
-async fn a_video_of_which_no_frame_can_be_decoded() {
+async fn a_video_without_a_decodable_frame() {
     let videos = Videos::new();
     let path = videos.make("zero.mp4", &format!("{SOURCE} {H264}"));
     let mut bytes = std::fs::read(path).unwrap();
@@ -129,7 +135,7 @@ async fn a_video_of_which_no_frame_can_be_decoded() {
 }
 
 #[tokio::test]
-async fn a_codec_that_nothing_decodes() {
+async fn a_codec_without_a_decoder() {
     let videos = Videos::new();
     let mut bytes =
         std::fs::read(videos.make("a.avi", &format!("{SOURCE} {SOUND} -c:v mpeg4"))).unwrap();
@@ -148,7 +154,7 @@ async fn a_codec_that_nothing_decodes() {
 }
 
 #[tokio::test]
-async fn frames_of_unreasonable_size_are_never_decoded() {
+async fn frames_that_exceed_the_limits_are_never_decoded() {
     let videos = Videos::new();
     let mut bytes = std::fs::read(videos.make("a.png", &format!("{SOURCE} -frames:v 1"))).unwrap();
     // PNG specification, 11.2.2: the signature, then the header chunk with width and height first,
@@ -177,7 +183,7 @@ async fn frames_of_unreasonable_size_are_never_decoded() {
 }
 
 #[tokio::test]
-async fn a_picture_that_is_cut_off() {
+async fn a_truncated_picture() {
     let videos = Videos::new();
     for name in ["a.bmp", "a.tiff", "a.webp"] {
         let bytes = std::fs::read(videos.make(name, &format!("{SOURCE} -frames:v 1"))).unwrap();
@@ -188,7 +194,7 @@ async fn a_picture_that_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_video_that_gives_nothing_in_time() {
+async fn a_video_that_produces_no_frame_in_time() {
     let videos = Videos::new();
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264}"));
     let (_, outcome) =
