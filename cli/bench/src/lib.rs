@@ -11,8 +11,8 @@
 //!    use, and `scrape.rs` plays Prometheus.
 //! 4. `statistics.rs` condenses the repetitions, and `noise.rs` decides whether the machine was
 //!    quiet enough for them to mean something.
-//! 5. `report.rs` is the result. `table.rs` prints it and `picture.rs` draws it; `progress.rs` shows
-//!    how far the benchmark is.
+//! 5. `report.rs` is the result. `table.rs` prints it and `picture.rs` draws it. `progress.rs`
+//!    shows how far the benchmark is.
 
 mod child;
 mod input;
@@ -86,10 +86,12 @@ pub struct BenchArguments {
     part: Vec<Part>,
     /// Numbers of detectors to measure with, such as 1,2,4 [default: powers of two up to the number
     /// of cores]
-    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     detectors: Vec<u16>,
     /// How many times to repeat each measurement
-    #[arg(long, value_name = "TIMES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "TIMES", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
     /// Use only the first N frames of each video
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -98,7 +100,8 @@ pub struct BenchArguments {
     #[arg(long)]
     scrape: bool,
     /// How many results the part aggregator counts; the part publish uses a tenth as many frames
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(100..))]
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(100..))]
     messages: u64,
     /// Print the report as JSON
     #[arg(long)]

@@ -92,8 +92,12 @@ pub(crate) async fn run(
         let mut checks =
             tokio::time::interval_at(tokio::time::Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
         tokio::select! {
-            Some(message) = results.next() => record_result(&mut followed, &mut times, &from_cbor(&message.payload)?),
-            Some(entry) = entries.next() => record_entry(&mut followed, &mut times, &mut run, started_at, &entry?)?,
+            Some(message) = results.next() => {
+                record_result(&mut followed, &mut times, &from_cbor(&message.payload)?);
+            }
+            Some(entry) = entries.next() => {
+                record_entry(&mut followed, &mut times, &mut run, started_at, &entry?)?;
+            }
             Some(message) = summaries.next() => {
                 let summary: Summary = from_json(&message.payload)?;
                 if let Some(video) = followed.get_mut(&summary.video) {

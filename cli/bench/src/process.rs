@@ -107,12 +107,12 @@ impl Process {
         }
     }
 
-    /// Waits for the first line that the process prints, which says that it is ready.
+    /// Waits for the first line that the process prints: it is ready then.
     pub(crate) async fn until_ready<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
         self.receive(Some(START_TIMEOUT)).await
     }
 
-    /// Tells the process to start its work.
+    /// Lets the process start its work.
     pub(crate) async fn start_work(&mut self) -> anyhow::Result<()> {
         let Some(input) = &mut self.input else { return Ok(()) };
         input.write_all(b"go\n").await.with_context(|| format!("{} has exited", self.name))

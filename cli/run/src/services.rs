@@ -96,7 +96,7 @@ impl Services {
         }
     }
 
-    /// Tells the services to stop, and waits up to `timeout` while they finish what they have in
+    /// Asks the services to stop, and waits up to `timeout` while they finish what they have in
     /// flight.
     pub async fn stop(mut self, timeout: Duration) {
         self.shutdown.cancel();

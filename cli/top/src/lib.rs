@@ -6,8 +6,8 @@
 //! 2. `state.rs` holds everything that is known: streams and consumers (`queues.rs`), videos
 //!    (`videos.rs`), and rates (`meter.rs`).
 //! 3. `text.rs` puts it into words.
-//! 4. `view.rs` lays it out for a terminal of any size, and `terminal.rs` draws that and obeys keys.
-//!    `--once` prints the text instead.
+//! 4. `view.rs` lays it out for a terminal of any size, and `terminal.rs` draws that and obeys
+//!    keys. `--once` prints the text instead.
 
 #[cfg(test)]
 mod example;
@@ -41,7 +41,8 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Shows the pipeline live: rates, queue, detectors, videos
 ///
-/// It reads everything from the NATS server and changes nothing. Rates are over the last 10 seconds.
+/// It reads everything from the NATS server and changes nothing. Rates are over the last 10
+/// seconds.
 #[derive(Clone, Debug, Parser)]
 #[command(after_help = "\
 Keys: q quit, arrows or j k scroll the videos, s change their order, ? help

@@ -17,8 +17,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How often to redraw without a key, at least: ages on the screen are this exact.
 const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The terminal while we draw on it. Dropping it restores the terminal. So does a panic: the hook of
-/// ratatui runs before the message is printed.
+/// The terminal while we draw on it. Dropping it restores the terminal. So does a panic: the hook
+/// of ratatui runs before the message is printed.
 struct Screen(DefaultTerminal);
 
 impl Screen {
