@@ -1,5 +1,3 @@
-//! How videos stand.
-
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
@@ -11,12 +9,12 @@ use moliceiro_nats::messages::{Summary, VideoEntry, VideoStatus, from_json};
 use moliceiro_nats::{Streams, VideoId};
 use moliceiro_service::CommonArguments;
 
-use crate::reader::read;
+use crate::client::Client;
 
-/// Tells how videos stand: a table of all, or one
+/// Shows the state of all videos, or the details of one
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct StatusArguments {
-    /// Only this video, by its id
+    /// The id of one video [default: a table of all videos]
     video: Option<String>,
     #[command(flatten)]
     common: CommonArguments,
@@ -24,7 +22,7 @@ pub(crate) struct StatusArguments {
 
 pub(crate) fn run(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
     let video = arguments.video.clone().map(VideoId::try_from).transpose()?;
-    read(&arguments.common, "moliceiro status", async |streams| match video {
+    Client::new(&arguments.common, "moliceiro status")?.run(async |streams| match video {
         Some(video) => show_one(&streams, &video).await,
         None => show_all(&streams).await,
     })
@@ -37,13 +35,13 @@ async fn bytes(streams: &Streams, key: &str) -> anyhow::Result<Option<Bytes>> {
 async fn status(streams: &Streams, key: &str) -> anyhow::Result<Option<VideoStatus>> {
     let Some(bytes) = bytes(streams, key).await? else { return Ok(None) };
     let entry: VideoEntry =
-        from_json(&bytes).with_context(|| format!("the entry of {key} cannot be read"))?;
+        from_json(&bytes).with_context(|| format!("cannot read the entry of video {key}"))?;
     Ok(Some(entry.into()))
 }
 
 async fn show_one(streams: &Streams, video: &VideoId) -> anyhow::Result<()> {
     let Some(status) = status(streams, video.as_str()).await? else {
-        bail!("there is no video {video}; `moliceiro status` lists all");
+        bail!("video {video} does not exist; `moliceiro status` lists all videos");
     };
     let VideoStatus { name, uri, state, alarms, .. } = &status;
     let classes = Summary::ranking(&status.classes, usize::MAX);
@@ -100,7 +98,7 @@ async fn show_all(streams: &Streams) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many frames are counted, of how many, and how many failed.
+/// Such as `250/250`, or `120/250 (2 failed)`: frames counted, of how many, and failed.
 fn frames(status: &VideoStatus) -> String {
     let mut text = status.processed_frames.to_string();
     if let Some(all) = status.frames {

@@ -376,7 +376,7 @@ fn moliceiro_run_takes_uploads_if_it_is_asked_to() {
     let address = format!("127.0.0.1:{port}");
     let mut process =
         Process::start(run(&folder.path().join("data")).args(["--json", "--listen", &address]));
-    process.wait_for_stderr("taking videos at", 1);
+    process.wait_for_stderr("accepting videos on", 1);
     let (_videos, bytes) = video();
     let ask = |header: &str, body: &[u8]| {
         let mut stream = std::net::TcpStream::connect(&address).ok()?;

@@ -73,7 +73,7 @@ async fn a_finished_video_tells_its_status_and_what_was_in_each_frame() {
         "{lines:#?}"
     );
     let (_, said) = look(&site, &["status", "nobody"], 1);
-    assert!(said.contains("there is no video nobody"), "{said}");
+    assert!(said.contains("video nobody does not exist"), "{said}");
 
     let client = site.client().await;
     let answer = client.request("videos.status", format!("{video}\n").into()).await.unwrap();

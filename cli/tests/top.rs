@@ -61,8 +61,8 @@ async fn a_snapshot_has_the_right_figures_during_and_after_a_run() {
 
     let queued = snapshot_with(&url, &["queue         120 frames", "0/120"]);
     for part in [
-        "no detector works on them",
-        "detectors     0 seen",
+        "no active detector",
+        "detectors     0 active",
         "1 counting",
         "dead letters  0",
         "last alarm    none",
@@ -72,7 +72,7 @@ async fn a_snapshot_has_the_right_figures_during_and_after_a_run() {
     let _detector =
         service("moliceiro-detector", &url, &["--sessions", "1", "--set", "detector.name=harbour"]);
     let during = snapshot_with(&url, &["  detector    harbour: "]);
-    assert!(during.contains("detectors     1 seen") && during.contains("ms each"), "{during}");
+    assert!(during.contains("detectors     1 active") && during.contains("ms each"), "{during}");
 
     let after = snapshot_with(&url, &["120/120"]);
     let after = if after.contains("done  ") {
@@ -89,7 +89,7 @@ async fn a_snapshot_has_the_right_figures_during_and_after_a_run() {
     );
     for part in [
         "queue         0 frames, 0 B of 536.9 MB (0 %)",
-        "uploads       0 in work, 0 waiting",
+        "uploads       0 in progress, 0 waiting",
         "redelivered   0 ",
     ] {
         assert!(after.contains(part), "{after}\nlacks {part}");
@@ -99,7 +99,7 @@ async fn a_snapshot_has_the_right_figures_during_and_after_a_run() {
 }
 
 #[test]
-fn a_server_that_nobody_has_used_is_told_and_left_as_it_is() {
+fn a_server_that_nobody_has_used_is_reported_and_left_as_it_is() {
     let server = Server::start();
     for _ in 0..2 {
         let mut process = once(&server.url());
@@ -235,7 +235,7 @@ fn the_view_draws_obeys_keys_survives_a_lost_server_and_leaves_the_terminal_as_i
         &*url,
         "connected",
         "┌Frames/s",
-        "Detectors: 0 at work",
+        "Detectors: 0 active",
         "Videos: none (newest first)",
         "dead letters: 0",
     ] {
@@ -254,7 +254,7 @@ fn the_view_draws_obeys_keys_survives_a_lost_server_and_leaves_the_terminal_as_i
     terminal.wait_for("┌Frames/s");
 
     drop(server);
-    terminal.wait_for("connection lost; trying again");
+    terminal.wait_for("connection lost; reconnecting");
     let _server = server_at(port, folder.path());
     terminal.wait_for("  connected");
     terminal.press(b"q");
@@ -265,11 +265,11 @@ fn the_view_draws_obeys_keys_survives_a_lost_server_and_leaves_the_terminal_as_i
 fn a_signal_and_ctrl_c_leave_the_terminal_as_it_was_too() {
     let server = Server::start();
     let mut terminal = Terminal::start(&server.url());
-    terminal.wait_for("there is no stream");
+    terminal.wait_for("does not exist");
     terminal.signal_top(Signal::TERM);
     terminal.expect_restored("0");
     let mut terminal = Terminal::start(&server.url());
-    terminal.wait_for("there is no stream");
+    terminal.wait_for("does not exist");
     terminal.press(b"\x03");
     terminal.expect_restored("0");
 }

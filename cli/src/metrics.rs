@@ -3,10 +3,10 @@ use moliceiro_service::metrics::Described;
 const PREFACE: &str = "\
 # Metrics
 
-Every service serves its metrics at `/metrics`, in the text format of Prometheus. Where, `metrics.listen` says. The operating
-system's figures of a process (`process_…`) are there too.
+Every service serves its metrics at `/metrics`, in the text format of Prometheus, on the address
+`metrics.listen`. They include what the operating system reports for the process (`process_…`).
 
-`moliceiro metrics` prints this file: it is made from the code.
+`moliceiro metrics` generates this file from the code.
 ";
 
 /// The reference of all metrics, as Markdown.

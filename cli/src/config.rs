@@ -8,15 +8,15 @@ use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::{CommonArguments, LogSettings, MetricsSettings};
 
-/// Prints the effective settings, each with where it comes from
+/// Prints the effective settings, and where each comes from
 #[derive(Clone, Debug, Parser)]
-#[command(after_help = "The output is a settings file: moliceiro config > moliceiro.toml")]
+#[command(after_help = "The output is a valid settings file: moliceiro config > moliceiro.toml")]
 pub(crate) struct ConfigArguments {
     #[command(flatten)]
     common: CommonArguments,
 }
 
-pub(crate) fn show(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
     let settings = arguments.common.loader().load()?;
     let tables = [
         settings.print::<LogSettings>()?,
