@@ -101,14 +101,14 @@ impl<'a> Queue<'a> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-    use std::path::Path;
     use std::time::Instant;
 
     use bytes::Bytes;
     use futures_util::StreamExt;
-    use moliceiro_nats::embedded::EmbeddedServer;
+    use moliceiro_nats::StreamsSettings;
     use moliceiro_nats::messages::{Event, VideoEvent, from_cbor};
-    use moliceiro_nats::{NatsSettings, Patience, StreamsSettings, connect};
+    use moliceiro_testing::HANG_GUARD;
+    use moliceiro_testing::server::Server;
 
     use super::*;
 
@@ -116,11 +116,8 @@ mod tests {
     /// out.
     #[tokio::test]
     async fn a_frame_whose_advisory_is_lost_fails_all_the_same() {
-        let folder = tempfile::tempdir().unwrap();
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps/bin/nats-server");
-        let server = EmbeddedServer::start(&program, folder.path()).unwrap();
-        let nats = NatsSettings { url: server.url().into(), credentials: None };
-        let client = connect(&nats, "test", Patience::FailAtOnce).await.unwrap();
+        let server = Server::start();
+        let client = server.client().await;
         let ack_wait = Duration::from_millis(200);
         let settings = StreamsSettings {
             frame_max_deliver: 1,
@@ -142,7 +139,7 @@ mod tests {
         handed_out.next().await.unwrap().unwrap();
 
         let mut queue = Queue::all(&streams).into_iter().nth(1).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + HANG_GUARD;
         while streams.frames.get_info().await.unwrap().state.messages > 0 {
             assert!(Instant::now() < deadline, "the frame is still in the queue");
             // The server looks at what ran out of time only for somebody who asks for more.

@@ -3,11 +3,8 @@
 //!
 //! `MOLICEIRO_SOAK_MINUTES` says how long (3), `MOLICEIRO_SOAK_SEED` what is drawn (at random).
 //! `make soak` sets both.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod faults;
-#[path = "../support/mod.rs"]
-mod support;
 mod videos;
 mod world;
 
@@ -19,9 +16,9 @@ use fastrand::Rng;
 use tokio::time::sleep;
 
 use crate::faults::Fault;
-use crate::support::LONG;
 use crate::videos::Videos;
 use crate::world::World;
+use moliceiro_testing::HANG_GUARD;
 
 const ROUND: Duration = Duration::from_millis(500);
 
@@ -61,7 +58,7 @@ async fn faults_at_random_change_no_summary() {
     }
     say("no more faults");
     world.mend_all().await;
-    let deadline = Instant::now() + 2 * LONG;
+    let deadline = Instant::now() + 2 * HANG_GUARD;
     while videos.unfinished() > 0 || !world.is_empty().await {
         assert!(
             Instant::now() < deadline,

@@ -13,10 +13,11 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::say;
-use crate::support::deadly::{deadly_model, videos_with_and_without_a_white_frame};
-use crate::support::site::{Counts, counts, faultless_of};
-use crate::support::{sample, short_video};
 use crate::world::World;
+use moliceiro_testing::deployment::{Counts, counts, without_faults_of};
+use moliceiro_testing::models::{crashing_model, videos_with_and_without_a_white_frame};
+use moliceiro_testing::paths::sample;
+use moliceiro_testing::video::short_video;
 
 /// Uploads are made until so many are unfinished.
 const AT_ONCE: usize = 4;
@@ -51,7 +52,7 @@ impl Videos {
         const DEADLY: u64 = 50;
         let folder = tempfile::tempdir().unwrap();
         let specimen = |path: PathBuf, every| Specimen {
-            expected: faultless_of(&path, every),
+            expected: without_faults_of(&path, every),
             path,
             every,
             deadly: false,
@@ -64,7 +65,7 @@ impl Videos {
         ];
         if cfg!(target_arch = "x86_64") {
             let [path, without] = videos_with_and_without_a_white_frame(folder.path(), DEADLY);
-            let (_, processed, _, classes) = faultless_of(&without, 1);
+            let (_, processed, _, classes) = without_faults_of(&without, 1);
             specimens.push(Specimen {
                 path,
                 every: 1,
@@ -72,7 +73,7 @@ impl Videos {
                 deadly: true,
             });
         }
-        let model = deadly_model(folder.path());
+        let model = crashing_model(folder.path());
         Self {
             _folder: folder,
             model,

@@ -16,19 +16,20 @@ use tokio::task::JoinHandle;
 
 use crate::faults::{Fault, SERVICES, Service};
 use crate::say;
-use crate::support::Process;
-use crate::support::echo::echo;
-use crate::support::proxy::{Proxy, Weather};
-use crate::support::site::{PlainServer, Site};
 use crate::videos::Videos;
+use moliceiro_testing::deployment::Deployment;
+use moliceiro_testing::duplicates::duplicate_messages;
+use moliceiro_testing::process::Process;
+use moliceiro_testing::proxy::{Link, Proxy};
+use moliceiro_testing::server::RestartableServer;
 
 const OF_EACH: usize = 2;
-const FAIR: Weather = Weather::Fair { latency: Duration::ZERO };
+const FAIR: Link = Link::FAST;
 
 pub struct World {
-    server: PlainServer,
+    server: RestartableServer,
     proxy: Proxy,
-    site: Site,
+    site: Deployment,
     /// Not through the proxy.
     client: async_nats::Client,
     services: BTreeMap<Service, Vec<Process>>,
@@ -44,7 +45,7 @@ pub struct World {
 
 impl World {
     pub async fn start(random: &mut Rng, model: &Path) -> Self {
-        let server = PlainServer::start();
+        let server = RestartableServer::start();
         let frames = random.choice([2, 8, 32, 256]).unwrap();
         say(&format!("streams.frames_max_per_video={frames}"));
         let settings = [
@@ -56,8 +57,8 @@ impl World {
             format!("detector.model={}", model.display()),
         ];
         let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
-        let client = Site::new(server.url(), &[]).client().await;
-        let (proxy, site) = Site::behind_proxy(&server.url(), &settings).await;
+        let client = Deployment::new(server.url(), &[]).client().await;
+        let (proxy, site) = Deployment::behind_proxy(&server.url(), &settings).await;
         let services =
             SERVICES.map(|service| (service, (0..OF_EACH).map(|_| site.start(service)).collect()));
         Self {
@@ -92,8 +93,8 @@ impl World {
                 self.terminate(service, process);
             }
             Fault::KillServer => self.server.kill_and_restart(),
-            Fault::Cut(time) => self.change_weather(Weather::Cut, time),
-            Fault::Latency(latency, time) => self.change_weather(Weather::Fair { latency }, time),
+            Fault::Cut(time) => self.change_weather(Link::Down, time),
+            Fault::Latency(latency, time) => self.change_weather(Link::Up { latency }, time),
             Fault::Reset => self.proxy.reset(),
             Fault::NoDetectors(time) => {
                 for process in std::mem::take(self.services.get_mut("detector").unwrap()) {
@@ -102,7 +103,7 @@ impl World {
                 self.detectors_again = Some(Instant::now() + time);
             }
             Fault::Twice(time) if self.echoing.is_none() => {
-                let echoing = echo(self.client.clone(), self.random.fork()).await;
+                let echoing = duplicate_messages(self.client.clone(), self.random.fork()).await;
                 self.echoing = Some((Instant::now() + time, echoing));
             }
             Fault::Twice(_) => {}
@@ -239,7 +240,7 @@ impl World {
         self.log.extend(process.stderr());
     }
 
-    fn change_weather(&mut self, weather: Weather, time: Duration) {
+    fn change_weather(&mut self, weather: Link, time: Duration) {
         self.proxy.set(weather);
         self.fair_again = Some(Instant::now() + time);
     }
