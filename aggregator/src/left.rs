@@ -115,7 +115,7 @@ mod tests {
     /// Of two frames one is acknowledged, and one runs out of deliveries; a third is not handed
     /// out.
     #[tokio::test]
-    async fn a_frame_whose_advisory_is_lost_fails_all_the_same() {
+    async fn a_frame_whose_advisory_is_lost_fails_anyway() {
         let server = Server::start();
         let client = server.client().await;
         let ack_wait = Duration::from_millis(200);

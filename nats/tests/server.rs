@@ -57,7 +57,7 @@ async fn nothing_on_the_server_grows_without_bound() {
 }
 
 #[tokio::test]
-async fn what_is_kept_and_what_comes_again_is_as_the_settings_say() {
+async fn retention_and_redelivery_follow_the_settings() {
     const HOUR: Duration = Duration::from_secs(3600);
     let server = Server::start();
     let settings = StreamsSettings {
@@ -81,7 +81,7 @@ async fn what_is_kept_and_what_comes_again_is_as_the_settings_say() {
 }
 
 #[tokio::test]
-async fn services_may_all_come_first() {
+async fn services_can_start_in_any_order() {
     let server = Server::start();
     let settings = StreamsSettings::default();
     let open = || async { Streams::open(server.client().await, &settings, IN_FLIGHT).await };
@@ -94,7 +94,7 @@ async fn services_may_all_come_first() {
 }
 
 #[tokio::test]
-async fn a_stream_or_bucket_that_is_gone_is_told() {
+async fn a_deleted_stream_or_bucket_is_reported() {
     for name in ["ADVISORIES", "KV_videos", "STILLS", "OBJ_uploads"] {
         let server = Server::start();
         let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT)
@@ -108,7 +108,7 @@ async fn a_stream_or_bucket_that_is_gone_is_told() {
 }
 
 #[tokio::test]
-async fn a_stream_of_another_shape_is_refused_by_field() {
+async fn a_stream_with_another_configuration_is_refused_by_field() {
     for (spoil, field) in [
         ((|c| c.subjects = vec!["frames.>".into()]) as fn(&mut Config), "subjects"),
         (|c| c.retention = RetentionPolicy::Limits, "retention"),
@@ -131,7 +131,7 @@ async fn a_stream_of_another_shape_is_refused_by_field() {
 }
 
 #[tokio::test]
-async fn limits_that_an_operator_chose_are_kept() {
+async fn limits_set_by_an_operator_are_kept() {
     let server = Server::start();
     let chosen = StreamsSettings {
         frames_max_per_video: 3,
@@ -146,7 +146,7 @@ async fn limits_that_an_operator_chose_are_kept() {
 }
 
 #[tokio::test]
-async fn a_full_queue_makes_its_publisher_wait_and_no_other() {
+async fn a_full_queue_blocks_only_its_own_publisher() {
     let server = Server::start();
     let settings = StreamsSettings { frames_max_per_video: 2, ..StreamsSettings::default() };
     let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
@@ -169,7 +169,7 @@ async fn a_full_queue_makes_its_publisher_wait_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_message_that_no_server_takes_is_an_error_and_not_a_wait() {
+async fn a_message_that_is_too_large_is_an_error_at_once() {
     let server = Server::start();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
@@ -181,7 +181,7 @@ async fn a_message_that_no_server_takes_is_an_error_and_not_a_wait() {
 }
 
 #[tokio::test]
-async fn a_result_that_comes_after_its_frame_was_given_up_is_stored() {
+async fn a_result_after_its_frame_was_dead_lettered_is_stored() {
     let server = Server::start();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
@@ -200,7 +200,7 @@ async fn a_result_that_comes_after_its_frame_was_given_up_is_stored() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_comes_back_with_all_that_was_stored() {
+async fn a_restarted_server_has_everything_that_was_stored() {
     let server = Server::start();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
@@ -219,7 +219,7 @@ async fn one_folder_has_one_server() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_missing_or_no_server_is_told() {
+async fn a_missing_or_wrong_server_program_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let missing = EmbeddedServer::start(Path::new("/nonexistent/nats-server"), folder.path());
     assert!(matches!(missing, Err(EmbeddedError::Missing { .. })), "{:?}", missing.err());
@@ -234,7 +234,7 @@ async fn a_program_that_is_missing_or_no_server_is_told() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_is_told_without_its_password() {
+async fn a_refused_connection_is_reported_without_the_password() {
     let server = Server::start();
     let address = server.url().rsplit_once('@').unwrap().1.to_owned();
     for url in [
@@ -250,7 +250,7 @@ async fn a_server_that_refuses_is_told_without_its_password() {
 }
 
 #[tokio::test]
-async fn a_server_without_jetstream_or_too_old_is_told() {
+async fn a_server_that_is_too_old_or_without_jetstream_is_reported() {
     for (server, expected) in [
         (RestartableServer::start_old(), "is version 2.10"),
         (RestartableServer::start_without_jetstream(), "runs without JetStream"),

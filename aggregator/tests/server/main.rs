@@ -17,7 +17,7 @@ use site::Site;
 
 /// More results than the server used to deliver unacknowledged.
 #[tokio::test]
-async fn a_video_that_cannot_be_counted_does_not_hold_up_the_others() {
+async fn a_video_that_cannot_be_counted_does_not_block_the_others() {
     const RESULTS: u64 = 4_200;
     let site = Site::start().await;
     let (broken, whole) = (video("broken"), video("whole"));
@@ -64,7 +64,7 @@ async fn many_alarms_at_once_are_all_published_in_order_before_the_summary() {
 
 /// Ingests are interrupted repeatedly: first while they make progress, then without any.
 #[tokio::test]
-async fn a_video_is_given_up_only_when_its_ingests_do_not_get_on() {
+async fn a_video_is_given_up_only_when_its_ingests_make_no_progress() {
     let settings = StreamsSettings {
         upload_max_deliver: 1,
         upload_ack_wait: Duration::from_millis(200),

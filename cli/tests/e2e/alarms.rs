@@ -1,4 +1,4 @@
-//! Alarms are printed and published in the order of the frames, each once, whatever dies.
+//! Alarms are printed and published in frame order, each once, whichever process is killed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn run_sample(data: &Path, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_run_prints_the_alarms_that_it_is_asked_for_before_the_summary() {
+fn a_run_prints_the_requested_alarms_before_the_summary() {
     let data = tempfile::tempdir().unwrap();
     let lines = run_sample(data.path(), &["--every", "6", "--max", "0"]);
     let alarms = alarm_lines(&lines);
@@ -95,7 +95,7 @@ fn alarms_are_counted_in_the_metrics() {
 }
 
 #[test]
-fn a_rule_that_is_none_is_refused_with_what_would_do() {
+fn an_invalid_alarm_rule_is_refused_with_an_example() {
     let data = tempfile::tempdir().unwrap();
     for arguments in [["--alarm", "person"], ["--set", "aggregator.alarms=person > 3; person = 3"]]
     {
@@ -122,7 +122,7 @@ fn a_killed_run_and_the_next_print_each_alarm_in_order() {
     let printed = alarm_lines(&killed.stdout());
     assert!(printed.len() < whole.len(), "it was killed too late");
     let resumed = alarm_lines(&Process::start(&mut run(&data)).expect_code(0));
-    // Those whose marks as printed the server had not written when it died with the run come again.
+    // The server died with the run, so alarms not yet recorded as printed are printed again.
     assert!(whole.starts_with(&printed) && whole.ends_with(&resumed), "{printed:#?}\n{resumed:#?}");
     assert!(
         printed.len() + resumed.len() >= whole.len(),
@@ -133,9 +133,9 @@ fn a_killed_run_and_the_next_print_each_alarm_in_order() {
     );
 }
 
-/// A release without alarms left a consumer that was told of summaries only.
+/// A release without alarms left a consumer of summaries only.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_data_folder_from_before_prints_alarms_too() {
+async fn a_data_folder_from_a_release_without_alarms_prints_alarms_too() {
     let data = tempfile::tempdir().unwrap();
     let server = EmbeddedServer::start(&nats_server(), data.path()).unwrap();
     let client = client(&server.url().to_owned()).await;
@@ -171,7 +171,7 @@ fn frames(alarms: &[Alarm]) -> Vec<(u64, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_aggregator_killed_at_many_instants_raises_each_alarm_once() {
+async fn an_aggregator_killed_many_times_publishes_each_alarm_once() {
     let upload = json!({
         "uri": file_uri(&sample(VIDEO)), "name": "harbour",
         "labels": ["person"], "alarms": ["person > 0", "person >= 1 in 0,0 1,0 1,1 0,1 for 7 frames"],

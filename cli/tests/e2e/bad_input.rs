@@ -1,4 +1,4 @@
-//! What cannot be counted is told in one line, and harms nothing else.
+//! A video that cannot be counted is reported in one line, and harms nothing else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use moliceiro_testing::paths::{project, sample};
 use moliceiro_testing::process::{Process, run, summaries};
 use moliceiro_testing::video::{ffmpeg, short_video};
 
-/// Bad videos, each with a part of what is said of it.
+/// Bad videos, each with a part of its error.
 fn bad_videos(folder: &Path) -> Vec<(PathBuf, &'static str)> {
     let file = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
@@ -37,7 +37,7 @@ fn bad_videos(folder: &Path) -> Vec<(PathBuf, &'static str)> {
 }
 
 #[test]
-fn each_bad_video_is_one_clear_line_and_the_good_ones_are_counted() {
+fn each_bad_video_is_one_error_line_and_the_good_ones_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let bad = bad_videos(folder.path());
     let good = short_video(folder.path(), "good.mkv");
@@ -79,7 +79,7 @@ fn each_bad_video_is_one_clear_line_and_the_good_ones_are_counted() {
 }
 
 #[test]
-fn a_video_that_breaks_off_has_a_summary_that_says_so() {
+fn a_truncated_video_is_incomplete() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole.mp4");
     let source = [
@@ -112,7 +112,7 @@ fn a_video_that_breaks_off_has_a_summary_that_says_so() {
 }
 
 #[test]
-fn a_video_whose_header_lies_about_its_length_is_incomplete() {
+fn a_video_shorter_than_its_header_claims_is_incomplete() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole.avi");
     let source = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4", "-c:v", "mjpeg"];
@@ -140,9 +140,9 @@ fn refused(arguments: &[&str], code: i32, part: &str) {
 }
 
 #[test]
-fn a_model_that_cannot_be_used_is_told_before_anything_is_begun() {
+fn an_unusable_model_is_reported_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = project().join("detector/models/nanodet.toml");
+    let manifest = project().join("detector/vision/models/nanodet.toml");
     let manifest = fs::read_to_string(manifest).unwrap().replace("coco-labels.txt", &labels());
     let model = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -152,7 +152,7 @@ fn a_model_that_cannot_be_used_is_told_before_anything_is_begun() {
     };
     refused(&["--model", "/nonexistent/model.onnx"], 1, "/nonexistent/model.onnx");
     refused(&["--model", &model("text.onnx", b"this is no model")], 1, "text.onnx");
-    let shape = project().join("detector/tests/data/models");
+    let shape = project().join("detector/vision/tests/data/models");
     let other = fs::read_dir(&shape)
         .unwrap()
         .flatten()
@@ -162,11 +162,11 @@ fn a_model_that_cannot_be_used_is_told_before_anything_is_begun() {
 }
 
 fn labels() -> String {
-    project().join("detector/models/coco-labels.txt").to_str().unwrap().to_owned()
+    project().join("detector/vision/models/coco-labels.txt").to_str().unwrap().to_owned()
 }
 
 #[test]
-fn a_server_that_cannot_be_used_is_told() {
+fn an_unusable_server_is_reported() {
     refused(&["--nats-server", "/nonexistent/nats-server"], 1, "/nonexistent/nats-server");
     refused(&["--nats-server", "/bin/false"], 1, "nats-server ended at its start");
     refused(&["--nats", "nats://127.0.0.1:1"], 1, "127.0.0.1:1");

@@ -1,4 +1,4 @@
-//! What `moliceiro bench` reports: complete and consistent. How fast anything is, no test says.
+//! What `moliceiro bench` reports: complete and consistent. No test asserts a speed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -26,7 +26,7 @@ fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).unwrap().next().is_none()
 }
 
-/// A measured value whose parts fit each other.
+/// The median of a measured value, after checking it against the other statistics.
 fn measured(value: &Value, times: u64) -> f64 {
     let part = |name: &str| value[name].as_f64().unwrap_or_else(|| panic!("{value}"));
     assert!(
@@ -38,7 +38,7 @@ fn measured(value: &Value, times: u64) -> f64 {
 }
 
 #[test]
-fn every_way_of_doing_the_work_does_all_of_it_and_is_measured_in_full() {
+fn every_arrangement_analyses_all_frames_and_is_measured_completely() {
     let data = tempfile::tempdir().unwrap();
     let picture = data.path().join("speed.svg");
     let (frames, svg) = (FRAMES.to_string(), picture.to_str().unwrap());
@@ -163,7 +163,7 @@ fn check_arm(arm: &Value) {
 }
 
 #[test]
-fn every_part_gives_its_figures() {
+fn every_part_reports_its_figures() {
     let data = tempfile::tempdir().unwrap();
     let parts = ["start", "first-frame", "detectors", "ingest", "publish", "aggregator"];
     let frames = FRAMES.to_string();
@@ -200,7 +200,7 @@ fn every_part_gives_its_figures() {
 }
 
 #[test]
-fn a_benchmark_that_is_stopped_leaves_nothing_running() {
+fn a_stopped_benchmark_leaves_nothing_running() {
     let data = tempfile::tempdir().unwrap();
     let mut process = bench(data.path(), &["--repeat", "9", "--detectors", "1"]);
     process.wait_for_stderr("4/36: repetition 1, 1 detectors, separate", 1);
@@ -213,7 +213,7 @@ fn a_benchmark_that_is_stopped_leaves_nothing_running() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_told() {
+fn what_cannot_be_measured_is_reported() {
     let run = |arguments: &[&str], code: i32| {
         let mut process = Process::start(moliceiro().arg("bench").args(arguments));
         assert!(process.expect_code(code).is_empty());

@@ -1,5 +1,5 @@
-//! Three servers on loopback, with the configuration that operators get: one may die, and come back
-//! with nothing.
+//! Three servers with the configuration that operators get: any one may be killed, and lose its
+//! store.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use moliceiro_testing::video::file_uri;
 use moliceiro_testing::{server, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_leader_dies_in_mid_run_and_comes_back_empty() {
+async fn the_leader_is_killed_and_restarted_empty() {
     let mut cluster = Cluster::start();
     let url = cluster.url();
     let service = |name: &str| {

@@ -1,7 +1,6 @@
-//! Videos by HTTP: from the upload to the summary, whatever dies in between.
+//! Videos over HTTP, from the upload to the summary, whichever process is killed in between.
 
 use std::fs;
-use std::time::Instant;
 
 use moliceiro_testing::http::{FORM, Reply, form};
 use moliceiro_testing::ingest::{IngestApi, stored_objects};
@@ -10,7 +9,7 @@ use moliceiro_testing::paths::sample;
 use moliceiro_testing::process::{self, Process, run};
 use moliceiro_testing::server::{RestartableServer, Server};
 use moliceiro_testing::video::{file_uri, short_video};
-use moliceiro_testing::{HANG_GUARD, eventually};
+use moliceiro_testing::{eventually, until};
 use rustix::process::Signal;
 use serde_json::json;
 use url::Url;
@@ -37,19 +36,19 @@ fn video() -> (tempfile::TempDir, Vec<u8>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_with_two_files_is_counted_and_its_bytes_are_forgotten() {
+async fn a_form_with_two_files_is_counted_and_its_bytes_are_deleted() {
     let server = Server::start();
     let (_others, http) = (others(&server), IngestApi::start(&server, &[]));
     let bytes = fs::read(sample("carphone_pristine.mp4")).unwrap();
-    let begun =
+    let uploaded =
         http.send(&["POST /?every=10", FORM], &form(&[("one.mp4", &bytes), ("two.mp4", &bytes)]));
     assert_eq!(
-        (begun.status, begun.header("location")),
+        (uploaded.status, uploaded.header("location")),
         (202, Some("/videos")),
         "{}",
-        begun.text()
+        uploaded.text()
     );
-    let videos = begun.json()["videos"].as_array().unwrap().clone();
+    let videos = uploaded.json()["videos"].as_array().unwrap().clone();
     let ids: Vec<_> = videos.iter().map(|video| video["id"].as_str().unwrap().to_owned()).collect();
     for (id, name) in ids.iter().zip(["one.mp4", "two.mp4"]) {
         let events = http.events(id);
@@ -116,14 +115,14 @@ async fn a_form_with_two_files_is_counted_and_its_bytes_are_forgotten() {
     http.send(&[&format!("DELETE /videos/{}", ids[0])], b"").is_problem(409, "done already");
 
     let jetstream = server.jetstream().await;
-    let deadline = Instant::now() + HANG_GUARD;
-    while stored_objects(&jetstream).await > 0 {
-        assert!(Instant::now() < deadline, "uploaded bytes stay");
-    }
+    until("uploaded bytes are deleted", async || {
+        (stored_objects(&jetstream).await == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
+async fn only_allowed_sources_are_read() {
     let server = Server::start();
     let samples = sample("bikes.mp4").parent().unwrap().to_owned();
     let (_others, http) = (
@@ -144,7 +143,7 @@ async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
     ] {
         describe(json!({ "uri": uri })).is_problem(403, "may not be read");
     }
-    assert!(elsewhere.accept().is_err(), "it was refused before anything was opened");
+    assert!(elsewhere.accept().is_err(), "it was refused before any connection");
     describe(json!({ "uri": "obj://uploads/nothing.mp4" })).is_problem(422, "no such object");
     describe(json!({ "uri": 7 })).is_problem(422, "invalid type");
     describe(json!({ "uri": "file:///a", "id": "mine" })).is_problem(422, "id is chosen here");
@@ -159,7 +158,7 @@ async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
     assert_eq!(events.iter().filter(|(kind, _)| kind == "alarm").count(), 3, "{events:#?}");
     assert_eq!(events.last().unwrap().1["classes"], json!({ "person": 3 }));
 
-    // The same for whoever publishes without HTTP.
+    // The same for clients that publish without HTTP.
     let jetstream = server.jetstream().await;
     let publish = async |id: &str, uri: &str| {
         let upload = json!({ "id": id, "uri": uri }).to_string();
@@ -176,14 +175,11 @@ async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
     let store = jetstream.get_object_store("uploads").await.unwrap();
     store.put("a.mp4", &mut &video().1[..]).await.unwrap();
     assert_eq!(publish("put", "obj://uploads/a.mp4").await["processed_frames"], 10);
-    assert!(
-        store.info("a.mp4").await.is_ok_and(|info| !info.deleted),
-        "what others put there stays"
-    );
+    assert!(store.info("a.mp4").await.is_ok_and(|info| !info.deleted), "objects of others stay");
 }
 
 #[test]
-fn of_a_video_that_is_sent_the_frames_are_looked_at_that_the_request_asks_for() {
+fn a_request_selects_the_frames_that_are_analysed() {
     let server = Server::start();
     let samples = sample("carphone_pristine.mp4").parent().unwrap().to_owned();
     let (_others, http) = (
@@ -239,7 +235,7 @@ fn an_ingest_and_a_server_killed_right_after_the_answer_lose_no_video() {
     );
 }
 
-/// What a client that asks now and then gets to see.
+/// The states that a polling client sees.
 #[test]
 fn a_video_is_queued_decoded_and_counted_in_turn() {
     let server = Server::start();
@@ -266,7 +262,7 @@ fn a_video_is_queued_decoded_and_counted_in_turn() {
 }
 
 #[test]
-fn the_same_content_with_the_same_key_is_the_same_video() {
+fn the_same_content_with_the_same_idempotency_key_is_the_same_video() {
     let server = Server::start();
     let _others = others(&server);
     let (one, other) = (IngestApi::start(&server, &[]), IngestApi::start(&server, &[]));
@@ -289,7 +285,7 @@ fn the_same_content_with_the_same_key_is_the_same_video() {
 }
 
 #[test]
-fn a_form_and_a_description_that_are_sent_again_with_their_key_are_the_same_videos() {
+fn a_form_and_a_description_repeated_with_their_key_are_the_same_videos() {
     let server = Server::start();
     let (folder, bytes) = video();
     let http = IngestApi::start(&server, &[&format!("ingest.allow={}", folder.path().display())]);
@@ -323,7 +319,7 @@ fn a_form_and_a_description_that_are_sent_again_with_their_key_are_the_same_vide
 }
 
 #[test]
-fn a_cancelled_video_is_decoded_no_further() {
+fn a_cancelled_video_is_not_decoded_further() {
     let server = Server::start();
     let _aggregator = service("aggregator", &server.url());
     let http = IngestApi::start(&server, &["streams.frames_max_per_video=8"]);
@@ -367,7 +363,7 @@ fn fifty_uploads_at_the_same_time_are_all_counted() {
 }
 
 #[test]
-fn moliceiro_run_takes_uploads_if_it_is_asked_to() {
+fn moliceiro_run_accepts_uploads_with_listen() {
     let folder = tempfile::tempdir().unwrap();
     let loopback = Loopback::claim();
     let address = loopback.port(0).to_string();
@@ -388,7 +384,7 @@ fn moliceiro_run_takes_uploads_if_it_is_asked_to() {
     assert_eq!(reply.unwrap().status, 202);
     let printed = process.wait_for_stdout(1);
     assert!(printed[0].contains("\"processed_frames\":10"), "{printed:?}");
-    // Files that nobody named on the command line.
+    // Files that were not given on the command line.
     let uri = file_uri(&sample("bikes.mp4"));
     let refused =
         ask("content-type: application/json\r\n", json!({ "uri": uri }).to_string().as_bytes());

@@ -1,5 +1,5 @@
-//! The OpenAPI description is true: a tool by others makes requests from it, good and bad, and
-//! looks at the answers.
+//! The OpenAPI description is true: schemathesis makes valid and invalid requests from it, and
+//! checks the answers.
 
 use moliceiro_testing::ingest::IngestApi;
 use moliceiro_testing::paths::{project, test_tool};
@@ -11,7 +11,7 @@ use std::process::Command;
 const PROGRAM: &str = "from schemathesis.cli import schemathesis; schemathesis()";
 
 #[test]
-fn schemathesis_finds_nothing_that_the_description_does_not_say() {
+fn schemathesis_finds_no_answer_that_the_description_lacks() {
     let server = Server::start();
     let _others = ["aggregator", "detector"].map(|name| {
         Process::start(process::service(name).args([
@@ -22,7 +22,7 @@ fn schemathesis_finds_nothing_that_the_description_does_not_say() {
         ]))
     });
     let http = IngestApi::start(&server, &[]);
-    // The list has some to describe, one of them with everything.
+    // So that the list has a failed and a counted video.
     let id = http.upload(&["POST /videos?name=known"], b"this is no video");
     assert_eq!(http.summary(&id)["state"], "failed");
     let folder = tempfile::tempdir().unwrap();
@@ -33,7 +33,7 @@ fn schemathesis_finds_nothing_that_the_description_does_not_say() {
     assert_eq!(http.summary(&counted)["state"], "done");
     let folder = test_tool("schemathesis");
     let config = project().join("cli/tests/data/schemathesis.toml");
-    // Events of a video that goes on do not end.
+    // The events of an unfinished video do not end.
     let arguments = [
         "--max-examples",
         "30",

@@ -1,7 +1,7 @@
-//! What is known of a video can be asked for, during and after its counting.
+//! What is known of a video is available during and after its counting.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_nats::service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE};
 use moliceiro_nats::VideoId;
@@ -10,6 +10,7 @@ use moliceiro_nats::messages::{
 };
 use moliceiro_nats::publish::Publisher;
 use moliceiro_nats::subjects::event_message_id;
+use moliceiro_testing::HANG_GUARD;
 use moliceiro_testing::deployment::{Deployment, VIDEO};
 use moliceiro_testing::paths::sample;
 use moliceiro_testing::process::{Process, moliceiro};
@@ -19,17 +20,17 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use url::Url;
 
-/// A command that looks at the site's server.
-fn look(site: &Deployment, arguments: &[&str], code: i32) -> (Vec<String>, String) {
-    let mut command = moliceiro();
+/// Runs a command on the deployment's server.
+fn command(site: &Deployment, arguments: &[&str], code: i32) -> (Vec<String>, String) {
+    let mut program = moliceiro();
     let mut process =
-        Process::start(command.args(arguments).args(["--nats", &site.url]).args(&site.settings));
+        Process::start(program.args(arguments).args(["--nats", &site.url]).args(&site.settings));
     let lines = process.expect_code(code);
     (lines, process.stderr().join("\n"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_finished_video_tells_its_status_and_what_was_in_each_frame() {
+async fn a_finished_video_has_a_status_and_the_objects_of_each_frame() {
     let server = Server::start();
     let site = Deployment::new(server.url(), &[]);
     let _all = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
@@ -38,7 +39,7 @@ async fn a_finished_video_tells_its_status_and_what_was_in_each_frame() {
     let summary = site.summaries(1).await.remove(0);
     let video = summary.video.as_str();
 
-    let (rows, _) = look(&site, &["detections", video], 0);
+    let (rows, _) = command(&site, &["detections", video], 0);
     let rows: Vec<Value> = rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect();
     let mut classes = BTreeMap::new();
     for row in &rows {
@@ -52,26 +53,26 @@ async fn a_finished_video_tells_its_status_and_what_was_in_each_frame() {
     assert_eq!(classes, summary.classes);
     let frames: Vec<_> = rows.iter().map(|row| row["frame"].as_u64().unwrap()).collect();
     assert!(frames.is_sorted() && frames.iter().all(|frame| frame % 10 == 0), "{frames:?}");
-    let (csv, _) = look(&site, &["detections", video, "--csv"], 0);
+    let (csv, _) = command(&site, &["detections", video, "--csv"], 0);
     assert_eq!(
         (csv[0].as_str(), csv.len()),
         ("frame,time_s,label,score,left,top,right,bottom", rows.len() + 1)
     );
-    let (_, said) = look(&site, &["detections", "nobody"], 1);
+    let (_, said) = command(&site, &["detections", "nobody"], 1);
     assert!(said.contains("no results of video nobody are kept"), "{said}");
 
-    let (table, _) = look(&site, &["status"], 0);
+    let (table, _) = command(&site, &["status"], 0);
     assert_eq!(table.len(), 2, "{table:#?}");
     assert_eq!(
         table[1].split_whitespace().collect::<Vec<_>>(),
         [video, "done", "12/12", "0", "harbour"]
     );
-    let (lines, _) = look(&site, &["status", video], 0);
+    let (lines, _) = command(&site, &["status", video], 0);
     assert!(
         lines.contains(&"state    done".to_owned()) && lines.contains(&"frames   12/12".to_owned()),
         "{lines:#?}"
     );
-    let (_, said) = look(&site, &["status", "nobody"], 1);
+    let (_, said) = command(&site, &["status", "nobody"], 1);
     assert!(said.contains("there is no video nobody"), "{said}");
 
     let client = site.client().await;
@@ -98,10 +99,10 @@ async fn a_finished_video_tells_its_status_and_what_was_in_each_frame() {
     assert_eq!(info["endpoints"][0]["subject"], "videos.status", "{info}");
 }
 
-/// Results of a video whose frames were full, without an ingest or a detector: so many that the log
-/// cannot hold them.
+/// Results of a video with crowded frames, without an ingest or a detector: more than their stream
+/// holds.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_video_with_far_more_results_than_the_log_holds_is_counted_whole() {
+async fn a_video_with_more_results_than_their_stream_holds_is_counted_completely() {
     const FRAMES: u64 = 600;
     const OBJECTS: u64 = 100;
     let server = Server::start();
@@ -110,11 +111,11 @@ async fn a_video_with_far_more_results_than_the_log_holds_is_counted_whole() {
     let jetstream = site.jetstream().await;
     let publisher = Publisher::new(jetstream.clone());
     let video = VideoId::for_name("long", "1");
-    let say = async |id: Option<String>, event: Event| {
+    let publish_event = async |id: Option<String>, event: Event| {
         publisher.publish_event(&video, id.as_deref(), event).await.unwrap()
     };
     let started = Upload::of(Url::parse("file:///long.mp4").unwrap()).started(SystemTime::now(), 1);
-    say(Some(event_message_id(&video, "started")), Event::Started(started)).await;
+    publish_event(Some(event_message_id(&video, "started")), Event::Started(started)).await;
     let found = Detection { label: "person".into(), score: 0.5, bounds: [0.1, 0.2, 0.3, 0.4] };
     let publish = async {
         for index in 0..FRAMES {
@@ -130,9 +131,9 @@ async fn a_video_with_far_more_results_than_the_log_holds_is_counted_whole() {
                 detector,
                 model: None,
             };
-            say(Some(format!("{video}/{index}")), Event::Frame(frame)).await;
+            publish_event(Some(format!("{video}/{index}")), Event::Frame(frame)).await;
             if index % 50 == 49 {
-                say(
+                publish_event(
                     None,
                     Event::Progress(Progress {
                         published: index + 1,
@@ -143,13 +144,13 @@ async fn a_video_with_far_more_results_than_the_log_holds_is_counted_whole() {
                 .await;
             }
         }
-        say(
+        publish_event(
             None,
             Event::Ended(Ended { frames: FRAMES, decoded: FRAMES, duration: None, problem: None }),
         )
         .await;
     };
-    timeout(Duration::from_secs(120), publish).await.expect("room is made while results come");
+    timeout(HANG_GUARD, publish).await.expect("counted results are removed as others arrive");
     let summary = site.summaries(1).await.remove(0);
     assert_eq!(
         (summary.state, summary.processed_frames, summary.failed_frames),
@@ -161,7 +162,7 @@ async fn a_video_with_far_more_results_than_the_log_holds_is_counted_whole() {
 
     let log = jetstream.get_stream("RESULTS").await.unwrap().get_info().await.unwrap();
     assert!(log.state.first_sequence > 1 && log.state.bytes <= 1 << 20, "{:?}", log.state);
-    let (rows, _) = look(&site, &["detections", video.as_str()], 0);
+    let (rows, _) = command(&site, &["detections", video.as_str()], 0);
     let last: Value = serde_json::from_str(rows.last().unwrap()).unwrap();
     assert_eq!(last["frame"], FRAMES - 1, "the newest are kept");
     assert!(

@@ -1,4 +1,4 @@
-//! Whichever process dies in mid-run, the summary is the one of a run in which none did.
+//! Whichever process is killed, the summary is the one of an undisturbed run.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::process::ExitStatusExt;
@@ -20,7 +20,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_detector_killed_in_mid_frame_three_times() {
+async fn a_detector_killed_while_it_analyses_three_times() {
     let server = Server::start();
     let site = Deployment::new(server.url(), &["--set", "detector.sessions=1"]);
     let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
@@ -35,7 +35,7 @@ async fn a_detector_killed_in_mid_frame_three_times() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_aggregator_killed_at_many_instants() {
+async fn an_aggregator_killed_many_times() {
     let server = Server::start();
     let site = Deployment::new(server.url(), &["--set", "aggregator.linger=10ms"]);
     let _others = ["detector", "ingest"].map(|service| site.ready(service));
@@ -64,9 +64,9 @@ async fn a_stand_by_aggregator_takes_over_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ingest_killed_while_decoding_and_another_takes_over() {
+async fn an_ingest_killed_while_decoding_is_replaced_by_another() {
     let server = Server::start();
-    // A short queue keeps the ingest waiting for the detector, in the middle of the video.
+    // A short queue keeps the ingest decoding: it waits for the detector.
     let site = Deployment::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
     let [_aggregator, detector] = ["aggregator", "detector"].map(|service| site.ready(service));
     let first = site.ready("ingest");
@@ -76,15 +76,15 @@ async fn an_ingest_killed_while_decoding_and_another_takes_over() {
     let second = site.start("ingest");
     second.wait_for_stderr("decoding", 1);
     let line = second.stderr().into_iter().find(|line| line.contains("decoding")).unwrap();
-    let went_on_at =
+    let resumed_at =
         serde_json::from_str::<serde_json::Value>(&line).unwrap()["first"].as_u64().unwrap();
-    assert!((1..FRAMES).contains(&went_on_at), "{line}");
+    assert!((1..FRAMES).contains(&resumed_at), "{line}");
     site.assert_unharmed().await;
 }
 
-/// Of the sample's 30 frames in a second, one in four of those between a half second and 3.9.
+/// The sample has 30 frames per second: every fourth between 0.5 and 3.9 s.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ingest_killed_while_it_chooses_frames_by_time() {
+async fn an_ingest_killed_while_it_selects_frames_by_time() {
     const CHOSEN: u64 = 26;
     let server = Server::start();
     let site = Deployment::new(server.url(), &["--set", "streams.frames_max_per_video=4"]);
@@ -105,7 +105,7 @@ async fn an_ingest_killed_while_it_chooses_frames_by_time() {
         detector.wait_for_stderr("frame done", CHOSEN as usize + done);
         ingest.signal(signal);
         ingest.wait();
-        // The settings of the one that takes over must not matter.
+        // The settings of its replacement must not matter.
         ingest = site.start_with("ingest", &["--every", "3"]);
     }
     let disturbed = site.summaries(2).await.remove(1);
@@ -116,7 +116,7 @@ async fn an_ingest_killed_while_it_chooses_frames_by_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_service_told_to_end_in_turn() {
+async fn every_service_restarted_in_turn() {
     let video = sample("bikes.mp4");
     let server = Server::start();
     let site = Deployment::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
@@ -130,7 +130,7 @@ async fn every_service_told_to_end_in_turn() {
     for service in ["ingest", "detector", "aggregator", "ingest"] {
         let summaries =
             jetstream.get_stream("SUMMARIES").await.unwrap().cached_info().state.messages;
-        assert_eq!(summaries, 0, "the video was over before the {service} was told to end");
+        assert_eq!(summaries, 0, "the video was finished before the {service} was restarted");
         let mut old = running.remove(service).unwrap();
         old.signal(Signal::TERM);
         old.expect_code(0);
@@ -139,7 +139,7 @@ async fn every_service_told_to_end_in_turn() {
     site.assert_counts(&without_faults_of(&video, 1)).await;
 }
 
-/// A frame that is lost with its only delivery would be a failed one.
+/// A frame whose only delivery is lost would be counted as failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn detectors_replaced_one_after_the_other_cost_no_delivery() {
     let server = Server::start();
@@ -160,7 +160,7 @@ async fn detectors_replaced_one_after_the_other_cost_no_delivery() {
     site.assert_unharmed().await;
 }
 
-/// Detectors that are started anew whenever one dies, for ever. Each has a name of its own.
+/// Starts detector after detector, each with its own name, as they die.
 async fn detectors_one_after_the_other(
     site: &Deployment,
     settings: &[&str],
@@ -204,8 +204,8 @@ async fn a_frame_that_kills_every_detector_fails_alone() {
     );
 }
 
-/// Checks that all of a video was counted but the frame `index`, which `without` has not; and what
-/// is listed of it among the dead.
+/// Asserts that all frames were counted except `index`, which the video `without` lacks, and how
+/// its dead letter is listed.
 fn assert_failed_alone(
     site: &Deployment,
     summary: &Summary,
@@ -228,7 +228,7 @@ fn assert_failed_alone(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frame_that_the_model_fails_on_is_tried_again_and_fails_alone() {
+async fn a_frame_that_the_model_fails_on_is_retried_and_fails_alone() {
     const WHITE: u64 = 50;
     let folder = tempfile::tempdir().unwrap();
     let [video, without] = videos_with_and_without_a_white_frame(folder.path(), WHITE);

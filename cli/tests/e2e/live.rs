@@ -1,4 +1,4 @@
-//! Live sources: windows with summaries of their own, and connections that are made again.
+//! Live sources: windows with their own summaries, and connections that are restored.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 const JSON: &str = "content-type: application/json";
 
-/// A sample with people on bicycles, over and over again, for minutes.
+/// A sample with people on bicycles, repeated.
 fn looped(folder: &Path, times: &str) -> PathBuf {
     let path = folder.join(format!("looped-{times}.mp4"));
     ffmpeg(
@@ -45,7 +45,7 @@ fn rtsp_server(at: &Loopback, video: &Path) -> Process {
     server
 }
 
-/// On a machine that is busy frames may be dropped, which the window says then.
+/// On a busy machine frames may be dropped, which the window's summary then mentions.
 fn has_dropped(window: &Summary) -> bool {
     window.problem.as_ref().is_some_and(|problem| problem.contains("frames were dropped"))
 }
@@ -93,11 +93,11 @@ fn an_rtsp_stream_has_a_summary_for_each_window_and_one_when_it_is_stopped() {
             .args(["--every", "40"]),
     )
     .expect_code(0);
-    assert_eq!(summaries(&again).len(), 1, "nothing is left of the stream");
+    assert_eq!(summaries(&again).len(), 1, "the stream is not resumed");
 }
 
 #[test]
-fn a_stream_that_ends_ends_its_last_window() {
+fn the_end_of_a_stream_ends_its_last_window() {
     let folder = tempfile::tempdir().unwrap();
     let camera = Loopback::claim();
     let _server = rtsp_server(&camera, &looped(folder.path(), "0"));
@@ -115,7 +115,7 @@ fn a_stream_that_ends_ends_its_last_window() {
 }
 
 #[test]
-fn a_lost_connection_is_shown_and_made_again() {
+fn a_lost_connection_is_shown_and_restored() {
     let folder = tempfile::tempdir().unwrap();
     let (camera, video) = (Loopback::claim(), looped(folder.path(), "20"));
     let address = camera.port(0);
@@ -207,7 +207,7 @@ fn redirecting_rtsp_server(to: &str) -> u16 {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let serve = serve.clone();
-            // A client that goes away is no fault.
+            // Clients may disconnect.
             thread::spawn(move || serve(stream.unwrap()));
         }
     });
@@ -215,7 +215,7 @@ fn redirecting_rtsp_server(to: &str) -> u16 {
 }
 
 #[test]
-fn a_camera_that_sends_on_to_another_address_is_not_followed() {
+fn a_camera_that_redirects_is_not_followed() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     let secret = format!("rtsp://{}/secret", elsewhere.local_addr().unwrap());
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -245,9 +245,9 @@ fn a_camera_that_sends_on_to_another_address_is_not_followed() {
     assert!(heard.lock().unwrap().iter().all(Vec::is_empty), "{:?}", heard.lock().unwrap());
 }
 
-/// Else a camera could fill the memory.
+/// Otherwise a camera could exhaust the memory.
 #[test]
-fn a_part_of_motion_jpeg_that_never_ends_is_given_up() {
+fn an_endless_motion_jpeg_part_is_dropped() {
     const MANY: usize = 100 << 20;
     let folder = tempfile::tempdir().unwrap();
     let pictures = folder.path().join("one.jpg");
@@ -268,7 +268,7 @@ fn a_part_of_motion_jpeg_that_never_ends_is_given_up() {
     assert!(reason.contains("64 MiB"), "{reason}");
 }
 
-/// Answers every request with JPEGs, one after the other, and ends the answer as RFC 2046 has it.
+/// Answers every request with a sequence of JPEGs, terminated as RFC 2046 (5.1.1) requires.
 fn mjpeg_server(pictures: Vec<Vec<u8>>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -293,7 +293,7 @@ fn mjpeg_server(pictures: Vec<Vec<u8>>) -> u16 {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let serve = serve.clone();
-            // A client that goes away is no fault.
+            // Clients may disconnect.
             thread::spawn(move || serve(stream.unwrap()));
         }
     });
@@ -301,7 +301,7 @@ fn mjpeg_server(pictures: Vec<Vec<u8>>) -> u16 {
 }
 
 #[test]
-fn motion_jpeg_is_counted_to_its_end_as_its_pictures_are() {
+fn motion_jpeg_is_counted_like_its_pictures() {
     let folder = tempfile::tempdir().unwrap();
     let pictures = folder.path().join("pictures");
     std::fs::create_dir(&pictures).unwrap();

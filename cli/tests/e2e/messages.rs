@@ -1,4 +1,4 @@
-//! Whatever messages come, how often and in which order, the summary is what it should be.
+//! Whatever messages arrive, how often and in which order, the summary is right.
 
 use std::process::Command;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use moliceiro_nats::messages::{
     Color, Detection, Encoding, Event, Frame, FrameResult, Letterbox, Matrix, Size, VideoEvent,
     VideoState, from_cbor, to_cbor,
 };
-use moliceiro_testing::HANG_GUARD;
 use moliceiro_testing::deployment::{Deployment, FRAMES, VIDEO, counts, without_faults};
 use moliceiro_testing::duplicates::{duplicate_messages, seeded};
 use moliceiro_testing::paths::sample;
 use moliceiro_testing::process::{Process, moliceiro};
 use moliceiro_testing::server::Server;
 use moliceiro_testing::video::file_uri;
+use moliceiro_testing::{HANG_GUARD, until};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-/// A frame that claims to be of a video, as a faulty sender might make it.
-fn poison(video: &VideoId, index: u64) -> Frame {
+/// A frame as a faulty client might publish it.
+fn invalid_frame(video: &VideoId, index: u64) -> Frame {
     let size = Size { width: 416, height: 416 };
     Frame {
         version: 1,
@@ -40,7 +40,7 @@ fn poison(video: &VideoId, index: u64) -> Frame {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_mean_nothing_harm_nothing() {
+async fn invalid_messages_harm_nothing() {
     let server = Server::start();
     let site = Deployment::new(server.url(), &[]);
     let all = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
@@ -54,7 +54,7 @@ async fn messages_that_mean_nothing_harm_nothing() {
         jetstream.send_publish(subject, message).await.unwrap().await.unwrap();
     };
     site.upload(VIDEO).await;
-    // The id is made by the server's clock, so it is looked up where it is first said.
+    // The id depends on the server's clock, so it is read from the video's entry.
     let mut watch =
         jetstream.get_key_value("videos").await.unwrap().watch_all_from_revision(1).await.unwrap();
     let entry = timeout(HANG_GUARD, watch.next()).await.unwrap().unwrap().unwrap();
@@ -83,13 +83,13 @@ async fn messages_that_mean_nothing_harm_nothing() {
     publish(
         format!("frames.{nobody}"),
         Some(format!("{nobody}/1")),
-        poison(&nobody, 1).to_cbor().into(),
+        invalid_frame(&nobody, 1).to_cbor().into(),
     )
     .await;
     publish(
         format!("frames.{nobody}"),
         Some(format!("{nobody}/2")),
-        poison(&nobody, 7).to_cbor().into(),
+        invalid_frame(&nobody, 7).to_cbor().into(),
     )
     .await;
     site.assert_unharmed().await;
@@ -101,42 +101,29 @@ async fn messages_that_mean_nothing_harm_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frame_that_cannot_be_looked_at_is_counted_as_failed() {
+async fn a_frame_that_cannot_be_analysed_is_counted_as_failed() {
     let server = Server::start();
     let site = Deployment::new(server.url(), &["--set", "streams.duplicate_window=500ms"]);
-    // The detector comes when the ingest is done: one frame's payload is exchanged for another
-    // between them.
+    // The detector starts when the ingest has finished: in between, the payload of one frame is
+    // replaced.
     let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
     let jetstream = site.jetstream().await;
     let frames = jetstream.get_stream("FRAMES").await.unwrap();
-    let found = async {
-        loop {
-            if let Ok(message) = frames.get_raw_message(50).await {
-                return message;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let message = timeout(HANG_GUARD, found).await.unwrap();
+    let message = until("frame 50", async || frames.get_raw_message(50).await.ok()).await;
     let mut frame = Frame::from_cbor(&message.payload).unwrap();
     frame.pixels.truncate(100);
     frames.delete_message(50).await.unwrap();
     let spoiled = Bytes::from(frame.to_cbor());
-    let stored = async {
-        loop {
-            // Until the server has forgotten the first one's id.
-            let mut headers = async_nats::HeaderMap::new();
-            headers.insert("Nats-Msg-Id", format!("{}/{}", frame.video, frame.index));
-            let publish =
-                jetstream.publish_with_headers(message.subject.clone(), headers, spoiled.clone());
-            if !publish.await.unwrap().await.unwrap().duplicate {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(HANG_GUARD, stored).await.unwrap();
+    // Until the first one's id is out of the duplicate window.
+    until("another payload is stored", async || {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Msg-Id", format!("{}/{}", frame.video, frame.index));
+        let publish =
+            jetstream.publish_with_headers(message.subject.clone(), headers, spoiled.clone());
+        (!publish.await.unwrap().await.unwrap().duplicate).then_some(())
+    })
+    .await;
     let _detector = site.start("detector");
     let summary = site.summaries(1).await.remove(0);
     assert_eq!(
@@ -155,7 +142,7 @@ async fn a_frame_that_cannot_be_looked_at_is_counted_as_failed() {
         "{:?} of {all:?}",
         summary.classes
     );
-    // Kept twice if it was handed out twice, because the server forgets so soon here what it has.
+    // There twice if it was delivered twice, because the duplicate window is so short here.
     let dropped = self::dead(&site, &["drop", summary.video.as_str()]);
     let its_own = format!("dropped {} {}", summary.video, frame.index);
     assert!(!dropped.is_empty() && dropped.iter().all(|line| *line == its_own), "{dropped:#?}");
@@ -164,7 +151,7 @@ async fn a_frame_that_cannot_be_looked_at_is_counted_as_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_message_comes_twice() {
+async fn every_message_is_delivered_twice() {
     let server = Server::start();
     let site = Deployment::new(server.url(), &[]);
     let [_aggregator, detector, ingest] =
@@ -174,18 +161,18 @@ async fn every_message_comes_twice() {
     site.upload_json(&json!({"uri": uri, "id": "twice-1"})).await;
     site.assert_unharmed().await;
     detector.wait_for_stderr("frame done", 2 * FRAMES as usize);
-    let taken_up = ["decoding", "all of the video's frames are published already"];
-    let taken_up = |lines: Vec<String>| {
-        lines.iter().filter(|line| taken_up.iter().any(|part| line.contains(part))).count()
+    let started = ["decoding", "all of the video's frames are published already"];
+    let started = |lines: Vec<String>| {
+        lines.iter().filter(|line| started.iter().any(|part| line.contains(part))).count()
     };
-    assert!(taken_up(ingest.stderr()) >= 2, "{:#?}", ingest.stderr());
+    assert!(started(ingest.stderr()) >= 2, "{:#?}", ingest.stderr());
     duplicate_messages.abort();
 }
 
-/// Results are taken out of the log before an aggregator sees them, and put back in another order,
-/// each of them twice.
+/// Results are taken out of their stream before an aggregator starts, and published again in
+/// another order, each of them twice.
 #[tokio::test(flavor = "multi_thread")]
-async fn results_that_come_twice_and_in_any_order() {
+async fn results_delivered_twice_and_in_any_order() {
     let server = Server::start();
     let site = Deployment::new(server.url(), &["--set", "aggregator.linger=0ms"]);
     let [detector, ingest] = ["detector", "ingest"].map(|service| site.ready(service));
@@ -194,13 +181,12 @@ async fn results_that_come_twice_and_in_any_order() {
     detector.wait_for_stderr("frame done", FRAMES as usize);
     let jetstream = site.jetstream().await;
     let log = jetstream.get_stream("RESULTS").await.unwrap();
-    let settled = async {
-        // The last frame is done before its result is stored.
-        while jetstream.get_stream("FRAMES").await.unwrap().cached_info().state.messages > 0 {
-            sleep(Duration::from_millis(50)).await;
-        }
-    };
-    timeout(HANG_GUARD, settled).await.unwrap();
+    // A detector logs a frame before its result is stored.
+    until("all frames are acknowledged", async || {
+        let frames = jetstream.get_stream("FRAMES").await.unwrap();
+        (frames.cached_info().state.messages == 0).then_some(())
+    })
+    .await;
     let mut results = Vec::new();
     for sequence in 1..=log.get_info().await.unwrap().state.last_sequence {
         let message = log.get_raw_message(sequence).await.unwrap();
@@ -231,7 +217,7 @@ fn dead(site: &Deployment, arguments: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn frames_that_ran_out_of_deliveries_are_kept_shown_replayed_and_counted_after_all() {
+async fn dead_letters_can_be_listed_shown_replayed_and_counted_after_all() {
     let server = Server::start();
     let site = Deployment::new(server.url(), &["--set", "streams.frame_max_deliver=1"]);
     let [aggregator, detector, _ingest] =
@@ -250,8 +236,8 @@ async fn frames_that_ran_out_of_deliveries_are_kept_shown_replayed_and_counted_a
 
     let video = summary.video.as_str();
     let listed = dead(&site, &["list"]);
-    // A frame whose result was stored a moment before the detector died ran out of deliveries too,
-    // and counts.
+    // A frame whose result was stored just before the detector was killed ran out of deliveries too,
+    // but is counted.
     assert!(listed.len() as u64 >= summary.failed_frames, "{listed:#?}");
     let first = summary.failed[0].index.to_string();
     assert!(
@@ -270,7 +256,7 @@ async fn frames_that_ran_out_of_deliveries_are_kept_shown_replayed_and_counted_a
 
     assert_eq!(dead(&site, &["replay", video]).len(), listed.len());
     assert!(dead(&site, &["list"]).is_empty());
-    // A correction for each frame, or for several together.
+    // There is a correction for each frame, or one for several.
     let corrected = async {
         for n in 2.. {
             let summary = site.summaries(n).await.remove(n - 1);
@@ -288,9 +274,9 @@ async fn frames_that_ran_out_of_deliveries_are_kept_shown_replayed_and_counted_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_beginning_that_somebody_holds_for_long_loses_no_result() {
-    /// Longer than results without a beginning are waited for, and than the server waits for an
-    /// acknowledgement.
+async fn a_start_event_held_for_long_loses_no_result() {
+    /// Longer than an aggregator waits for the start event of a result, and than the server waits
+    /// for an acknowledgement.
     const HELD: Duration = Duration::from_secs(9);
     let server = Server::start();
     let site = Deployment::new(server.url(), &[]);

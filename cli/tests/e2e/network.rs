@@ -1,5 +1,4 @@
-//! Whatever happens to the server and the way to it, the summary is the one of a run in which
-//! nothing did.
+//! Whatever happens to the server and the network, the summary is the one of an undisturbed run.
 
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ async fn a_server_killed_and_restarted_on_its_store_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_gone_for_a_minute() {
+async fn a_server_that_is_down_for_a_minute() {
     let mut server = RestartableServer::start();
     let site = Deployment::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
     let mut all = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
@@ -31,13 +30,16 @@ async fn a_server_that_is_gone_for_a_minute() {
     all[1].wait_for_stderr("frame done", 20);
     server.kill();
     sleep(Duration::from_secs(60)).await;
-    assert!(all.iter_mut().all(|service| service.ended().is_none()), "they wait");
+    assert!(
+        all.iter_mut().all(|service| service.ended().is_none()),
+        "a service did not wait for the server"
+    );
     server.restart();
     site.assert_unharmed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_cut_for_ten_seconds() {
+async fn a_network_that_is_down_for_ten_seconds() {
     let server = Server::start();
     let (proxy, site) =
         Deployment::behind_proxy(&server.url(), &["--set", "streams.frames_max_per_video=8"]).await;
@@ -52,7 +54,7 @@ async fn a_connection_cut_for_ten_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn latency_of_200_milliseconds_with_resets() {
+async fn a_latency_of_200_milliseconds_with_resets() {
     let server = Server::start();
     let (proxy, site) = Deployment::behind_proxy(&server.url(), &[]).await;
     proxy.set(Link::Up { latency: Duration::from_millis(200) });

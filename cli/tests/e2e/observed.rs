@@ -6,7 +6,7 @@ use moliceiro_testing::process::{self, Process, moliceiro};
 use moliceiro_testing::server::{RestartableServer, Server};
 
 #[test]
-fn a_service_without_a_server_is_alive_and_not_ready_and_says_why() {
+fn a_service_without_a_server_is_alive_but_not_ready_with_a_reason() {
     let mut server = RestartableServer::down();
     let url = server.url();
     let services = ["ingest", "detector", "aggregator"]
@@ -34,7 +34,7 @@ fn a_service_without_a_server_is_alive_and_not_ready_and_says_why() {
 }
 
 #[test]
-fn streams_that_are_deleted_make_a_service_not_ready() {
+fn a_deleted_stream_makes_a_service_not_ready() {
     let server = Server::start();
     let detector = ObservedService::start("detector", &server.url());
     detector.wait_until_ready();
@@ -47,7 +47,7 @@ fn streams_that_are_deleted_make_a_service_not_ready() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_told_with_the_setting() {
+fn a_metrics_address_in_use_is_reported_with_its_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let mut command = process::service("aggregator");
@@ -58,7 +58,7 @@ fn an_address_that_is_taken_is_told_with_the_setting() {
 }
 
 #[test]
-fn the_reference_of_metrics_is_what_the_code_exports() {
+fn the_metrics_reference_is_what_the_code_exports() {
     let reference = std::fs::read_to_string(project().join("docs/metrics.md")).unwrap();
     let printed = Process::start(moliceiro().arg("metrics")).expect_code(0);
     assert!(
@@ -68,7 +68,7 @@ fn the_reference_of_metrics_is_what_the_code_exports() {
 }
 
 #[test]
-fn every_metric_that_is_exported_is_in_the_reference_and_has_a_conventional_name() {
+fn every_exported_metric_is_in_the_reference_with_a_conventional_name() {
     let reference = std::fs::read_to_string(project().join("docs/metrics.md")).unwrap();
     let server = Server::start();
     for service in ["ingest", "detector", "aggregator"] {

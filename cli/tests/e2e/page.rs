@@ -1,4 +1,4 @@
-//! The page, as a person with a browser uses it.
+//! The web page, in a real browser.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ const TAB: &str = "\u{E004}";
 const RIGHT: &str = "\u{E014}";
 const ENTER: &str = "\u{E007}";
 
-/// Everything behind the page.
+/// The services behind the page.
 struct Site {
     _services: [Process; 2],
     http: IngestApi,
@@ -71,18 +71,18 @@ async fn only_asks(browser: &Browser, host: &str) {
     assert!(foreign.is_empty(), "{foreign:?}");
 }
 
-/// Pictures for the documentation, if they are wanted.
+/// Takes screenshots for the documentation if `MOLICEIRO_SCREENSHOTS` names a folder.
 async fn picture(browser: &Browser, name: &str) {
     if let Some(folder) = std::env::var_os("MOLICEIRO_SCREENSHOTS") {
         browser.script("scrollTo(0, 0)").await;
-        // What moves comes to rest.
+        // Animations end.
         tokio::time::sleep(Duration::from_secs(1)).await;
         browser.screenshot(&Path::new(&folder).join(name), false).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_video_chosen_on_the_page_is_counted_on_the_screen() {
+async fn a_video_chosen_on_the_page_is_counted_on_the_page() {
     let site = Site::start(&[]);
     let browser = Browser::open(&site.url()).await;
     browser.wait_for("!document.querySelector('#empty').hidden").await;
@@ -203,7 +203,7 @@ async fn everything_on_the_page_can_be_done_with_the_keyboard() {
     );
     browser.wait_for("document.querySelector('#live').textContent.includes('carphone_pristine.mp4: done, 3 frames counted')").await;
 
-    // Skip the list, and go through the video.
+    // Skip the list, and step through the video.
     browser.script("document.querySelector('#skip').focus()").await;
     browser.press(ENTER).await;
     browser.wait_for("document.activeElement.id === 'detail'").await;
@@ -231,7 +231,7 @@ async fn everything_on_the_page_can_be_done_with_the_keyboard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_counted_is_told_on_the_page() {
+async fn the_page_shows_why_a_video_cannot_be_counted() {
     let site = Site::start(&["ingest.upload_max_bytes=400000"]);
     let browser = Browser::open(&site.url()).await;
     let drop = "const data = new DataTransfer(); \
@@ -253,12 +253,12 @@ async fn what_cannot_be_counted_is_told_on_the_page() {
 
     browser.choose_files(&[sample("bikes.mp4")]).await;
     browser.wait_for("document.querySelector('#uploads .failed')").await;
-    let told = browser.text("#uploads .failed").await;
-    assert!(told.contains("400000 bytes") && told.contains("ingest.upload_max_bytes"), "{told}");
+    let shown = browser.text("#uploads .failed").await;
+    assert!(shown.contains("400000 bytes") && shown.contains("ingest.upload_max_bytes"), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_video_can_be_stopped_and_a_broken_connection_comes_back() {
+async fn a_video_can_be_cancelled_and_a_lost_connection_is_restored() {
     let site = Site::start(&[]);
     let proxy = Proxy::start(site.http.address.clone()).await;
     let browser = Browser::open(&format!("http://{}/", proxy.address)).await;
@@ -287,7 +287,7 @@ async fn a_video_can_be_stopped_and_a_broken_connection_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_a_token_is_needed_the_page_asks_for_it() {
+async fn the_page_asks_for_a_token_if_one_is_needed() {
     let site = Site::start(&["ingest.tokens=correct-horse"]);
     let browser = Browser::open(&site.url()).await;
     browser.wait_for("document.querySelector('#token-dialog').open").await;
@@ -307,7 +307,7 @@ async fn where_a_token_is_needed_the_page_asks_for_it() {
 }
 
 #[test]
-fn the_page_is_for_browsers_and_takes_nothing_from_elsewhere() {
+fn the_page_is_for_browsers_and_loads_nothing_from_elsewhere() {
     let server = Server::start();
     let http = IngestApi::start(&server, &["ingest.tokens=correct-horse"]);
     let html = "accept: text/html,application/xhtml+xml,*/*;q=0.8";

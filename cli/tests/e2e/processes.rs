@@ -1,4 +1,4 @@
-//! The services as processes of their own, which meet only at the server.
+//! The services as separate processes that share only the server.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ fn service(name: &str, server: &Server, arguments: &[&str]) -> Process {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_processes_count_what_a_core_publish_names() {
+async fn five_processes_count_what_a_core_publish_uploads() {
     let server = Server::start();
     let aggregator = service("aggregator", &server, &[]);
     let ingest = service("ingest", &server, &[]);
@@ -138,7 +138,7 @@ async fn a_nats_client_uploads_listens_and_asks() {
 }
 
 #[test]
-fn services_end_in_order_when_told_to() {
+fn services_end_cleanly_on_sigterm() {
     let server = Server::start();
     let services = ["aggregator", "ingest", "detector"].map(|name| service(name, &server, &[]));
     for mut process in services {
@@ -149,7 +149,7 @@ fn services_end_in_order_when_told_to() {
 }
 
 #[test]
-fn services_wait_for_a_server_and_say_so() {
+fn services_wait_for_a_server_and_log_it() {
     let mut process =
         Process::start(process::service("aggregator").args(["--nats", "nats://127.0.0.1:1"]));
     process.wait_for_stderr("waiting for the NATS server", 2);
@@ -196,7 +196,7 @@ fn each_program_links_only_what_it_needs() {
 }
 
 #[test]
-fn settings_that_cannot_be_end_a_service_before_it_does_anything() {
+fn an_invalid_setting_ends_a_service_before_it_connects() {
     for name in ["aggregator", "ingest", "detector"] {
         let mut process = Process::start(
             process::service(name)

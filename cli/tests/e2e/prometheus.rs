@@ -1,4 +1,4 @@
-//! Dashboards and alerts, tried on a real Prometheus that scrapes a real run.
+//! Dashboards and alerts, on a real Prometheus that scrapes a real run.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -32,7 +32,7 @@ fn dashboard(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// All panels of all dashboards but rows, each with the dashboard's name.
+/// All panels of all dashboards except rows, with the dashboard's name.
 fn panels() -> Vec<(&'static str, Value)> {
     let of = |name| {
         dashboard(name)["panels"]
@@ -109,7 +109,7 @@ impl Prometheus {
         answer["data"].clone()
     }
 
-    /// The values that a query gives now.
+    /// The current values of a query.
     fn query(&self, query: &str) -> Vec<f64> {
         let query: String =
             form_urlencoded::Serializer::new(String::new()).append_pair("query", query).finish();
@@ -137,7 +137,7 @@ fn rules() -> String {
     std::fs::read_to_string(project().join("grafana/prometheus/rules/moliceiro.yml")).unwrap()
 }
 
-/// The rules, with patience for seconds instead of minutes.
+/// The rules, with seconds instead of minutes.
 fn impatient_rules() -> String {
     ["1m", "2m", "5m"].iter().fold(rules(), |rules, minutes| {
         rules
@@ -159,7 +159,7 @@ async fn every_query_of_every_panel_has_data_and_every_rule_is_evaluated() {
         &services.each_ref().map(|(service, observed)| (*service, observed)),
         &rules(),
     );
-    // What happened before the first scrape is no rate.
+    // What happened before the first scrape does not show in a rate.
     eventually(|| (prometheus.query("sum(up{job=\"moliceiro\"})") == [3.0]).then_some(()))
         .expect("all are scraped");
     let site = Deployment::new(url, &[]);
@@ -279,12 +279,12 @@ fn promtool_accepts_configurations_and_rules_and_sees_each_alert_fire_and_clear(
         rules().lines().filter_map(|line| line.trim().strip_prefix("- alert: ").map(str::to_owned))
     {
         let cases = tests.matches(&format!("alertname: {alert}")).count();
-        assert!(cases >= 3, "{alert} is not seen before, during and after its condition");
+        assert!(cases >= 3, "{alert} is not tested before, during and after its condition");
     }
 }
 
 #[test]
-fn dashboards_are_what_grafana_declares() {
+fn dashboards_conform_to_the_schema_of_grafana() {
     let files = DASHBOARDS
         .map(|name| project().join("grafana/dashboards").join(name).with_extension("json"));
     let check = |files: &[PathBuf]| {
@@ -297,7 +297,7 @@ fn dashboards_are_what_grafana_declares() {
     };
     succeeds(&mut check(&files));
 
-    // A check that cannot fail would be none.
+    // The check itself must be able to fail.
     let folder = tempfile::tempdir().unwrap();
     let wrong = |from: &str, to: &str| {
         let text = std::fs::read_to_string(&files[0]).unwrap();
@@ -312,7 +312,7 @@ fn dashboards_are_what_grafana_declares() {
 }
 
 #[test]
-fn every_panel_says_what_it_shows_in_which_unit_and_asks_for_metrics_that_exist() {
+fn every_panel_has_a_description_a_unit_and_existing_metrics() {
     let reference = std::fs::read_to_string(project().join("docs/metrics.md")).unwrap();
     let mut titles = BTreeSet::new();
     for (dashboard, panel) in panels() {
@@ -328,7 +328,7 @@ fn every_panel_says_what_it_shows_in_which_unit_and_asks_for_metrics_that_exist(
         );
         assert!(
             titles.insert((dashboard, title.to_owned(), panel["type"].to_string())),
-            "{what} is there twice"
+            "{what} exists twice"
         );
         let queries = queries(&panel);
         assert!(!queries.is_empty(), "{what} has no query");
@@ -337,7 +337,10 @@ fn every_panel_says_what_it_shows_in_which_unit_and_asks_for_metrics_that_exist(
         }
     }
     for metric in metrics(&rules()) {
-        assert!(is_exported(&reference, &metric), "an alert asks for {metric}");
+        assert!(
+            is_exported(&reference, &metric),
+            "an alert queries {metric}, which nothing exports"
+        );
     }
 }
 

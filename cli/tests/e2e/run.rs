@@ -1,4 +1,4 @@
-//! What `moliceiro run` does for a person with some videos and one machine.
+//! `moliceiro run`: some videos on one machine.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,9 +29,9 @@ fn assert_close(what: &str, found: u64, expected: u64, per_cent: f64) {
     assert!(off <= per_cent, "{what}: {found}, not {expected} within {per_cent} %");
 }
 
-/// Totals by `reference.py` at 416×416: detector/models/NOTICE.md says where it comes from.
+/// Totals by `reference.py` at 416×416: see detector/vision/models/NOTICE.md.
 #[test]
-fn the_sample_is_counted_as_the_reference_counts_it() {
+fn the_sample_is_counted_like_the_reference() {
     let data = tempfile::tempdir().unwrap();
     let [summary] = &count(data.path(), &[text(&sample("bikes.mp4"))])[..] else {
         panic!("one summary")
@@ -46,7 +46,7 @@ fn the_sample_is_counted_as_the_reference_counts_it() {
 
 /// Totals by `reference.py` at 416×192, which is what fits 640×272.
 #[test]
-fn a_picture_that_fits_the_video_is_counted_as_the_reference_counts_it() {
+fn with_fit_the_sample_is_counted_like_the_reference() {
     let data = tempfile::tempdir().unwrap();
     let summary = count(data.path(), &["--fit", text(&sample("bikes.mp4"))]).remove(0);
     assert_eq!((summary.processed_frames, summary.failed_frames), (250, 0));
@@ -121,7 +121,7 @@ fn the_same_video_twice_is_two_videos() {
 }
 
 #[test]
-fn a_server_that_is_there_already_is_used() {
+fn an_existing_server_is_used() {
     let server = Server::start();
     let folder = tempfile::tempdir().unwrap();
     let video = short_video(folder.path(), "a.mp4");
@@ -132,7 +132,7 @@ fn a_server_that_is_there_already_is_used() {
     assert!(!data.exists(), "no private server was needed");
 }
 
-/// The file and the run that was stopped in the middle of it.
+/// A run that was stopped before the video was counted.
 fn interrupted(data: &Path, video: &Path, signal: Signal) -> Process {
     let mut process = Process::start(run(data).args(["--json", "--log", "debug", text(video)]));
     process.wait_for_stderr("frame done", 20);
@@ -159,7 +159,7 @@ fn a_killed_run_leaves_nothing_running_and_the_next_one_finishes_it() {
 }
 
 #[test]
-fn ctrl_c_stops_in_order_and_the_same_command_goes_on() {
+fn ctrl_c_stops_cleanly_and_the_same_command_resumes() {
     let folder = tempfile::tempdir().unwrap();
     let video = sample("carphone_pristine.mp4");
     let data = folder.path().join("data");
@@ -172,15 +172,15 @@ fn ctrl_c_stops_in_order_and_the_same_command_goes_on() {
     );
     assert!(servers_of(&data).is_empty());
     let summaries = count(&data, &[text(&video)]);
-    assert_eq!(summaries.len(), 1, "the video is gone on with, not begun anew");
+    assert_eq!(summaries.len(), 1, "the video is resumed, not restarted");
     assert_eq!((summaries[0].processed_frames, summaries[0].failed_frames), (120, 0));
 }
 
 #[test]
-fn a_second_ctrl_c_ends_it_at_once_and_leaves_nothing_running() {
+fn a_second_ctrl_c_ends_at_once_and_leaves_nothing_running() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    // A server that does not answer keeps the first Ctrl-C waiting.
+    // A server that does not answer delays the first Ctrl-C.
     let mut process =
         Process::start(run(&data).args(["--log", "debug", text(&sample("bikes.mp4"))]));
     process.wait_for_stderr("frame done", 5);

@@ -1,4 +1,4 @@
-//! What a wrong setting is told as, and where an effective one comes from.
+//! How an invalid setting is reported, and where an effective one comes from.
 
 use moliceiro_testing::paths::project;
 use moliceiro_testing::process::{Process, moliceiro};
@@ -16,7 +16,7 @@ fn config(
 }
 
 #[test]
-fn each_source_overrides_the_one_before_it_and_is_named() {
+fn each_source_overrides_the_previous_one_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("moliceiro.toml");
     std::fs::write(
@@ -70,7 +70,7 @@ fn the_printed_settings_are_a_settings_file() {
 }
 
 #[test]
-fn a_wrong_setting_is_told_by_key_source_and_what_would_do() {
+fn an_invalid_setting_is_reported_with_key_source_and_valid_values() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("moliceiro.toml");
     let path = file.to_str().unwrap();

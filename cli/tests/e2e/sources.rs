@@ -1,4 +1,4 @@
-//! Where a video may be, beside a file.
+//! Sources other than a local file.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use moliceiro_testing::paths::project;
 use moliceiro_testing::process::{Process, run, summaries};
 use moliceiro_testing::video::short_video;
 
-/// Python's own web server, and where it serves a folder.
+/// Python's web server, and its URL.
 fn web_server(folder: &Path) -> (Process, String) {
     let arguments = ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"];
     let server = Process::start(Command::new("python3").args(arguments).arg(folder));
@@ -19,7 +19,7 @@ fn web_server(folder: &Path) -> (Process, String) {
 }
 
 #[test]
-fn a_video_on_a_web_server_is_counted_as_the_file_is() {
+fn a_video_on_a_web_server_is_counted_like_the_file() {
     let folder = tempfile::tempdir().unwrap();
     short_video(folder.path(), "a.mp4");
     let (_server, address) = web_server(folder.path());
@@ -37,7 +37,7 @@ fn a_video_on_a_web_server_is_counted_as_the_file_is() {
     );
 }
 
-/// Serves a folder by HTTPS on a port that it prints, with a certificate for `localhost`.
+/// Serves a folder over HTTPS and prints its port; the certificate is for `localhost`.
 const HTTPS_SERVER: &str = "
 import functools, http.server, ssl, sys
 folder, certificate, key = sys.argv[1:]
@@ -51,7 +51,7 @@ server.serve_forever()
 ";
 
 #[test]
-fn a_video_is_fetched_by_https_from_whom_the_system_trusts_and_from_nobody_else() {
+fn https_sources_need_a_certificate_that_the_system_trusts() {
     let folder = tempfile::tempdir().unwrap();
     short_video(folder.path(), "a.mp4");
     let [certificate, key] =

@@ -27,14 +27,14 @@ fn once(url: &str) -> Process {
     Process::start(command.args(["top", "--once", "--nats", url, "--interval", "200ms"]))
 }
 
-/// Takes snapshots until one has all the parts.
+/// Takes snapshots until one contains all parts.
 fn snapshot_with(url: &str, parts: &[&str]) -> String {
     let mut last = String::new();
-    let look = || {
+    let snapshot = || {
         last = once(url).expect_code(0).join("\n");
         parts.iter().all(|part| last.contains(part)).then(|| last.clone())
     };
-    let found = eventually(look);
+    let found = eventually(snapshot);
     found.unwrap_or_else(|| panic!("no {parts:?} in\n{last}"))
 }
 
@@ -89,7 +89,7 @@ async fn a_snapshot_has_the_right_figures_during_and_after_a_run() {
 }
 
 #[test]
-fn a_server_that_nobody_has_used_is_told_and_left_as_it_is() {
+fn an_unused_server_is_reported_and_left_unchanged() {
     let server = Server::start();
     for _ in 0..2 {
         let mut process = once(&server.url());
@@ -106,7 +106,7 @@ fn cells(n: u16) -> NonZero<u16> {
     NonZero::new(n).unwrap()
 }
 
-/// A shell in a terminal of its own, which runs `top` between two looks at the terminal's settings.
+/// A shell in its own terminal that records the terminal's settings before and after `top`.
 struct Terminal {
     child: Child,
     keys: ChildStdin,
@@ -158,9 +158,9 @@ impl Terminal {
         assert!(found.is_some(), "no {part:?} on\n{}", self.contents());
     }
 
-    fn wait_until_gone(&self, part: &str) {
-        let gone = eventually(|| (!self.contents().contains(part)).then_some(()));
-        assert!(gone.is_some(), "{part:?} is still on\n{}", self.contents());
+    fn wait_until_absent(&self, part: &str) {
+        let absent = eventually(|| (!self.contents().contains(part)).then_some(()));
+        assert!(absent.is_some(), "{part:?} is still on\n{}", self.contents());
     }
 
     fn resize(&self, rows: u16, columns: u16) {
@@ -182,7 +182,7 @@ impl Terminal {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for the end; asserts the exit code, and that the terminal is as it was.
+    /// Waits for the end, and asserts the exit code and the terminal's settings.
     fn expect_restored(&mut self, code: &str) {
         eventually(|| self.child.try_wait().unwrap())
             .unwrap_or_else(|| panic!("{}", self.contents()));
@@ -206,7 +206,7 @@ impl Drop for Terminal {
 }
 
 #[test]
-fn the_view_draws_obeys_keys_survives_a_lost_server_and_leaves_the_terminal_as_it_was() {
+fn the_view_reacts_to_keys_survives_a_lost_server_and_restores_the_terminal() {
     let mut server = RestartableServer::start();
     let url = server.url();
     let _aggregator = service("aggregator", &url, &[]);
@@ -224,11 +224,11 @@ fn the_view_draws_obeys_keys_survives_a_lost_server_and_leaves_the_terminal_as_i
     terminal.press(b"?");
     terminal.wait_for("┌Help");
     terminal.press(b"?");
-    terminal.wait_until_gone("┌Help");
+    terminal.wait_until_absent("┌Help");
     terminal.press(b"s");
     terminal.wait_for("(by name)");
     terminal.resize(8, 50);
-    terminal.wait_until_gone("┌Frames/s");
+    terminal.wait_until_absent("┌Frames/s");
     terminal.wait_for("frames/s");
     terminal.resize(30, 100);
     terminal.wait_for("┌Frames/s");
@@ -242,7 +242,7 @@ fn the_view_draws_obeys_keys_survives_a_lost_server_and_leaves_the_terminal_as_i
 }
 
 #[test]
-fn a_signal_and_ctrl_c_leave_the_terminal_as_it_was_too() {
+fn a_signal_and_ctrl_c_restore_the_terminal() {
     let server = Server::start();
     let mut terminal = Terminal::start(&server.url());
     terminal.wait_for("there is no stream");
@@ -255,7 +255,7 @@ fn a_signal_and_ctrl_c_leave_the_terminal_as_it_was_too() {
 }
 
 #[test]
-fn an_interval_that_cannot_be_is_refused() {
+fn an_invalid_interval_is_refused() {
     for (interval, part) in
         [("1", "give a time such as 2s"), ("1ms", "give 100ms to 1h"), ("", "give a time")]
     {

@@ -42,7 +42,7 @@ fn with_white_choosing(
     nodes: &[u8],
     kind: u64,
 ) -> PathBuf {
-    let models = project().join("detector/models");
+    let models = project().join("detector/vision/models");
     for file in ["nanodet.toml", "coco-labels.txt"] {
         std::fs::copy(models.join(file), folder.join(file)).unwrap();
     }
