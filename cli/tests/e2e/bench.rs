@@ -202,7 +202,7 @@ fn every_part_reports_its_figures() {
 #[test]
 fn a_stopped_benchmark_leaves_nothing_running() {
     let data = tempfile::tempdir().unwrap();
-    let mut process = bench(data.path(), &["--repeat", "9", "--detectors", "1"]);
+    let mut process = bench(data.path(), &["--frames", "40", "--repeat", "9", "--detectors", "1"]);
     process.wait_for_stderr("4/36: repetition 1, 1 detectors, separate", 1);
     let found = eventually(|| (!servers_of(data.path()).is_empty()).then_some(()));
     assert!(found.is_some());
