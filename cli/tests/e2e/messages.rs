@@ -161,7 +161,7 @@ async fn every_message_is_delivered_twice() {
     site.upload_json(&json!({"uri": uri, "id": "twice-1"})).await;
     site.assert_unharmed().await;
     detector.wait_for_stderr("frame done", 2 * FRAMES as usize);
-    let started = ["decoding", "all of the video's frames are published already"];
+    let started = ["decoding", "all frames of the video are published already"];
     let started = |lines: Vec<String>| {
         lines.iter().filter(|line| started.iter().any(|part| line.contains(part))).count()
     };
