@@ -105,26 +105,23 @@ impl<'a> Queue<'a> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-    use std::path::Path;
     use std::time::Instant;
 
     use bytes::Bytes;
     use futures_util::StreamExt;
-    use moliceiro_nats::embedded::EmbeddedServer;
+    use moliceiro_nats::StreamsSettings;
     use moliceiro_nats::messages::{Event, VideoEvent, from_cbor};
-    use moliceiro_nats::{NatsSettings, Patience, StreamsSettings, connect};
     use moliceiro_service::metrics::Catalogue;
+    use moliceiro_testing::HANG_GUARD;
+    use moliceiro_testing::server::Server;
 
     use super::*;
 
     /// Of two frames one is acknowledged, and one runs out of deliveries; a third is not delivered.
     #[tokio::test]
-    async fn a_frame_whose_advisory_is_lost_fails_all_the_same() {
-        let folder = tempfile::tempdir().unwrap();
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps/bin/nats-server");
-        let server = EmbeddedServer::start(&program, folder.path()).unwrap();
-        let nats = NatsSettings { url: server.url().into(), credentials: None };
-        let client = connect(&nats, "test", Patience::FailAtOnce).await.unwrap();
+    async fn a_frame_whose_advisory_is_lost_fails_anyway() {
+        let server = Server::start();
+        let client = server.client().await;
         let ack_wait = Duration::from_millis(200);
         let settings = StreamsSettings {
             frame_max_deliver: 1,
@@ -147,7 +144,7 @@ mod tests {
 
         let metrics = Metrics::new(&mut Catalogue::default());
         let mut queue = Queue::all(&streams).into_iter().nth(1).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + HANG_GUARD;
         while streams.frames.get_info().await.unwrap().state.messages > 0 {
             assert!(Instant::now() < deadline, "the frame is still in the queue");
             // The server finds expired deliveries only when a client pulls more.
