@@ -34,36 +34,36 @@ fn assert_does_not_reach(metadata: &Metadata, package: &str, forbidden: &[&str])
 
 #[test]
 fn engines_know_no_client_no_runtime_and_no_metrics() {
-    let metadata = Metadata::read();
+    let metadata = Metadata::get();
     for engine in ENGINES {
-        assert_does_not_reach(&metadata, engine, &NOT_IN_ENGINES);
+        assert_does_not_reach(metadata, engine, &NOT_IN_ENGINES);
     }
 }
 
 #[test]
 fn services_do_not_depend_on_each_other() {
-    let metadata = Metadata::read();
+    let metadata = Metadata::get();
     for service in SERVICES {
         let others: Vec<&str> =
             SERVICES.iter().filter(|other| **other != service).copied().flatten().copied().collect();
         for package in service {
-            assert_does_not_reach(&metadata, package, &others);
+            assert_does_not_reach(metadata, package, &others);
         }
     }
 }
 
 #[test]
 fn gstreamer_and_onnx_runtime_stay_with_the_services_that_need_them() {
-    let metadata = Metadata::read();
+    let metadata = Metadata::get();
     for package in ["moliceiro-nats", "moliceiro-service", "moliceiro-aggregator", "moliceiro-api"]
     {
-        assert_does_not_reach(&metadata, package, &[GSTREAMER, ONNX_RUNTIME]);
+        assert_does_not_reach(metadata, package, &[GSTREAMER, ONNX_RUNTIME]);
     }
-    assert_does_not_reach(&metadata, "moliceiro-ingest", &[ONNX_RUNTIME]);
-    assert_does_not_reach(&metadata, "moliceiro-detector", &[GSTREAMER]);
+    assert_does_not_reach(metadata, "moliceiro-ingest", &[ONNX_RUNTIME]);
+    assert_does_not_reach(metadata, "moliceiro-detector", &[GSTREAMER]);
 }
 
 #[test]
 fn what_tests_need_is_not_in_the_programs() {
-    assert_does_not_reach(&Metadata::read(), "moliceiro", &["moliceiro-testing"]);
+    assert_does_not_reach(Metadata::get(), "moliceiro", &["moliceiro-testing"]);
 }

@@ -89,7 +89,7 @@ fn licence_expressions_are_read_as_spdx_defines_them() {
 
 #[test]
 fn every_dependency_has_an_allowed_licence() {
-    for package in Metadata::read().packages() {
+    for package in Metadata::get().packages() {
         let licence = package.licence.as_deref().unwrap_or_else(|| {
             panic!("{} {} does not name its licence", package.name, package.version)
         });
@@ -99,7 +99,7 @@ fn every_dependency_has_an_allowed_licence() {
 
 #[test]
 fn every_dependency_comes_from_the_registry() {
-    for package in Metadata::read().packages() {
+    for package in Metadata::get().packages() {
         match package.source.as_deref() {
             Some(source) => {
                 assert!(source.starts_with("registry+"), "{} is from {source}", package.name);
@@ -113,7 +113,7 @@ fn every_dependency_comes_from_the_registry() {
 
 #[test]
 fn no_banned_crate_is_used() {
-    for package in Metadata::read().packages() {
+    for package in Metadata::get().packages() {
         let ban = BANNED.iter().find(|(name, _)| package.name == *name);
         assert!(ban.is_none(), "{ban:?}");
     }
@@ -129,7 +129,7 @@ fn third_party_licenses_lists_the_crates_in_the_programs() {
         .map(|(package, _)| package.to_owned())
         .filter(|package| !package.ends_with("(part of the web page)"))
         .collect();
-    let used: BTreeSet<String> = Metadata::read()
+    let used: BTreeSet<String> = Metadata::get()
         .reached_from("moliceiro")
         .into_iter()
         .filter(|package| package.source.is_some())

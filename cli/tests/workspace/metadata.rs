@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -20,7 +21,12 @@ pub(crate) struct Package {
 pub(crate) struct Metadata(BTreeMap<String, Package>);
 
 impl Metadata {
-    pub(crate) fn read() -> Self {
+    pub(crate) fn get() -> &'static Self {
+        static METADATA: LazyLock<Metadata> = LazyLock::new(Metadata::read);
+        &METADATA
+    }
+
+    fn read() -> Self {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         // Packages of other platforms are not downloaded, so they are not asked for.
         let arguments = ["metadata", "--format-version=1", "--locked", "--offline"];
