@@ -15,7 +15,7 @@ TARGET = PROJECT / "THIRD-PARTY-LICENSES"
 PLATFORMS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"]
 PREFERRED = ["Apache-2.0", "MIT", "Zlib", "ISC", "0BSD", "BSD-2-Clause", "BSD-3-Clause"]
 # What is part of the programs and not a crate: name, licence, file.
-VENDORED = [("uPlot", "MIT", PROJECT / "ingest/page/vendor/uPlot.LICENSE.txt")]
+VENDORED = [("uPlot", "MIT", PROJECT / "ingest/api/page/vendor/uPlot.LICENSE.txt")]
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|copyright|unlicense|mit-|apache-)", re.IGNORECASE)
 NOTICE_FILE = re.compile(r"notice", re.IGNORECASE)
 
