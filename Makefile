@@ -2,6 +2,8 @@
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
 VIDEO ?= .deps/samples/bikes.mp4
+MINUTES ?= 10
+SEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d " ")
 
 .PHONY: help setup setup-tests build run test soak licenses screenshots clean
 
@@ -20,12 +22,12 @@ run: build ## count the objects in videos: make run VIDEO="a.mp4 b.mkv"
 setup-tests: setup ## install what only tests need: a browser, Prometheus and others
 	@scripts/setup-tests.sh
 
-test: setup-tests ## check formatting, lints and documentation, and run every test
+test: setup-tests ## check formatting, lints and documentation, and run all tests
 	@scripts/test.sh
 
-soak: setup ## inject faults at random and compare every summary: make soak MINUTES=10 SEED=42
-	cargo build --workspace --locked
-	MOLICEIRO_SOAK_MINUTES=$(MINUTES) MOLICEIRO_SOAK_SEED=$(SEED) cargo test --locked -p moliceiro --test soak -- --nocapture
+soak: setup ## inject random faults for longer than the tests do: make soak MINUTES=60 SEED=42
+	cargo build --workspace --bins --tests --locked
+	MOLICEIRO_SOAK_MINUTES=$(MINUTES) MOLICEIRO_SOAK_SEED=$(SEED) cargo test --workspace --locked --test soak -- --nocapture
 
 licenses: ## write THIRD-PARTY-LICENSES; needed after a change of dependencies
 	@scripts/third-party-licenses.py

@@ -54,11 +54,8 @@ fn every_relative_link_leads_somewhere() {
         for target in targets.filter(|target| !target.contains("://")) {
             links += 1;
             let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let path = if path.is_empty() {
-                file.clone()
-            } else {
-                file.parent().unwrap().join(path)
-            };
+            let path =
+                if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
             if !path.exists() || !anchor.is_empty() && !anchors(&prose(&path)).contains(anchor) {
                 broken.push(format!("{}: {target}", file.display()));
             }
@@ -71,7 +68,14 @@ fn every_relative_link_leads_somewhere() {
 #[test]
 fn every_path_in_the_documentation_exists() {
     const FOLDERS: [&str; 9] = [
-        "aggregator/", "cli/", "deps/", "detector/", "docs/", "grafana/", "ingest/", "nats/",
+        "aggregator/",
+        "cli/",
+        "deps/",
+        "detector/",
+        "docs/",
+        "grafana/",
+        "ingest/",
+        "nats/",
         "scripts/",
     ];
     let mut missing = Vec::new();

@@ -44,8 +44,13 @@ fn engines_know_no_client_no_runtime_and_no_metrics() {
 fn services_do_not_depend_on_each_other() {
     let metadata = Metadata::get();
     for service in SERVICES {
-        let others: Vec<&str> =
-            SERVICES.iter().filter(|other| **other != service).copied().flatten().copied().collect();
+        let others: Vec<&str> = SERVICES
+            .iter()
+            .filter(|other| **other != service)
+            .copied()
+            .flatten()
+            .copied()
+            .collect();
         for package in service {
             assert_does_not_reach(metadata, package, &others);
         }
