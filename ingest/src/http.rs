@@ -46,7 +46,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::settings::IngestSettings;
-use crate::uploads::Means;
+use crate::uploads::Context as Means;
 use auth::Tokens;
 use keys::Keys;
 use problem::{Problem, ProblemBody};
