@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes THIRD-PARTY-LICENSES: the crates in Moliceiro's programs, and the licences under which they are used.
+"""Writes THIRD-PARTY-LICENSES: the crates in Moliceiro's programs, with their licences.
 
-The crates are the normal dependencies of the package `moliceiro`, from `cargo metadata`, for all supported platforms.
-Where a crate offers a choice of licences, the first one of PREFERRED is taken. Texts come from the crates' own files.
+The crates are the normal dependencies of the package `moliceiro`, from `cargo metadata`, for all
+supported platforms. If a crate offers a choice of licences, the first one of PREFERRED is used.
+Texts come from the crates' own files.
 """
 import json
 import re
@@ -21,8 +22,9 @@ NOTICE_FILE = re.compile(r"notice", re.IGNORECASE)
 
 
 def metadata(platform):
-    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", platform]
-    return json.loads(subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE).stdout)
+    command = ["cargo", "metadata", "--format-version=1", "--locked", "--filter-platform", platform]
+    result = subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE)
+    return json.loads(result.stdout)
 
 
 def crates():
@@ -88,7 +90,8 @@ def rank(licences):
 def texts(package, licences):
     """What has to accompany the crate, besides the text of the Apache License 2.0."""
     folder = Path(package["manifest_path"]).parent
-    files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix not in (".rs", ".toml"))
+    is_text = lambda file: file.is_file() and file.suffix not in (".rs", ".toml")
+    files = sorted(filter(is_text, folder.iterdir()))
     wanted = [file for file in files if NOTICE_FILE.search(file.name)]
     if licences != {"Apache-2.0"}:
         own = [file for file in files if LICENCE_FILE.search(file.name) and not is_apache(file)]
@@ -99,7 +102,8 @@ def texts(package, licences):
 
 
 def read(file):
-    return "\n".join(line.rstrip() for line in file.read_text(errors="replace").strip().splitlines())
+    lines = file.read_text(errors="replace").strip().splitlines()
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def is_apache(file):
@@ -110,7 +114,8 @@ def is_apache(file):
 def fallback(package, licences):
     """For a crate without a licence file: the text of its licence with the names of its authors."""
     if licences != {"MIT"}:
-        sys.exit(f"{package['name']} is under {', '.join(licences)} and has no licence file: add its text")
+        names = ", ".join(licences)
+        sys.exit(f"{package['name']} is under {names} and has no licence file: add its text")
     authors = ", ".join(re.sub(r"\s*<.*?>", "", author) for author in package["authors"])
     return f"Copyright (c) {authors or 'the authors of ' + package['name']}\n\n{MIT}"
 
@@ -149,7 +154,8 @@ def main():
         name = f"{package['name']} {package['version']}"
         lines.append(f"{name}: {' AND '.join(sorted(licences))}")
         if "MPL-2.0" in licences:
-            notes.append(f"The source of {package['name']} is available at {package['repository']}")
+            source = package["repository"]
+            notes.append(f"The source of {package['name']} is available at {source}")
         for text in texts(package, licences):
             shared.setdefault(text, []).append(name)
     for name, licence, file in VENDORED:

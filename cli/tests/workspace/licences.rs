@@ -33,8 +33,9 @@ const BANNED: [(&str, &str); 5] = [
     ("chrono", "times are std::time, humantime and milliseconds since 1970"),
 ];
 
-/// Whether an [SPDX expression](https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/) can
-/// be satisfied by allowed licences. `/` is an old way to write OR.
+/// Whether allowed licences satisfy an [SPDX expression]. `/` is an old way to write OR.
+///
+/// [SPDX expression]: https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/
 fn is_allowed(expression: &str) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let mut words: Vec<&str> = spaced.split_whitespace().rev().collect();
