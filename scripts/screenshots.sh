@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Take the pictures of the page that the documentation shows: the test of the page takes them, from real counts of a sample
-# video, and ffmpeg makes them small.
+# Takes the pictures of the web page for the documentation: the test of the page takes them, from real counts
+# of a sample video, and ffmpeg compresses them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

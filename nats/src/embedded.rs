@@ -294,6 +294,7 @@ fn pid(child: &Child) -> Pid {
 }
 
 /// Makes the server die with this process, and keep the folder locked as long as it lives.
+#[expect(unsafe_code, reason = "the two system calls below have no safe form; see their comments")]
 fn bind_life(command: &mut Command, lock: RawFd) {
     let parent = rustix::process::getpid();
     let in_child = move || {
