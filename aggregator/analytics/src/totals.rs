@@ -165,7 +165,7 @@ impl VideoTotals {
     fn truncated(&self, problem: String) -> Ended {
         let frames = self
             .published_frames
-            .unwrap_or_else(|| self.published.div_ceil(self.started.every.max(1)));
+            .unwrap_or_else(|| self.published.div_ceil(self.started.selection.every.max(1)));
         Ended { frames, decoded: self.published, duration: None, problem: Some(problem) }
     }
 
@@ -193,7 +193,7 @@ impl VideoTotals {
             classes,
             failure: None,
             model: frame.model.clone(),
-            sightings: self.alarms.matches(frame),
+            matches: self.alarms.matches(frame),
         }
     }
 
@@ -203,7 +203,7 @@ impl VideoTotals {
             return Applied::Duplicate;
         }
         let is_beyond_end = self.ended.as_ref().is_some_and(|ended| index >= ended.decoded);
-        if is_beyond_end || !index.is_multiple_of(self.started.every.max(1)) {
+        if is_beyond_end || !index.is_multiple_of(self.started.selection.every.max(1)) {
             return Applied::NoSuchFrame;
         }
         if index >= self.published && self.frames.unconfirmed.len() >= MAX_UNCONFIRMED {
@@ -228,7 +228,7 @@ impl VideoTotals {
 
     /// Where frames are selected by time, their indexes do not say how many there are below one.
     fn is_selected_by_time(&self) -> bool {
-        self.started.choice().count(0).is_none()
+        self.started.selection.count(0).is_none()
     }
 
     fn add_milestone(&mut self, published: u64, frames: Option<u64>) {
@@ -240,7 +240,7 @@ impl VideoTotals {
     /// Judges frames by the alarm rules, up to the first frame without a result.
     fn judge(&mut self) {
         if !self.is_selected_by_time() {
-            let every = self.started.every.max(1);
+            let every = self.started.selection.every.max(1);
             return self.alarms.judge(every, |index| self.frames.status(index));
         }
         let settled = |below| self.frames.settled_below(below);
@@ -290,7 +290,7 @@ fn failure(failed: &Failed) -> Unconfirmed {
         classes: BTreeMap::new(),
         failure: Some(failed.reason.clone()),
         model: None,
-        sightings: vec![],
+        matches: vec![],
     }
 }
 

@@ -51,7 +51,7 @@ impl VideoTotals {
             classes: frames.classes.clone(),
             models: frames.models.clone(),
             alarms: self.alarms.raised(),
-            alarm_watch: self.alarms.to_state(),
+            alarm_state: self.alarms.to_state(),
             finished_at: self.finished_at,
             summary_published,
             summary: self.summary(video),
@@ -82,7 +82,7 @@ impl VideoTotals {
             frames,
             finished_at: entry.finished_at,
             corrections: entry.corrections,
-            alarms: Alarms::from_state(entry.alarm_watch, entry.alarms),
+            alarms: Alarms::from_state(entry.alarm_state, entry.alarms),
         })
     }
 }

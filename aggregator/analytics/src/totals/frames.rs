@@ -80,7 +80,7 @@ impl Frames {
             *self.classes.entry(label).or_insert(0) += n;
         }
         self.models.extend(result.model);
-        result.sightings
+        result.matches
     }
 
     pub(super) fn drop_unconfirmed(&mut self) {

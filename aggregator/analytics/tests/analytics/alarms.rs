@@ -2,8 +2,8 @@
 
 use moliceiro_analytics::{Applied, VideoTotals};
 use moliceiro_messages::{
-    Alarm, AlarmRule, Cancelled, Detection, Ended, Event, Failed, Fps, FrameResult, Offset,
-    Progress, Size, Started, VideoState, from_json, to_json,
+    Alarm, AlarmRule, Cancelled, Detection, Ended, Event, Failed, Fps, FrameResult, FrameSelection,
+    Offset, Progress, Size, Started, VideoState, from_json, to_json,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -18,7 +18,8 @@ fn started(every: u64, alarms: Option<&[&str]>, labels: &[&str]) -> Started {
     let (alarms, labels) =
         (alarms.map(rules), labels.iter().map(|label| (*label).to_owned()).collect());
     let (name, uri, uploaded_at) = ("a.mp4".into(), "file:///a.mp4".into(), NOW - 10_000);
-    Started { name, uri, every, fps: None, start: None, end: None, uploaded_at, alarms, labels }
+    let selection = FrameSelection::every(every);
+    Started { name, uri, selection, uploaded_at, alarms, labels }
 }
 
 /// A frame with this many persons on its left and boats on its right.
@@ -133,7 +134,8 @@ proptest! {
         let decoded = if by_time { index(n) } else { n * every };
         let fps = Fps::try_from(7.0).ok().filter(|_| by_time);
         let every = if by_time { 1 } else { every };
-        let started_event = Started { fps, ..started(every, None, &[]) };
+        let selection = FrameSelection { fps, ..FrameSelection::every(every) };
+        let started_event = Started { selection, ..started(1, None, &[]) };
         let mut events: Vec<_> = (0..).zip(&frames).map(|(i, content)| match content {
             Some((persons, boats)) => frame(index(i), *persons, *boats),
             None => failed(index(i)),
@@ -170,7 +172,9 @@ proptest! {
 
 #[test]
 fn frames_selected_by_time_raise_alarms_as_soon_as_all_before_are_known() {
-    let started = Started { start: Offset::try_from(1.0).ok(), ..started(1, None, &[]) };
+    let selection =
+        FrameSelection { start: Offset::try_from(1.0).ok(), ..FrameSelection::every(1) };
+    let started = Started { selection, ..started(1, None, &[]) };
     let mut totals = VideoTotals::new(started, &rules(&["person > 0"]));
     let progress = |published, frames| {
         Event::Progress(Progress { published, frames: Some(frames), announced: None })

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use moliceiro_analytics::{Applied, VideoTotals};
 use moliceiro_messages::{
-    Abandoned, Detection, Ended, Event, Failed, Fps, FrameResult, LiveStatus, Progress, Started,
-    Summary, VideoState,
+    Abandoned, Detection, Ended, Event, Failed, Fps, FrameResult, FrameSelection, LiveStatus,
+    Progress, Started, Summary, VideoState,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,14 +17,16 @@ fn started(every: u64) -> Started {
     Started {
         name: "a.mp4".into(),
         uri: "file:///a.mp4".into(),
-        every,
-        fps: None,
-        start: None,
-        end: None,
+        selection: FrameSelection::every(every),
         uploaded_at: NOW - 10_000,
         alarms: None,
         labels: vec![],
     }
+}
+
+fn at_two_fps() -> Started {
+    let fps = Fps::try_from(2.0).ok();
+    Started { selection: FrameSelection { fps, ..FrameSelection::every(1) }, ..started(1) }
 }
 
 fn frame(index: u64, labels: &[&str]) -> Event {
@@ -261,8 +263,7 @@ fn an_abandoned_video_is_incomplete_with_what_was_confirmed() {
 
 #[test]
 fn an_abandoned_video_with_frames_selected_by_time_has_the_frames_that_were_confirmed() {
-    let mut totals =
-        VideoTotals::new(Started { fps: Some(Fps::try_from(2.0).unwrap()), ..started(1) }, &[]);
+    let mut totals = VideoTotals::new(at_two_fps(), &[]);
     for index in [3, 16, 28] {
         totals.apply(&frame(index, &["person"]), NOW);
     }
@@ -279,8 +280,7 @@ fn an_abandoned_video_with_frames_selected_by_time_has_the_frames_that_were_conf
 
 #[test]
 fn a_video_with_frames_selected_by_time_that_decodes_to_less_keeps_every_confirmed_frame() {
-    let mut totals =
-        VideoTotals::new(Started { fps: Some(Fps::try_from(2.0).unwrap()), ..started(1) }, &[]);
+    let mut totals = VideoTotals::new(at_two_fps(), &[]);
     totals
         .apply(&Event::Progress(Progress { published: 17, frames: Some(2), announced: None }), NOW);
     totals.apply(&ended(1, 9), NOW);
