@@ -46,23 +46,9 @@ const WRITTEN: &str = "written";
 const CONFLICT: &str = "conflict";
 const FAILED: &str = "failed";
 
-/// Every state of a video, in the order of its life.
-const STATES: [VideoState; 7] = [
-    VideoState::Queued,
-    VideoState::Decoding,
-    VideoState::Counting,
-    VideoState::Done,
-    VideoState::Incomplete,
-    VideoState::Failed,
-    VideoState::Cancelled,
-];
-
-fn final_states() -> Vec<&'static str> {
-    STATES.into_iter().filter(|state| state.is_final()).map(VideoState::name).collect()
-}
-
 impl Metrics {
     pub(crate) fn new(catalogue: &mut Catalogue) -> Self {
+        let final_states: Vec<_> = VideoState::all_final().map(VideoState::name).collect();
         let (stream, consumer) = (["stream"], ["stream", "consumer"]);
         Self {
             results: catalogue.counters(
@@ -97,7 +83,7 @@ impl Metrics {
             finished: catalogue.counters(
                 "moliceiro_aggregator_videos_finished_total",
                 "Summaries that this aggregator published, by the state of the video",
-                ("state", &final_states()),
+                ("state", &final_states),
             ),
             alarms: catalogue.counter(
                 "moliceiro_aggregator_alarms_total",

@@ -5,7 +5,7 @@
 //! frame's turn, only the rules that hold in it are kept.
 //!
 //! To add an alarm operator, extend how a rule is written and what holds in a single frame in
-//! `nats/messages/src/alarm.rs`, and what depends on other frames, such as `for N frames`, in
+//! `nats/messages/src/alarm_rule.rs`, and what depends on other frames, such as `for N frames`, in
 //! [`Alarms::judge_next`].
 
 use std::collections::BTreeMap;

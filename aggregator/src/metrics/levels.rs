@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_nats::jetstream::{consumer, stream};
 use moliceiro_nats::messages::VideoState;
 
-use super::{Metrics, STATES};
+use super::Metrics;
 
 impl Metrics {
     pub(crate) fn stream(&self, info: &stream::Info) {
@@ -40,7 +40,7 @@ impl Metrics {
 
     /// `states` has one element for each video.
     pub(crate) fn videos(&self, states: &[VideoState], longest_silence: Duration) {
-        for state in STATES {
+        for state in VideoState::ALL {
             let n = states.iter().filter(|found| **found == state).count();
             self.videos.with_label_values(&[state.name()]).set(gauge_value(n as u64));
         }

@@ -14,10 +14,6 @@ fn rules(texts: &[&str]) -> Vec<AlarmRule> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn selecting(selection: FrameSelection) -> Started {
-    Started { selection, ..started(1, None, &[]) }
-}
-
 fn started(every: u64, alarms: Option<&[&str]>, labels: &[&str]) -> Started {
     let (alarms, labels) =
         (alarms.map(rules), labels.iter().map(|label| (*label).to_owned()).collect());
@@ -138,7 +134,8 @@ proptest! {
         let decoded = if by_time { index(n) } else { n * every };
         let fps = Fps::try_from(7.0).ok().filter(|_| by_time);
         let every = if by_time { 1 } else { every };
-        let started_event = selecting(FrameSelection { fps, ..FrameSelection::every(every) });
+        let selection = FrameSelection { fps, ..FrameSelection::every(every) };
+        let started_event = Started { selection, ..started(1, None, &[]) };
         let mut events: Vec<_> = (0..).zip(&frames).map(|(i, content)| match content {
             Some((persons, boats)) => frame(index(i), *persons, *boats),
             None => failed(index(i)),
@@ -175,8 +172,9 @@ proptest! {
 
 #[test]
 fn frames_selected_by_time_raise_alarms_as_soon_as_all_before_are_known() {
-    let started =
-        selecting(FrameSelection { start: Offset::try_from(1.0).ok(), ..FrameSelection::every(1) });
+    let selection =
+        FrameSelection { start: Offset::try_from(1.0).ok(), ..FrameSelection::every(1) };
+    let started = Started { selection, ..started(1, None, &[]) };
     let mut totals = VideoTotals::new(started, &rules(&["person > 0"]));
     let progress = |published, frames| {
         Event::Progress(Progress { published, frames: Some(frames), announced: None })

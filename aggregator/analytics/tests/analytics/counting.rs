@@ -24,6 +24,11 @@ fn started(every: u64) -> Started {
     }
 }
 
+fn at_two_fps() -> Started {
+    let fps = Fps::try_from(2.0).ok();
+    Started { selection: FrameSelection { fps, ..FrameSelection::every(1) }, ..started(1) }
+}
+
 fn frame(index: u64, labels: &[&str]) -> Event {
     let detection = |label: &&str| Detection {
         label: (*label).into(),
