@@ -9,7 +9,7 @@ const HEAD: usize = 52;
 ///
 /// GStreamer returns the duration of the index instead, and in a truncated file it builds the index
 /// from the frames that are left. Reproduced by
-/// `a_header_that_declares_more_frames_than_the_file_has`.
+/// `a_truncated_video_reports_where_it_ends` (`mpeg4.avi`).
 pub(crate) fn declared_duration(path: &Path) -> Option<u64> {
     let mut head = [0; HEAD];
     File::open(path).ok()?.read_exact(&mut head).ok()?;

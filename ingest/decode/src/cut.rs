@@ -24,7 +24,7 @@ enum CutError {
     NotStarted(#[from] gst::StateChangeError),
     #[error("it cannot be cut: {0}")]
     GStreamer(gst::glib::Error),
-    #[error("it cannot be cut: there is no output after {TIMEOUT}")]
+    #[error("it cannot be cut: it produced nothing within {TIMEOUT}")]
     TimedOut,
 }
 

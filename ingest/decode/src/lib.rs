@@ -49,7 +49,8 @@
 //!
 //! # Upstream bugs
 //!
-//! Comments of the form "GStreamer 1.22 does X" name the test that reproduces it.
+//! Comments of the form "GStreamer 1.22 does X" name the test that fails without the workaround,
+//! if there is one.
 
 mod autoplug;
 mod avi;

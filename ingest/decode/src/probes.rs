@@ -49,7 +49,7 @@ impl Probes {
     /// Whether a demuxer has stopped reading without any output.
     ///
     /// In GStreamer 1.22, `parsebin` discards the error of a demuxer that fails while it is being
-    /// plugged. Reproduced by `a_recording_that_was_never_finished`.
+    /// plugged. It depends on timing: no test reproduces it reliably.
     pub(crate) fn demuxer_gave_up(&self) -> bool {
         let demuxers = self.0.demuxers.lock().unwrap_or_else(PoisonError::into_inner);
         !self.0.has_demuxed.load(Ordering::Relaxed)

@@ -12,7 +12,7 @@ use crate::color::PictureColor;
 pub(crate) struct Scaler {
     /// GStreamer's converter (seen in 1.22) corrupts frames of more than 8 bits that it scales up
     /// in one direction and down in the other, so such frames are converted to 8 bits first.
-    /// Reproduced by `each_format_is_scaled_to_its_edges`.
+    /// Reproduced by `each_format_is_scaled_to_its_edges` and `the_frame_fills_its_letterbox`.
     to_8_bits: Option<Step>,
     scale: Step,
 }
