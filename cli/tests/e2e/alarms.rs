@@ -103,7 +103,7 @@ fn an_invalid_alarm_rule_is_refused_with_an_example() {
         process.expect_code(64);
         let said = process.stderr().join("\n");
         assert!(
-            said.contains("alarm rule") && said.contains("boat >= 1 for 3 frames"),
+            said.contains("is not an alarm rule") && said.contains("boat >= 1 for 3 frames"),
             "{said}"
         );
     }

@@ -90,7 +90,7 @@ async fn a_queued_video_is_known_and_can_be_cancelled() {
         let queued = Upload::of(file_uri(&sample(VIDEO))).started(std::time::SystemTime::now(), 7);
         publish(&site, video, Event::Queued(queued)).await;
         let entry = wait_for_state(&site, video, VideoState::Queued).await;
-        assert_eq!(entry.started.every, 7);
+        assert_eq!(entry.started.selection.every, 7);
     }
     cancel(&site, &unwanted).await;
     wait_for_state(&site, &unwanted, VideoState::Cancelled).await;

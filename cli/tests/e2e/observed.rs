@@ -13,10 +13,8 @@ fn a_service_without_a_server_is_alive_but_not_ready_with_a_reason() {
         .map(|service| (service, ObservedService::start(service, &url)));
     for (service, observed) in &services {
         assert_eq!(observed.get("/healthz"), (200, r#"{"alive":true}"#.into()));
-        observed.wait_until_not_ready(
-            &format!("{service} connection"),
-            "no NATS server has answered yet",
-        );
+        observed
+            .wait_until_not_ready(&format!("{service} connection"), "waiting for a NATS server");
     }
     server.restart();
     for (_, observed) in &services {

@@ -1,7 +1,9 @@
 //! Events of a video, as ingest and detectors publish them.
 
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Detection, Ended, Event, FrameResult, Progress, Started};
+use moliceiro_nats::messages::{
+    Detection, Ended, Event, FrameResult, FrameSelection, Progress, Started,
+};
 
 pub fn video(name: &str) -> VideoId {
     VideoId::for_name(name, "1")
@@ -12,10 +14,7 @@ pub fn started() -> Event {
     Event::Started(Started {
         name: "a.mp4".into(),
         uri: "file:///a.mp4".into(),
-        every: 1,
-        fps: None,
-        start: None,
-        end: None,
+        selection: FrameSelection::every(1),
         uploaded_at: 0,
         alarms: None,
         labels: vec![],
