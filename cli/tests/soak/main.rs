@@ -5,6 +5,7 @@
 //! faults and videos (11). `make soak` sets both.
 //!
 //! It is a binary of its own, because it can run for hours and prints what it does.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod faults;
 mod videos;

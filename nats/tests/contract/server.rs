@@ -76,7 +76,7 @@ async fn retention_and_redelivery_follow_the_settings() {
 }
 
 #[tokio::test]
-async fn services_can_start_in_any_order() {
+async fn several_services_may_create_the_streams_at_once() {
     let server = Server::start();
     let settings = StreamsSettings::default();
     let open = || async { Streams::open(server.client().await, &settings, IN_FLIGHT).await };
@@ -103,7 +103,7 @@ async fn a_deleted_stream_or_bucket_is_reported() {
 }
 
 #[tokio::test]
-async fn a_stream_with_another_configuration_is_refused_by_field() {
+async fn an_incompatible_stream_is_refused_with_its_field() {
     for (spoil, field) in [
         ((|c| c.subjects = vec!["frames.>".into()]) as fn(&mut Config), "subjects"),
         (|c| c.retention = RetentionPolicy::Limits, "retention"),
@@ -141,7 +141,7 @@ async fn limits_set_by_an_operator_are_kept() {
 }
 
 #[tokio::test]
-async fn a_full_queue_blocks_only_its_own_publisher() {
+async fn a_full_queue_holds_up_its_own_publisher_only() {
     let server = Server::start();
     let settings = StreamsSettings { frames_max_per_video: 2, ..StreamsSettings::default() };
     let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
@@ -164,7 +164,7 @@ async fn a_full_queue_blocks_only_its_own_publisher() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_large_is_an_error_at_once() {
+async fn a_message_that_is_too_large_is_an_error_and_not_a_wait() {
     let server = Server::start();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_message_that_is_too_large_is_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn a_result_after_its_frame_was_dead_lettered_is_stored() {
+async fn a_result_that_comes_after_its_frame_was_dead_lettered_is_stored() {
     let server = Server::start();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
@@ -214,7 +214,7 @@ async fn one_folder_has_one_server() {
 }
 
 #[tokio::test]
-async fn a_missing_or_wrong_server_program_is_reported() {
+async fn a_program_that_is_missing_or_not_a_server_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let missing = EmbeddedServer::start(Path::new("/nonexistent/nats-server"), folder.path());
     assert!(matches!(missing, Err(EmbeddedError::Missing { .. })), "{:?}", missing.err());
@@ -229,7 +229,7 @@ async fn a_missing_or_wrong_server_program_is_reported() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_reported_without_the_password() {
+async fn a_refusing_server_is_reported_without_the_password() {
     let server = Server::start();
     let address = server.url().rsplit_once('@').unwrap().1.to_owned();
     for url in [
@@ -245,13 +245,14 @@ async fn a_refused_connection_is_reported_without_the_password() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_too_old_or_without_jetstream_is_reported() {
+async fn a_server_without_jetstream_or_too_old_is_reported() {
     for (server, expected) in [
         (RestartableServer::start_old(), "is version 2.10"),
         (RestartableServer::start_without_jetstream(), "runs without JetStream"),
     ] {
         let settings = server::settings(&server.url());
-        let error = connect(&settings, "test", Patience::FailAtOnce).await.unwrap_err();
+        // Waiting does not help here, and so must not happen.
+        let error = connect(&settings, "test", Patience::WaitForServer).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
 }

@@ -65,11 +65,6 @@ fn summary(totals: &VideoTotals) -> Summary {
     totals.summary(&video()).expect("a final state has a summary")
 }
 
-fn at_two_fps() -> Started {
-    let fps = Fps::try_from(2.0).ok();
-    Started { selection: FrameSelection { fps, ..FrameSelection::every(1) }, ..started(1) }
-}
-
 /// The events of a video of `n` frames, where every seventh frame fails, and some both fail and
 /// are analysed.
 fn life(n: u64, every: u64) -> Vec<Event> {
