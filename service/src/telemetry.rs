@@ -9,8 +9,8 @@ use crate::readiness::Readiness;
 
 /// A service's readiness and metrics. Cheap to clone.
 ///
-/// Each new value has its own registry. Different services in one process may share a value; services
-/// of the same kind must not.
+/// Each new value has its own registry. Different services in one process may share a value;
+/// services of the same kind must not.
 #[derive(Clone)]
 pub struct Telemetry {
     /// Conditions for the service to be ready.

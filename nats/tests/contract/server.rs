@@ -1,5 +1,5 @@
-//! The contract against a real server: streams are created once and always checked, and messages are
-//! stored for certain.
+//! The contract against a real server: streams are created once and always checked, and messages
+//! are stored for certain.
 
 use std::collections::BTreeSet;
 use std::path::Path;
