@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Bring the chart library of the page into ingest/page/vendor, with its licence, from the npm registry: the release that
+# Bring the chart library of the page into ingest/api/page/vendor, with its licence, from the npm registry: the release that
 # deps/pins.txt names, checked against the hash there. What it brings is committed; it runs again only for another release.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-vendor=ingest/page/vendor
+vendor=ingest/api/page/vendor
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 

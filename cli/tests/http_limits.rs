@@ -18,7 +18,7 @@ use tokio::time::sleep;
 #[test]
 fn what_cannot_be_an_upload_is_told_as_a_problem() {
     let server = Server::start();
-    let http = Http::start(&server, &["ingest.upload_max_bytes=100000"]);
+    let http = Http::start(&server, &["http.upload_max_bytes=100000"]);
     let large = vec![7; 100_001];
     http.send(&["POST /videos"], &large).is_problem(413, "100000 bytes");
     http.send(&["POST /", FORM], &form(&[("a.mp4", &large)])).is_problem(413, "100000 bytes");
@@ -54,7 +54,7 @@ fn what_cannot_be_an_upload_is_told_as_a_problem() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_or_falls_silent_leaves_nothing_behind() {
     let server = Server::start();
-    let http = Http::start(&server, &["ingest.idle_timeout=500ms", "ingest.header_timeout=500ms"]);
+    let http = Http::start(&server, &["http.idle_timeout=500ms", "http.header_timeout=500ms"]);
     let jetstream = jetstream(&server).await;
     let empty = async || {
         let deadline = Instant::now() + LONG;
@@ -102,7 +102,7 @@ async fn a_client_that_goes_away_or_falls_silent_leaves_nothing_behind() {
 #[test]
 fn more_uploads_than_are_taken_at_once_are_told_to_come_again() {
     let server = Server::start();
-    let http = Http::start(&server, &["ingest.uploads=1"]);
+    let http = Http::start(&server, &["http.uploads=1"]);
     let mut first = http.connect();
     let head = "POST /videos HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
     first.write_all(head.as_bytes()).unwrap();
@@ -111,7 +111,7 @@ fn more_uploads_than_are_taken_at_once_are_told_to_come_again() {
     first.read_exact(&mut go_on).unwrap();
     first.write_all(b"ab").unwrap();
     let refused = http.send(&["POST /videos"], b"x");
-    refused.is_problem(429, "ingest.uploads");
+    refused.is_problem(429, "http.uploads");
     assert_eq!(refused.header("retry-after"), Some("5"));
     assert_eq!(http.get("/videos").status, 200);
     first.write_all(b"cd").unwrap();
@@ -123,7 +123,7 @@ fn without_a_token_or_from_another_web_site_nothing_is_told_or_taken() {
     let server = Server::start();
     let http = Http::start(
         &server,
-        &["ingest.tokens=first-token,second-token", "ingest.origins=https://friend.example"],
+        &["http.tokens=first-token,second-token", "http.origins=https://friend.example"],
     );
     for wrong in [
         "x: y",
@@ -135,7 +135,7 @@ fn without_a_token_or_from_another_web_site_nothing_is_told_or_taken() {
             ["GET /videos", "POST /videos", "POST /", "DELETE /videos/a", "GET /videos/a/events"]
         {
             let reply = http.send(&[request, wrong], b"");
-            reply.is_problem(401, "ingest.tokens");
+            reply.is_problem(401, "http.tokens");
             assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
         }
     }
@@ -146,7 +146,7 @@ fn without_a_token_or_from_another_web_site_nothing_is_told_or_taken() {
 
     let own = format!("origin: http://{}", http.address);
     http.send(&["POST /videos", TOKEN, "origin: https://foe.example"], b"x")
-        .is_problem(403, "ingest.origins");
+        .is_problem(403, "http.origins");
     assert_eq!(http.send(&["POST /videos", TOKEN, &own], b"x").status, 202);
     let friend = http.send(&["POST /videos", TOKEN, "origin: https://friend.example"], b"x");
     assert_eq!(
@@ -165,10 +165,10 @@ fn without_a_token_or_from_another_web_site_nothing_is_told_or_taken() {
 #[test]
 fn a_name_that_somebody_else_may_have_given_is_refused_unless_it_is_set_or_a_token_is_shown() {
     let server = Server::start();
-    let http = Http::start(&server, &["ingest.origins=http://videos.example:5000"]);
+    let http = Http::start(&server, &["http.origins=http://videos.example:5000"]);
     for host in ["foe.example", "foe.example:5000", "videos.example"] {
         for request in ["GET /videos", "POST /videos", "GET /", "GET /page/app.js"] {
-            http.send_to(host, &[request], b"x").is_problem(421, "ingest.origins");
+            http.send_to(host, &[request], b"x").is_problem(421, "http.origins");
         }
     }
     for host in ["localhost:1", "127.0.0.1", "[::1]:5000", "server", "videos.example:5000"] {
@@ -179,7 +179,7 @@ fn a_name_that_somebody_else_may_have_given_is_refused_unless_it_is_set_or_a_tok
             "{host}"
         );
     }
-    let guarded = Http::start(&server, &["ingest.tokens=first-token"]);
+    let guarded = Http::start(&server, &["http.tokens=first-token"]);
     assert_eq!(
         guarded
             .send_to("any.example", &["GET /videos", "authorization: Bearer first-token"], b"")
@@ -213,7 +213,7 @@ fn an_address_in_use_is_told_by_its_setting() {
     ]));
     process.expect_code(1);
     let said = process.stderr().join("\n");
-    assert!(said.contains(&format!("ingest.listen {address}: Address already in use")), "{said}");
+    assert!(said.contains(&format!("http.listen {address}: Address already in use")), "{said}");
 }
 
 #[test]
@@ -222,8 +222,8 @@ fn https_is_spoken_with_a_certificate() {
     let data = project().join("cli/tests/data");
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| data.join(name));
     let settings = [
-        format!("ingest.tls_certificate={}", certificate.display()),
-        format!("ingest.tls_key={}", key.display()),
+        format!("http.tls_certificate={}", certificate.display()),
+        format!("http.tls_key={}", key.display()),
     ];
     let http = Http::start(&server, &settings.each_ref().map(String::as_str));
     let mut roots = rustls::RootCertStore::empty();

@@ -218,7 +218,7 @@ async fn everything_on_the_page_can_be_done_with_the_keyboard() {
         }
     }
     assert!(
-        ["class", "position", "The same as a table", "Detections, CSV"]
+        ["class", "position", "Show as a table", "Detections, CSV"]
             .iter()
             .all(|wanted| reached.iter().any(|id| id == wanted)),
         "{reached:?}"
@@ -228,7 +228,7 @@ async fn everything_on_the_page_can_be_done_with_the_keyboard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_counted_is_told_on_the_page() {
-    let site = Site::start(&["ingest.upload_max_bytes=400000"]);
+    let site = Site::start(&["http.upload_max_bytes=400000"]);
     let browser = Browser::open(&site.url()).await;
     let drop = "const data = new DataTransfer(); \
         data.items.add(new File(['This is no video.'], 'notes.mp4')); \
@@ -250,7 +250,7 @@ async fn what_cannot_be_counted_is_told_on_the_page() {
     browser.choose_files(&[sample("bikes.mp4")]).await;
     browser.wait_for("document.querySelector('#uploads .failed')").await;
     let told = browser.text("#uploads .failed").await;
-    assert!(told.contains("400000 bytes") && told.contains("ingest.upload_max_bytes"), "{told}");
+    assert!(told.contains("400000 bytes") && told.contains("http.upload_max_bytes"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,7 +267,7 @@ async fn a_video_can_be_stopped_and_a_broken_connection_comes_back() {
     browser.wait_for("document.querySelector('#bar').value > 0").await;
     proxy.set(Weather::Cut);
     browser
-        .wait_for("document.querySelector('#notice').textContent.includes('cannot be reached')")
+        .wait_for("document.querySelector('#notice').textContent.includes('is unreachable')")
         .await;
     let before = browser.text("#frames").await;
     proxy.set(Weather::Fair { latency: Duration::ZERO });
@@ -284,7 +284,7 @@ async fn a_video_can_be_stopped_and_a_broken_connection_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_a_token_is_needed_the_page_asks_for_it() {
-    let site = Site::start(&["ingest.tokens=correct-horse"]);
+    let site = Site::start(&["http.tokens=correct-horse"]);
     let browser = Browser::open(&site.url()).await;
     browser.wait_for("document.querySelector('#token-dialog').open").await;
     assert!(browser.barriers().await.is_empty());
@@ -305,7 +305,7 @@ async fn where_a_token_is_needed_the_page_asks_for_it() {
 #[test]
 fn the_page_is_for_browsers_and_takes_nothing_from_elsewhere() {
     let server = Server::start();
-    let http = Http::start(&server, &["ingest.tokens=correct-horse"]);
+    let http = Http::start(&server, &["http.tokens=correct-horse"]);
     let html = "accept: text/html,application/xhtml+xml,*/*;q=0.8";
     let page = http.send(&["GET /", html], b"");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));

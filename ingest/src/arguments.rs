@@ -19,7 +19,7 @@ pub struct IngestArguments {
     /// Look at each N-th frame only [setting: ingest.every]
     #[arg(long, value_name = "N")]
     pub every: Option<String>,
-    /// Take uploads by HTTP here; '' for nowhere [setting: ingest.listen]
+    /// Serve HTTP at this address; '' turns HTTP off [setting: http.listen]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
     /// Folder, file or beginning of a URI that videos may be read from; may be repeated [setting:
@@ -37,7 +37,7 @@ impl IngestArguments {
             .loader()
             .flag("--encoding", "ingest.encoding", self.encoding.as_ref())
             .flag("--every", "ingest.every", self.every.as_ref())
-            .flag("--listen", "ingest.listen", self.listen.as_ref())
+            .flag("--listen", "http.listen", self.listen.as_ref())
             .flag("--allow", "ingest.allow", allow);
         IngestService::from_settings(&loader.load()?)
     }

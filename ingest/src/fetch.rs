@@ -50,7 +50,7 @@ pub(crate) enum FetchError {
     )]
     Untrusted { uri: String, reason: String },
     /// More bytes than may be.
-    #[error("{uri} has more than {most} bytes, which ingest.upload_max_bytes allows")]
+    #[error("{uri} has more than {most} bytes, which http.upload_max_bytes allows")]
     TooLarge { uri: String, most: u64 },
     /// It leads to an address that may not be read.
     #[error("{uri} leads elsewhere: {refused}")]

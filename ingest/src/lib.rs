@@ -1,14 +1,20 @@
-//! Turns videos into frames.
+//! Decodes uploaded videos and publishes their frames.
 //!
-//! The way of a video: `uploads` takes its trigger from the queue, `decode` decodes it with
-//! GStreamer on threads of its own, `feed` publishes the frames as fast as the queue has room for
-//! them, and when the last one is stored, the trigger is acknowledged.
+//! [`run`] composes two parts that meet only in the streams: the HTTP API (`moliceiro_api`), which
+//! queues uploads, and the jobs of this crate. The path of a video through a job:
+//!
+//! 1. `uploads` pulls its message from the queue, and acknowledges it after the last step.
+//! 2. `allow` decides whether its URI may be read. `spool` and `fetch` download its bytes from the
+//!    object store or a web server; `live` follows a source without an end.
+//! 3. `moliceiro_decode` decodes it with GStreamer on threads of its own.
+//! 4. `feed` publishes the frames, with back-pressure from the stream, and then the end.
+//!
+//! `report` logs and counts what happens.
 
 mod allow;
 mod arguments;
 mod feed;
 mod fetch;
-mod http;
 mod live;
 pub mod metrics;
 mod report;
@@ -18,27 +24,29 @@ mod uploads;
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+use moliceiro_api::{Backend, HttpError, UriPolicy, UriRefused};
 use moliceiro_service::{OpenError, Telemetry, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use allow::Allowed;
 pub use arguments::IngestArguments;
 pub use feed::{Published, publish_frames};
-pub use http::HttpError;
-pub use settings::{IngestService, IngestSettings, Token};
+pub use settings::{IngestService, IngestSettings};
 use uploads::Means;
 
-/// Why an ingest ends before it is told to.
+/// Why an ingest ends before its shutdown.
 #[derive(Debug, Error)]
 pub enum IngestError {
-    /// No usable server or streams.
+    /// The server is unavailable, or its streams have other settings.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// No HTTP.
+    /// HTTP cannot be served.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// No usable GStreamer.
+    /// GStreamer is not usable.
     #[error(transparent)]
     Decode(#[from] moliceiro_decode::DecodeError),
 }
@@ -50,26 +58,37 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), IngestError> {
     moliceiro_decode::init()?;
-    // An address that cannot be had is told before the server is waited for.
-    let listener = http::bind(&service.ingest)?;
+    // Before waiting for the server: an address in use is reported at once.
+    let listener = moliceiro_api::bind(&service.http)?;
     let publishes_in_flight = service.ingest.videos * (service.ingest.publish_window + 2);
     let opening =
         open_streams("ingest", &service.nats, &service.streams, publishes_in_flight, &telemetry);
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());
     };
-    // What the setting says was checked when it was read.
+    // The setting was validated when it was read.
     let allowed = Arc::new(Allowed::new(&service.ingest.allow).unwrap_or_default());
     let means = Means { streams, allowed };
+    let backend = Backend {
+        streams: means.streams.clone(),
+        uri_policy: means.allowed.clone(),
+        default_every: service.ingest.every,
+    };
     let serving = async {
         let Some(listener) = listener else { return Ok(()) };
         let served =
-            Box::pin(http::serve(listener, means.clone(), &service.ingest, &shutdown)).await;
-        // Uploads are handed back before the error is told.
+            Box::pin(moliceiro_api::serve(listener, backend, &service.http, &shutdown)).await;
+        // If HTTP failed, the jobs return their uploads to the queue before the error is reported.
         shutdown.cancel();
         served
     };
     report::ready();
     let (served, ()) = tokio::join!(serving, Box::pin(uploads::run(&means, &service, &shutdown)));
     Ok(served?)
+}
+
+impl UriPolicy for Allowed {
+    fn permit<'a>(&'a self, uri: &'a Url) -> BoxFuture<'a, Result<(), UriRefused>> {
+        Box::pin(async { self.check(uri).await.map(drop).map_err(UriRefused::new) })
+    }
 }

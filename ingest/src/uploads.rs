@@ -294,8 +294,8 @@ impl Job {
             return Err(Unopened::Live(LiveOrigin::Rtsp(uri.clone())));
         }
         if fetch::is_http(uri) {
-            let (folder, most, patience) =
-                (ingest.spool.as_deref(), ingest.upload_max_bytes, ingest.stall_timeout);
+            let most = self.service.http.upload_max_bytes;
+            let (folder, patience) = (ingest.spool.as_deref(), ingest.stall_timeout);
             let limits = Limits { folder, most, patience, first_pause: fetch::FIRST_PAUSE };
             let fetched = fetch(uri, &self.means.allowed, &limits).await;
             return match fetched {

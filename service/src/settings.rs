@@ -6,6 +6,7 @@
 pub mod list;
 mod loader;
 mod print;
+mod renamed;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -50,8 +51,8 @@ impl Section for StreamsSettings {
 
 /// All tables that a settings file may have. A service reads its own and leaves the others to the
 /// others.
-pub const SECTIONS: [&str; 7] =
-    ["log", "metrics", "nats", "streams", "ingest", "detector", "aggregator"];
+pub const SECTIONS: [&str; 8] =
+    ["log", "metrics", "nats", "streams", "ingest", "http", "detector", "aggregator"];
 
 /// Settings that cannot be used. Each names the key, where it came from, and what would do.
 #[derive(Debug, Error)]

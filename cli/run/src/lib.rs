@@ -94,7 +94,7 @@ impl Session {
         let audience = if self.server.is_some() { Audience::Private } else { Audience::Shared };
         let plan = Plan::make(&streams, requests, &self.wanted, audience).await?;
         let mut followed = Followed::open(&streams, audience, plan.videos()).await?;
-        let listen = self.services.ingest.listen.clone();
+        let listen = self.services.http.listen.clone();
         if followed.is_empty() && listen.is_empty() {
             anyhow::bail!(SettingsError::Invalid(vec![
                 "no VIDEO is given, and no earlier run left one undone; see --help".into()

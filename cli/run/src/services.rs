@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use moliceiro_aggregator::{AggregatorService, AggregatorSettings};
+use moliceiro_api::HttpSettings;
 use moliceiro_detector::{DetectorService, DetectorSettings};
 use moliceiro_ingest::{IngestService, IngestSettings};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
@@ -19,6 +20,7 @@ pub struct ServiceSettings {
     pub nats: NatsSettings,
     pub streams: StreamsSettings,
     pub ingest: IngestSettings,
+    pub http: HttpSettings,
     pub detector: DetectorSettings,
     pub aggregator: AggregatorSettings,
 }
@@ -34,6 +36,7 @@ impl ServiceSettings {
             nats: settings.section()?,
             streams: settings.section()?,
             ingest: settings.section()?,
+            http: settings.section()?,
             detector: settings.section()?,
             aggregator: settings.section()?,
         })
@@ -52,7 +55,7 @@ pub struct Services {
 
 impl Services {
     pub fn start(settings: &ServiceSettings, telemetry: &Telemetry) -> Self {
-        let ServiceSettings { base, nats, streams, ingest, detector, aggregator } =
+        let ServiceSettings { base, nats, streams, ingest, http, detector, aggregator } =
             settings.clone();
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
@@ -61,6 +64,7 @@ impl Services {
             nats: nats.clone(),
             streams: streams.clone(),
             ingest,
+            http,
         };
         let (ready, token) = (telemetry.clone(), shutdown.clone());
         running.spawn(async { Ok(moliceiro_ingest::run(service, ready, token).await?) });

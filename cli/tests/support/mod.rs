@@ -143,7 +143,7 @@ impl Process {
                 project().join(".deps/samples").display(),
                 std::env::temp_dir().display()
             );
-            command.env("MOLICEIRO__INGEST__LISTEN", "").env("MOLICEIRO__INGEST__ALLOW", allowed);
+            command.env("MOLICEIRO__HTTP__LISTEN", "").env("MOLICEIRO__INGEST__ALLOW", allowed);
         }
         let mut child = command
             .stdin(Stdio::null())
