@@ -1,5 +1,5 @@
-//! What may be read: anyone who can upload a URI would else make this program open any file and any
-//! address.
+//! Which URIs may be read. Without a list, anyone who can submit a URI could make this program open
+//! any file and any address.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +9,7 @@ use moliceiro_nats::objects;
 use thiserror::Error;
 use url::Url;
 
-/// A URI that is outside of all that may be read.
+/// A URI that may not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{uri} may not be read: {reason}")]
 pub struct Refused {
@@ -17,9 +17,15 @@ pub struct Refused {
     reason: &'static str,
 }
 
-const OUTSIDE: &str = "it is outside of what the setting ingest.allow names";
+const OUTSIDE: &str = "the setting ingest.allow does not include it";
+const NOT_LOCAL: &str = "it does not name a file of this machine";
 
-/// The folders, files and beginnings of URIs that may be read.
+/// An entry of the setting that is neither an absolute path nor the beginning of a URI.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?} is neither an absolute path nor the beginning of a URI")]
+pub(crate) struct InvalidEntry(pub(crate) String);
+
+/// The folders, files and URI prefixes that may be read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Allowed {
     paths: Vec<PathBuf>,
@@ -27,9 +33,8 @@ pub(crate) struct Allowed {
 }
 
 impl Allowed {
-    /// Reads the setting. An error names the entry that is neither an absolute path nor the
-    /// beginning of a URI.
-    pub(crate) fn new(entries: &[String]) -> Result<Self, String> {
+    /// Parses the setting `ingest.allow`.
+    pub(crate) fn new(entries: &[String]) -> Result<Self, InvalidEntry> {
         let mut allowed = Self::default();
         for entry in entries {
             let path = match Url::parse(entry) {
@@ -42,27 +47,26 @@ impl Allowed {
             };
             match path.filter(|path| path.is_absolute() && is_plain(path)) {
                 Some(path) => allowed.paths.push(path),
-                None => return Err(entry.clone()),
+                None => return Err(InvalidEntry(entry.clone())),
             }
         }
         Ok(allowed)
     }
 
-    /// The URI to open for `uri`, if that may be read: a file's has no symbolic link in it any
-    /// more. Opens nothing.
+    /// The URI to open for `uri`, if that may be read: symbolic links of a file are resolved. Opens
+    /// nothing.
     pub(crate) async fn check(&self, uri: &Url) -> Result<Url, Refused> {
         let refused = |reason| Refused { uri: shown_uri(uri), reason };
         match uri.scheme() {
             objects::SCHEME => Ok(uri.clone()),
             "file" => {
-                let path =
-                    uri.to_file_path().map_err(|()| refused("it names no file of this machine"))?;
+                let path = uri.to_file_path().map_err(|()| refused(NOT_LOCAL))?;
                 let path = self.check_path(&path).await.ok_or_else(|| refused(OUTSIDE))?;
-                Url::from_file_path(path).map_err(|()| refused("it names no file of this machine"))
+                Url::from_file_path(path).map_err(|()| refused(NOT_LOCAL))
             }
             _ if self.prefixes.iter().any(|prefix| begins_with(uri, prefix)) => {
-                // Nobody is asked for a fragment, and not all who read a URI agree on where it
-                // begins: what comes behind it could be taken for the host.
+                // A fragment is not sent to a server, and parsers disagree on where it starts: what
+                // follows it could be taken for the host.
                 let mut uri = uri.clone();
                 uri.set_fragment(None);
                 Ok(uri)
@@ -71,8 +75,8 @@ impl Allowed {
         }
     }
 
-    /// Both the path as it is written and what it stands for have to be inside: neither alone tells
-    /// of a file that is not there, or of a link that leads out.
+    /// Both the path as written and the path it resolves to must be inside: one of them alone would
+    /// miss a file that does not exist, or a link that leads out.
     async fn check_path(&self, path: &Path) -> Option<PathBuf> {
         let mut real_paths = Vec::with_capacity(self.paths.len());
         for allowed in &self.paths {
@@ -87,7 +91,7 @@ impl Allowed {
         }
         match tokio::fs::canonicalize(path).await {
             Ok(real) => real_paths.iter().any(|allowed| real.starts_with(allowed)).then_some(real),
-            // Decoding says what is wrong with it.
+            // Decoding reports that it does not exist.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(path.to_owned()),
             Err(_) => None,
         }
@@ -98,7 +102,7 @@ fn is_plain(path: &Path) -> bool {
     path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
 }
 
-/// Whole segments of the path have to be the same, and all before it.
+/// Compares whole path segments, and everything before the path.
 fn begins_with(uri: &Url, prefix: &Url) -> bool {
     let place = |url: &Url| {
         (
@@ -124,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_but_uploads_may_be_read_unless_it_is_said() {
+    async fn only_uploads_may_be_read_by_default() {
         assert!(is_allowed(&[], "obj://uploads/a.mp4").await);
         for uri in ["file:///etc/passwd", "http://127.0.0.1/", "rtsp://camera/1", "data:,x"] {
             assert!(!is_allowed(&[], uri).await, "{uri}");
@@ -132,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_way_leads_out_of_a_folder() {
+    async fn no_path_leads_out_of_an_allowed_folder() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().canonicalize().unwrap();
         let (inside, outside) = (path.join("in"), path.join("out"));
@@ -214,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_does_not_tell_the_password() {
+    async fn a_refusal_hides_the_password() {
         let uri = Url::parse("rtsp://me:secret@camera/").unwrap();
         let refused = Allowed::default().check(&uri).await.unwrap_err().to_string();
         assert!(refused.contains("camera") && !refused.contains("secret"), "{refused}");
@@ -223,7 +227,7 @@ mod tests {
     #[test]
     fn an_entry_is_an_absolute_path_or_begins_a_uri() {
         for entry in ["data", "../x", "/data/../x", "file://host/x"] {
-            assert_eq!(Allowed::new(&[entry.into()]).unwrap_err(), entry);
+            assert_eq!(Allowed::new(&[entry.into()]).unwrap_err(), InvalidEntry(entry.into()));
         }
     }
 }

@@ -7,22 +7,27 @@ use crate::IngestService;
 #[derive(Clone, Debug, Parser)]
 #[command(
     version,
-    after_help = "Takes uploads by HTTP, such as: curl -F video=@a.mp4 http://localhost:5000\nand from videos.upload, such as: nats pub videos.upload file:///data/a.mp4\nThat file must be readable on this machine, and in a folder that --allow names."
+    after_help = "Examples:\n  \
+                  curl -F video=@a.mp4 http://localhost:5000          upload by HTTP\n  \
+                  nats pub videos.upload file:///data/a.mp4           upload by NATS\n\n\
+                  A file named over NATS must be readable on this machine, in a folder that \
+                  --allow names."
 )]
 pub struct IngestArguments {
     /// Arguments of every service
     #[command(flatten)]
     pub common: CommonArguments,
-    /// How frames travel: jpeg (small) or i420 (larger, no work) [setting: ingest.encoding]
+    /// Encoding of frames on the queue: jpeg (small) or i420 (large, but costs no CPU) [setting:
+    /// ingest.encoding]
     #[arg(long, value_name = "ENCODING")]
     pub encoding: Option<String>,
-    /// Look at each N-th frame only [setting: ingest.every]
+    /// Analyse every Nth frame only [setting: ingest.every]
     #[arg(long, value_name = "N")]
     pub every: Option<String>,
     /// Serve HTTP at this address; '' turns HTTP off [setting: http.listen]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// Folder, file or beginning of a URI that videos may be read from; may be repeated [setting:
+    /// Folder, file or URI prefix that videos may be read from; repeatable [setting:
     /// ingest.allow]
     #[arg(long, value_name = "PLACE")]
     pub allow: Vec<String>,

@@ -1,25 +1,24 @@
-//! Decodes uploaded videos and publishes their frames.
+//! Turns uploads into frames on the queue.
 //!
-//! [`run`] composes two parts that meet only in the streams: the HTTP API (`moliceiro_api`), which
-//! queues uploads, and the jobs of this crate. The path of a video through a job:
+//! [`run`] composes the HTTP API ([`moliceiro_api`]), which queues uploads, with the jobs that
+//! decode them; the two meet only in the streams.
 //!
-//! 1. `uploads` pulls its message from the queue, and acknowledges it after the last step.
-//! 2. `allow` decides whether its URI may be read. `spool` and `fetch` download its bytes from the
-//!    object store or a web server; `live` follows a source without an end.
-//! 3. `moliceiro_decode` decodes it with GStreamer on threads of its own.
-//! 4. `feed` publishes the frames, with back-pressure from the stream, and then the end.
-//!
-//! `report` logs and counts what happens.
+//! The path of a video: `uploads` takes its message from the queue, `upload_job` decides what
+//! becomes of it, `allow` checks its URI, `source` opens it (`fetch`, `spool`) and decodes it with
+//! [`moliceiro_decode`] on threads of its own, `publisher` stores the frames as fast as the queue
+//! takes them; when the last one is stored, the message is acknowledged. A live source is followed
+//! by `live`, which makes a video of each of its windows.
 
 mod allow;
 mod arguments;
-mod feed;
 mod fetch;
 mod live;
 pub mod metrics;
-mod report;
+mod publisher;
 mod settings;
+mod source;
 mod spool;
+mod upload_job;
 mod uploads;
 
 use std::sync::Arc;
@@ -29,24 +28,26 @@ use moliceiro_api::{Backend, HttpError, UriPolicy, UriRefused};
 use moliceiro_service::{OpenError, Telemetry, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 use url::Url;
 
 use allow::Allowed;
 pub use arguments::IngestArguments;
-pub use feed::{Published, publish_frames};
+use metrics::Metrics;
+pub use publisher::{FramePublisher, Watermark};
 pub use settings::{IngestService, IngestSettings};
-use uploads::Means;
+use uploads::Context;
 
 /// Why an ingest ends before its shutdown.
 #[derive(Debug, Error)]
 pub enum IngestError {
-    /// The server is unavailable, or its streams have other settings.
+    /// No usable server or streams.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// HTTP cannot be served.
+    /// No HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// GStreamer is not usable.
+    /// No usable GStreamer.
     #[error(transparent)]
     Decode(#[from] moliceiro_decode::DecodeError),
 }
@@ -58,7 +59,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), IngestError> {
     moliceiro_decode::init()?;
-    // Before waiting for the server: an address in use is reported at once.
+    // An unavailable address is reported before waiting for the server.
     let listener = moliceiro_api::bind(&service.http)?;
     let publishes_in_flight = service.ingest.videos * (service.ingest.publish_window + 2);
     let opening =
@@ -68,22 +69,24 @@ pub async fn run(
     };
     // The setting was validated when it was read.
     let allowed = Arc::new(Allowed::new(&service.ingest.allow).unwrap_or_default());
-    let means = Means { streams, allowed };
+    let metrics = Arc::new(Metrics::new(&mut telemetry.catalogue()));
+    let service = Arc::new(service);
+    let context = Context { streams, allowed, service: service.clone(), metrics };
     let backend = Backend {
-        streams: means.streams.clone(),
-        uri_policy: means.allowed.clone(),
+        streams: context.streams.clone(),
+        uri_policy: context.allowed.clone(),
         default_every: service.ingest.every,
     };
     let serving = async {
         let Some(listener) = listener else { return Ok(()) };
         let served =
             Box::pin(moliceiro_api::serve(listener, backend, &service.http, &shutdown)).await;
-        // If HTTP failed, the jobs return their uploads to the queue before the error is reported.
+        // Unfinished uploads return to the queue before the error is reported.
         shutdown.cancel();
         served
     };
-    report::ready();
-    let (served, ()) = tokio::join!(serving, Box::pin(uploads::run(&means, &service, &shutdown)));
+    info!("ingest is ready");
+    let (served, ()) = tokio::join!(serving, Box::pin(uploads::run(&context, &shutdown)));
     Ok(served?)
 }
 

@@ -1,51 +1,53 @@
-//! A live source: each of its windows becomes a video of its own, and a connection that is lost is
-//! made again.
+//! A live source: each of its windows becomes a video of its own, and a lost connection is made
+//! again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use moliceiro_decode::DecodeSettings;
+use moliceiro_decode::live::{Disconnected, LiveOrigin, Window, connect};
 use moliceiro_nats::messages::{
     Abandoned, Connection as State, Ended, Event, FrameSelection, LiveStatus, Started, VideoEntry,
     VideoEvent, from_cbor, milliseconds_now,
 };
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
+use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::feed::{Fed, Published, feed};
-use crate::report;
-use moliceiro_decode::DecodeSettings;
-use moliceiro_decode::live::{Disconnected, LiveOrigin, Window, connect};
+use crate::metrics::Metrics;
+use crate::publisher::{FramePublisher, Published, Watermark};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Windows whose frames are not all published. While there are so many, frames are dropped.
-const MOST_OPEN: usize = 3;
-/// How often is said how many frames were dropped.
-const SAY_INTERVAL: Duration = Duration::from_secs(5);
-/// It says how it stands at least so often while it is connected.
-const LONGEST_SILENCE: Duration = Duration::from_secs(60);
-/// How long the windows that are open may take to be published when the source is stopped.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Windows that may be unpublished at the same time. While there are as many, frames are dropped.
+const MAX_OPEN: usize = 3;
+/// How often the number of dropped frames is reported.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// A connected source reports its status at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+/// How long publishing the open windows may take when the source is stopped.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A source, and what it is followed with.
-pub(crate) struct Source<'a> {
+/// A live source and how to follow it.
+pub(crate) struct LiveSource<'a> {
     pub(crate) streams: &'a Streams,
+    pub(crate) metrics: &'a Metrics,
     /// The source, as a video.
     pub(crate) video: &'a VideoId,
-    /// How it was begun.
+    /// How it started.
     pub(crate) started: &'a Started,
     pub(crate) settings: DecodeSettings,
     /// Length of a window.
     pub(crate) window: Duration,
-    /// Frames of one window that are on their way to the server.
+    /// Frames of one window that may be unacknowledged at the same time.
     pub(crate) publish_window: usize,
 }
 
@@ -54,39 +56,61 @@ pub(crate) fn is_rtsp(uri: &Url) -> bool {
     ["rtsp", "rtsps"].contains(&uri.scheme())
 }
 
-/// Why a live source cannot be followed as it is asked for, if it cannot.
-pub(crate) fn problem(video: &VideoId, choice: FrameSelection) -> Option<String> {
-    if choice.start.is_some() || choice.end.is_some() {
-        return Some("a live source has no times for start and end: leave them out".into());
-    }
-    video
-        .window(0)
-        .is_none()
-        .then(|| format!("the id {video} is too long for a live source, whose windows have longer ones: 55 letters are the most"))
+/// Why a live source cannot be followed as requested.
+#[derive(Debug, Error)]
+pub(crate) enum LiveProblem {
+    #[error("a live source has no times for start and end: leave them out")]
+    Range,
+    #[error(
+        "the id {0} is too long for a live source, whose windows have longer ones: use at most 55 \
+         characters"
+    )]
+    LongId(VideoId),
 }
 
-/// Ends the windows that an ingest has left that was killed, and tells how the source stood then.
+/// Whether a live source can be followed as requested.
+pub(crate) fn check(video: &VideoId, selection: FrameSelection) -> Result<(), LiveProblem> {
+    if selection.start.is_some() || selection.end.is_some() {
+        return Err(LiveProblem::Range);
+    }
+    match video.window(0) {
+        Some(_) => Ok(()),
+        None => Err(LiveProblem::LongId(video.clone())),
+    }
+}
+
+/// Why the windows of an earlier ingest cannot be ended.
+#[derive(Debug, Error)]
+pub(crate) enum TakeOverError {
+    /// The last event of the source cannot be read.
+    #[error("cannot read the video's last event: {0}")]
+    Results(#[from] LastRawMessageError),
+    /// The end of a window cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Ends the windows that a killed ingest left open. Returns the source's last known status.
 pub(crate) async fn take_over(
     streams: &Streams,
     video: &VideoId,
     entry: Option<&VideoEntry>,
-) -> Result<LiveStatus, String> {
-    let said =
+) -> Result<LiveStatus, TakeOverError> {
+    let last =
         match streams.results.get_last_raw_message_by_subject(&subjects::results(video)).await {
-            Ok(message) => from_cbor::<VideoEvent>(&message.payload).ok().map(|said| said.event),
+            Ok(message) => from_cbor::<VideoEvent>(&message.payload).ok().map(|last| last.event),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => None,
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         };
-    let mut status = match said {
+    let mut status = match last {
         Some(Event::Live(status)) => status,
         _ => entry.and_then(|entry| entry.live.clone()).unwrap_or_default(),
     };
-    let abandoned =
-        abandon(streams, &mut status, "the ingest that had it ended unexpectedly").await;
-    abandoned.map(|()| status).map_err(|error| error.to_string())
+    abandon(streams, &mut status, "its ingest ended unexpectedly").await?;
+    Ok(status)
 }
 
-/// Ends the windows that are open with what is published of them.
+/// Ends the open windows with what is published of them.
 async fn abandon(
     streams: &Streams,
     status: &mut LiveStatus,
@@ -107,98 +131,99 @@ async fn abandon(
     Ok(())
 }
 
-/// Follows a source until it ends, or until `stop`. The windows are ended then. Gives the end of
-/// the source, if it has ended.
+/// Follows a source until it ends or `stop` is cancelled, then ends its windows. Returns the
+/// source's own end, unless it was stopped.
 pub(crate) async fn follow(
-    source: &Source<'_>,
+    source: &LiveSource<'_>,
     origin: LiveOrigin,
     status: LiveStatus,
     stop: &CancellationToken,
-) -> Result<Option<Fed>, String> {
+) -> Result<Option<Published>, StoreError> {
     let dropped = Arc::new(AtomicU64::new(status.dropped));
-    let mut following = Following {
+    let mut follower = Follower {
         source,
         origin,
         dropped,
         status,
         open: FuturesUnordered::new(),
-        said_dropped: 0,
+        reported_dropped: 0,
     };
-    let end = following.run(stop).await.map_err(|error| error.to_string())?;
-    let Some(problem) = end else { return Ok(None) };
+    let problem = match follower.run(stop).await? {
+        SourceEnd::Stopped => return Ok(None),
+        SourceEnd::Ended => None,
+        SourceEnd::Broken(reason) => Some(reason.to_string()),
+    };
     let ended = Ended {
         frames: 0,
-        decoded: following.status.frames,
+        decoded: follower.status.frames,
         duration: None,
         problem: problem.clone(),
     };
     let id = subjects::event_message_id(source.video, "ended");
-    let stored =
-        source.streams.publisher.publish_event(source.video, Some(&id), Event::Ended(ended)).await;
-    stored.map_err(|error| error.to_string())?;
-    Ok(Some(Fed { frames: following.status.frames, problem }))
+    source.streams.publisher.publish_event(source.video, Some(&id), Event::Ended(ended)).await?;
+    Ok(Some(Published { frames: follower.status.frames, problem }))
 }
 
-type Feeding<'a> = BoxFuture<'a, (VideoId, Result<Fed, StoreError>)>;
+type Publishing<'a> = BoxFuture<'a, (VideoId, Result<Published, StoreError>)>;
 
-struct Following<'a> {
-    source: &'a Source<'a>,
+/// How following a source ended.
+enum SourceEnd {
+    Stopped,
+    Ended,
+    Broken(Disconnected),
+}
+
+struct Follower<'a> {
+    source: &'a LiveSource<'a>,
     origin: LiveOrigin,
     dropped: Arc<AtomicU64>,
-    said_dropped: u64,
+    reported_dropped: u64,
     status: LiveStatus,
-    /// Windows on their way into the queue.
-    open: FuturesUnordered<Feeding<'a>>,
+    /// Windows being published.
+    open: FuturesUnordered<Publishing<'a>>,
 }
 
-impl<'a> Following<'a> {
-    /// Gives what is wrong with the source, if it has ended and not only been stopped.
-    async fn run(
-        &mut self,
-        stop: &CancellationToken,
-    ) -> Result<Option<Option<String>>, StoreError> {
+impl Follower<'_> {
+    async fn run(&mut self, stop: &CancellationToken) -> Result<SourceEnd, StoreError> {
         let pauses = ExponentialBuilder::default()
             .with_min_delay(FIRST_PAUSE)
-            .with_max_delay(LONGEST_PAUSE)
+            .with_max_delay(MAX_PAUSE)
             .with_jitter()
             .without_max_times();
         let mut pause = pauses.build();
         loop {
             let windows = self.status.windows + self.open.len() as u64;
-            let end = self.connection(stop).await?;
-            let reason = match end {
-                Disconnected::Stopped => {
-                    self.finish().await?;
-                    self.say(State::Closed, None).await?;
-                    return Ok(None);
-                }
+            let reason = match self.follow_connection(stop).await? {
+                Disconnected::Stopped => return self.close(SourceEnd::Stopped).await,
+                Disconnected::Ended => return self.close(SourceEnd::Ended).await,
                 // An address that is wrong from the start stays wrong.
-                Disconnected::Refused(_) if windows == 0 => {
-                    self.say(State::Closed, None).await?;
-                    return Ok(Some(Some(end.to_string())));
+                refused @ Disconnected::Refused(_) if windows == 0 => {
+                    return self.close(SourceEnd::Broken(refused)).await;
                 }
-                Disconnected::Ended | Disconnected::Unusable(_) => {
-                    self.finish().await?;
-                    self.say(State::Closed, None).await?;
-                    return Ok(Some((end != Disconnected::Ended).then(|| end.to_string())));
+                unusable @ Disconnected::Unusable(_) => {
+                    return self.close(SourceEnd::Broken(unusable)).await;
                 }
                 Disconnected::Refused(reason) | Disconnected::Lost(reason) => reason,
             };
             if self.status.windows + self.open.len() as u64 > windows {
                 pause = pauses.build();
             }
-            let next = pause.next().unwrap_or(LONGEST_PAUSE);
-            report::live_connection_lost(self.source.video, &reason, next);
-            self.say(State::Reconnecting, Some(reason)).await?;
+            let next = pause.next().unwrap_or(MAX_PAUSE);
+            self.source.metrics.live_connection_lost(self.source.video, &reason, next);
+            self.report(State::Reconnecting, Some(reason)).await?;
             if self.wait(next, stop).await? {
-                self.finish().await?;
-                self.say(State::Closed, None).await?;
-                return Ok(None);
+                return self.close(SourceEnd::Stopped).await;
             }
         }
     }
 
-    /// Waits, and meanwhile publishes what is there. True if it was stopped.
+    async fn close(&mut self, end: SourceEnd) -> Result<SourceEnd, StoreError> {
+        self.publish_open_windows().await?;
+        self.report(State::Closed, None).await?;
+        Ok(end)
+    }
+
+    /// Pauses while the open windows are published. Returns true if the source was stopped.
     async fn wait(
         &mut self,
         pause: Duration,
@@ -209,14 +234,19 @@ impl<'a> Following<'a> {
             tokio::select! {
                 () = stop.cancelled() => return Ok(true),
                 () = tokio::time::sleep_until(until) => return Ok(false),
-                Some((window, fed)) = self.open.next() => self.close(&window, fed?).await?,
+                Some((window, published)) = self.open.next() => {
+                    self.window_published(&window, published?).await?;
+                },
             }
         }
     }
 
     /// Follows one connection to its end.
-    async fn connection(&mut self, stop: &CancellationToken) -> Result<Disconnected, StoreError> {
-        let Source { settings, window, started, .. } = self.source;
+    async fn follow_connection(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> Result<Disconnected, StoreError> {
+        let LiveSource { settings, window, started, .. } = self.source;
         let connection = connect(
             self.origin.clone(),
             started.uri.clone(),
@@ -225,94 +255,109 @@ impl<'a> Following<'a> {
             self.dropped.clone(),
         );
         if self.status.connection != State::Reconnecting {
-            self.say(State::Connecting, None).await?;
+            self.report(State::Connecting, None).await?;
         }
-        let mut ticks = tokio::time::interval(SAY_INTERVAL);
+        let mut ticks = tokio::time::interval(REPORT_INTERVAL);
         while !stop.is_cancelled() {
-            let room = self.open.len() < MOST_OPEN;
+            let may_open = self.open.len() < MAX_OPEN;
             tokio::select! {
                 () = stop.cancelled() => break,
-                next = connection.windows.recv(), if room => match next {
-                    Ok(window) => self.begin(window).await?,
+                next = connection.windows.recv(), if may_open => match next {
+                    Ok(window) => self.open_window(window).await?,
                     Err(_) => break,
                 },
-                Some((window, fed)) = self.open.next() => self.close(&window, fed?).await?,
-                _ = ticks.tick() => if self.dropped.load(Relaxed) != self.said_dropped || self.is_silent() {
-                    self.say(self.status.connection, self.status.reason.clone()).await?;
+                Some((window, published)) = self.open.next() => {
+                    self.window_published(&window, published?).await?;
+                },
+                _ = ticks.tick() => if self.is_report_due() {
+                    self.report(self.status.connection, self.status.reason.clone()).await?;
                 },
             }
         }
         connection.windows.close();
-        // The thread may have begun a window in the last moment.
+        // The thread may have opened a window in the last moment.
         while let Ok(window) = connection.windows.recv().await {
-            self.begin(window).await?;
+            self.open_window(window).await?;
         }
         Ok(connection.outcome().await)
     }
 
     /// Makes a video of a window.
-    async fn begin(&mut self, Window { began, decoding }: Window) -> Result<(), StoreError> {
-        let Source { streams, video, started, publish_window, .. } = *self.source;
-        let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let began_at = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
-        // That the id is not too long was checked before.
-        let Some(window) = video.window(began_at) else { return Ok(()) };
+    async fn open_window(
+        &mut self,
+        Window { began: opened, decoding }: Window,
+    ) -> Result<(), StoreError> {
+        let LiveSource { streams, metrics, video, started, publish_window, .. } = *self.source;
+        let opened = opened.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let opened_at = u64::try_from(opened.as_millis()).unwrap_or(u64::MAX);
+        // `check` has made sure that the id is short enough.
+        let Some(window) = video.window(opened_at) else { return Ok(()) };
         self.status.open.push(window.clone());
-        self.say(State::Connected, None).await?;
-        let name = format!("{} (from {})", started.name, clock(UNIX_EPOCH + began));
-        let started = Started { name, uploaded_at: began_at, ..started.clone() };
-        report::decoding(&window, &started, 0);
+        self.report(State::Connected, None).await?;
+        let name = format!("{} (from {})", started.name, clock(UNIX_EPOCH + opened));
+        let started = Started { name, uploaded_at: opened_at, ..started.clone() };
+        metrics.decoding(&window, &started, 0);
         self.open.push(Box::pin(async move {
             let id = subjects::event_message_id(&window, "started");
-            let fed = match streams
-                .publisher
-                .publish_event(&window, Some(&id), Event::Started(started))
-                .await
-            {
+            let event = Event::Started(started);
+            let published = match streams.publisher.publish_event(&window, Some(&id), event).await {
                 Ok(()) => {
-                    feed(streams, &window, decoding, Published::default(), publish_window).await
+                    let publisher =
+                        FramePublisher { streams, metrics, video: &window, window: publish_window };
+                    publisher.publish_video(decoding, Watermark::default()).await
                 }
                 Err(error) => Err(error),
             };
-            (window, fed)
+            (window, published)
         }));
         Ok(())
     }
 
-    async fn close(&mut self, window: &VideoId, fed: Fed) -> Result<(), StoreError> {
+    async fn window_published(
+        &mut self,
+        window: &VideoId,
+        published: Published,
+    ) -> Result<(), StoreError> {
         self.status.open.retain(|open| open != window);
         self.status.windows += 1;
-        self.status.frames += fed.frames;
-        self.say(self.status.connection, self.status.reason.clone()).await
+        self.status.frames += published.frames;
+        self.report(self.status.connection, self.status.reason.clone()).await
     }
 
-    /// Waits until what is open is published, but not for ever.
-    async fn finish(&mut self) -> Result<(), StoreError> {
-        let until = tokio::time::Instant::now() + STOP_PATIENCE;
-        while let Ok(Some((window, fed))) = tokio::time::timeout_at(until, self.open.next()).await {
-            self.close(&window, fed?).await?;
+    /// Waits until the open windows are published, for a bounded time.
+    async fn publish_open_windows(&mut self) -> Result<(), StoreError> {
+        let until = tokio::time::Instant::now() + STOP_TIMEOUT;
+        while let Ok(Some((window, published))) =
+            tokio::time::timeout_at(until, self.open.next()).await
+        {
+            self.window_published(&window, published?).await?;
         }
         self.open.clear();
         abandon(
             self.source.streams,
             &mut self.status,
-            "there was no room for the rest of its frames when its source was stopped",
+            "the queue was full when its source was stopped: the rest of its frames is missing",
         )
         .await
     }
 
-    /// Whoever looks for videos that nobody works on is not to find this one.
-    fn is_silent(&self) -> bool {
-        milliseconds_now()
-            >= self.status.at + u64::try_from(LONGEST_SILENCE.as_millis()).unwrap_or(u64::MAX)
+    /// A source that reports nothing for long would count as stalled.
+    fn is_report_due(&self) -> bool {
+        let heartbeat = u64::try_from(HEARTBEAT.as_millis()).unwrap_or(u64::MAX);
+        self.dropped.load(Relaxed) != self.reported_dropped
+            || milliseconds_now() >= self.status.at + heartbeat
     }
 
-    async fn say(&mut self, connection: State, reason: Option<String>) -> Result<(), StoreError> {
+    async fn report(
+        &mut self,
+        connection: State,
+        reason: Option<String>,
+    ) -> Result<(), StoreError> {
         let dropped = self.dropped.load(Relaxed);
-        // Of two that are said in one instant, the later one is to be known as that.
+        // Two reports of the same millisecond must not have the same time: the later one is newer.
         let at = milliseconds_now().max(self.status.at + 1);
         self.status = LiveStatus { at, connection, reason, dropped, ..self.status.clone() };
-        self.said_dropped = dropped;
+        self.reported_dropped = dropped;
         self.source
             .streams
             .publisher

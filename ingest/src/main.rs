@@ -8,6 +8,6 @@ use moliceiro_service::serve;
 fn main() -> ExitCode {
     moliceiro_service::main(|arguments: IngestArguments| {
         let service = arguments.service()?;
-        serve(&service.base.clone(), |readiness, shutdown| run(service, readiness, shutdown))
+        serve(&service.base.clone(), |telemetry, shutdown| run(service, telemetry, shutdown))
     })
 }

@@ -9,7 +9,6 @@ use moliceiro_service::{Base, Section, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
 use crate::allow::Allowed;
-use crate::report;
 use moliceiro_decode::{DecodeSettings, Observer};
 
 /// Settings `[ingest]`.
@@ -111,7 +110,7 @@ impl IngestSettings {
             stills: self.stills,
             queue: self.publish_window.min(8),
             stall_timeout: self.stall_timeout,
-            observer: Observer::new(report::decode_event),
+            observer: Observer::default(),
         }
     }
 }

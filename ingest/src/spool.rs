@@ -1,5 +1,5 @@
-//! An upload's bytes, from the object store into a file that has no name: GStreamer can seek in it,
-//! and it is gone with whoever holds it, however that ends.
+//! Writes an upload's bytes from the object store into an unlinked file: GStreamer can seek in it,
+//! and it disappears with the process, however that ends.
 
 use std::fs::File;
 use std::io;
@@ -10,20 +10,24 @@ use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use url::Url;
 
-/// Why an upload's bytes are not at hand.
+/// Why an upload's bytes cannot be spooled.
 #[derive(Debug, Error)]
 pub(crate) enum SpoolError {
-    /// The store does not give it.
+    /// The object cannot be read.
     #[error(transparent)]
     Object(#[from] ObjectError),
-    /// There is no room for it here, for example.
-    #[error("an uploaded video cannot be written to {} ({source}): give ingest.spool a folder with room for it", .folder.display())]
+    /// The folder is full, for example.
+    #[error(
+        "an uploaded video cannot be written to {} ({source}): set ingest.spool to a folder with \
+         enough space",
+        .folder.display()
+    )]
     Folder { folder: PathBuf, source: io::Error },
 }
 
 impl SpoolError {
-    /// True when the upload itself is at fault, and no other ingest and no later time would help.
-    pub(crate) fn is_final(&self) -> bool {
+    /// True when the upload itself is at fault: neither another ingest nor a retry would help.
+    pub(crate) fn is_permanent(&self) -> bool {
         use ObjectError::{Damaged, Link, Missing, NoObjectUri};
         matches!(
             self,

@@ -10,7 +10,7 @@ use super::*;
 
 const VIDEO: &[u8] = b"0123456789abcdefghij";
 
-/// A server that gives each connection the next answer, and closes it. It keeps the requests.
+/// A server that sends each connection the next answer, then closes it. It records the requests.
 struct Site {
     uri: Url,
     requests: Arc<Mutex<Vec<String>>>,
@@ -33,7 +33,7 @@ impl Site {
                 connection.write_all(&answer).await.unwrap();
                 connection.shutdown().await.unwrap();
             }
-            // Whoever asks once more waits.
+            // Further connections get no answer.
             std::future::pending::<()>().await;
         });
         Self { uri, requests }
@@ -48,13 +48,13 @@ impl Site {
     }
 }
 
-async fn fetch_within(uri: &Url, most: u64) -> Result<Vec<u8>, FetchError> {
+async fn fetch_within(uri: &Url, max_bytes: u64) -> Result<Vec<u8>, FetchError> {
     let place = format!("http://{}/", uri.authority());
     let allowed = Allowed::new(&[place]).unwrap();
     let limits = Limits {
         folder: None,
-        most,
-        patience: Duration::from_millis(500),
+        max_bytes,
+        read_timeout: Duration::from_millis(500),
         first_pause: Duration::from_millis(5),
     };
     let mut file = fetch(uri, &allowed, &limits).await?;
@@ -68,13 +68,13 @@ fn answer(head: &str, body: &[u8]) -> Vec<u8> {
     [format!("HTTP/1.1 {head}\r\n\r\n").as_bytes(), body].concat()
 }
 
-/// The first bytes of the video, of all that are announced.
+/// The first bytes of the video, with the header for all of it.
 fn first(n: usize, more: &str) -> Vec<u8> {
     answer(&format!("200 OK\r\nContent-Length: {}{more}", VIDEO.len()), &VIDEO[..n])
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_goes_on_where_it_was_lost() {
+async fn a_download_resumes_where_its_connection_was_lost() {
     let part = |from: usize, to: usize| {
         let (all, length) = (VIDEO.len(), VIDEO.len() - from);
         let head = format!(
@@ -96,7 +96,7 @@ async fn a_connection_that_is_lost_goes_on_where_it_was_lost() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_go_on_begins_anew_and_so_does_a_changed_file() {
+async fn a_download_restarts_if_the_server_cannot_resume_or_the_file_has_changed() {
     let site = Site::start(vec![first(7, ""), first(12, ""), first(20, "")]).await;
     assert_eq!(site.fetch().await.unwrap(), VIDEO);
     assert!(
@@ -109,7 +109,7 @@ async fn a_server_that_cannot_go_on_begins_anew_and_so_does_a_changed_file() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
+async fn a_busy_server_is_retried_and_a_refusing_one_is_not() {
     let site = Site::start(vec![answer("503 Busy\r\nContent-Length: 0", b""), first(20, "")]).await;
     assert_eq!(site.fetch().await.unwrap(), VIDEO);
     for status in ["404 Not Found", "403 Forbidden"] {
@@ -125,19 +125,19 @@ async fn a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
 }
 
 #[tokio::test]
-async fn no_server_and_a_silent_one_are_told() {
+async fn a_missing_and_a_silent_server_are_errors() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = fetch_within(&format!("http://{free}/").parse().unwrap(), 100)
         .await
         .unwrap_err()
         .to_string();
-    assert!(error.contains("refused") && error.contains("7 tries"), "{error}");
+    assert!(error.contains("refused") && error.contains("7 attempts"), "{error}");
     let error = Site::start(vec![]).await.fetch().await.unwrap_err().to_string();
     assert!(error.contains("in time"), "{error}");
 }
 
 #[tokio::test]
-async fn a_redirection_leads_only_to_what_may_be_read() {
+async fn a_redirect_leads_only_to_what_may_be_read() {
     let to =
         |place: &str| answer(&format!("302 Found\r\nLocation: {place}\r\nContent-Length: 0"), b"");
     let site = Site::start(vec![to("/b.mp4"), first(20, "")]).await;
@@ -148,18 +148,18 @@ async fn a_redirection_leads_only_to_what_may_be_read() {
     {
         let error = Site::start(vec![to(place)]).await.fetch().await.unwrap_err();
         assert_eq!(matches!(error, FetchError::Redirect { .. }), is_refused, "{error:?}");
-        assert_eq!(matches!(error, FetchError::Lost { .. }), !is_refused, "{error:?}");
+        assert_eq!(matches!(error, FetchError::RedirectLoop { .. }), !is_refused, "{error:?}");
     }
     let error = Site::start(vec![to("/a.mp4"); 10]).await.fetch().await.unwrap_err();
-    assert!(matches!(error, FetchError::Lost { .. }), "{error:?}");
+    assert!(matches!(error, FetchError::RedirectLoop { .. }), "{error:?}");
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_never_ends_is_not_fetched() {
+async fn what_is_too_large_or_endless_is_not_downloaded() {
     let site = Site::start(vec![first(20, "")]).await;
     assert!(matches!(
         fetch_within(&site.uri, 19).await,
-        Err(FetchError::TooLarge { most: 19, .. })
+        Err(FetchError::TooLarge { max_bytes: 19, .. })
     ));
     let live = answer("200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=x", b"--x\r\n");
     assert!(matches!(Site::start(vec![live]).await.fetch().await, Err(FetchError::Live { .. })));

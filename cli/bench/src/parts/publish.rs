@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use moliceiro_decode::{Announced, DecodedFrame};
-use moliceiro_ingest::{IngestSettings, Published, publish_frames};
+use moliceiro_ingest::metrics::Metrics;
+use moliceiro_ingest::{FramePublisher, IngestSettings, Watermark};
 use moliceiro_nats::{StreamsSettings, VideoId, subjects};
+use moliceiro_service::metrics::Catalogue;
 
 use super::{Work, synthetic};
 use crate::input;
@@ -101,14 +103,13 @@ async fn rate(
                 }
                 drop(sender);
             };
-            let take = publish_frames(
-                &pipeline.streams,
-                &video,
-                receiver,
-                &announced,
-                Published::default(),
-                settings.publish_window,
-            );
+            let publisher = FramePublisher {
+                streams: &pipeline.streams,
+                metrics: &Metrics::new(&mut Catalogue::default()),
+                video: &video,
+                window: settings.publish_window,
+            };
+            let take = publisher.publish_frames(receiver, &announced, Watermark::default());
             let ((), published) = tokio::join!(give, take);
             published.map_err(|(_, error)| error)?;
             begun

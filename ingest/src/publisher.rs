@@ -1,0 +1,209 @@
+//! Publishes the frames of a video, and its end.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use moliceiro_decode::{Announced, DecodedFrame, DecodedThumbnail, Decoding, LostFrame};
+use moliceiro_nats::messages::{
+    Ended, Event, Failed, Frame, Progress, Thumbnail, VERSION, VideoEntry, milliseconds_now,
+    to_cbor,
+};
+use moliceiro_nats::publish::StoreError;
+use moliceiro_nats::{Streams, VideoId, subjects};
+use tracing::warn;
+
+use crate::metrics::Metrics;
+
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Many detectors analyse more frames than this in a second.
+const PROGRESS_FRAMES: u64 = 250;
+
+/// A video whose frames and end are all stored.
+pub(crate) struct Published {
+    pub(crate) frames: u64,
+    pub(crate) problem: Option<String>,
+}
+
+/// Up to where all frames of a video are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watermark {
+    /// Every selected frame with a smaller index is stored.
+    pub below: u64,
+    /// How many frames those are.
+    pub frames: u64,
+}
+
+impl Watermark {
+    pub(crate) fn of(entry: &VideoEntry) -> Self {
+        Self { below: entry.published, frames: entry.published_frames() }
+    }
+}
+
+/// Stores what is decoded of one video.
+pub struct FramePublisher<'a> {
+    /// Where to.
+    pub streams: &'a Streams,
+    /// What is counted meanwhile.
+    pub metrics: &'a Metrics,
+    /// The video that the frames belong to.
+    pub video: &'a VideoId,
+    /// Frames that may be unacknowledged at the same time.
+    pub window: usize,
+}
+
+impl FramePublisher<'_> {
+    /// Stores the frames of a video, then its end. Waits while the queue is full. Dropping the
+    /// future stops decoding.
+    pub(crate) async fn publish_video(
+        &self,
+        decoding: Decoding,
+        stored: Watermark,
+    ) -> Result<Published, StoreError> {
+        let announced = decoding.announced();
+        let published = self.publish_frames(decoding.frames.clone(), &announced, stored).await;
+        let ended = match published {
+            // A frame that the server never accepts ends the video after the frames before it.
+            Err((stored, error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. }))) => {
+                truncated(stored, error.to_string())
+            }
+            Err((_, error)) => return Err(error),
+            Ok(stored) => match decoding.outcome().await {
+                Ok(decoded) => Ended {
+                    frames: decoded.frames,
+                    decoded: decoded.decoded,
+                    duration: decoded.duration,
+                    problem: decoded.problem.map(|problem| problem.to_string()),
+                },
+                Err(error) => truncated(stored, error.to_string()),
+            },
+        };
+        self.publish_end(ended).await
+    }
+
+    /// Stores the end of a video of which no more can be decoded than is stored already.
+    pub(crate) async fn publish_failure(
+        &self,
+        stored: Watermark,
+        problem: String,
+    ) -> Result<Published, StoreError> {
+        self.publish_end(truncated(stored, problem)).await
+    }
+
+    async fn publish_end(&self, ended: Ended) -> Result<Published, StoreError> {
+        let id = subjects::event_message_id(self.video, "ended");
+        let event = Event::Ended(ended.clone());
+        self.streams.publisher.publish_event(self.video, Some(&id), event).await?;
+        Ok(Published { frames: ended.frames, problem: ended.problem })
+    }
+
+    /// Stores frames, and reports the watermark after the first of them and at intervals. Returns
+    /// the watermark, with an error too. The first frame is the one after those that are `stored`.
+    pub async fn publish_frames(
+        &self,
+        frames: async_channel::Receiver<Result<DecodedFrame, LostFrame>>,
+        announced: &Announced,
+        stored: Watermark,
+    ) -> Result<Watermark, (Watermark, StoreError)> {
+        let mut watermark = stored;
+        let mut reported = stored;
+        let mut storing = pin!(frames.map(|frame| self.publish_one(frame)).buffered(self.window));
+        let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+        loop {
+            let due = tokio::select! {
+                next = storing.try_next() => match next {
+                    Ok(Some(now)) => {
+                        watermark = now;
+                        reported == stored || watermark.below - reported.below >= PROGRESS_FRAMES
+                    }
+                    Ok(None) => return Ok(watermark),
+                    Err(error) => return Err((watermark, error)),
+                },
+                // While the queue is full no frame is stored, but those before must be confirmed.
+                _ = ticks.tick() => watermark != reported,
+            };
+            if due {
+                let progress = Event::Progress(Progress {
+                    published: watermark.below,
+                    frames: Some(watermark.frames),
+                    announced: announced.frames(),
+                });
+                self.streams
+                    .publisher
+                    .publish_event(self.video, None, progress)
+                    .await
+                    .map_err(|error| (watermark, error))?;
+                reported = watermark;
+            }
+        }
+    }
+
+    async fn publish_one(
+        &self,
+        frame: Result<DecodedFrame, LostFrame>,
+    ) -> Result<Watermark, StoreError> {
+        match frame {
+            Ok(frame) => self.publish_frame(frame).await,
+            Err(lost) => self.publish_failed(lost).await,
+        }
+    }
+
+    async fn publish_frame(&self, frame: DecodedFrame) -> Result<Watermark, StoreError> {
+        let DecodedFrame { index, number, pts, size, letterbox, color, encoding, pixels, still } =
+            frame;
+        let video = self.video.clone();
+        if let Some(DecodedThumbnail { slot, jpeg }) = still {
+            let source = letterbox.source;
+            let video = video.clone();
+            let thumbnail = Thumbnail { version: VERSION, video, index, pts, source, jpeg };
+            self.publish_thumbnail(slot, &thumbnail).await;
+        }
+        let message = Frame {
+            version: VERSION,
+            video,
+            index,
+            pts,
+            decoded_at: Some(milliseconds_now()),
+            encoding,
+            size,
+            letterbox,
+            color,
+            pixels,
+        };
+        let payload = Bytes::from(message.to_cbor());
+        let bytes = payload.len();
+        let started = Instant::now();
+        let subject = subjects::frames(self.video);
+        let id = subjects::frame_message_id(self.video, index);
+        self.streams.publisher.publish(&subject, &id, payload).await?;
+        self.metrics.frame_published(self.video, index, bytes, started.elapsed());
+        Ok(Watermark { below: index + 1, frames: number + 1 })
+    }
+
+    /// A frame that cannot be decoded gets its result at once, and never enters the queue.
+    async fn publish_failed(&self, lost: LostFrame) -> Result<Watermark, StoreError> {
+        let LostFrame { index, number, reason } = lost;
+        self.metrics.frame_lost(self.video, index, &reason);
+        let failed = Event::Failed(Failed { index, reason, detector: None, deliveries: 0 });
+        let id = subjects::frame_message_id(self.video, index);
+        self.streams.publisher.publish_event(self.video, Some(&id), failed).await?;
+        Ok(Watermark { below: index + 1, frames: number + 1 })
+    }
+
+    /// A thumbnail is only for display: a missing one does not fail the video.
+    async fn publish_thumbnail(&self, slot: u8, thumbnail: &Thumbnail) {
+        let Thumbnail { video, index, jpeg, .. } = thumbnail;
+        let payload = Bytes::from(to_cbor(thumbnail, jpeg.len() + 256));
+        let subject = subjects::still(video, slot);
+        let id = subjects::event_message_id(video, &format!("still/{index}"));
+        if let Err(error) = self.streams.publisher.publish(&subject, &id, payload).await {
+            warn!(%video, frame = index, %error, "cannot store a thumbnail");
+        }
+    }
+}
+
+/// The end of a video of which only these frames are stored.
+fn truncated(stored: Watermark, problem: String) -> Ended {
+    Ended { frames: stored.frames, decoded: stored.below, duration: None, problem: Some(problem) }
+}

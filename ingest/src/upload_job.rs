@@ -1,0 +1,382 @@
+//! One upload, from its message to the acknowledgement.
+
+use std::time::{Duration, SystemTime};
+
+use async_nats::jetstream::{AckKind, Message};
+use moliceiro_decode::live::LiveOrigin;
+use moliceiro_decode::{DecodeSettings, Observer};
+use moliceiro_nats::messages::{
+    Event, FrameSelection, LiveStatus, Offset, Started, Upload, VideoEntry, VideoEvent, VideoState,
+    from_cbor, from_json, to_json,
+};
+use moliceiro_nats::objects;
+use moliceiro_nats::publish::StoreError;
+use moliceiro_nats::{VideoId, subjects};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use url::Url;
+
+use crate::allow::Refused;
+use crate::live::{self, LiveProblem, TakeOverError};
+use crate::publisher::{FramePublisher, Published, Watermark};
+use crate::source::{self, Source, SourceError};
+use crate::uploads::Context;
+
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+const CANCEL_CHECK: Duration = Duration::from_millis(500);
+
+/// One upload being ingested.
+pub(crate) struct UploadJob {
+    context: Context,
+    message: Message,
+    /// Cancelled when this ingest stops.
+    requeue: CancellationToken,
+}
+
+/// What becomes of an upload's message.
+enum Disposition {
+    /// Every frame and the end are stored.
+    Ack(VideoId, Url),
+    /// It is not an upload.
+    Drop,
+    /// Its video was cancelled.
+    Cancelled(VideoId, Url),
+    /// This ingest is stopping: another resumes the video, and it costs no delivery attempt.
+    Requeue(VideoId, Upload),
+    /// Another delivery may succeed.
+    Retry(RetryReason),
+}
+
+/// Why an upload is tried again later.
+#[derive(Debug, Error)]
+enum RetryReason {
+    /// Another ingest may be allowed to read it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Another ingest may be able to open it, or this one later.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A frame or an event cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The windows of an earlier ingest cannot be ended.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
+}
+
+/// What was decoded of a source.
+enum Decoded {
+    /// All of it is published.
+    Video(Published),
+    /// It is live, and has to be followed.
+    Live(LiveOrigin),
+}
+
+/// Why a source is not decoded, now or ever.
+enum Unreadable {
+    Refused(Refused),
+    Source(SourceError),
+    Live(LiveProblem),
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(reason) => reason.fmt(f),
+            Self::Source(reason) => reason.fmt(f),
+            Self::Live(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl UploadJob {
+    pub(crate) fn new(context: Context, message: Message, requeue: CancellationToken) -> Self {
+        Self { context, message, requeue }
+    }
+
+    pub(crate) async fn run(self) {
+        let _in_flight = self.context.metrics.in_flight();
+        let progress = async {
+            let mut ticks = tokio::time::interval(self.context.service.streams.upload_ack_wait / 3);
+            loop {
+                ticks.tick().await;
+                if let Err(error) = self.message.ack_with(AckKind::Progress).await {
+                    warn!(%error, "cannot report to the server that an upload is in progress");
+                }
+            }
+        };
+        let disposition = tokio::select! {
+            disposition = self.ingest() => disposition,
+            () = progress => unreachable!("progress is reported until the job ends"),
+        };
+        let metrics = &self.context.metrics;
+        let done = match disposition {
+            Disposition::Ack(video, uri) => self.finish(&video, &uri).await,
+            Disposition::Drop => self.message.ack_with(AckKind::Term).await,
+            Disposition::Cancelled(video, uri) => self.discard(&video, &uri).await,
+            Disposition::Requeue(video, upload) => self.requeue(video, upload).await,
+            Disposition::Retry(reason) => {
+                metrics.upload_retried(self.video().as_ref(), &reason.to_string());
+                self.message.ack_with(AckKind::Nak(Some(RETRY_DELAY))).await
+            }
+        };
+        if let Err(error) = done {
+            metrics.upload_not_acknowledged(self.video().as_ref(), &error);
+        }
+    }
+
+    /// The video of the message, if that is an upload.
+    fn video(&self) -> Option<VideoId> {
+        let (sequence, stored_at) = self.stored();
+        Upload::parse(&self.message.payload).ok().map(|upload| upload.video(sequence, stored_at))
+    }
+
+    async fn ingest(&self) -> Disposition {
+        let upload = match Upload::parse(&self.message.payload) {
+            Ok(upload) => upload,
+            Err(reason) => {
+                self.context.metrics.upload_malformed(&reason);
+                return Disposition::Drop;
+            }
+        };
+        let (sequence, stored_at) = self.stored();
+        let video = upload.video(sequence, stored_at);
+        let ingested = self.ingest_video(&video, upload, stored_at).await;
+        ingested.unwrap_or_else(Disposition::Retry)
+    }
+
+    async fn ingest_video(
+        &self,
+        video: &VideoId,
+        upload: Upload,
+        stored_at: SystemTime,
+    ) -> Result<Disposition, RetryReason> {
+        let Context { streams, allowed, service, metrics } = &self.context;
+        let entry = self.entry(video).await;
+        if entry.as_ref().is_some_and(is_cancelled) {
+            live::take_over(streams, video, entry.as_ref()).await?;
+            return Ok(Disposition::Cancelled(video.clone(), upload.uri));
+        }
+        if entry.as_ref().is_some_and(|entry| entry.ended.is_some()) {
+            metrics.upload_known(video);
+            return Ok(Disposition::Ack(video.clone(), upload.uri));
+        }
+        let uri = match allowed.check(&upload.uri).await {
+            Err(refused) if !self.is_last_delivery() => return Err(refused.into()),
+            checked => checked,
+        };
+        let live_status = live::take_over(streams, video, entry.as_ref()).await?;
+        let stored = entry.as_ref().map_or(Watermark::default(), Watermark::of);
+        // A resumed video keeps the options it started with, whatever the settings here are.
+        let earlier = match entry {
+            Some(entry) if entry.state != VideoState::Queued => Some(entry.started),
+            _ => self.started(video).await,
+        };
+        let started = earlier.unwrap_or_else(|| upload.started(stored_at, service.ingest.every));
+        metrics.decoding(video, &started, stored.below);
+        let selection = started.choice();
+        let id = subjects::event_message_id(video, "started");
+        streams.publisher.publish_event(video, Some(&id), Event::Started(started.clone())).await?;
+        let decoding = self.decode(video, uri, selection, stored);
+        let decoded = tokio::select! {
+            decoded = self.requeue.run_until_cancelled(decoding) => decoded.transpose()?,
+            () = self.until_cancelled(video) => {
+                return Ok(Disposition::Cancelled(video.clone(), upload.uri));
+            }
+        };
+        match decoded {
+            Some(Decoded::Live(origin)) => {
+                self.follow(video, upload, &started, origin, live_status).await
+            }
+            Some(Decoded::Video(published)) => {
+                metrics.all_published(video, &published);
+                Ok(Disposition::Ack(video.clone(), upload.uri))
+            }
+            None => Ok(requeued(video, upload, selection)),
+        }
+    }
+
+    /// Follows a live source to its end, or until it is cancelled or this ingest stops.
+    async fn follow(
+        &self,
+        video: &VideoId,
+        upload: Upload,
+        started: &Started,
+        origin: LiveOrigin,
+        status: LiveStatus,
+    ) -> Result<Disposition, RetryReason> {
+        let Context { streams, service, metrics, .. } = &self.context;
+        let (ingest, selection) = (&service.ingest, started.choice());
+        let source = live::LiveSource {
+            streams,
+            metrics,
+            video,
+            started,
+            settings: self.decode_settings(selection, 0),
+            window: upload.window.map_or(ingest.window, Offset::duration),
+            publish_window: ingest.publish_window,
+        };
+        let stop = self.requeue.child_token();
+        let cancelled = async {
+            self.until_cancelled(video).await;
+            stop.cancel();
+            std::future::pending::<()>().await;
+        };
+        let followed = tokio::select! {
+            followed = live::follow(&source, origin, status, &stop) => followed?,
+            () = cancelled => unreachable!("it is pending for ever"),
+        };
+        match followed {
+            Some(published) => {
+                metrics.all_published(video, &published);
+                Ok(Disposition::Ack(video.clone(), upload.uri))
+            }
+            None if self.requeue.is_cancelled() => Ok(requeued(video, upload, selection)),
+            None => Ok(Disposition::Cancelled(video.clone(), upload.uri)),
+        }
+    }
+
+    /// Stores the frames and the end of the video.
+    async fn decode(
+        &self,
+        video: &VideoId,
+        uri: Result<Url, Refused>,
+        selection: FrameSelection,
+        stored: Watermark,
+    ) -> Result<Decoded, RetryReason> {
+        let Context { streams, service, metrics, .. } = &self.context;
+        let window = service.ingest.publish_window;
+        let publisher = FramePublisher { streams, metrics, video, window };
+        let opened = match uri {
+            Ok(uri) => {
+                let settings = self.decode_settings(selection, stored.below);
+                source::open(&self.context, &uri, settings).await.map_err(Unreadable::Source)
+            }
+            Err(refused) => Err(Unreadable::Refused(refused)),
+        };
+        let unreadable = match opened {
+            Ok(Source::Video(decoding)) => {
+                return Ok(Decoded::Video(publisher.publish_video(decoding, stored).await?));
+            }
+            Ok(Source::Live(origin)) => match live::check(video, selection) {
+                Ok(()) => return Ok(Decoded::Live(origin)),
+                Err(problem) => Unreadable::Live(problem),
+            },
+            Err(Unreadable::Source(error)) if !error.is_permanent() => return Err(error.into()),
+            Err(unreadable) => unreadable,
+        };
+        Ok(Decoded::Video(publisher.publish_failure(stored, unreadable.to_string()).await?))
+    }
+
+    fn decode_settings(&self, selection: FrameSelection, skip_before: u64) -> DecodeSettings {
+        let Context { service, metrics, .. } = &self.context;
+        let metrics = metrics.clone();
+        let observer = Observer::new(move |event| metrics.decode_event(event));
+        DecodeSettings { observer, ..service.ingest.decoding(selection, skip_before) }
+    }
+
+    /// Before the last delivery, an upload that may not be read here is left to other ingests,
+    /// which may be allowed to read it.
+    fn is_last_delivery(&self) -> bool {
+        let max_deliver = self.context.streams.ingest.cached_info().config.max_deliver;
+        self.message.info().is_ok_and(|info| max_deliver > 0 && info.delivered >= max_deliver)
+    }
+
+    /// Acknowledges the upload, and only then removes the uploaded bytes.
+    async fn finish(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
+        self.message.double_ack().await?;
+        if uri.scheme() == objects::SCHEME
+            && let Err(error) = self.context.streams.objects.remove_of(uri, video.as_str()).await
+        {
+            warn!(
+                %video,
+                %error,
+                "cannot delete an uploaded video's bytes: they stay until streams.keep is over"
+            );
+        }
+        Ok(())
+    }
+
+    /// Sequence and time of the upload in its stream: the same for each of its deliveries.
+    fn stored(&self) -> (u64, SystemTime) {
+        match self.message.info() {
+            Ok(info) => (info.stream_sequence, info.published.into()),
+            Err(error) => {
+                warn!(%error, "an upload's message does not say where it is stored");
+                (0, SystemTime::now())
+            }
+        }
+    }
+
+    /// The video's entry. Without it, the video is decoded from its start, which is safe.
+    async fn entry(&self, video: &VideoId) -> Option<VideoEntry> {
+        let bytes = match self.context.streams.videos.get(video.as_str()).await {
+            Ok(bytes) => bytes?,
+            Err(error) => {
+                warn!(%video, %error, "cannot read the video's entry");
+                return None;
+            }
+        };
+        from_json(&bytes)
+            .inspect_err(|error| warn!(%video, %error, "the video's entry is malformed"))
+            .ok()
+    }
+
+    async fn until_cancelled(&self, video: &VideoId) {
+        loop {
+            tokio::time::sleep(CANCEL_CHECK).await;
+            if self.entry(video).await.as_ref().is_some_and(is_cancelled) {
+                return;
+            }
+        }
+    }
+
+    /// How the video started, if no aggregator has seen that yet.
+    async fn started(&self, video: &VideoId) -> Option<Started> {
+        let results = &self.context.streams.results;
+        let mut from = 1;
+        loop {
+            let subject = subjects::results(video);
+            let message = results.get_first_raw_message_by_subject(subject, from).await.ok()?;
+            match from_cbor::<VideoEvent>(&message.payload).ok()?.event {
+                Event::Started(started) => return Some(started),
+                Event::Queued(_) => from = message.sequence + 1,
+                _ => return None,
+            }
+        }
+    }
+
+    /// Removes a cancelled video from the queues. The aggregator removed its frames too, but more
+    /// may have been published since.
+    async fn discard(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
+        self.context.metrics.upload_cancelled(video);
+        let frames = subjects::frames(video);
+        if let Err(error) = self.context.streams.frames.purge().filter(frames).await {
+            warn!(%video, %error, "cannot remove the frames of a cancelled video");
+        }
+        self.finish(video, uri).await
+    }
+
+    /// Queues the upload again, as the same video, before this delivery of it is acknowledged.
+    async fn requeue(&self, video: VideoId, mut upload: Upload) -> Result<(), async_nats::Error> {
+        let Context { streams, metrics, .. } = &self.context;
+        metrics.upload_requeued(&video);
+        let (sequence, _) = self.stored();
+        let id = format!("{video}/handed-back/{sequence}");
+        upload.id = Some(video);
+        let payload = to_json(&upload).into();
+        streams.publisher.publish(subjects::UPLOAD_SUBJECT, &id, payload).await?;
+        self.message.double_ack().await
+    }
+}
+
+/// Leaves the video to another ingest, which has to select the same frames.
+fn requeued(video: &VideoId, upload: Upload, selection: FrameSelection) -> Disposition {
+    let every = selection.fps.is_none().then_some(selection.every);
+    Disposition::Requeue(video.clone(), Upload { every, ..upload })
+}
+
+fn is_cancelled(entry: &VideoEntry) -> bool {
+    entry.state == VideoState::Cancelled
+}
