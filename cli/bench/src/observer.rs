@@ -19,7 +19,6 @@ use super::pipeline::Pipeline;
 use super::progress::Progress;
 use super::statistics::Latency;
 use super::usage::{Meter, ProcessUse};
-use moliceiro_nats::messages::Figures;
 
 /// A pipeline in which nothing happens for so long is broken.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -80,7 +79,8 @@ pub(crate) async fn run(
     let mut followed = BTreeMap::new();
     for uri in videos {
         let id = VideoId::for_name("bench", &nuid::next());
-        let upload = Upload { id: Some(id.clone()), every: Some(1), ..Upload::of(uri.clone()) };
+        let mut upload = Upload { id: Some(id.clone()), ..Upload::of(uri.clone()) };
+        upload.selection.every = Some(1);
         streams
             .publisher
             .publish(UPLOAD_SUBJECT, &format!("upload/{id}"), to_json(&upload).into())
@@ -163,7 +163,7 @@ fn take_entry(
 ) -> anyhow::Result<()> {
     let entry: VideoEntry = from_json(&entry.value)?;
     let Some(video) = followed.get_mut(&entry.video) else { return Ok(()) };
-    let settled = usize::try_from(Figures::of(&entry).settled())?.min(video.done.len());
+    let settled = usize::try_from(entry.progress().settled())?.min(video.done.len());
     let now = Instant::now();
     for done in &video.done[video.counted.min(settled)..settled] {
         times.counting.push((now - *done).as_secs_f64() * 1e3);

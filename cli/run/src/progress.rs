@@ -8,7 +8,7 @@ use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::VideoEntry;
 use tracing_subscriber::fmt::MakeWriter;
 
-use moliceiro_nats::messages::Figures;
+use moliceiro_nats::messages::VideoProgress;
 
 /// Without a terminal each video has a line so often.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ impl Progress {
     pub fn update(&self, entry: &VideoEntry) {
         let mut videos = self.videos();
         let Some(video) = videos.get_mut(&entry.video) else { return };
-        let figures = Figures::of(entry);
+        let figures = entry.progress();
         let (since, before) = *video.begun.get_or_insert((Instant::now(), figures.counted));
         let text = match &entry.live {
             Some(live) => live.to_string(),
@@ -118,7 +118,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn text(figures: &Figures, counted_since: u64, elapsed: Duration) -> String {
+fn text(figures: &VideoProgress, counted_since: u64, elapsed: Duration) -> String {
     let rate = counted_since as f64 / elapsed.as_secs_f64().max(0.001);
     let mut text = format!(
         "{} decoded, {} counted, {} failed",

@@ -5,8 +5,8 @@ use anyhow::Context;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::TryStreamExt;
 use moliceiro_nats::messages::{
-    AlarmRule, Event, Fps, Offset, Started, Upload, VideoEntry, VideoEvent, from_cbor, from_json,
-    shown_uri, to_json,
+    AlarmRule, Event, Fps, FrameSelection, Offset, RequestedSelection, Started, Upload, VideoEntry,
+    VideoEvent, from_cbor, from_json, shown_uri, to_json,
 };
 use moliceiro_nats::{Streams, VideoId, subjects};
 use moliceiro_service::SettingsError;
@@ -113,10 +113,7 @@ impl Plan {
                     let upload = Upload {
                         id: Some(video.clone()),
                         name: Some(name),
-                        every,
-                        fps,
-                        start,
-                        end,
+                        selection: RequestedSelection { every, fps, start, end },
                         window,
                         alarms,
                         ..Upload::of(uri)
@@ -162,7 +159,8 @@ struct Unfinished {
 
 impl Unfinished {
     fn of(started: Started) -> Self {
-        let Started { uri, name, every, fps, start, end, alarms, .. } = started;
+        let Started { uri, name, selection, alarms, .. } = started;
+        let FrameSelection { every, fps, start, end } = selection;
         Self {
             uri,
             name,
@@ -180,7 +178,8 @@ async fn unfinished(streams: &Streams) -> anyhow::Result<BTreeMap<VideoId, Unfin
             Ok(upload) => {
                 let video = upload.video(message.sequence, message.time.into());
                 let (uri, name) = (upload.uri.to_string(), upload.name());
-                let Upload { every, fps, start, end, window, alarms, .. } = upload;
+                let Upload { selection, window, alarms, .. } = upload;
+                let RequestedSelection { every, fps, start, end } = selection;
                 found.insert(
                     video,
                     Unfinished {

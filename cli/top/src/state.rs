@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use moliceiro_nats::messages::{FrameResult, VideoEntry, VideoState};
 
 use super::meter::{Meter, Recent, WINDOW};
-use moliceiro_nats::messages::Figures;
+use moliceiro_nats::messages::VideoProgress;
 
 const TOP_CLASSES: usize = 3;
 /// From here on a queue counts as full.
@@ -67,7 +67,7 @@ pub(crate) struct Alarm {
 pub(crate) struct Video {
     pub(crate) name: String,
     pub(crate) state: VideoState,
-    pub(crate) figures: Figures,
+    pub(crate) figures: VideoProgress,
     /// Objects found most often, each with how many.
     pub(crate) top: Vec<(String, u64)>,
     /// Frames per second of the whole, once it is finished.
@@ -199,7 +199,7 @@ impl State {
 
     /// A video's entry was written.
     pub(crate) fn video(&mut self, now: Instant, entry: &VideoEntry, written: SystemTime) {
-        let figures = Figures::of(entry);
+        let figures = entry.progress();
         let mut classes: Vec<_> =
             entry.classes.iter().map(|(label, n)| (printable(label), *n)).collect();
         classes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));

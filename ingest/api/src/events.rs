@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
-use async_nats::jetstream::kv;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt, stream};
-use moliceiro_nats::messages::{Summary, VideoEntry, from_json, to_json};
+use moliceiro_nats::messages::{Summary, to_json};
+use moliceiro_nats::videos::{VideoChange, VideoChanges, VideoError};
 use moliceiro_nats::{VideoId, subjects};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -52,15 +52,13 @@ pub(crate) async fn follow(
     let Path(id) = id?;
     let video = find_video(&state, &id).await?;
     let notices = notices(&state, &video.id).await?;
-    let bucket = &state.streams.videos;
-    let entries =
-        bucket.watch_with_history(video.id.as_str()).await.map_err(Problem::unavailable)?;
+    let changes = state.streams.videos().watch(&video.id).await?;
     let (client, events) = mpsc::channel(QUEUE);
     let shutdown = state.shutdown.clone();
     state.tasks.spawn(async move {
         let client = Client(client);
         tokio::select! {
-            _ = send_changes(&client, &video, entries, notices) => {}
+            _ = send_changes(&client, &video, changes, notices) => {}
             () = client.0.closed() => {}
             () = shutdown.cancelled() => {}
         }
@@ -90,7 +88,7 @@ async fn notices(state: &ApiState, video: &VideoId) -> Result<Notices, Problem> 
 async fn send_changes(
     client: &Client,
     video: &Video,
-    mut entries: kv::Watch,
+    mut changes: VideoChanges,
     mut notices: Notices,
 ) -> ControlFlow<()> {
     let mut overdue: Option<(Instant, Summary)> = None;
@@ -98,22 +96,19 @@ async fn send_changes(
     loop {
         let deadline = overdue.as_ref().map(|(deadline, _)| *deadline);
         tokio::select! {
-            Some(entry) = entries.next() => {
-                let value = match entry {
-                    Ok(entry) => entry.value,
-                    Err(error) => {
-                        warn!(%error, "cannot follow the entry of a video");
-                        return ControlFlow::Break(());
-                    }
-                };
-                match from_json::<VideoEntry>(&value) {
-                    Ok(entry) => {
-                        let published = entry.summary.clone().filter(|_| entry.summary_published);
-                        let deadline = Instant::now() + SUMMARY_LATE;
-                        overdue = overdue.or(published.map(|summary| (deadline, summary)));
-                        client.send("video", &Video::of(entry)).await?;
-                    }
-                    Err(error) => warn!(%error, "the entry of a video is malformed"),
+            Some(change) = changes.next() => match change {
+                Ok(VideoChange::Written(stored)) => {
+                    let entry = stored.entry;
+                    let published = entry.summary.clone().filter(|_| entry.summary_published);
+                    let deadline = Instant::now() + SUMMARY_LATE;
+                    overdue = overdue.or(published.map(|summary| (deadline, summary)));
+                    client.send("video", &Video::of(entry)).await?;
+                }
+                Ok(VideoChange::Deleted(_) | VideoChange::Loaded) => {}
+                Err(error @ VideoError::Malformed { .. }) => warn!(%error, "ignoring an entry"),
+                Err(error) => {
+                    warn!(%error, "cannot follow the entry of a video");
+                    return ControlFlow::Break(());
                 }
             },
             Some(notice) = notices.next() => match notice {

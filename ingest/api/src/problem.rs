@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use moliceiro_nats::messages::to_json;
 use moliceiro_nats::objects::ObjectError;
+use moliceiro_nats::videos::VideoError;
 use serde::Serialize;
 use thiserror::Error;
 use tracing::warn;
@@ -126,6 +127,12 @@ impl From<ObjectError> for Problem {
             }
             other => Self::unprocessable(other.to_string()),
         }
+    }
+}
+
+impl From<VideoError> for Problem {
+    fn from(error: VideoError) -> Self {
+        Self::unavailable(error)
     }
 }
 

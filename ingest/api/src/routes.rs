@@ -109,3 +109,31 @@ async fn index() -> Json<Index> {
         openapi: "/openapi.json",
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn references(value: &Value) -> Vec<String> {
+        let mut found: Vec<_> = match value {
+            Value::Object(fields) => fields.values().flat_map(references).collect(),
+            Value::Array(items) => items.iter().flat_map(references).collect(),
+            _ => vec![],
+        };
+        found.extend(value.get("$ref").and_then(Value::as_str).map(str::to_owned));
+        found
+    }
+
+    #[test]
+    fn the_description_defines_every_schema_it_refers_to() {
+        let description = serde_json::to_value(routes().split_for_parts().1).unwrap();
+        let references = references(&description);
+        assert!(references.contains(&"#/components/schemas/SelectionOptions".to_owned()));
+        for reference in references {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(description.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+}

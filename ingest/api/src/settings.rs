@@ -87,7 +87,7 @@ impl Section for HttpSettings {
         let mut problems = Vec::new();
         let mut check = |ok: bool, key, what: &str| {
             if !ok {
-                problems.push((key, what.to_owned()));
+                problems.push(Problem::new(key, what));
             }
         };
         check(

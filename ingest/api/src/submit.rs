@@ -6,7 +6,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Event, Upload, to_json};
+use moliceiro_nats::messages::{Event, RequestedSelection, Upload, to_json};
 use moliceiro_nats::objects::{self, CommittedBytes};
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::subjects;
@@ -17,8 +17,7 @@ use utoipa::ToSchema;
 use crate::idempotency::{Key, SentUpload, digest};
 use crate::problem::Problem;
 use crate::state::{ApiState, SharedState, stored_in_time};
-use crate::upload_options::SelectionOptions;
-use crate::video::{Links, find_entry};
+use crate::video::Links;
 
 /// A video that is queued: it survives the failure of any service from now on.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -46,7 +45,7 @@ pub(crate) fn location(path: &str) -> [(HeaderName, HeaderValue); 1] {
 pub(crate) async fn submit_bytes(
     state: &SharedState,
     name: String,
-    selection: SelectionOptions,
+    selection: RequestedSelection,
     bytes: CommittedBytes,
     key: Option<Key>,
 ) -> Result<Accepted, Problem> {
@@ -59,8 +58,7 @@ pub(crate) async fn submit_bytes(
     }
     let video = VideoId::for_name(&name, &nuid::next());
     let uri = object_uri(&video).parse().map_err(Problem::unavailable)?;
-    let upload =
-        selection.apply_to(Upload { id: Some(video.clone()), name: Some(name), ..Upload::of(uri) });
+    let upload = Upload { id: Some(video.clone()), name: Some(name), selection, ..Upload::of(uri) };
     let (digest, size) = (bytes.digest.clone(), bytes.size());
     bytes.keep(video.as_str(), video.as_str()).await?;
     info!(%video, size, "upload stored");
@@ -131,7 +129,7 @@ async fn submit_again(
     }
     let upload = earlier.upload;
     let is_known = match &upload.id {
-        Some(video) => find_entry(state, video).await?.is_some(),
+        Some(video) => state.streams.videos().entry(video).await?.is_some(),
         None => false,
     };
     // The ingest that received the first request may have died before it queued the upload.

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, header};
-use moliceiro_nats::messages::{MalformedUpload, Upload};
+use moliceiro_nats::messages::{MalformedUpload, RequestedSelection, Upload};
 use moliceiro_nats::objects::{CommittedBytes, ObjectWriter};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::responses::UploadErrors;
 use crate::state::{ApiState, SharedState};
 use crate::submit::{Accepted, submit_bytes, submit_uri};
-use crate::upload_options::SelectionOptions;
+use crate::upload_options::{SelectionOptions, check_selection};
 
 /// Far more than the longest valid description.
 const MAX_JSON: u64 = 64 * 1024;
@@ -76,14 +76,14 @@ pub(crate) struct VideoByUri {
 pub(crate) async fn upload_video(
     State(state): State<SharedState>,
     options: Result<Query<RawOptions>, QueryRejection>,
-    selection: Result<Query<SelectionOptions>, QueryRejection>,
+    selection: Result<Query<RequestedSelection>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Accepted, Problem> {
     let permit = state.admit_upload()?;
     let Query(options) = options?;
     let Query(selection) = selection?;
-    let selection = selection.checked()?;
+    check_selection(&selection)?;
     let key = Key::from_headers(&headers)?;
     let max_bytes = state.settings.upload_max_bytes;
     let idle_timeout = state.settings.idle_timeout;
@@ -152,12 +152,12 @@ fn parse_upload(json: &[u8]) -> Result<Upload, Problem> {
         MalformedUpload::Json { reason, .. } if reason.is_data() => {
             Problem::unprocessable(format!("the JSON does not describe an upload: {reason}"))
         }
-        MalformedUpload::Field { field, reason } => {
-            Problem::unprocessable(format!("{field} {reason}"))
+        MalformedUpload::Field(invalid) => {
+            Problem::unprocessable(format!("{} {invalid}", invalid.field()))
         }
         other => Problem::bad_request(other.to_string()),
     })?;
-    SelectionOptions::of(&upload).checked()?;
+    check_selection(&upload.selection)?;
     if upload.id.is_some() {
         return Err(Problem::unprocessable("id is chosen here; leave it out"));
     }
@@ -173,8 +173,8 @@ fn essence(content_type: &str) -> &str {
 }
 
 fn checked_name(name: String) -> Result<String, Problem> {
-    match Upload::name_problem(&name) {
-        Some(problem) => Err(Problem::unprocessable(format!("name {problem}"))),
-        None => Ok(name),
+    match Upload::check_name(&name) {
+        Ok(()) => Ok(name),
+        Err(invalid) => Err(Problem::unprocessable(format!("name {invalid}"))),
     }
 }

@@ -9,7 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use moliceiro_nats::messages::Upload;
+use moliceiro_nats::messages::{RequestedSelection, Upload};
 use moliceiro_nats::objects::CommittedBytes;
 use multer::Multipart;
 use serde::Serialize;
@@ -24,7 +24,7 @@ use crate::responses::UploadErrors;
 use crate::state::{ApiState, SharedState};
 use crate::submit::{Accepted, location, submit_bytes};
 use crate::upload::{UNNAMED, commit, content_type};
-use crate::upload_options::SelectionOptions;
+use crate::upload_options::{SelectionOptions, check_selection};
 
 /// Maximum number of files in one form: all of them are stored before the first is queued.
 const MAX_FILES: usize = 1000;
@@ -82,13 +82,13 @@ struct StoredFile {
 )]
 pub(crate) async fn upload_form(
     State(state): State<SharedState>,
-    selection: Result<Query<SelectionOptions>, QueryRejection>,
+    selection: Result<Query<RequestedSelection>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let permit = state.admit_upload()?;
     let Query(selection) = selection?;
-    let selection = selection.checked()?;
+    check_selection(&selection)?;
     let key = Key::from_headers(&headers)?;
     let boundary = content_type(&headers).and_then(|text| multer::parse_boundary(text).ok());
     let Some(boundary) = boundary else {
@@ -120,7 +120,7 @@ async fn receive_form(
     state: &SharedState,
     body: LimitedBody,
     boundary: String,
-    selection: SelectionOptions,
+    selection: RequestedSelection,
     key: Option<Key>,
 ) -> Result<Vec<Accepted>, Problem> {
     let unparsed = Arc::new(AtomicUsize::new(0));
@@ -135,7 +135,7 @@ async fn receive_form(
     let mut files = files.into_iter();
     while let Some(StoredFile { name, bytes }) = files.next() {
         let key = key.as_ref().map(|key| key.part(videos.len()));
-        match submit_bytes(state, name, selection.clone(), bytes, key).await {
+        match submit_bytes(state, name, selection, bytes, key).await {
             Ok(accepted) => videos.push(accepted),
             Err(problem) => {
                 discard(state, files);
@@ -190,7 +190,7 @@ async fn read_form(
 fn file_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let mut name: String = last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    while Upload::name_problem(&name).is_some() && !name.is_empty() {
+    while Upload::check_name(&name).is_err() && !name.is_empty() {
         name.pop();
     }
     if name.trim().is_empty() { UNNAMED.to_owned() } else { name }

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Cancelled, Event, Fps, LiveStatus, Offset, Started, Summary, VideoEntry, VideoEvent,
-    VideoState, VideoStatus, from_cbor, from_json,
+    Fps, FrameSelection, LiveStatus, Offset, Started, Summary, VideoEntry, VideoState, VideoStatus,
 };
-use moliceiro_nats::{VideoId, subjects};
+use moliceiro_nats::videos::KnownVideo;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -92,6 +91,7 @@ impl Video {
     pub(crate) fn of(entry: VideoEntry) -> Self {
         let decoded = entry.published;
         let status = VideoStatus::from(entry);
+        let FrameSelection { every, fps, start, end } = status.selection;
         Self {
             links: Links::of(&status.video),
             id: status.video,
@@ -99,10 +99,10 @@ impl Video {
             uri: status.uri,
             state: status.state,
             uploaded_at: status.uploaded_at,
-            every: status.every,
-            fps: status.fps,
-            start: status.start,
-            end: status.end,
+            every,
+            fps,
+            start,
+            end,
             frames: Frames {
                 total: status.frames,
                 decoded,
@@ -118,6 +118,7 @@ impl Video {
 
     /// A video that no aggregator has an entry of yet.
     fn without_entry(id: VideoId, state: VideoState, started: Started) -> Self {
+        let FrameSelection { every, fps, start, end } = started.selection;
         Self {
             links: Links::of(&id),
             id,
@@ -125,10 +126,10 @@ impl Video {
             uri: started.uri,
             state,
             uploaded_at: started.uploaded_at,
-            every: started.every,
-            fps: started.fps,
-            start: started.start,
-            end: started.end,
+            every,
+            fps,
+            start,
+            end,
             frames: Frames { total: None, decoded: 0, counted: 0, failed: 0 },
             classes: BTreeMap::new(),
             alarms: 0,
@@ -138,42 +139,17 @@ impl Video {
     }
 }
 
-/// The aggregators' entry of a video, if there is one yet.
-pub(crate) async fn find_entry(
-    state: &ApiState,
-    video: &VideoId,
-) -> Result<Option<VideoEntry>, Problem> {
-    let bytes = state.streams.videos.get(video.as_str()).await.map_err(Problem::unavailable)?;
-    bytes.map(|bytes| from_json(&bytes).map_err(Problem::unavailable)).transpose()
-}
-
-/// A video by its id: from its entry, or else from its first event.
+/// A video by its id: from its entry, or else from its log.
 pub(crate) async fn find_video(state: &ApiState, id: &str) -> Result<Video, Problem> {
     let video = VideoId::try_from(id.to_owned()).map_err(|_| Problem::unknown_video(id))?;
-    if let Some(entry) = find_entry(state, &video).await? {
-        return Ok(Video::of(entry));
-    }
-    let first = match state
-        .streams
-        .results
-        .get_first_raw_message_by_subject(subjects::results(&video), 1)
-        .await
-    {
-        Ok(message) => message,
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
-            return Err(Problem::unknown_video(id));
+    Ok(match state.streams.videos().find(&video).await? {
+        Some(KnownVideo::Entry(entry)) => Video::of(*entry),
+        Some(KnownVideo::Queued(queued)) => Video::without_entry(video, VideoState::Queued, queued),
+        Some(KnownVideo::Started(started)) => {
+            Video::without_entry(video, VideoState::Decoding, started)
         }
-        Err(error) => return Err(Problem::unavailable(error)),
-    };
-    match from_cbor::<VideoEvent>(&first.payload) {
-        Ok(VideoEvent { event: Event::Queued(queued), .. }) => {
-            Ok(Video::without_entry(video, VideoState::Queued, queued))
-        }
-        Ok(VideoEvent { event: Event::Started(started), .. }) => {
-            Ok(Video::without_entry(video, VideoState::Decoding, started))
-        }
-        _ => Err(Problem::unknown_video(id)),
-    }
+        None => return Err(Problem::unknown_video(id)),
+    })
 }
 
 /// Shows a video
@@ -217,10 +193,7 @@ pub(crate) async fn cancel(
             format!("the video is {} already", state_name(video.state)),
         ));
     }
-    let cancelled = Event::Cancelled(Cancelled { reason: "requested over HTTP".into() });
-    let message_id = subjects::event_message_id(&video.id, "cancelled");
-    let publisher = &state.streams.publisher;
-    stored_in_time(publisher.publish_event(&video.id, Some(&message_id), cancelled)).await?;
+    stored_in_time(state.streams.videos().cancel(&video.id, "requested over HTTP")).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

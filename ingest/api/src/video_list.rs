@@ -2,16 +2,17 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::pin::pin;
 
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use moliceiro_nats::messages::{VideoEntry, VideoState, from_json};
-use moliceiro_nats::{VideoId, subjects};
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::VideoState;
+use moliceiro_nats::videos::VideoError;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -134,22 +135,15 @@ async fn page(
     limit: usize,
     after: Option<Position>,
 ) -> Result<Page, Problem> {
-    let config = pull::OrderedConfig {
-        deliver_policy: DeliverPolicy::LastPerSubject,
-        filter_subject: format!("$KV.{}.>", subjects::VIDEOS_BUCKET),
-        ..pull::OrderedConfig::default()
-    };
-    let bucket = &state.streams.videos.stream;
-    let consumer = bucket.create_consumer(config).await.map_err(Problem::unavailable)?;
-    let mut pending = consumer.cached_info().num_pending > 0;
-    let mut entries = consumer.messages().await.map_err(Problem::unavailable)?;
+    let mut entries = pin!(state.streams.videos().entries());
     let mut best = BinaryHeap::with_capacity(limit + 1);
     let mut more = false;
-    while pending {
-        let Some(message) = entries.next().await else { break };
-        let message = message.map_err(Problem::unavailable)?;
-        pending = message.info().is_ok_and(|info| info.pending > 0);
-        let Ok(entry) = from_json::<VideoEntry>(&message.payload) else { continue };
+    while let Some(stored) = entries.next().await {
+        let entry = match stored {
+            Ok(stored) => stored.entry,
+            Err(VideoError::Malformed { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
         if wanted.is_some_and(|wanted| wanted != entry.state) {
             continue;
         }
