@@ -119,7 +119,7 @@ impl Session {
         let plan = RunPlan::make(&streams, inputs, &self.options, kind).await?;
         let mut follower =
             SummaryFollower::open(&streams, kind, self.format, plan.videos()).await?;
-        let listen = self.services.ingest.listen.clone();
+        let listen = self.services.http.listen.clone();
         if follower.is_finished() && listen.is_empty() {
             anyhow::bail!(SettingsError::Invalid(vec![
                 "no VIDEO is given, and no earlier run left one unfinished; see --help".into()
