@@ -54,10 +54,10 @@ impl Section for AggregatorSettings {
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.linger > Duration::from_secs(5) {
-            problems.push(("linger", "5s or shorter".into()));
+            problems.push(Problem::new("linger", "5s or shorter"));
         }
         if self.alarms.len() > AlarmRule::MOST {
-            problems.push(("alarms", format!("{} rules or fewer", AlarmRule::MOST)));
+            problems.push(Problem::new("alarms", format!("{} rules or fewer", AlarmRule::MOST)));
         }
         problems
     }

@@ -105,7 +105,7 @@ fn a_rule_that_is_none_is_refused_with_what_would_do() {
         process.expect_code(64);
         let said = process.stderr().join("\n");
         assert!(
-            said.contains("is no alarm rule") && said.contains("boat >= 1 for 3 frames"),
+            said.contains("is not an alarm rule") && said.contains("boat >= 1 for 3 frames"),
             "{said}"
         );
     }

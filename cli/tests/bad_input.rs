@@ -169,7 +169,7 @@ fn labels() -> String {
 #[test]
 fn a_server_that_cannot_be_used_is_told() {
     refused(&["--nats-server", "/nonexistent/nats-server"], 1, "/nonexistent/nats-server");
-    refused(&["--nats-server", "/bin/false"], 1, "nats-server ended at its start");
+    refused(&["--nats-server", "/bin/false"], 1, "nats-server exited while starting");
     refused(&["--nats", "nats://127.0.0.1:1"], 1, "127.0.0.1:1");
 }
 

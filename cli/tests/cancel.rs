@@ -103,7 +103,7 @@ async fn a_video_that_waits_is_known_and_can_be_cancelled_before_anybody_decodes
             .started(std::time::SystemTime::now(), 7);
         say(&site, video, Event::Queued(queued)).await;
         let entry = wait_for_state(&site, video, VideoState::Queued).await;
-        assert_eq!(entry.started.every, 7);
+        assert_eq!(entry.started.selection.every, 7);
     }
     cancel(&site, &unwanted).await;
     wait_for_state(&site, &unwanted, VideoState::Cancelled).await;

@@ -17,10 +17,8 @@ fn a_service_without_a_server_is_alive_and_not_ready_and_says_why() {
         .map(|service| (service, Observed::start(service, &url)));
     for (service, observed) in &services {
         assert_eq!(observed.get("/healthz"), (200, r#"{"alive":true}"#.into()));
-        observed.wait_until_not_ready(
-            &format!("{service} connection"),
-            "no NATS server has answered yet",
-        );
+        observed
+            .wait_until_not_ready(&format!("{service} connection"), "waiting for a NATS server");
     }
     let folder = tempfile::tempdir().unwrap();
     let start = || {

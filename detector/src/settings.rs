@@ -52,7 +52,7 @@ impl Section for DetectorSettings {
         let mut problems = Vec::new();
         let mut check = |ok: bool, key, what: &str| {
             if !ok {
-                problems.push((key, what.to_owned()));
+                problems.push(Problem::new(key, what));
             }
         };
         let share = |value: Option<f32>| value.is_none_or(|v| (0.0..=1.0).contains(&v));

@@ -136,7 +136,7 @@ impl Section for IngestSettings {
         let mut problems = Vec::new();
         let mut check = |ok: bool, key, what: &str| {
             if !ok {
-                problems.push((key, what.to_owned()));
+                problems.push(Problem::new(key, what));
             }
         };
         check((16..=2048).contains(&self.width), "width", "16 to 2048 pixels");

@@ -175,7 +175,7 @@ impl UploadJob {
         };
         let started = earlier.unwrap_or_else(|| upload.started(stored_at, service.ingest.every));
         metrics.decoding(video, &started, stored.below);
-        let selection = started.choice();
+        let selection = started.selection;
         let id = subjects::event_message_id(video, "started");
         streams.publisher.publish_event(video, Some(&id), Event::Started(started.clone())).await?;
         let decoding = self.decode(video, uri, selection, stored);
@@ -207,7 +207,7 @@ impl UploadJob {
         status: LiveStatus,
     ) -> Result<Disposition, RetryReason> {
         let Context { streams, service, metrics, .. } = &self.context;
-        let (ingest, selection) = (&service.ingest, started.choice());
+        let (ingest, selection) = (&service.ingest, started.selection);
         let source = live::LiveSource {
             streams,
             metrics,
@@ -372,9 +372,9 @@ impl UploadJob {
 }
 
 /// Leaves the video to another ingest, which has to select the same frames.
-fn requeued(video: &VideoId, upload: Upload, selection: FrameSelection) -> Disposition {
-    let every = selection.fps.is_none().then_some(selection.every);
-    Disposition::Requeue(video.clone(), Upload { every, ..upload })
+fn requeued(video: &VideoId, mut upload: Upload, selection: FrameSelection) -> Disposition {
+    upload.selection.every = selection.fps.is_none().then_some(selection.every);
+    Disposition::Requeue(video.clone(), upload)
 }
 
 fn is_cancelled(entry: &VideoEntry) -> bool {

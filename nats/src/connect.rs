@@ -1,4 +1,4 @@
-//! Reaching a server that can do the work.
+//! Connects to a server, and checks that it has what the streams need.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tracing::{info, warn};
 
-/// The oldest server that knows all that the streams and consumers ask for.
+/// The oldest server with every feature that streams and readers use: batched direct get.
 const OLDEST_SERVER: semver::Version = semver::Version::new(2, 11, 0);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Settings `[nats]`: where the server is and who we are to it.
+/// Settings `[nats]`: the server, and the credentials for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NatsSettings {
-    /// `nats://host:port` or `tls://host:port`; several servers of one cluster with commas between.
-    /// User and password, or a token, may stand before an `@`.
+    /// `nats://host:port` or `tls://host:port`; several servers of one cluster separated by commas.
+    /// User and password, or a token, may precede the host: `nats://user:password@host:port`.
     pub url: String,
-    /// File with the credentials that the server's operator gave out (`.creds`).
+    /// File with credentials from the server's operator (`.creds`).
     pub credentials: Option<PathBuf>,
 }
 
@@ -31,55 +31,56 @@ impl Default for NatsSettings {
     }
 }
 
-/// What to do while no server answers.
+/// What to do while the server is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// A service waits, and says so.
+    /// Retry for ever, and log each attempt: for services.
     WaitForServer,
-    /// A person's command tells them at once.
+    /// Return the error: for commands.
     FailAtOnce,
 }
 
-/// Why there is no usable server.
+/// Why a server cannot be used.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// The setting names no server.
-    #[error("nats.url {url:?} is no server address ({reason}): give nats://HOST:PORT")]
+    /// `nats.url` is not an address.
+    #[error("nats.url {url:?} is not a server address ({reason}): give nats://HOST:PORT")]
     Url {
-        /// The setting.
+        /// The setting's value, without passwords.
         url: String,
-        /// What is wrong with it.
+        /// Why it does not parse.
         reason: std::io::Error,
     },
     /// The credentials file cannot be used.
     #[error("nats.credentials {} cannot be used: {source}", file.display())]
     Credentials {
-        /// The setting.
+        /// The setting's value.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Why it cannot be read.
         source: std::io::Error,
     },
-    /// Nobody answers there, or not to us.
-    #[error("no NATS server to be had at {servers}: {source}")]
+    /// No server answers at the addresses, or it refuses the credentials.
+    #[error("cannot connect to a NATS server at {servers}: {source}")]
     Refused {
         /// The addresses tried, without passwords.
         servers: String,
-        /// What the client library says.
+        /// What the client library reports.
         source: async_nats::ConnectError,
     },
-    /// It answers, but lacks what the streams need.
+    /// The server lacks features that the streams need.
     #[error(
         "the nats-server at {servers} is version {found}; Moliceiro needs {OLDEST_SERVER} or newer"
     )]
     TooOld {
         /// The addresses tried, without passwords.
         servers: String,
-        /// What it says of itself.
+        /// The version that it reports.
         found: String,
     },
-    /// It answers, but keeps no streams.
+    /// The server runs without JetStream.
     #[error(
-        "the nats-server at {servers} runs without JetStream: start it with --jetstream, or set jetstream {{}} in its configuration"
+        "the nats-server at {servers} runs without JetStream: \
+         start it with --jetstream, or set jetstream {{}} in its configuration"
     )]
     NoJetStream {
         /// The addresses tried, without passwords.
@@ -88,17 +89,18 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// True when waiting may help.
+    /// True when a later attempt may succeed.
     fn may_pass(&self) -> bool {
         use ConnectErrorKind::{Dns, Io, MaxReconnects, TimedOut};
-        matches!(self, Self::Refused { source, .. } if matches!(source.kind(), Dns | Io | MaxReconnects | TimedOut))
+        let Self::Refused { source, .. } = self else { return false };
+        matches!(source.kind(), Dns | Io | MaxReconnects | TimedOut)
     }
 }
 
-/// Connects, and checks that the server is new enough and has JetStream. `name` is what the server
-/// lists us as.
+/// Connects, and checks that the server is new enough and has JetStream. `name` is the connection's
+/// name in the server's monitoring.
 ///
-/// A connection that is lost later is taken up again by itself, for ever.
+/// The client reconnects for ever when the connection is lost later.
 pub async fn connect(
     settings: &NatsSettings,
     name: &str,
@@ -112,7 +114,9 @@ pub async fn connect(
                 .with_max_delay(LONGEST_PAUSE)
                 .with_jitter()
                 .without_max_times();
-            let waiting = |error: &ConnectError, pause: Duration| warn!(%error, retry_in = ?pause, "waiting for the NATS server");
+            let waiting = |error: &ConnectError, pause: Duration| {
+                warn!(%error, retry_in = ?pause, "waiting for the NATS server");
+            };
             attempt.retry(pauses).when(ConnectError::may_pass).notify(waiting).await?
         }
     };
@@ -136,7 +140,7 @@ async fn connect_once(settings: &NatsSettings, name: &str) -> Result<Client, Con
         let unusable = |source| ConnectError::Credentials { file: file.clone(), source };
         options = options.credentials_file(file).await.map_err(unusable)?;
     }
-    // The client library reads the address of a URL only.
+    // The client library ignores the user and password of a URL.
     options = match addresses
         .iter()
         .find_map(|a| Some((a.username()?.to_owned(), a.password().map(str::to_owned))))
@@ -150,7 +154,7 @@ async fn connect_once(settings: &NatsSettings, name: &str) -> Result<Client, Con
         .await
         .map_err(|source| ConnectError::Refused { servers: servers.clone(), source })?;
     let server = client.server_info();
-    // A version that doesn't parse is a build of somebody's own: JetStream will tell.
+    // A custom build may have a version that does not parse: JetStream refuses what it lacks.
     if semver::Version::parse(&server.version).is_ok_and(|v| v < OLDEST_SERVER) {
         return Err(ConnectError::TooOld { servers, found: server.version });
     }
@@ -164,7 +168,7 @@ fn parse_addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
     let refused = |reason| ConnectError::Url { url: without_password(url), reason };
     let parse = |part: &str| match part.trim().parse::<ServerAddr>() {
         Ok(address) if address.host().is_empty() => {
-            Err(refused(std::io::Error::other("it names no host")))
+            Err(refused(std::io::Error::other("it does not name a host")))
         }
         Ok(address) => Ok(address),
         Err(reason) => Err(refused(reason)),
@@ -173,13 +177,13 @@ fn parse_addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
 }
 
 impl NatsSettings {
-    /// Checks what can be checked without a server.
+    /// Checks that `url` parses.
     pub fn check(&self) -> Result<(), ConnectError> {
         parse_addresses(&self.url).map(drop)
     }
 }
 
-/// A server URL as it may be shown.
+/// A server URL that may be logged.
 pub fn without_password(url: &str) -> String {
     let hide = |part: &str| match (part.find("://"), part.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => {
@@ -195,7 +199,7 @@ async fn log_event(event: Event) {
     match event {
         Event::Connected => info!("NATS connection is up"),
         Event::Disconnected => warn!("NATS connection lost; reconnecting"),
-        Event::LameDuckMode => warn!("the NATS server is about to stop; moving to another"),
+        Event::LameDuckMode => warn!("the NATS server is stopping; moving to another"),
         Event::SlowConsumer(subscription) => {
             warn!(subscription, "messages arrive faster than they are read")
         }
@@ -220,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_refused_before_anything_is_tried() {
+    fn an_invalid_address_is_refused_without_a_connection_attempt() {
         for url in ["", "nats://", "nats://:4222", "a b", "nats://a:99999", "nats://a:1,,"] {
             let settings = NatsSettings { url: url.into(), credentials: None };
             assert!(matches!(settings.check(), Err(ConnectError::Url { .. })), "{url}");

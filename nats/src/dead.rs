@@ -1,5 +1,5 @@
-//! Giving up a frame: its video counts it as failed, and its payload is kept for a person to look
-//! at.
+//! Dead-letters frames that cannot be analysed: the video counts them as failed, and their payloads
+//! are kept for people to analyse and replay.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
@@ -14,31 +14,31 @@ use crate::publish::{Publisher, StoreError};
 use crate::subjects;
 use crate::{Streams, VideoId};
 
-/// Header of a dead letter: why it was given up.
+/// Header of a dead letter: why the frame failed.
 pub const REASON: &str = "Moliceiro-Reason";
-/// Header of a dead letter: how often it was handed out.
+/// Header of a dead letter: how often the frame was delivered.
 pub const DELIVERIES: &str = "Moliceiro-Deliveries";
-/// Header of a dead letter: the detector that gave it up.
+/// Header of a dead letter: the detector that had the frame last.
 pub const DETECTOR: &str = "Moliceiro-Detector";
-/// Header of a dead letter: the index of its frame.
+/// Header of a dead letter: the frame's index.
 pub const INDEX: &str = "Moliceiro-Frame";
 
-/// Which frame a message is.
+/// The frame that a message carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameIdentity {
     /// The video.
     pub video: VideoId,
     /// The frame's index.
     pub index: u64,
-    /// The message's `Nats-Msg-Id`, which is its result's too: `<video>/<index>`, and `/<token>`
-    /// after it when replayed.
+    /// The message's `Nats-Msg-Id`, which its result has too: `<video>/<index>`, or
+    /// `<video>/<index>/<token>` of a replayed frame.
     pub message_id: String,
 }
 
 impl FrameIdentity {
-    /// The identity of a message, told without opening it: by its subject and its id.
+    /// The identity of a message, from its subject and id, without parsing its payload.
     ///
-    /// A message that no ingest sent has no such id, and is no video's frame.
+    /// `None` for a message that an ingest did not send.
     pub fn of(subject: &str, headers: Option<&HeaderMap>) -> Option<Self> {
         let video = VideoId::of_subject(subject)?;
         let message_id = headers?.get(async_nats::header::NATS_MESSAGE_ID)?.to_string();
@@ -51,10 +51,10 @@ impl FrameIdentity {
     }
 }
 
-/// Stores that a frame failed, and keeps its payload with the reason.
+/// Publishes that a frame failed, and stores its payload with the reason.
 ///
-/// The failure's id is not that of the frame's result: a result that comes after it must not be
-/// taken for a duplicate.
+/// The failure's message id differs from that of the frame's result: a later result must not be
+/// dropped as a duplicate.
 pub async fn dead_letter(
     publisher: &Publisher,
     frame: &FrameIdentity,
@@ -92,16 +92,16 @@ async fn store_payload(
         .map(drop)
 }
 
-/// A frame that was given up, as it is kept.
+/// A frame that failed, with its payload.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Its number in the stream.
+    /// Its sequence in the stream `DEAD`.
     pub sequence: u64,
     /// Its video.
     pub video: VideoId,
     /// Its index and why it failed.
     pub failed: Failed,
-    /// What was to be looked at.
+    /// The frame's message.
     pub payload: Bytes,
 }
 
@@ -119,8 +119,8 @@ impl DeadLetter {
     }
 }
 
-/// The dead letters, oldest first: of one video or all, of one frame or all. Others' messages in
-/// the stream are passed over.
+/// The dead letters, oldest first: of one video or all, of one frame or all. Skips messages that are
+/// not dead letters.
 pub async fn letters(
     dead: &Stream,
     video: Option<&VideoId>,
@@ -144,7 +144,7 @@ pub async fn letters(
     }
 }
 
-/// Queues the frame again, and only then removes the letter.
+/// Queues the frame again, then deletes the dead letter.
 pub async fn replay(streams: &Streams, letter: &DeadLetter) -> Result<(), ReplayError> {
     let id = format!(
         "{}/{}",
@@ -159,15 +159,15 @@ pub async fn replay(streams: &Streams, letter: &DeadLetter) -> Result<(), Replay
     Ok(())
 }
 
-/// A dead letter that was not replayed, or not removed after it was: then it is there twice, and
+/// A dead letter that was not replayed, or not deleted afterwards: a frame that is replayed twice
 /// counts once.
 #[derive(Debug, Error)]
 pub enum ReplayError {
-    /// It is not queued.
+    /// The frame is not queued.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It is queued, but still a dead letter too.
-    #[error("the frame is queued, but the dead letter could not be removed: {0}")]
+    /// The frame is queued, and the dead letter remains.
+    #[error("the frame is queued, but the dead letter could not be deleted: {0}")]
     Remove(#[from] DeleteMessageError),
 }
 
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_known_by_its_subject_and_message_id() {
+    fn a_frame_is_identified_by_its_subject_and_message_id() {
         let identity = |subject: &str, id: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("Nats-Msg-Id", id);

@@ -1,4 +1,4 @@
-//! What was found in each frame of a video, as long as it is kept.
+//! The objects found in each frame of a video, as long as results are kept.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -14,28 +14,27 @@ use thiserror::Error;
 use crate::messages::{Detection, Event, FrameResult, VideoEvent, from_cbor};
 use crate::{Streams, VideoId, subjects};
 
-/// Detectors finish frames out of order, but seldom by more than this.
+/// Frames that are reordered: detectors finish out of order, but seldom by more than this.
 const WINDOW: usize = 256;
-const AT_ONCE: usize = 256;
-/// A reader that takes nothing for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Messages of one fetch.
+const BATCH: usize = 256;
+/// The server deletes the consumer of a reader that is idle for longer.
+const READER_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The server does not give the results, or no longer.
+/// The results cannot be read, or not to their end.
 #[derive(Debug, Error)]
-#[error("the NATS server does not give what was found in the frames of {video}: {reason}")]
+#[error("the NATS server does not return the results of {video}: {reason}")]
 pub struct DetectionsError {
-    /// Whose they are.
+    /// The video whose results are read.
     pub video: VideoId,
-    /// What it says.
+    /// What the client library reports.
     pub reason: String,
 }
 
-/// The results that are stored now, each frame once and in order of their indexes; then the stream
-/// ends.
+/// The results that are stored now: each frame once, in order of index.
 ///
-/// A result that was stored more than some hundred frames after its turn comes when it is found.
-/// Frames that failed are left out, and so are those whose results are not kept any more. Nothing
-/// is in memory but what the order needs.
+/// A result that was stored more than some hundred frames late is yielded late. Failed frames are
+/// left out, and so are expired results. Memory holds only the frames that are being reordered.
 pub fn detections(
     streams: &Streams,
     video: &VideoId,
@@ -73,11 +72,11 @@ impl Reader {
             none => none.insert(open(&self.results, &video).await?),
         };
         let mut batch =
-            consumer.fetch().max_messages(AT_ONCE).messages().await.map_err(failed(&video))?;
+            consumer.fetch().max_messages(BATCH).messages().await.map_err(failed(&video))?;
         self.ended = true;
         while let Some(message) = batch.next().await {
             self.ended = false;
-            // What cannot be read was no result: the aggregator drops it too.
+            // Aggregators drop malformed messages too.
             if let Ok(VideoEvent { event: Event::Frame(frame), .. }) =
                 from_cbor(&message.map_err(failed(&video))?.payload)
             {
@@ -95,7 +94,7 @@ async fn open(
     let config = pull::Config {
         filter_subject: subjects::results(video),
         ack_policy: AckPolicy::None,
-        inactive_threshold: PATIENCE,
+        inactive_threshold: READER_TIMEOUT,
         memory_storage: true,
         ..pull::Config::default()
     };
@@ -107,7 +106,7 @@ fn failed<E: Display>(video: &VideoId) -> impl FnOnce(E) -> DetectionsError {
     move |error| DetectionsError { video, reason: error.to_string() }
 }
 
-/// Puts frames that are nearly in order into order, and drops repetitions.
+/// Sorts frames that are nearly sorted, and drops duplicates.
 #[derive(Default)]
 struct Order {
     waiting: BTreeMap<u64, FrameResult>,
@@ -130,16 +129,16 @@ impl Order {
     }
 }
 
-/// One object in one frame, as programs and spreadsheets read it.
+/// One object in one frame, for programs and spreadsheets.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Row {
     /// The frame's index.
     pub frame: u64,
     /// The frame's presentation time, in seconds.
     pub time_s: Option<f64>,
-    /// The object's class.
+    /// The object's class, one of the model's labels.
     pub label: String,
-    /// 0 to 1.
+    /// The model's confidence, 0 to 1.
     pub score: f32,
     /// Left, top, right, bottom in pixels of the video's own upright frame.
     #[serde(rename = "box")]
@@ -150,7 +149,7 @@ impl Row {
     /// The first line of a CSV file of rows.
     pub const CSV_HEADER: &str = "frame,time_s,label,score,left,top,right,bottom";
 
-    /// A frame's objects, best first.
+    /// A frame's objects, highest score first.
     pub fn of(frame: FrameResult) -> impl Iterator<Item = Self> {
         let (index, time_s) = (frame.index, frame.pts.map(|ns| ns as f64 / 1e9));
         let row = move |Detection { label, score, bounds }| Self {
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_once_and_in_order_as_far_as_the_window_reaches() {
+    fn frames_come_once_and_in_order_within_the_window() {
         let mut order = Order::default();
         let mut given = Vec::new();
         for index in (0..2000_u64).map(|n| n ^ 127).flat_map(|n| [n, n / 2]) {
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_a_line_of_json_or_csv() {
+    fn a_row_is_one_line_of_json_or_csv() {
         let row = Row::of(frame(3)).next().unwrap();
         assert_eq!(row.to_csv(), r#"3,0.12,"a, ""b""",0.5,1,2.5,3,4"#);
         assert_eq!(

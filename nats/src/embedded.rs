@@ -1,5 +1,4 @@
-//! A private `nats-server`: a child process on a free loopback port, with its store in a folder of
-//! its own.
+//! A private `nats-server`: a child process on a free loopback port, with its own data folder.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -20,18 +19,17 @@ use thiserror::Error;
 use tracing::{debug, warn};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// After a process was killed its server may live for a moment.
+/// The server of a killed process may live for a moment longer.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
-/// Go keeps freed block caches for a while; this is where it starts to give them back.
+/// From here on, Go returns the memory of freed block caches.
 const MEMORY_LIMIT: &str = "256MiB";
-/// The server shares the cores with the detectors, and serves about a thousand frames a second with
-/// one: more of Go's processors would mostly wake each other up.
+/// The server shares the cores with the detectors. One core serves about a thousand frames per second,
+/// and more of Go's processors would mostly wake each other.
 const CORES_PER_SERVER_CORE: usize = 8;
 
-/// A running private server. Dropping it stops it; so does the death of this process, in whatever
-/// way.
+/// A running private server. It stops when it is dropped, and when this process ends for any reason.
 pub struct EmbeddedServer {
     url: String,
     process: Pid,
@@ -40,43 +38,60 @@ pub struct EmbeddedServer {
     _lock: File,
 }
 
-/// Why there is no private server.
+/// Why a private server cannot run.
 #[derive(Debug, Error)]
 pub enum EmbeddedError {
-    /// The program is not where it should be.
-    #[error("no nats-server at {}: {source}. Run `make setup`, install nats-server, or use one that runs with --nats URL", program.display())]
+    /// The program does not exist or cannot be started.
+    #[error(
+        "cannot run nats-server at {}: {source}. Run `make setup`, install nats-server, \
+         or use a running server with --nats URL",
+        program.display()
+    )]
     Missing {
-        /// Where it was looked for.
+        /// Its path.
         program: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another process has the folder.
-    #[error("another moliceiro works in {}: wait for it to end, or give this one a folder of its own with --data", folder.display())]
+    /// Another process uses the folder.
+    #[error(
+        "another moliceiro uses {}: wait for it to end, or choose another folder with --data",
+        folder.display()
+    )]
     InUse {
         /// The data folder.
         folder: PathBuf,
     },
     /// The folder cannot be written.
-    #[error("the data folder {} cannot be used: {source}. Give another with --data", folder.display())]
+    #[error(
+        "the data folder {} cannot be used: {source}. Choose another with --data",
+        folder.display()
+    )]
     Folder {
         /// The data folder.
         folder: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The server ended before it was ready.
-    #[error("nats-server ended at its start ({status}); the end of {}: {last_line}", log.display())]
+    /// The server exited before it was ready.
+    #[error(
+        "nats-server exited while starting ({status}); the last line of {}: {last_line}",
+        log.display()
+    )]
     Ended {
-        /// How.
+        /// Its exit code or signal.
         status: ExitStatus,
         /// Its log file.
         log: PathBuf,
-        /// The last thing it said.
+        /// The log's last line.
         last_line: String,
     },
     /// The server started but never listened.
-    #[error("nats-server did not get ready within {} s; see {}", START_TIMEOUT.as_secs(), log.display())]
+    #[error(
+        "nats-server was not ready within {} s; see {}",
+        START_TIMEOUT.as_secs(),
+        log.display()
+    )]
     NotReady {
         /// Its log file.
         log: PathBuf,
@@ -89,8 +104,8 @@ struct Ports {
 }
 
 impl EmbeddedServer {
-    /// Starts `program` with its store in `folder`, which is made if it is not there. Blocks until
-    /// the server listens.
+    /// Starts `program` with its data in `folder`, which is created if needed. Blocks until the server
+    /// listens.
     pub fn start(program: &Path, folder: &Path) -> Result<Self, EmbeddedError> {
         let unusable = |source| EmbeddedError::Folder { folder: folder.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
@@ -99,7 +114,7 @@ impl EmbeddedServer {
         let ports = tempfile::tempdir_in(folder).map_err(unusable)?;
         let password = nuid::next().to_string();
         let (config, log) = (folder.join("nats-server.conf"), folder.join("nats-server.log"));
-        // The log of one run is enough to say what went wrong in it.
+        // The log of the current run is enough to diagnose it.
         if let Err(error) = fs::remove_file(&log)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -115,42 +130,42 @@ impl EmbeddedServer {
         Ok(server)
     }
 
-    /// Where clients reach it, with the password.
+    /// Its address for clients, with the password.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The server's process, for who measures it.
+    /// The server's process id, to measure its usage.
     pub fn process_id(&self) -> i32 {
         self.process.as_raw_nonzero().get()
     }
 
-    /// Tells how the server ended, if it did by itself.
+    /// The server's exit status, if it has exited by itself.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let status = self.exit.try_recv().ok();
         self.stopped |= status.is_some();
         status
     }
 
-    /// Asks the server to end, and waits; after a while, ends it.
+    /// Asks the server to stop, and kills it if it does not within 10 s.
     pub fn stop(mut self) {
         self.shut_down();
     }
 
     fn shut_down(&mut self) {
-        // Once it has ended by itself, its process id may be another's.
+        // After it has exited by itself, its process id may belong to another process.
         if self.stopped || self.ended().is_some() {
             return;
         }
         self.stopped = true;
         for signal in [Signal::TERM, Signal::KILL] {
-            // An error means that it has ended.
+            // An error means that it has exited.
             if rustix::process::kill_process(self.process, signal).is_err()
                 || self.exit.recv_timeout(STOP_TIMEOUT).is_ok()
             {
                 return;
             }
-            warn!(?signal, "nats-server does not end");
+            warn!(?signal, "nats-server does not stop");
         }
     }
 
@@ -163,7 +178,7 @@ impl EmbeddedServer {
                 return Err(EmbeddedError::Ended { status, log: log.to_owned(), last_line });
             }
             if let Some(address) = listening(ports) {
-                debug!(address, "nats-server listens");
+                debug!(address, "nats-server is listening");
                 return Ok(address);
             }
             thread::sleep(POLL);
@@ -199,7 +214,7 @@ fn lock(folder: &Path) -> Result<File, EmbeddedError> {
     }
 }
 
-/// The server writes its address into this folder once it listens (its `ports_file_dir` option).
+/// The server's address, which it writes into this folder once it listens (`ports_file_dir`).
 fn listening(ports: &Path) -> Option<String> {
     let file = fs::read_dir(ports)
         .ok()?
@@ -210,11 +225,11 @@ fn listening(ports: &Path) -> Option<String> {
     Some(url.strip_prefix("nats://").unwrap_or(url).to_owned())
 }
 
-/// Other users of the machine can reach the port, so there is a password.
+/// With a password, because other users of the machine can reach the port.
 fn configuration(folder: &Path, ports: &Path, log: &Path, password: &str) -> String {
     let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
     format!(
-        "# Written anew at each start.\nserver_name: moliceiro\nlisten: 127.0.0.1:-1\nports_file_dir: {}\nlog_file: {}\nmax_payload: 8MB\n\
+        "# Overwritten at each start.\nserver_name: moliceiro\nlisten: 127.0.0.1:-1\nports_file_dir: {}\nlog_file: {}\nmax_payload: 8MB\n\
          authorization {{ user: moliceiro, password: {password:?} }}\njetstream {{ store_dir: {}, sync_interval: always }}\n",
         quoted(ports),
         quoted(log),
@@ -233,8 +248,8 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
         .write_all(text.as_bytes())
 }
 
-/// Starts the server on a thread that lives as long as it: the kernel's death signal is tied to the
-/// thread that forked.
+/// Starts the server on a thread that lives as long as the server: the kernel's death signal is tied
+/// to the thread that forked.
 fn spawn(
     program: &Path,
     config: &Path,
@@ -249,7 +264,7 @@ fn spawn(
         .env("GOMEMLIMIT", MEMORY_LIMIT)
         .env("GOMAXPROCS", cores.div_ceil(CORES_PER_SERVER_CORE).to_string());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // A Ctrl-C on the terminal is for us: the server has to outlive the services.
+    // A Ctrl-C on the terminal must not reach the server: it has to outlive the services.
     command.process_group(0);
     bind_life(&mut command, lock);
     let (started, start) = mpsc::sync_channel(1);
@@ -258,7 +273,7 @@ fn spawn(
         .name("nats-server".into())
         .spawn(move || match command.spawn() {
             Ok(mut child) => {
-                // Nobody waits for either when the process is already ending.
+                // Sending fails when the process is already exiting.
                 let _ = started.send(Ok(pid(&child)));
                 let _ = ended.send(child.wait().unwrap_or_else(|_| ExitStatus::from_raw(0)));
             }
@@ -278,12 +293,12 @@ fn pid(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-/// The server dies with this process, and the folder stays locked as long as either lives.
+/// Makes the server die with this process, and keep the folder locked as long as it lives.
 fn bind_life(command: &mut Command, lock: RawFd) {
     let parent = rustix::process::getpid();
     let in_child = move || {
-        // SAFETY: the descriptor is open: the caller holds the file while the child is started, and
-        // a fork copies it.
+        // SAFETY: the descriptor is open: the caller holds the file while the child starts, and fork
+        // copies it.
         rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(lock) }, FdFlags::empty())?;
         #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -293,8 +308,8 @@ fn bind_life(command: &mut Command, lock: RawFd) {
         }
         Ok(())
     };
-    // SAFETY: between fork and exec only system calls are made and nothing is allocated, so no lock
-    // that another thread held at the fork can be waited for. No crate offers the death signal
+    // SAFETY: between fork and exec the closure only makes system calls and does not allocate, so it
+    // cannot wait for a lock that another thread held at the fork. No crate offers the death signal
     // without `pre_exec`, which is unsafe.
     unsafe { command.pre_exec(in_child) };
 }

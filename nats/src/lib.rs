@@ -1,28 +1,34 @@
 //! The contract between Moliceiro's services.
 //!
-//! Services never call each other: they meet in the subjects, streams and messages that are named
-//! here, and only here.
+//! Services never call each other. They share subjects, streams and messages, all of which are
+//! named here and nowhere else.
 //!
-//! - [`subjects`] names every subject, stream, consumer and bucket, and the identity of a video.
-//! - [`streams`] creates them, and refuses to work on ones that were created differently.
-//! - [`messages`] is what travels: CBOR between services, JSON for people and other programs.
-//! - [`mod@connect`] reaches a server and checks that it can do the work.
-//! - [`objects`] holds the bytes of uploads.
-//! - [`publish`] stores a message, waiting out full streams and lost connections.
-//! - [`dead`] gives up a frame.
-//! - [`detections`](mod@detections) reads back what was found in each frame.
-//! - [`embedded`] runs a private `nats-server` as a child process.
+//! In the order in which a service uses them:
+//!
+//! - [`embedded`] runs a private `nats-server` as a child process, for `moliceiro run`.
+//! - [`mod@connect`] connects to a server, and checks its version and features.
+//! - [`subjects`] names every subject, stream, consumer and bucket.
+//! - [`streams`] creates them, and refuses ones that were created differently.
+//! - [`messages`] are what is published: CBOR between services, JSON for people and other programs.
+//! - [`publish`] stores a message: it waits out full streams and lost connections.
+//! - [`objects`] stores the bytes of uploads.
+//! - [`dead`] dead-letters a frame that cannot be analysed, and replays dead letters.
+//! - [`videos`] reads videos: entries, changes, how a video started, which are unfinished.
+//! - [`detections`](mod@detections) reads the objects found in each frame.
 
 pub mod connect;
 pub mod dead;
 pub mod detections;
+mod direct;
 pub mod embedded;
 pub mod objects;
 pub mod publish;
 pub mod streams;
 pub mod subjects;
+pub mod videos;
 
 pub use connect::{ConnectError, NatsSettings, Patience, connect};
 pub use moliceiro_messages as messages;
 pub use moliceiro_messages::{InvalidVideoId, VideoId};
 pub use streams::{Streams, StreamsError, StreamsSettings};
+pub use videos::{KnownVideo, StoredEntry, VideoChange, VideoError, Videos};

@@ -1,4 +1,4 @@
-//! Storing a message for certain.
+//! Stores messages for certain: publishes until a stream acknowledges.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use crate::messages::{Event, VideoEvent, to_cbor};
 use crate::{VideoId, subjects};
 
-/// A full queue drains at the pace of the model: looking again more often than this gains nothing.
+/// A full queue drains at the model's pace, so more frequent attempts do not help.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
@@ -28,17 +28,17 @@ const PERMANENT: [ErrorCode; 4] = [
     ErrorCode::BAD_REQUEST,
 ];
 
-/// How a service's publishes went so far.
+/// Counts of a service's publishes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Messages that a stream has acknowledged.
+    /// Messages that a stream has acknowledged so far.
     pub stored: u64,
-    /// Attempts that found the stream full.
+    /// Attempts so far that found the stream full.
     pub found_full: u64,
-    /// Attempts that no stream answered.
+    /// Attempts so far that found the stream unavailable.
     pub found_unavailable: u64,
-    /// Messages that wait now for room in their stream.
-    pub waiting_for_room: u64,
+    /// Messages that wait now until their stream has space.
+    pub waiting_for_space: u64,
 }
 
 #[derive(Debug, Default)]
@@ -46,61 +46,62 @@ struct Counters {
     stored: AtomicU64,
     found_full: AtomicU64,
     found_unavailable: AtomicU64,
-    waiting_for_room: AtomicU64,
+    waiting_for_space: AtomicU64,
 }
 
-/// One message that waits for room, counted from its first refusal until it is dropped.
-struct WaitingForRoom<'a> {
+/// A message that may wait for space, counted from its first refusal until it is dropped.
+struct WaitingForSpace<'a> {
     waiting: bool,
     counters: &'a Counters,
 }
 
-impl WaitingForRoom<'_> {
+impl WaitingForSpace<'_> {
     fn refused(&mut self) {
         if !std::mem::replace(&mut self.waiting, true) {
-            self.counters.waiting_for_room.fetch_add(1, Relaxed);
+            self.counters.waiting_for_space.fetch_add(1, Relaxed);
         }
     }
 }
 
-impl Drop for WaitingForRoom<'_> {
+impl Drop for WaitingForSpace<'_> {
     fn drop(&mut self) {
         if self.waiting {
-            self.counters.waiting_for_room.fetch_sub(1, Relaxed);
+            self.counters.waiting_for_space.fetch_sub(1, Relaxed);
         }
     }
 }
 
-/// A message that can never be stored.
+/// Why a message can never be stored.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The server's `max_payload` is smaller.
     #[error(
-        "a message on {subject} is more than the NATS server takes ({source}): raise its max_payload, or send smaller frames"
+        "a message on {subject} is larger than the NATS server accepts ({source}): \
+         raise its max_payload, or send smaller frames"
     )]
     TooLarge {
-        /// Where it was to go.
+        /// The message's subject.
         subject: String,
         /// Its size, and the server's limit.
         source: PublishError,
     },
-    /// Somebody else stored one there first.
-    #[error("{subject} holds a message already")]
+    /// Another message was stored on the subject first.
+    #[error("{subject} already holds a message")]
     NotFirst {
-        /// Where it was to go.
+        /// The message's subject.
         subject: String,
     },
-    /// The server refuses it for what it is.
+    /// The server refuses the message itself.
     #[error("the NATS server refuses a message on {subject}: {source}")]
     Refused {
-        /// Where it was to go.
+        /// The message's subject.
         subject: String,
-        /// Why.
+        /// The server's reason.
         source: PublishError,
     },
 }
 
-/// True when a stream took no message because it is full, which passes when consumers catch up.
+/// True when a stream is full, which passes when consumers catch up.
 fn is_full(error: &PublishError) -> bool {
     error_code(error) == Some(ErrorCode::STREAM_STORE_FAILED)
 }
@@ -109,7 +110,7 @@ fn error_code(error: &PublishError) -> Option<ErrorCode> {
     error.source()?.downcast_ref::<jetstream::Error>().map(jetstream::Error::error_code)
 }
 
-/// False when the same message will be refused again. No answer, no leader and no room all pass.
+/// False when the same message would be refused again. A full or unavailable stream passes.
 pub fn may_pass(error: &PublishError) -> bool {
     use PublishErrorKind::{MaxPayloadExceeded, WrongLastMessageId, WrongLastSequence};
     match error.kind() {
@@ -118,8 +119,7 @@ pub fn may_pass(error: &PublishError) -> bool {
     }
 }
 
-/// Publishes until a stream has acknowledged, and counts how that goes. Cheap to clone: clones
-/// share their statistics.
+/// Publishes until a stream has acknowledged. Cheap to clone: clones share their statistics.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     jetstream: Context,
@@ -127,27 +127,27 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher over `jetstream`, with statistics of its own.
+    /// A publisher with new statistics.
     pub fn new(jetstream: Context) -> Self {
         Self { jetstream, counters: Arc::default() }
     }
 
-    /// What this publisher and its clones did so far.
+    /// What this publisher and its clones have published so far.
     pub fn statistics(&self) -> Statistics {
-        let Counters { stored, found_full, found_unavailable, waiting_for_room } = &*self.counters;
+        let Counters { stored, found_full, found_unavailable, waiting_for_space } = &*self.counters;
         Statistics {
             stored: stored.load(Relaxed),
             found_full: found_full.load(Relaxed),
             found_unavailable: found_unavailable.load(Relaxed),
-            waiting_for_room: waiting_for_room.load(Relaxed),
+            waiting_for_space: waiting_for_space.load(Relaxed),
         }
     }
 
     /// Publishes until a stream has acknowledged the message; retries without end while the stream
     /// is full or unavailable.
     ///
-    /// `id` is the `Nats-Msg-Id`: a message whose acknowledgement was lost is sent again and still
-    /// stored once.
+    /// `id` is the `Nats-Msg-Id`: a message is stored once even if its acknowledgement is lost and it
+    /// is sent again.
     pub async fn publish(
         &self,
         subject: &str,
@@ -158,8 +158,8 @@ impl Publisher {
         self.publish_message(subject, message).await
     }
 
-    /// Stores an event of a video's life. `id` is its `Nats-Msg-Id`; an event that may repeat has
-    /// none.
+    /// Publishes an event in a video's life. `id` is its `Nats-Msg-Id`; `None` for an event that may
+    /// repeat.
     pub async fn publish_event(
         &self,
         video: &VideoId,
@@ -176,7 +176,7 @@ impl Publisher {
         self.publish_message(&subjects::results(video), message).await.map(drop)
     }
 
-    /// As [`publish`](Self::publish), for a message with headers of its own.
+    /// As [`publish`](Self::publish), for a message with more headers.
     pub async fn publish_message(
         &self,
         subject: &str,
@@ -192,10 +192,10 @@ impl Publisher {
             .with_jitter()
             .without_max_times();
         let counters = &*self.counters;
-        let mut room = WaitingForRoom { waiting: false, counters };
+        let mut space = WaitingForSpace { waiting: false, counters };
         let waiting = |error: &PublishError, _: Duration| {
             if is_full(error) {
-                room.refused();
+                space.refused();
                 counters.found_full.fetch_add(1, Relaxed);
                 debug!(subject, "the stream is full: retrying");
             } else {

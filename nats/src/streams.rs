@@ -1,328 +1,79 @@
-//! The streams, consumers and buckets: created by whichever service comes first, checked by all.
+//! The streams, consumers and buckets: the first service creates them, every service checks them.
 
 mod check;
 mod error;
+mod settings;
 
 use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind};
-use async_nats::jetstream::stream::{
-    Config, ConsumerErrorKind, DiscardPolicy, RetentionPolicy, StorageType, Stream,
-};
+use async_nats::jetstream::stream::{ConsumerErrorKind, StorageType, Stream};
 use async_nats::jetstream::{Context, kv, object_store};
 use backon::{ExponentialBuilder, Retryable};
-use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::objects::Objects;
 use crate::publish::Publisher;
-use crate::subjects::{
-    ADVISORIES, AGGREGATOR_CONSUMER, ATTEMPTS_BUCKET, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER,
-    FRAMES, INGEST_CONSUMER, REQUESTS_BUCKET, RESULTS, STILLS, SUMMARIES, UPLOADS, UPLOADS_BUCKET,
-    VIDEOS_BUCKET, max_deliveries_advisories,
-};
+use crate::subjects::{ATTEMPTS_BUCKET, REQUESTS_BUCKET, UPLOADS_BUCKET, VIDEOS_BUCKET};
+use crate::videos::Videos;
 
 pub use error::StreamsError;
 use error::{may_pass, refused, unavailable};
+use settings::DAY;
+pub use settings::{Allowed, InvalidStreamsSetting, StreamsSettings};
 
 const API_TIMEOUT: Duration = Duration::from_secs(5);
-/// What an aggregator that died had in hand comes to the next one after this time. A result counted
-/// twice changes nothing.
-const RESULT_ACK_WAIT: Duration = Duration::from_secs(5);
-/// The server says that a frame ran out of deliveries when the next one is pulled: a while after,
-/// if no detector is left.
+/// The server reports that a frame ran out of deliveries when the next one is pulled: late, if all
+/// detectors are down.
 const KEEP_ATTEMPTS: Duration = DAY;
-const ADVISORY_ACK_WAIT: Duration = Duration::from_secs(30);
-/// An election of a new leader takes seconds; creating streams waits that long and no longer.
+/// Enough for the election of a new leader, which takes seconds.
 const CREATION_ATTEMPTS: usize = 15;
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Settings `[streams]`: how much the streams hold, and how often a message is tried.
-///
-/// They are used when a stream is created. A stream that exists keeps its limits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StreamsSettings {
-    /// Copies of every stream, on as many servers of a cluster: 1, 3 or 5.
-    pub replicas: usize,
-    /// Bytes that the frame queue may hold. A full queue makes ingest wait.
-    pub frames_max_bytes: u64,
-    /// Frames of one video that the queue may hold, so that a long video leaves room for others.
-    pub frames_max_per_video: u64,
-    /// Bytes that results may take. Above half of it, the oldest that are counted are removed.
-    pub results_max_bytes: u64,
-    /// How long a detector may be silent about a frame before another gets it.
-    #[serde(with = "humantime_serde")]
-    pub frame_ack_wait: Duration,
-    /// How often a frame is handed out before it is given up.
-    pub frame_max_deliver: u64,
-    /// How long an ingest may be silent about a video before another gets it.
-    #[serde(with = "humantime_serde")]
-    pub upload_ack_wait: Duration,
-    /// How often a video is handed out before it is given up.
-    pub upload_max_deliver: u64,
-    /// How long the server remembers message ids. A frame published twice within it is stored once.
-    #[serde(with = "humantime_serde")]
-    pub duplicate_window: Duration,
-    /// How long summaries, alarms, stills and uploaded bytes are kept, and entries of videos of
-    /// which nothing new is heard.
-    #[serde(with = "humantime_serde")]
-    pub keep: Duration,
-    /// How long results are kept, and with them what was found in each frame.
-    #[serde(with = "humantime_serde")]
-    pub keep_detections: Duration,
-    /// How long dead letters are kept.
-    #[serde(with = "humantime_serde")]
-    pub keep_dead: Duration,
-}
-
-const MIB: u64 = 1 << 20;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-impl Default for StreamsSettings {
-    fn default() -> Self {
-        Self {
-            replicas: 1,
-            frames_max_bytes: 512 * MIB,
-            frames_max_per_video: 256,
-            results_max_bytes: 1024 * MIB,
-            frame_ack_wait: Duration::from_secs(10),
-            frame_max_deliver: 5,
-            upload_ack_wait: Duration::from_secs(10),
-            upload_max_deliver: 3,
-            duplicate_window: Duration::from_secs(120),
-            keep: 7 * DAY,
-            keep_detections: 7 * DAY,
-            keep_dead: 7 * DAY,
-        }
-    }
-}
-
-impl StreamsSettings {
-    /// The settings that cannot be, each with what would do.
-    pub fn problems(&self) -> Vec<(&'static str, String)> {
-        let mut problems = Vec::new();
-        let mut check = |ok: bool, key, what: &str| {
-            if !ok {
-                problems.push((key, what.to_owned()));
-            }
-        };
-        let countable = |n: u64| n <= i64::MAX as u64;
-        check(matches!(self.replicas, 1 | 3 | 5), "replicas", "1, 3 or 5");
-        check(
-            self.frames_max_bytes >= MIB && countable(self.frames_max_bytes),
-            "frames_max_bytes",
-            "1048576 or more",
-        );
-        check(
-            self.frames_max_per_video >= 1 && countable(self.frames_max_per_video),
-            "frames_max_per_video",
-            "1 or more",
-        );
-        check(
-            self.results_max_bytes >= MIB && countable(self.results_max_bytes),
-            "results_max_bytes",
-            "1048576 or more",
-        );
-        check((1..=1000).contains(&self.frame_max_deliver), "frame_max_deliver", "1 to 1000");
-        check((1..=1000).contains(&self.upload_max_deliver), "upload_max_deliver", "1 to 1000");
-        for (key, wait) in
-            [("frame_ack_wait", self.frame_ack_wait), ("upload_ack_wait", self.upload_ack_wait)]
-        {
-            check(wait >= Duration::from_millis(100), key, "100ms or longer");
-        }
-        check(
-            self.duplicate_window >= Duration::from_millis(100),
-            "duplicate_window",
-            "100ms or longer",
-        );
-        for (key, keep) in [
-            ("keep", self.keep),
-            ("keep_detections", self.keep_detections),
-            ("keep_dead", self.keep_dead),
-        ] {
-            check(keep >= self.duplicate_window, key, "no shorter than streams.duplicate_window");
-        }
-        problems
-    }
-
-    fn stream_configs(&self) -> [Config; 7] {
-        let base = |name: &str, subjects: Vec<String>, description: &str| Config {
-            name: name.into(),
-            subjects,
-            description: Some(description.into()),
-            storage: StorageType::File,
-            num_replicas: self.replicas,
-            duplicate_window: self.duplicate_window,
-            allow_direct: true,
-            ..Config::default()
-        };
-        let work_queue = |config: Config| Config {
-            retention: RetentionPolicy::WorkQueue,
-            discard: DiscardPolicy::New,
-            ..config
-        };
-        let advisories = [FRAMES, UPLOADS].map(max_deliveries_advisories).to_vec();
-        [
-            Config {
-                max_bytes: signed(64 * MIB),
-                ..work_queue(base(
-                    UPLOADS,
-                    vec![crate::subjects::UPLOAD_SUBJECT.into()],
-                    "Videos to be counted",
-                ))
-            },
-            Config {
-                max_bytes: signed(self.frames_max_bytes),
-                max_messages_per_subject: signed(self.frames_max_per_video),
-                discard_new_per_subject: true,
-                ..work_queue(base(FRAMES, vec!["frames.*".into()], "Frames to be looked at"))
-            },
-            Config {
-                max_bytes: signed(self.results_max_bytes),
-                max_age: self.keep_detections,
-                discard: DiscardPolicy::New,
-                ..base(RESULTS, vec!["results.*".into()], "What happened to each video")
-            },
-            Config {
-                max_bytes: signed(64 * MIB),
-                // Alarms of one video leave room for the summaries of others.
-                max_messages_per_subject: 10_000,
-                max_age: self.keep,
-                ..base(
-                    SUMMARIES,
-                    vec!["summaries.*".into(), "alarms.*".into()],
-                    "Summaries and alarms, as JSON",
-                )
-            },
-            Config {
-                max_bytes: signed(64 * MIB),
-                max_messages_per_subject: 1,
-                max_age: self.keep,
-                ..base(STILLS, vec!["stills.*.*".into()], "A few frames of each video, to look at")
-            },
-            Config {
-                max_bytes: signed(16 * MIB),
-                ..work_queue(base(ADVISORIES, advisories, "Messages that ran out of deliveries"))
-            },
-            Config {
-                max_bytes: signed(256 * MIB),
-                max_age: self.keep_dead,
-                ..base(DEAD, vec!["dead.*".into()], "Payloads that could not be processed")
-            },
-        ]
-    }
-
-    fn bucket_config(&self, name: &str, description: &str, max_age: Duration) -> kv::Config {
-        kv::Config {
-            bucket: name.into(),
-            description: description.into(),
-            history: 1,
-            max_age,
-            storage: StorageType::File,
-            num_replicas: self.replicas,
-            ..kv::Config::default()
-        }
-    }
-
-    fn consumer(&self, name: &str, ack_wait: Duration, max_deliver: i64) -> pull::Config {
-        const IN_HAND: i64 = 4096;
-        pull::Config {
-            durable_name: Some(name.into()),
-            ack_policy: AckPolicy::Explicit,
-            deliver_policy: DeliverPolicy::All,
-            ack_wait,
-            max_deliver,
-            max_ack_pending: IN_HAND,
-            num_replicas: self.replicas,
-            ..pull::Config::default()
-        }
-    }
-
-    fn consumer_configs(&self) -> [(&'static str, pull::Config); 4] {
-        let wait = self.frame_ack_wait;
-        // The server wants fewer steps than deliveries; the last one holds for the rest.
-        let steps = usize::try_from(self.frame_max_deliver - 1).unwrap_or(usize::MAX).min(3);
-        let backoff = [wait, wait, 3 * wait][..steps].to_vec();
-        [
-            (
-                UPLOADS,
-                self.consumer(
-                    INGEST_CONSUMER,
-                    self.upload_ack_wait,
-                    signed(self.upload_max_deliver),
-                ),
-            ),
-            (
-                FRAMES,
-                pull::Config {
-                    backoff,
-                    ..self.consumer(DETECTORS_CONSUMER, wait, signed(self.frame_max_deliver))
-                },
-            ),
-            // Results of one video that have to wait leave room for those of others: the log itself
-            // has a bound.
-            (
-                RESULTS,
-                pull::Config {
-                    max_ack_pending: -1,
-                    ..self.consumer(AGGREGATOR_CONSUMER, RESULT_ACK_WAIT, -1)
-                },
-            ),
-            (ADVISORIES, self.consumer(DEAD_CONSUMER, ADVISORY_ACK_WAIT, -1)),
-        ]
-    }
-}
-
-/// Counts and sizes fit: [`StreamsSettings::problems`] refuses larger ones.
-fn signed(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// All that services share, there and as it should be. Cheap to clone.
+/// Everything that services share on the server, created and checked. Cheap to clone.
 #[derive(Clone)]
 pub struct Streams {
-    /// For publishing.
+    /// The JetStream context of this connection.
     pub jetstream: Context,
-    /// Stores messages, and counts how that goes.
+    /// Publishes messages until they are stored.
     pub publisher: Publisher,
-    /// [`UPLOADS`]
+    /// Uploads that wait for an ingest, or have one.
     pub uploads: Stream,
-    /// [`FRAMES`]
+    /// Frames that wait for a detector, or have one.
     pub frames: Stream,
-    /// [`RESULTS`]
+    /// The log of each video: its events and results.
     pub results: Stream,
-    /// [`SUMMARIES`]
+    /// Summaries and alarms.
     pub summaries: Stream,
-    /// [`STILLS`]
+    /// Thumbnails of each video.
     pub stills: Stream,
-    /// [`ADVISORIES`]
+    /// The server's notices of messages that ran out of deliveries.
     pub advisories: Stream,
-    /// [`DEAD`]
+    /// Dead letters.
     pub dead: Stream,
-    /// [`VIDEOS_BUCKET`]
+    /// The entry of each video. Read it with [`videos()`](Self::videos).
     pub videos: kv::Store,
-    /// [`REQUESTS_BUCKET`]
+    /// What was uploaded with which `Idempotency-Key`.
     pub requests: kv::Store,
-    /// [`UPLOADS_BUCKET`]
+    /// The bytes of uploads.
     pub objects: Objects,
-    /// [`ATTEMPTS_BUCKET`]
+    /// Which detector has a frame at its last delivery.
     pub attempts: kv::Store,
-    /// [`INGEST_CONSUMER`] of [`UPLOADS`]
+    /// Delivers `uploads` to ingests.
     pub ingest: Consumer<pull::Config>,
-    /// [`DETECTORS_CONSUMER`] of [`FRAMES`]
+    /// Delivers `frames` to detectors.
     pub detectors: Consumer<pull::Config>,
-    /// [`AGGREGATOR_CONSUMER`] of [`RESULTS`]
+    /// Delivers `results` to aggregators.
     pub aggregator: Consumer<pull::Config>,
-    /// [`DEAD_CONSUMER`] of [`ADVISORIES`]
+    /// Delivers `advisories` to aggregators.
     pub exhausted: Consumer<pull::Config>,
 }
 
 impl Streams {
-    /// Creates what is missing, and checks what is there. Gives up when the server has no leader
-    /// for it within half a minute.
+    /// Creates what is missing, and checks what exists. Returns an error if the server does not have
+    /// a leader for it within half a minute.
     ///
     /// `publishes_in_flight` bounds the unacknowledged publishes of this connection, and so the
     /// memory they take.
@@ -340,8 +91,8 @@ impl Streams {
         .await
     }
 
-    /// As [`Streams::open`], but waits for ever: of a cluster that starts, one server may answer
-    /// long before there are enough.
+    /// As [`Streams::open`], but waits for ever: while a cluster starts, one server may answer long
+    /// before there is a majority.
     pub async fn wait_for(
         client: Client,
         settings: &StreamsSettings,
@@ -361,9 +112,11 @@ impl Streams {
             .ack_timeout(API_TIMEOUT)
             .max_ack_inflight(publishes_in_flight)
             .build(client);
-        // It is large, and every caller would hold it in its own.
+        // The future is large: boxed, it does not enlarge every caller's.
         let attempt = || Box::pin(Self::open_once(&jetstream, settings));
-        let waiting = |error: &StreamsError, pause: Duration| warn!(%error, retry_in = ?pause, "the streams are not there yet");
+        let waiting = |error: &StreamsError, pause: Duration| {
+            warn!(%error, retry_in = ?pause, "the streams are not available yet");
+        };
         attempt
             .retry(pauses)
             .when(|e| matches!(e, StreamsError::Unavailable { .. }))
@@ -371,15 +124,19 @@ impl Streams {
             .await
     }
 
-    /// All streams that are not buckets of entries.
+    /// The reader of videos.
+    pub fn videos(&self) -> Videos<'_> {
+        Videos::new(self)
+    }
+
+    /// All streams, except those of key-value buckets.
     pub fn streams(&self) -> [&Stream; 8] {
         let Self { uploads, frames, results, summaries, stills, advisories, dead, objects, .. } =
             self;
         [uploads, frames, results, summaries, stills, advisories, dead, objects.stream()]
     }
 
-    /// Asks the server whether the streams are still there, and waits for its answer no longer than
-    /// a few seconds.
+    /// Checks that the streams still exist. Takes a few seconds at most.
     pub async fn check(&self) -> Result<(), StreamsError> {
         let buckets = [&self.videos, &self.attempts, &self.requests].map(|bucket| &bucket.stream);
         for stream in self.streams().into_iter().chain(buckets) {
@@ -389,13 +146,13 @@ impl Streams {
         Ok(())
     }
 
-    /// Waits until all that was sent has left this process, acknowledgements too; a few seconds at
+    /// Waits until everything sent has left this process, acknowledgements too; a few seconds at
     /// most.
     pub async fn flush(&self) {
         match tokio::time::timeout(API_TIMEOUT, self.jetstream.client().flush()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                warn!(%error, "the last acknowledgements may be lost: what they are for comes again")
+                warn!(%error, "the last acknowledgements may be lost: their messages will be redelivered")
             }
             Err(_) => warn!(
                 "the last acknowledgements may be lost, for the server takes none: what they are for comes again"
@@ -452,7 +209,7 @@ impl Streams {
             Ok([ingest, detectors, aggregator, exhausted]),
         ) = (<[Stream; 7]>::try_from(streams), <[Consumer<pull::Config>; 4]>::try_from(consumers))
         else {
-            unreachable!("as many are opened as there are configurations")
+            unreachable!("one is opened for each configuration")
         };
         let videos = bucket(
             jetstream,
@@ -461,7 +218,7 @@ impl Streams {
         .await?;
         let attempts = settings.bucket_config(
             ATTEMPTS_BUCKET,
-            "Who has a frame at its last delivery",
+            "Which detector has a frame at its last delivery",
             KEEP_ATTEMPTS,
         );
         let attempts = bucket(jetstream, attempts).await?;

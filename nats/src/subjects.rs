@@ -1,76 +1,76 @@
-//! Every name on the wire, in one place.
+//! Every name on the server: subjects, streams, consumers, buckets, message ids.
 
 use crate::VideoId;
 
-/// Stream of videos to be counted.
+/// Stream of videos to count: a work queue.
 pub const UPLOADS: &str = "UPLOADS";
-/// Stream of frames to be looked at.
+/// Stream of frames to analyse: a work queue.
 pub const FRAMES: &str = "FRAMES";
-/// Stream of what happened to each video.
+/// Stream of events and results of each video: its log.
 pub const RESULTS: &str = "RESULTS";
 /// Stream of summaries and alarms.
 pub const SUMMARIES: &str = "SUMMARIES";
-/// Stream of a few frames of each video, for people to look at.
+/// Stream of thumbnails of each video.
 pub const STILLS: &str = "STILLS";
-/// Stream that keeps the server's own notes about messages that ran out of deliveries.
+/// Stream of the server's notices about messages that ran out of deliveries.
 pub const ADVISORIES: &str = "ADVISORIES";
-/// Stream of the payloads that could not be processed.
+/// Stream of dead letters: frames that failed.
 pub const DEAD: &str = "DEAD";
-/// Key-value bucket: one entry for each video.
+/// Key-value bucket with an entry for each video.
 pub const VIDEOS_BUCKET: &str = "videos";
-/// Key-value bucket: what was uploaded with which `Idempotency-Key`.
+/// Key-value bucket with the upload for each `Idempotency-Key`.
 pub const REQUESTS_BUCKET: &str = "requests";
 /// Object store of uploaded bytes.
 pub const UPLOADS_BUCKET: &str = "uploads";
 
-/// Key-value bucket: which detector has a frame at its last delivery.
+/// Key-value bucket with the detector that has a frame at its last delivery.
 pub const ATTEMPTS_BUCKET: &str = "attempts";
 
-/// Durable consumer of [`UPLOADS`].
+/// Durable consumer of [`UPLOADS`], shared by ingests.
 pub const INGEST_CONSUMER: &str = "ingest";
-/// Durable consumer of [`FRAMES`].
+/// Durable consumer of [`FRAMES`], shared by detectors.
 pub const DETECTORS_CONSUMER: &str = "detectors";
-/// Durable consumer of [`RESULTS`].
+/// Durable consumer of [`RESULTS`], shared by aggregators.
 pub const AGGREGATOR_CONSUMER: &str = "aggregator";
-/// Durable consumer of [`ADVISORIES`].
+/// Durable consumer of [`ADVISORIES`], shared by aggregators.
 pub const DEAD_CONSUMER: &str = "aggregator-dead";
 
 /// Subject of requests for a video's status, with the video's id as their text.
 pub const STATUS_SUBJECT: &str = "videos.status";
-/// Subject of the upload trigger.
+/// Subject of uploads.
 pub const UPLOAD_SUBJECT: &str = "videos.upload";
 
-/// Subjects on which the server says that a message of `stream` ran out of deliveries.
+/// Subjects on which the server reports that a message of `stream` ran out of deliveries.
 pub fn max_deliveries_advisories(stream: &str) -> String {
     format!("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{stream}.*")
 }
 
-/// Subject of one video's frames.
+/// Subject of a video's frames.
 pub fn frames(video: &VideoId) -> String {
     format!("frames.{video}")
 }
 
-/// Subject of what happens to one video.
+/// Subject of a video's events and results.
 pub fn results(video: &VideoId) -> String {
     format!("results.{video}")
 }
 
-/// Subject of one video's summary.
+/// Subject of a video's summary.
 pub fn summary(video: &VideoId) -> String {
     format!("summaries.{video}")
 }
 
-/// Subject of one video's alarms.
+/// Subject of a video's alarms.
 pub fn alarms(video: &VideoId) -> String {
     format!("alarms.{video}")
 }
 
-/// Subject of one of the frames of a video that people may look at.
+/// Subject of a video's thumbnail in `slot`.
 pub fn still(video: &VideoId, slot: u8) -> String {
     format!("stills.{video}.{slot}")
 }
 
-/// Subject of one video's dead frames.
+/// Subject of a video's dead letters.
 pub fn dead(video: &VideoId) -> String {
     format!("dead.{video}")
 }
@@ -80,12 +80,12 @@ pub fn attempt(video: &VideoId, index: u64) -> String {
     format!("{video}.{index}")
 }
 
-/// `Nats-Msg-Id` of a frame, and of the one result that each frame has.
+/// `Nats-Msg-Id` of a frame, and of its result.
 pub fn frame_message_id(video: &VideoId, index: u64) -> String {
     format!("{video}/{index}")
 }
 
-/// `Nats-Msg-Id` of an event that a video has at most once, such as `started`.
+/// `Nats-Msg-Id` of an event that happens once to a video, such as `started`.
 pub fn event_message_id(video: &VideoId, event: &str) -> String {
     format!("{video}/{event}")
 }

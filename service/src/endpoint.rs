@@ -1,5 +1,4 @@
-//! The HTTP endpoint that every service has for those who watch it: `/metrics`, `/healthz` and
-//! `/readyz`.
+//! The HTTP endpoint of every service for monitoring: `/metrics`, `/healthz` and `/readyz`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,10 +15,11 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
+use crate::readiness::NotReady;
 use crate::settings::{Problem, Section};
 use crate::telemetry::Telemetry;
 
-/// Settings `[metrics]`: where a service shows how it does.
+/// Settings `[metrics]`: where a service serves its metrics and health.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsSettings {
@@ -28,20 +28,20 @@ pub struct MetricsSettings {
     pub listen: Listen,
 }
 
-/// Where to listen.
+/// Where to serve metrics and health.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Listen {
-    /// On the service's own port, for this machine only; nowhere if another has it already.
+    /// On the service's own port, for this machine only; nowhere if the port is in use.
     #[default]
     Auto,
-    /// Nowhere.
+    /// They are not served.
     Off,
-    /// There, or the service does not start.
+    /// At this address; the service does not start if it is in use.
     At(SocketAddr),
 }
 
-/// A text that names no place to listen at.
+/// A text that is not a [`Listen`].
 #[derive(Debug, Error)]
 #[error("give an address such as 0.0.0.0:9472, auto, or off")]
 pub struct InvalidListen;
@@ -84,17 +84,18 @@ impl Section for MetricsSettings {
     }
 }
 
-/// An address that cannot be listened at.
+/// An address that the endpoint cannot listen on.
 #[derive(Debug, Error)]
 #[error(
-    "cannot serve metrics at {address} ({source}): set metrics.listen to another address, or to off"
+    "cannot serve metrics at {address} ({source}): \
+     set metrics.listen to another address, or to off"
 )]
 pub struct EndpointError {
     address: SocketAddr,
     source: io::Error,
 }
 
-/// Serves metrics and health for as long as the runtime runs. `port` is the service's own one, for
+/// Serves metrics and health as long as the runtime runs. `port` is the service's own, for
 /// [`Listen::Auto`].
 pub async fn start_endpoint(
     settings: &MetricsSettings,
@@ -110,7 +111,12 @@ pub async fn start_endpoint(
         Ok(listener) => listener,
         Err(source) if required => return Err(EndpointError { address, source }),
         Err(error) => {
-            warn!(%address, %error, "metrics are not served, for this address cannot be had: set metrics.listen to have them elsewhere");
+            warn!(
+                %address,
+                %error,
+                "not serving metrics, because the address is unavailable: \
+                 set metrics.listen to serve them elsewhere"
+            );
             return Ok(());
         }
     };
@@ -123,7 +129,7 @@ pub async fn start_endpoint(
         .with_state(telemetry);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
-            warn!(%error, "metrics are not served any more");
+            warn!(%error, "stopped serving metrics");
         }
     });
     Ok(())
@@ -136,24 +142,27 @@ async fn exposition(State(telemetry): State<Telemetry>) -> Response {
     }
 }
 
-/// That this is answered is all there is to say: a runtime that is blocked does not answer.
+/// The answer itself shows that the runtime is not blocked.
 async fn alive() -> Json<BTreeMap<&'static str, bool>> {
     Json(BTreeMap::from([("alive", true)]))
 }
 
-/// What `/readyz` answers.
+/// The answer of `/readyz`.
 #[derive(Serialize)]
 struct Ready {
     ready: bool,
-    /// Each condition: `ok`, or why it is not met.
+    /// For each condition `ok`, or why it is not met.
     conditions: BTreeMap<String, String>,
 }
 
 async fn ready(State(telemetry): State<Telemetry>) -> impl IntoResponse {
-    let conditions = telemetry.readiness.look().await;
+    let conditions = telemetry.readiness.check().await;
     let ready = !conditions.is_empty() && conditions.values().all(Result::is_ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let text = |met: Result<(), String>| met.err().unwrap_or_else(|| "ok".into());
+    let text = |met: Result<(), NotReady>| match met {
+        Ok(()) => "ok".to_owned(),
+        Err(reason) => reason.to_string(),
+    };
     let conditions = conditions.into_iter().map(|(what, met)| (what, text(met))).collect();
     (status, Json(Ready { ready, conditions }))
 }

@@ -1,27 +1,67 @@
-//! What every Moliceiro service is: a program with settings, logs, metrics and an orderly end.
+//! What every Moliceiro service has: settings, logs, metrics, health and an orderly shutdown.
 //!
-//! A service's `main` is one call of [`main`]; its arguments hold [`CommonArguments`], which know
-//! how to load settings.
+//! A service's `main` passes through this crate in this order:
+//!
+//! 1. [`main`] parses the command line, with [`CommonArguments`] in it, and turns errors into exit
+//!    codes.
+//! 2. [`CommonArguments::loader`] loads [`Settings`]; [`Service::from_settings`] checks the sections
+//!    that the service uses.
+//! 3. [`serve`] starts logs, the runtime, the endpoint for metrics and health ([`Telemetry`]), and
+//!    signal handling, and runs the service until it returns.
+//! 4. The service calls [`connect_streams`] to connect to NATS and open its streams.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use clap::Parser;
+//! use moliceiro_service::{CommonArguments, LogSettings, MetricsSettings, Base, connect_streams};
+//!
+//! #[derive(Parser)]
+//! struct Arguments {
+//!     #[command(flatten)]
+//!     common: CommonArguments,
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     moliceiro_service::main(|arguments: Arguments| {
+//!         let settings = arguments.common.loader().load()?;
+//!         let base = Base {
+//!             log: settings.section::<LogSettings>()?,
+//!             metrics: settings.section::<MetricsSettings>()?,
+//!             metrics_port: 9999,
+//!         };
+//!         let (nats, streams) = (settings.section()?, settings.section()?);
+//!         moliceiro_service::serve(&base, async |telemetry, shutdown| {
+//!             let streams = connect_streams("example", &nats, &streams, 64, &telemetry).await?;
+//!             shutdown.cancelled().await;
+//!             streams.flush().await;
+//!             anyhow::Ok(())
+//!         })
+//!     })
+//! }
+//! ```
 
 mod arguments;
 mod bundled;
+mod connect;
 mod endpoint;
 mod logs;
 pub mod metrics;
-mod open;
 mod program;
 mod readiness;
+mod service;
 pub mod settings;
 mod shutdown;
 mod telemetry;
 
 pub use arguments::CommonArguments;
 pub use bundled::bundled;
+pub use connect::{OpenError, connect_streams, connect_streams as open_streams};
 pub use endpoint::{EndpointError, Listen, MetricsSettings, start_endpoint};
 pub use logs::{LogFormat, LogSettings, start_logging, start_logging_to};
-pub use open::{OpenError, open_streams};
 pub use program::{Base, EX_USAGE, main, parse_arguments, serve};
-pub use readiness::Readiness;
+pub use readiness::{NotReady, Readiness};
+pub use service::{Service, ServiceSection};
 pub use settings::{Loader, Section, Settings, SettingsError};
 pub use shutdown::shutdown_on_signals;
 pub use telemetry::Telemetry;

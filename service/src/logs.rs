@@ -6,25 +6,25 @@ use tracing_subscriber::fmt::{MakeWriter, time::SystemTime};
 
 use crate::settings::{Problem, Section};
 
-/// Settings `[log]`: what is logged, on standard error.
+/// Settings `[log]`: what is logged to standard error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSettings {
-    /// `error`, `warn`, `info`, `debug`, or filters such as `info,moliceiro_ingest=debug`.
+    /// `error`, `warn`, `info`, `debug`, or a filter such as `info,moliceiro_ingest=debug`.
     pub level: String,
     /// `auto` (text on a terminal, JSON elsewhere), `text` or `json`.
     pub format: LogFormat,
 }
 
-/// How a log line looks.
+/// Format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     Auto,
-    /// For people.
+    /// Text, for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -40,21 +40,20 @@ impl Section for LogSettings {
     fn problems(&self) -> Vec<Problem> {
         match EnvFilter::try_new(&self.level) {
             Ok(_) => vec![],
-            Err(_) => vec![(
+            Err(_) => vec![Problem::new(
                 "level",
-                "error, warn, info, debug, trace, or filters such as info,moliceiro_ingest=debug"
-                    .into(),
+                "error, warn, info, debug, trace, or a filter such as info,moliceiro_ingest=debug",
             )],
         }
     }
 }
 
-/// Logs to standard error from here on.
+/// Starts to log to standard error.
 pub fn start_logging(settings: &LogSettings) {
     start_logging_to(settings, io::stderr);
 }
 
-/// Logs to a writer from here on. A second call in one process changes nothing.
+/// Starts to log to a writer. A second call in one process does not change anything.
 pub fn start_logging_to<W>(settings: &LogSettings, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -71,7 +70,7 @@ where
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    // An error means that logging has started already.
+    // An error means that logging has already started.
     let _ = if json {
         logs.json().flatten_event(true).try_init()
     } else {

@@ -1,4 +1,4 @@
-//! Metrics: each is made, named and described once, in the one file of its service.
+//! Metrics: each is named and described once, in one file of its service.
 
 mod connection;
 mod process;
@@ -14,21 +14,21 @@ use prometheus::{
 pub(crate) use connection::{Connection, ConnectionMetrics};
 pub(crate) use process::ProcessMetrics;
 
-/// Bounds for what takes from a millisecond to ten seconds, in seconds.
+/// Histogram bounds for work of a millisecond to ten seconds, in seconds.
 pub const SECONDS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Bounds for what waits in queues, in seconds: up to ten minutes.
+/// Histogram bounds for time in queues of up to ten minutes, in seconds.
 pub const WAITING_SECONDS: [f64; 13] =
     [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 180.0, 600.0];
 
-/// How a metric behaves.
+/// Type of a metric, as Prometheus defines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows, until the process ends.
+    /// Grows until the process ends.
     Counter,
-    /// It goes up and down.
+    /// Goes up and down.
     Gauge,
-    /// Counts of values by size.
+    /// Counts values by size.
     Histogram,
 }
 
@@ -42,30 +42,30 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What is documented of a metric.
+/// A metric as it is documented.
 #[derive(Clone, Debug)]
 pub struct Described {
-    /// Its full name.
+    /// Its full name, with its unit.
     pub name: &'static str,
-    /// How it behaves.
+    /// Its type.
     pub kind: Kind,
     /// The names of its labels.
     pub labels: Vec<&'static str>,
-    /// What it says.
+    /// What it measures.
     pub help: &'static str,
 }
 
-/// Makes metrics, registers them, and remembers how they are described.
+/// Creates metrics, registers them, and lists their descriptions.
 ///
-/// Its functions panic on a name that is taken or malformed. Names are constants, and each
-/// catalogue is made in a test.
+/// Its functions panic on a name that is malformed or already registered. Names are constants, and a
+/// test creates every catalogue.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     registry: Registry,
     described: Vec<Described>,
 }
 
-/// A label and the values of it that are shown from the start, before they happen.
+/// A label, and those of its values that are exported from the start, as 0.
 pub type Label<'a> = (&'static str, &'a [&'static str]);
 
 impl Catalogue {
@@ -74,17 +74,17 @@ impl Catalogue {
         Self { registry: registry.clone(), described: vec![] }
     }
 
-    /// All metrics made so far, in order.
+    /// All metrics created so far, in order.
     pub fn described(&self) -> &[Described] {
         &self.described
     }
 
-    /// A counter.
+    /// Creates a counter without labels.
     pub fn counter(&mut self, name: &'static str, help: &'static str) -> IntCounter {
         self.register(Kind::Counter, name, help, &[], IntCounter::with_opts(Opts::new(name, help)))
     }
 
-    /// Counters that differ in a label.
+    /// Creates counters that differ in a label.
     pub fn counters(
         &mut self,
         name: &'static str,
@@ -104,17 +104,17 @@ impl Catalogue {
         counters
     }
 
-    /// A gauge of whole numbers.
+    /// Creates a gauge of whole numbers.
     pub fn gauge(&mut self, name: &'static str, help: &'static str) -> IntGauge {
         self.register(Kind::Gauge, name, help, &[], IntGauge::with_opts(Opts::new(name, help)))
     }
 
-    /// A gauge of fractions, such as seconds.
+    /// Creates a gauge of fractions, such as seconds.
     pub fn fraction(&mut self, name: &'static str, help: &'static str) -> Gauge {
         self.register(Kind::Gauge, name, help, &[], Gauge::with_opts(Opts::new(name, help)))
     }
 
-    /// Gauges of whole numbers that differ in labels.
+    /// Creates gauges of whole numbers that differ in labels.
     pub fn gauges(
         &mut self,
         name: &'static str,
@@ -130,7 +130,7 @@ impl Catalogue {
         )
     }
 
-    /// Gauges of fractions that differ in labels.
+    /// Creates gauges of fractions that differ in labels.
     pub fn fractions(
         &mut self,
         name: &'static str,
@@ -140,7 +140,7 @@ impl Catalogue {
         self.register(Kind::Gauge, name, help, labels, GaugeVec::new(Opts::new(name, help), labels))
     }
 
-    /// A histogram with upper bounds of its buckets.
+    /// Creates a histogram with these upper bounds of its buckets.
     pub fn histogram(
         &mut self,
         name: &'static str,
@@ -151,7 +151,7 @@ impl Catalogue {
         self.register(Kind::Histogram, name, help, &[], Histogram::with_opts(options))
     }
 
-    /// Histograms that differ in a label.
+    /// Creates histograms that differ in a label.
     pub fn histograms(
         &mut self,
         name: &'static str,
@@ -188,7 +188,7 @@ impl Catalogue {
     }
 }
 
-/// The metrics that every service has.
+/// The metrics that every service exports.
 pub fn described() -> Vec<Described> {
     let mut catalogue = Catalogue::default();
     connection::ConnectionMetrics::new(&mut catalogue);

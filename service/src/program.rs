@@ -13,14 +13,14 @@ use crate::settings::SettingsError;
 use crate::shutdown::shutdown_on_signals;
 use crate::telemetry::Telemetry;
 
-/// Exit code of a program that was called or configured wrongly (`sysexits.h`).
+/// Exit code for a wrong command line or wrong settings (`sysexits.h`).
 pub const EX_USAGE: u8 = 64;
 
-/// Reads the command line. Help and version end the program well; anything wrong ends it with
+/// Parses the command line. The error is the exit code: success after help or version, else
 /// [`EX_USAGE`].
 pub fn parse_arguments<A: Parser>() -> Result<A, ExitCode> {
     A::try_parse().map_err(|error| {
-        // Nothing is left to tell a terminal that is gone.
+        // An error cannot be reported on a closed terminal.
         let _ = error.print();
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
@@ -29,10 +29,9 @@ pub fn parse_arguments<A: Parser>() -> Result<A, ExitCode> {
     })
 }
 
-/// The whole `main` of a program: reads the command line, runs, and turns an error into a line and
-/// an exit code.
+/// The whole `main` of a program: parses the command line, runs, prints an error on one line.
 ///
-/// Wrong settings exit with [`EX_USAGE`], any other error with 1.
+/// The exit code is [`EX_USAGE`] for wrong settings, and 1 for any other error.
 pub fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<ExitCode>) -> ExitCode {
     match parse_arguments().map(run) {
         Ok(Ok(code)) | Err(code) => code,
@@ -46,26 +45,25 @@ pub fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<ExitCode>) -> ExitC
     }
 }
 
-/// How long a service may finish what it has in hand: shorter than supervisors commonly wait before
-/// they kill (30 s).
+/// How long a service may finish work in flight: less than supervisors commonly wait before they
+/// kill (30 s).
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What every service has, beside its work.
+/// Settings of logs and metrics, which every service has.
 #[derive(Clone, Debug)]
 pub struct Base {
     /// `[log]`
     pub log: LogSettings,
     /// `[metrics]`
     pub metrics: MetricsSettings,
-    /// The port of its metrics, if the settings leave it to the service.
+    /// The port for metrics with [`Listen::Auto`](crate::Listen::Auto).
     pub metrics_port: u16,
 }
 
-/// Runs a service from its settings to its end: logs, metrics, a runtime, and a token that signals
-/// cancel.
+/// Runs a service until it returns: starts logs, metrics, a runtime, and a token that signals cancel.
 ///
-/// A service that cannot finish what it has in hand, because its server is gone or a stream is
-/// full, is ended after 20 s.
+/// Ends a service that does not finish its work in flight within 20 s after a signal, because the
+/// server is down or a stream is full.
 pub fn serve<F, E>(
     base: &Base,
     run: impl FnOnce(Telemetry, CancellationToken) -> F,
@@ -84,7 +82,7 @@ where
             .await
             .map_err(Into::into)
     });
-    // Threads that are still busy are not waited for.
+    // Does not wait for threads that are still busy.
     runtime.shutdown_background();
     ended
 }
@@ -101,13 +99,16 @@ async fn end_in_time<E>(
     tokio::select! {
         ended = run => ended.map(|()| ExitCode::SUCCESS),
         () = too_late => {
-            error!("not finished within {} s: ending; what is in hand comes again, to whichever service is there", patience.as_secs());
+            error!(
+                "not finished within {} s: exiting; work in flight will be redelivered",
+                patience.as_secs()
+            );
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
-/// The error and its causes, each said once: many libraries repeat the cause in their own message.
+/// The error and its causes, each once: many libraries repeat the cause in their own message.
 fn one_line(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match () {
         () if line.is_empty() => cause,
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_service_that_cannot_finish_ends_after_a_while_and_no_sooner_than_it_is_told_to() {
+    async fn a_service_that_cannot_finish_is_ended_but_only_after_a_signal() {
         const PATIENCE: Duration = Duration::from_millis(50);
         let shutdown = CancellationToken::new();
         let stuck = std::future::pending::<Result<(), anyhow::Error>>();

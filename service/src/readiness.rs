@@ -5,7 +5,22 @@ use async_nats::Client;
 use async_nats::connection::State;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use moliceiro_nats::Streams;
+use moliceiro_nats::{Streams, StreamsError};
+use thiserror::Error;
+
+/// Why a condition of readiness is not met. The text is shown by `/readyz`.
+#[derive(Debug, Error)]
+pub enum NotReady {
+    /// The service has not got that far.
+    #[error("{0}")]
+    NotYet(&'static str),
+    /// The connection was lost.
+    #[error("the connection to NATS is down; reconnecting")]
+    Disconnected,
+    /// A stream was deleted, or is unavailable.
+    #[error(transparent)]
+    Streams(#[from] StreamsError),
+}
 
 /// Whether a service can do its work now, and if not, why. Cheap to clone.
 #[derive(Clone, Default)]
@@ -15,59 +30,58 @@ pub struct Readiness(Arc<Mutex<BTreeMap<String, Condition>>>);
 enum Condition {
     NotYet(&'static str),
     Met,
-    Asked(Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>),
+    Checked(Arc<dyn Fn() -> BoxFuture<'static, Result<(), NotReady>> + Send + Sync>),
 }
 
 impl Readiness {
-    /// What the service needs is not there yet.
+    /// Sets a condition that is not met yet.
     pub fn not_yet(&self, what: &str, reason: &'static str) {
         self.set(what, Condition::NotYet(reason));
     }
 
-    /// It is there, and stays.
+    /// Sets a condition that is met for ever.
     pub fn met(&self, what: &str) {
         self.set(what, Condition::Met);
     }
 
-    /// It is there, and may go: it is looked at anew each time that somebody asks.
-    pub fn ask<F>(&self, what: &str, ask: impl Fn() -> F + Send + Sync + 'static)
+    /// Sets a condition that is checked at each request.
+    pub fn checked_by<F>(&self, what: &str, check: impl Fn() -> F + Send + Sync + 'static)
     where
-        F: Future<Output = Result<(), String>> + Send + 'static,
+        F: Future<Output = Result<(), NotReady>> + Send + 'static,
     {
-        self.set(what, Condition::Asked(Arc::new(move || ask().boxed())));
+        self.set(what, Condition::Checked(Arc::new(move || check().boxed())));
     }
 
     fn set(&self, what: &str, condition: Condition) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned(), condition);
     }
 
-    /// All conditions, each met or with the reason why it is not.
-    pub(crate) async fn look(&self) -> BTreeMap<String, Result<(), String>> {
+    /// Checks all conditions, at the same time.
+    pub(crate) async fn check(&self) -> BTreeMap<String, Result<(), NotReady>> {
         let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let look = |(what, condition): (String, Condition)| async {
+        let check = |(what, condition): (String, Condition)| async {
             let met = match condition {
-                Condition::NotYet(reason) => Err(reason.to_owned()),
+                Condition::NotYet(reason) => Err(NotReady::NotYet(reason)),
                 Condition::Met => Ok(()),
-                Condition::Asked(ask) => ask().await,
+                Condition::Checked(check) => check().await,
             };
             (what, met)
         };
-        futures_util::future::join_all(conditions.into_iter().map(look)).await.into_iter().collect()
+        let checks = conditions.into_iter().map(check);
+        futures_util::future::join_all(checks).await.into_iter().collect()
     }
 }
 
-/// The connection's state, as a condition.
-pub(crate) fn connected(client: &Client) -> Result<(), String> {
+/// The condition that the connection is up.
+pub(crate) fn connected(client: &Client) -> Result<(), NotReady> {
     match client.connection_state() {
         State::Connected => Ok(()),
-        State::Pending | State::Disconnected => {
-            Err("the connection to NATS is down; reconnecting".into())
-        }
+        State::Pending | State::Disconnected => Err(NotReady::Disconnected),
     }
 }
 
-/// The streams' being there, as a condition.
-pub(crate) async fn streams_there(client: Client, streams: Streams) -> Result<(), String> {
+/// The condition that the streams exist and answer.
+pub(crate) async fn streams_available(client: Client, streams: Streams) -> Result<(), NotReady> {
     connected(&client)?;
-    streams.check().await.map_err(|error| error.to_string())
+    Ok(streams.check().await?)
 }

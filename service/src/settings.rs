@@ -1,7 +1,7 @@
 //! Settings: built-in defaults < TOML file < `MOLICEIRO__SECTION__KEY` environment < command line.
 //!
-//! Every value remembers where it came from, so that a wrong one can be told by its key, its
-//! source, and what would do.
+//! Every value keeps its source, so that an error about it names the key, the source, and the values
+//! that are allowed.
 
 pub mod list;
 mod loader;
@@ -15,17 +15,30 @@ use moliceiro_nats::{NatsSettings, StreamsSettings};
 
 pub use loader::{Loader, Settings};
 
-/// A key of a section, and what would do as its value.
-pub type Problem = (&'static str, String);
+/// An invalid value of a section's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key.
+    pub key: &'static str,
+    /// The values that are allowed, as text behind "give".
+    pub allowed: String,
+}
 
-/// One table of the settings file, and the part of a program that it is for.
+impl Problem {
+    /// A problem with `key`; `allowed` describes its allowed values.
+    pub fn new(key: &'static str, allowed: impl Into<String>) -> Self {
+        Self { key, allowed: allowed.into() }
+    }
+}
+
+/// One table of the settings file.
 pub trait Section: Default + Serialize + DeserializeOwned {
     /// The table's name.
     const NAME: &'static str;
-    /// The keys whose values are shown nowhere.
+    /// The keys whose values are never shown.
     const SECRETS: &'static [&'static str] = &[];
 
-    /// The values that cannot be.
+    /// The keys whose values are invalid.
     fn problems(&self) -> Vec<Problem>;
 }
 
@@ -35,7 +48,9 @@ impl Section for NatsSettings {
     fn problems(&self) -> Vec<Problem> {
         match self.check() {
             Ok(()) => vec![],
-            Err(_) => vec![("url", "nats://HOST:PORT, or several with commas between".into())],
+            Err(_) => {
+                vec![Problem::new("url", "nats://HOST:PORT, or several separated by commas")]
+            }
         }
     }
 }
@@ -44,16 +59,16 @@ impl Section for StreamsSettings {
     const NAME: &'static str = "streams";
 
     fn problems(&self) -> Vec<Problem> {
-        StreamsSettings::problems(self)
+        let problems = StreamsSettings::problems(self);
+        problems.iter().map(|p| Problem::new(p.key, p.allowed.to_string())).collect()
     }
 }
 
-/// All tables that a settings file may have. A service reads its own and leaves the others to the
-/// others.
+/// All tables that a settings file may have. A service ignores those of other services.
 pub const SECTIONS: [&str; 7] =
     ["log", "metrics", "nats", "streams", "ingest", "detector", "aggregator"];
 
-/// Settings that cannot be used. Each names the key, where it came from, and what would do.
+/// Invalid settings. Each message names the key, its source, and the values that are allowed.
 #[derive(Debug, Error)]
 pub enum SettingsError {
     /// The file cannot be read.
@@ -61,10 +76,10 @@ pub enum SettingsError {
     File {
         /// Its path.
         file: String,
-        /// What is wrong with it.
+        /// The system's or the parser's error.
         reason: String,
     },
-    /// Keys nobody knows, values of the wrong type, or values that cannot be.
+    /// Unknown keys, values of the wrong type, or invalid values: one message each.
     #[error("{}", .0.join("\nerror: "))]
     Invalid(Vec<String>),
 }

@@ -4,13 +4,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// What a shell reports of a program that Ctrl-C ended.
+/// Exit code that a shell reports for a program ended by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// A token that SIGINT or SIGTERM cancels: time to finish what is in hand and end. A second one
-/// ends the process at once.
+/// A token that SIGINT or SIGTERM cancels: finish work in flight and return. A second signal ends the
+/// process at once.
 ///
-/// Must be called on a tokio runtime. Errors when the system gives no signal handler.
+/// Must be called on a tokio runtime. Fails if signal handlers cannot be installed.
 pub fn shutdown_on_signals() -> io::Result<CancellationToken> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -26,7 +26,7 @@ pub fn shutdown_on_signals() -> io::Result<CancellationToken> {
                 warn!("stopping at once");
                 std::process::exit(INTERRUPTED);
             }
-            info!("stopping: finishing what is in hand; once more stops at once");
+            info!("stopping after work in flight; a second signal stops at once");
             shutdown.cancel();
         }
     });

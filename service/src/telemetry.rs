@@ -7,13 +7,13 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use crate::metrics::{Catalogue, Connection, ConnectionMetrics, ProcessMetrics};
 use crate::readiness::Readiness;
 
-/// What a service reports of itself: whether it is ready, and its metrics. Cheap to clone.
+/// A service's readiness and metrics. Cheap to clone.
 ///
-/// Each value has a registry of its own: two services in one process may share one, or each have
-/// one. Services of the same kind must not share one.
+/// Each new value has its own registry. Different services in one process may share a value; services
+/// of the same kind must not.
 #[derive(Clone)]
 pub struct Telemetry {
-    /// Whether the service can do its work.
+    /// Conditions for the service to be ready.
     pub readiness: Readiness,
     registry: Registry,
     shared: Arc<Shared>,
@@ -22,7 +22,7 @@ pub struct Telemetry {
 struct Shared {
     process: ProcessMetrics,
     connection: ConnectionMetrics,
-    /// Held while the metrics are read: two scrapes at once must not both raise a counter.
+    /// Locked while metrics are read: concurrent scrapes must not both raise a counter.
     connections: Mutex<Vec<Connection>>,
 }
 
@@ -38,7 +38,7 @@ impl Default for Telemetry {
         #[cfg(target_os = "linux")]
         {
             let process = prometheus::process_collector::ProcessCollector::for_self();
-            // It fails only where its names are taken, and the registry is new.
+            // It fails only for names that are already registered, and the registry is new.
             let _ = registry.register(Box::new(process));
         }
         Self { readiness: Readiness::default(), registry, shared: Arc::new(shared) }
@@ -51,13 +51,13 @@ impl Telemetry {
         Catalogue::new(&self.registry)
     }
 
-    /// Exports how a connection is, under a name that the process gives to one connection only.
+    /// Exports the state of a connection. `name` must be unique in this telemetry.
     pub(crate) fn watch_connection(&self, name: &'static str, client: Client) {
         let connection = Connection { name, client, publisher: None };
         self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
-    /// Exports how the publishes over a connection go.
+    /// Exports the publish statistics of a connection.
     pub(crate) fn watch_publisher(&self, name: &'static str, publisher: Publisher) {
         let mut connections =
             self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +66,7 @@ impl Telemetry {
         }
     }
 
-    /// The metrics, in the text format of Prometheus. Must be called on a tokio runtime.
+    /// The metrics in the text format of Prometheus. Must be called on a tokio runtime.
     pub(crate) fn exposition(&self) -> prometheus::Result<String> {
         let connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.process.refresh();

@@ -6,7 +6,9 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use moliceiro_analytics::VideoCount;
 use moliceiro_messages::VideoId;
-use moliceiro_messages::{Detection, Event, FrameResult, Progress, Started, to_json};
+use moliceiro_messages::{
+    Detection, Event, FrameResult, FrameSelection, Progress, Started, to_json,
+};
 
 const RESULTS: u64 = 10_000;
 const MANY_VIDEOS: u64 = 10_000;
@@ -34,10 +36,7 @@ fn video(frames: u64, counted: u64) -> VideoCount {
     let started = Started {
         name: "bikes.mp4".into(),
         uri: "file:///bikes.mp4".into(),
-        every: 1,
-        fps: None,
-        start: None,
-        end: None,
+        selection: FrameSelection::every(1),
         uploaded_at: 0,
         alarms: None,
         labels: vec![],

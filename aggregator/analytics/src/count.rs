@@ -155,7 +155,7 @@ impl VideoCount {
                     classes,
                     failure: None,
                     model,
-                    sightings,
+                    matches: sightings,
                 })
             }
             Event::Failed(failed) => self.take(Unconfirmed {
@@ -164,7 +164,7 @@ impl VideoCount {
                 classes: BTreeMap::new(),
                 failure: Some(failed.reason.clone()),
                 model: None,
-                sightings: vec![],
+                matches: vec![],
             }),
         };
         if applied == Applied::Changed {
@@ -205,7 +205,7 @@ impl VideoCount {
     fn cut_off(&self, problem: String) -> Ended {
         let frames = self
             .published_frames
-            .unwrap_or_else(|| self.published.div_ceil(self.started.every.max(1)));
+            .unwrap_or_else(|| self.published.div_ceil(self.started.selection.every.max(1)));
         Ended { frames, decoded: self.published, duration: None, problem: Some(problem) }
     }
 
@@ -232,7 +232,7 @@ impl VideoCount {
             return Applied::Duplicate;
         }
         let beyond_end = self.ended.as_ref().is_some_and(|ended| index >= ended.decoded);
-        if beyond_end || !index.is_multiple_of(self.started.every.max(1)) {
+        if beyond_end || !index.is_multiple_of(self.started.selection.every.max(1)) {
             return Applied::NoSuchFrame;
         }
         if index >= self.published && self.unconfirmed.len() >= MOST_UNCONFIRMED {
@@ -264,7 +264,7 @@ impl VideoCount {
                 *self.classes.entry(label).or_insert(0) += n;
             }
             self.models.extend(result.model);
-            self.alarms.keep(result.sightings);
+            self.alarms.keep(result.matches);
         }
         while self.models.len() > MOST_MODELS {
             self.models.pop_last();
@@ -282,7 +282,7 @@ impl VideoCount {
 
     /// Remembers how many frames are below an index, if the index alone does not tell.
     fn pass(&mut self, published: u64, frames: Option<u64>) {
-        let Some(frames) = frames.filter(|_| self.started.choice().count(published).is_none())
+        let Some(frames) = frames.filter(|_| self.started.selection.count(published).is_none())
         else {
             return;
         };
@@ -300,8 +300,8 @@ impl VideoCount {
             () if failed.contains(index) => Known::Failed,
             () => Known::Nothing,
         };
-        if self.started.choice().count(0).is_some() {
-            return self.alarms.judge(self.started.every.max(1), known);
+        if self.started.selection.count(0).is_some() {
+            return self.alarms.judge(self.started.selection.every.max(1), known);
         }
         let is_reached = |&(below, frames): &(u64, u64)| {
             counted.range_cardinality(..below) + failed.range_cardinality(..below) >= frames

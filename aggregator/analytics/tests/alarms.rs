@@ -6,8 +6,8 @@
 use moliceiro_analytics::{Applied, VideoCount};
 use moliceiro_messages::VideoId;
 use moliceiro_messages::{
-    Alarm, AlarmRule, Cancelled, Detection, Ended, Event, Failed, Fps, FrameResult, Offset,
-    Progress, Size, Started, VideoEntry, VideoState, from_json, to_json,
+    Alarm, AlarmRule, Cancelled, Detection, Ended, Event, Failed, Fps, FrameResult, FrameSelection,
+    Offset, Progress, Size, Started, VideoEntry, VideoState, from_json, to_json,
 };
 use proptest::prelude::*;
 
@@ -21,11 +21,16 @@ fn rules(texts: &[&str]) -> Vec<AlarmRule> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
+fn selecting(selection: FrameSelection) -> Started {
+    Started { selection, ..started(1, None, &[]) }
+}
+
 fn started(every: u64, alarms: Option<&[&str]>, labels: &[&str]) -> Started {
     let (alarms, labels) =
         (alarms.map(rules), labels.iter().map(|label| (*label).to_owned()).collect());
     let (name, uri, uploaded_at) = ("a.mp4".into(), "file:///a.mp4".into(), NOW - 10_000);
-    Started { name, uri, every, fps: None, start: None, end: None, uploaded_at, alarms, labels }
+    let selection = FrameSelection::every(every);
+    Started { name, uri, selection, uploaded_at, alarms, labels }
 }
 
 /// A frame with so many persons on its left and boats on its right.
@@ -144,7 +149,7 @@ proptest! {
         // Chosen by time, frames lie at distances that their indexes do not tell.
         let index = |i: u64| if by_time { 5 + 3 * i + i % 3 } else { i * every };
         let decoded = if by_time { index(n) } else { n * every };
-        let begun = || if by_time { Started { fps: Fps::try_from(7.0).ok(), ..started(1, None, &[]) } } else { started(every, None, &[]) };
+        let begun = || if by_time { selecting(FrameSelection { fps: Fps::try_from(7.0).ok(), ..FrameSelection::every(1) }) } else { started(every, None, &[]) };
         let mut events: Vec<_> = (0..).zip(&frames).map(|(i, seen)| match seen {
             Some((persons, boats)) => frame(index(i), *persons, *boats),
             None => failed(index(i)),
@@ -181,7 +186,8 @@ proptest! {
 
 #[test]
 fn frames_chosen_by_time_raise_alarms_as_soon_as_all_before_are_known() {
-    let begun = Started { start: Offset::try_from(1.0).ok(), ..started(1, None, &[]) };
+    let begun =
+        selecting(FrameSelection { start: Offset::try_from(1.0).ok(), ..FrameSelection::every(1) });
     let mut count = VideoCount::new(begun, &rules(&["person > 0"]));
     let said = |published, frames| {
         Event::Progress(Progress { published, frames: Some(frames), announced: None })

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use moliceiro_analytics::{Applied, VideoCount};
 use moliceiro_messages::VideoId;
 use moliceiro_messages::{
-    Abandoned, Detection, Ended, Event, Failed, Fps, FrameResult, LiveStatus, Progress, Started,
-    Summary, VideoEntry, VideoState, from_json, to_json,
+    Abandoned, Detection, Ended, Event, Failed, Fps, FrameResult, FrameSelection, LiveStatus,
+    Progress, Started, Summary, VideoEntry, VideoState, from_json, to_json,
 };
 use proptest::prelude::*;
 
@@ -18,10 +18,7 @@ fn started(every: u64) -> Started {
     Started {
         name: "a.mp4".into(),
         uri: "file:///a.mp4".into(),
-        every,
-        fps: None,
-        start: None,
-        end: None,
+        selection: FrameSelection::every(every),
         uploaded_at: NOW - 10_000,
         alarms: None,
         labels: vec![],
@@ -76,6 +73,11 @@ fn summary(count: &VideoCount) -> Summary {
 
 /// What a video of `n` frames gives, where every seventh frame fails, and some fail and are looked
 /// at too.
+fn at_two_fps() -> Started {
+    let fps = Fps::try_from(2.0).ok();
+    Started { selection: FrameSelection { fps, ..FrameSelection::every(1) }, ..started(1) }
+}
+
 fn life(n: u64, every: u64) -> Vec<Event> {
     const LABELS: [&[&str]; 4] = [&[], &["person"], &["car", "car"], &["person", "boat", "dog"]];
     let index = |i: u64| i * every;
@@ -262,8 +264,7 @@ fn a_video_that_is_given_up_is_incomplete_with_what_was_confirmed() {
 
 #[test]
 fn a_video_of_chosen_times_that_is_given_up_has_the_frames_that_were_said() {
-    let mut count =
-        VideoCount::new(Started { fps: Some(Fps::try_from(2.0).unwrap()), ..started(1) }, &[]);
+    let mut count = VideoCount::new(at_two_fps(), &[]);
     for index in [3, 16, 28] {
         count.apply(&frame(index, &["person"]), NOW);
     }
@@ -280,8 +281,7 @@ fn a_video_of_chosen_times_that_is_given_up_has_the_frames_that_were_said() {
 
 #[test]
 fn a_video_of_chosen_times_that_decodes_to_less_than_before_keeps_every_frame_that_was_confirmed() {
-    let mut count =
-        VideoCount::new(Started { fps: Some(Fps::try_from(2.0).unwrap()), ..started(1) }, &[]);
+    let mut count = VideoCount::new(at_two_fps(), &[]);
     count
         .apply(&Event::Progress(Progress { published: 17, frames: Some(2), announced: None }), NOW);
     count.apply(&ended(1, 9), NOW);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use moliceiro_aggregator::{AggregatorService, AggregatorSettings, Publication};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
-    Detection, Ended, Event, FrameResult, Started, Summary, VideoEntry, from_json,
+    Detection, Ended, Event, FrameResult, FrameSelection, Started, Summary, VideoEntry, from_json,
 };
 use moliceiro_nats::{
     NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect, subjects,
@@ -120,10 +120,7 @@ pub fn started() -> Event {
     Event::Started(Started {
         name: "a.mp4".into(),
         uri: "file:///a.mp4".into(),
-        every: 1,
-        fps: None,
-        start: None,
-        end: None,
+        selection: FrameSelection::every(1),
         uploaded_at: 0,
         alarms: None,
         labels: vec![],

@@ -8,8 +8,8 @@ use async_nats::jetstream::kv;
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Event, Figures, FrameResult, Summary, Upload, VideoEntry, VideoEvent, VideoState, from_cbor,
-    from_json, milliseconds_now, to_json,
+    Event, FrameResult, Summary, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json,
+    milliseconds_now, to_json,
 };
 use moliceiro_nats::subjects::UPLOAD_SUBJECT;
 use tokio::task::JoinHandle;
@@ -43,7 +43,7 @@ pub(crate) struct PipelineRun {
 
 /// How far a video is.
 #[derive(Default)]
-struct VideoProgress {
+struct TrackedVideo {
     /// When each result arrived.
     done: Vec<Instant>,
     /// How many of them are in the entry.
@@ -80,12 +80,13 @@ pub(crate) async fn run(
     let mut followed = BTreeMap::new();
     for uri in videos {
         let id = VideoId::for_name("bench", &nuid::next());
-        let upload = Upload { id: Some(id.clone()), every: Some(1), ..Upload::of(uri.clone()) };
+        let mut upload = Upload { id: Some(id.clone()), ..Upload::of(uri.clone()) };
+        upload.selection.every = Some(1);
         streams
             .publisher
             .publish(UPLOAD_SUBJECT, &format!("upload/{id}"), to_json(&upload).into())
             .await?;
-        followed.insert(id, VideoProgress::default());
+        followed.insert(id, TrackedVideo::default());
     }
     let (mut run, mut times, mut last) = (PipelineRun::default(), Times::default(), Instant::now());
     while followed.values().any(|video| video.summary.is_none()) {
@@ -143,7 +144,7 @@ impl Drop for Scraping {
 }
 
 fn record_result(
-    followed: &mut BTreeMap<VideoId, VideoProgress>,
+    followed: &mut BTreeMap<VideoId, TrackedVideo>,
     times: &mut Times,
     event: &VideoEvent,
 ) {
@@ -164,7 +165,7 @@ fn record_result(
 
 /// One aggregator counts results in the order of their arrival, so the first N are those counted.
 fn record_entry(
-    followed: &mut BTreeMap<VideoId, VideoProgress>,
+    followed: &mut BTreeMap<VideoId, TrackedVideo>,
     times: &mut Times,
     run: &mut PipelineRun,
     started_at: Instant,
@@ -172,7 +173,7 @@ fn record_entry(
 ) -> anyhow::Result<()> {
     let entry: VideoEntry = from_json(&entry.value)?;
     let Some(video) = followed.get_mut(&entry.video) else { return Ok(()) };
-    let settled = usize::try_from(Figures::of(&entry).settled())?.min(video.done.len());
+    let settled = usize::try_from(entry.progress().settled())?.min(video.done.len());
     let now = Instant::now();
     for done in &video.done[video.counted.min(settled)..settled] {
         times.counting.push((now - *done).as_secs_f64() * 1e3);

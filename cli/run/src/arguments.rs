@@ -5,7 +5,7 @@ use moliceiro_decode::FIT_STEP;
 use moliceiro_detector::{DetectorSettings, open_model};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{AlarmRule, Fps, Offset, Size, WINDOWS};
+use moliceiro_nats::messages::{AlarmRule, Fps, Offset, RequestedSelection, Size, WINDOWS};
 use moliceiro_service::{CommonArguments, Settings, SettingsError};
 
 use crate::options::UploadOptions;
@@ -94,7 +94,8 @@ impl RunArguments {
         let max = self.max.map(|max| AlarmRule::more_than("person", max));
         let alarms: Vec<_> = self.alarms.iter().cloned().chain(max).collect();
         let alarms = (!alarms.is_empty()).then_some(alarms);
-        Ok(UploadOptions { every, fps, start, end, window, alarms })
+        let selection = RequestedSelection { every, fps, start, end };
+        Ok(UploadOptions { selection, window, alarms })
     }
 
     /// The effective settings of all services.

@@ -6,8 +6,8 @@
 //!    options of each upload (`options.rs`).
 //! 2. `inputs.rs` turns each VIDEO into a URI and a name: [`VideoInput`].
 //! 3. `server.rs` starts the private NATS server, unless the settings name another server.
-//! 4. `plan.rs` decides which videos this run follows: what an earlier run left (`unfinished.rs`)
-//!    and what is new.
+//! 4. `plan.rs` decides which videos this run follows: what an earlier run left unfinished, and
+//!    what is new.
 //! 5. `follower.rs` subscribes to summaries, alarms and video entries; only then the plan submits
 //!    the new uploads, so that the follower misses nothing.
 //! 6. `services.rs` runs ingest, detector and aggregator as tasks of this process: [`Services`].
@@ -26,7 +26,6 @@ mod plan;
 mod progress;
 mod server;
 mod services;
-mod unfinished;
 
 use std::process::ExitCode;
 use std::time::Duration;

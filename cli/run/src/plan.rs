@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use moliceiro_nats::messages::{Upload, shown_uri, to_json};
+use moliceiro_nats::videos::UnfinishedVideo;
 use moliceiro_nats::{Streams, VideoId, subjects};
 
 use crate::follower::SummaryFollower;
 use crate::inputs::VideoInput;
 use crate::options::UploadOptions;
 use crate::server::ServerKind;
-use crate::unfinished::{UnfinishedVideo, unfinished};
 
 /// The videos of this run: those that the command names, and those that an earlier run left
 /// unfinished.
@@ -29,7 +29,9 @@ impl RunPlan {
         server: ServerKind,
     ) -> anyhow::Result<Self> {
         let mut unfinished = match server {
-            ServerKind::Private => unfinished(streams)
+            ServerKind::Private => streams
+                .videos()
+                .unfinished()
                 .await
                 .context("cannot find out what an earlier run left unfinished")?,
             ServerKind::Shared => BTreeMap::new(),
@@ -43,7 +45,7 @@ impl RunPlan {
         for VideoInput { uri, name } in inputs {
             let is_same = |video: &UnfinishedVideo| {
                 [uri.as_str(), &shown_uri(&uri)].contains(&video.uri.as_str())
-                    && options.accepts(&video.options)
+                    && options.accepts(video)
             };
             // An unfinished window of a live source is not the source.
             let found = unfinished

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Figures, VideoEntry};
+use moliceiro_nats::messages::{VideoEntry, VideoProgress};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How often each video prints a line where standard error is not a terminal.
@@ -59,7 +59,7 @@ impl Progress {
     pub(crate) fn update(&self, entry: &VideoEntry) {
         let mut videos = self.videos();
         let Some(video) = videos.get_mut(&entry.video) else { return };
-        let figures = Figures::of(entry);
+        let figures = entry.progress();
         let (since, before) = *video.first_seen.get_or_insert((Instant::now(), figures.counted));
         let text = match &entry.live {
             Some(live) => live.to_string(),
@@ -116,7 +116,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn text(figures: &Figures, counted_since: u64, elapsed: Duration) -> String {
+fn text(figures: &VideoProgress, counted_since: u64, elapsed: Duration) -> String {
     let rate = counted_since as f64 / elapsed.as_secs_f64().max(0.001);
     let mut text = format!(
         "{} decoded, {} counted, {} failed",

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    AlarmState, Ended, FrameResult, Started, Summary, VERSION, VideoEntry, VideoState,
+    AlarmState, Ended, FrameResult, FrameSelection, Started, Summary, VERSION, VideoEntry,
+    VideoState,
 };
 
 use crate::queues::{LastAlarm, Queues, StreamLevel};
@@ -25,10 +26,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
         started: Started {
             name: name.into(),
             uri: format!("file:///{name}"),
-            every: 1,
-            fps: None,
-            start: None,
-            end: None,
+            selection: FrameSelection::every(1),
             uploaded_at: 1_700_000_000_000,
             alarms: None,
             labels: vec![],
@@ -53,7 +51,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
             .into(),
         models: [].into(),
         alarms: 0,
-        alarm_watch: AlarmState::default(),
+        alarm_state: AlarmState::default(),
         finished_at: None,
         summary_published: false,
         summary: state.is_final().then(|| summary(name, counted)),

@@ -4,29 +4,18 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
-use moliceiro_nats::messages::{Figures, VideoEntry, VideoState};
+use moliceiro_nats::messages::{VideoEntry, VideoProgress, VideoState};
 
 use crate::meter::Meter;
 
 const TOP_CLASSES: usize = 3;
-/// All states, in the order of a video's life.
-// REPLACE with `VideoState::ALL` of moliceiro-messages once it exists.
-const STATES: [VideoState; 7] = [
-    VideoState::Queued,
-    VideoState::Decoding,
-    VideoState::Counting,
-    VideoState::Done,
-    VideoState::Incomplete,
-    VideoState::Failed,
-    VideoState::Cancelled,
-];
 
 /// The latest entry of a video, reduced to what the screen shows.
 #[derive(Clone, Debug)]
 pub(crate) struct Video {
     pub(crate) name: String,
     pub(crate) state: VideoState,
-    pub(crate) figures: Figures,
+    pub(crate) figures: VideoProgress,
     /// The most frequent classes, each with the number of its objects.
     pub(crate) top: Vec<(String, u64)>,
     /// Mean frames per second of the whole video, once it is finished.
@@ -94,7 +83,6 @@ pub(crate) struct Videos(BTreeMap<String, Video>);
 impl Videos {
     /// An entry was written.
     pub(crate) fn update(&mut self, now: Instant, entry: &VideoEntry, written: SystemTime) {
-        let figures = Figures::of(entry);
         let mut classes: Vec<_> =
             entry.classes.iter().map(|(label, n)| (printable(label), *n)).collect();
         classes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
@@ -106,7 +94,7 @@ impl Videos {
         let mut video = Video {
             name: printable(&entry.started.name),
             state: entry.state,
-            figures,
+            figures: entry.progress(),
             top: classes,
             final_rate: entry.summary.as_ref().map(|summary| summary.frames_per_second),
             uploaded_at: entry.started.uploaded_at,
@@ -153,8 +141,8 @@ impl Videos {
     }
 
     /// How many videos are in each state, in the order of a video's life.
-    pub(crate) fn by_state(&self) -> [(VideoState, usize); STATES.len()] {
-        STATES.map(|state| (state, self.in_state(state)))
+    pub(crate) fn by_state(&self) -> [(VideoState, usize); VideoState::ALL.len()] {
+        VideoState::ALL.map(|state| (state, self.in_state(state)))
     }
 
     pub(crate) fn sorted(&self, order: Order) -> Vec<&Video> {
@@ -197,11 +185,11 @@ mod tests {
     #[test]
     fn every_state_is_counted() {
         let mut videos = Videos::default();
-        for state in STATES {
+        for state in VideoState::ALL {
             let entry = example::entry(state.name(), state, 1, 1);
             videos.update(Instant::now(), &entry, SystemTime::now());
         }
-        assert_eq!(videos.by_state(), STATES.map(|state| (state, 1)));
+        assert_eq!(videos.by_state(), VideoState::ALL.map(|state| (state, 1)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From a frame's payload to the model's input tensor.
 
-use moliceiro_messages::{Area, Color, Encoding, Frame, Matrix, Size};
+use moliceiro_messages::{Area, Color, Encoding, Frame, Size};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 
@@ -207,11 +207,7 @@ struct Plane {
 impl Planes {
     /// The equations of ITU-T H.273, 8.3 (table 4 has the constants Kr and Kb), solved for R'G'B'.
     fn new(color: Color, normalisation: &Normalisation) -> Self {
-        let (kr, kb): (f64, f64) = match color.matrix {
-            Matrix::Bt601 => (0.299, 0.114),
-            Matrix::Bt709 => (0.2126, 0.0722),
-            Matrix::Bt2020 => (0.2627, 0.0593),
-        };
+        let (kr, kb) = color.matrix.luma_weights();
         let kg = 1.0 - kr - kb;
         let (black, luma, chroma) =
             if color.full_range { (0.0, 1.0, 1.0) } else { (16.0, 255.0 / 219.0, 255.0 / 224.0) };
@@ -313,6 +309,8 @@ mod tests {
     use moliceiro_messages::Letterbox;
     use moliceiro_messages::VideoId;
     use proptest::prelude::*;
+
+    use moliceiro_messages::Matrix;
 
     use super::*;
     use crate::manifest::Layout;

@@ -1,5 +1,5 @@
 use jpeg_encoder::{ColorType, Encoder};
-use moliceiro_messages::{Color, Letterbox, Matrix, Size};
+use moliceiro_messages::{Color, Letterbox, Size};
 
 const QUALITY: u8 = 82;
 
@@ -47,11 +47,8 @@ struct Rgb {
 
 impl Rgb {
     fn new(color: Color) -> Self {
-        let (red, blue) = match color.matrix {
-            Matrix::Bt601 => (0.299, 0.114),
-            Matrix::Bt709 => (0.2126, 0.0722),
-            Matrix::Bt2020 => (0.2627, 0.0593),
-        };
+        let (red, blue) = color.matrix.luma_weights();
+        let (red, blue) = (red as f32, blue as f32);
         let (black, luma, chroma) =
             if color.full_range { (0.0, 1.0, 1.0) } else { (16.0, 255.0 / 219.0, 255.0 / 224.0) };
         Self { red, blue, black, luma, chroma }
@@ -70,6 +67,8 @@ impl Rgb {
 
 #[cfg(test)]
 mod tests {
+    use moliceiro_messages::Matrix;
+
     use super::*;
 
     #[test]

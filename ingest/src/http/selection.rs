@@ -1,6 +1,6 @@
 //! Which frames are wanted of a video whose bytes a request brings.
 
-use moliceiro_nats::messages::{Fps, Offset, Upload, selection_problem};
+use moliceiro_nats::messages::{Fps, Offset, RequestedSelection, Upload};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -29,15 +29,14 @@ pub(super) struct Selection {
 
 impl Selection {
     pub(super) fn of(upload: &Upload) -> Self {
-        let Upload { every, fps, start, end, .. } = *upload;
+        let RequestedSelection { every, fps, start, end } = upload.selection;
         Self { every, fps, start, end }
     }
 
     /// What is asked for, if that can be.
     pub(super) fn checked(self) -> Result<Self, Problem> {
-        if let Some((field, reason)) = selection_problem(self.every, self.fps, self.start, self.end)
-        {
-            return Err(Problem::unprocessable(format!("{field} {reason}")));
+        if let Err(invalid) = self.requested().check() {
+            return Err(Problem::unprocessable(format!("{} {invalid}", invalid.field())));
         }
         if self.every.is_some_and(|every| every > MOST_EVERY) {
             return Err(Problem::unprocessable(format!(
@@ -49,7 +48,11 @@ impl Selection {
 
     /// The upload, with what is asked for.
     pub(super) fn on(self, upload: Upload) -> Upload {
-        let Self { every, fps, start, end } = self;
-        Upload { every, fps, start, end, ..upload }
+        Upload { selection: self.requested(), ..upload }
+    }
+
+    fn requested(&self) -> RequestedSelection {
+        let Self { every, fps, start, end } = *self;
+        RequestedSelection { every, fps, start, end }
     }
 }

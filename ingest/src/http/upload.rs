@@ -321,8 +321,8 @@ fn upload_of(json: &[u8]) -> Result<Upload, Problem> {
         MalformedUpload::Json { reason, .. } if reason.is_data() => {
             Problem::unprocessable(format!("the JSON is no upload: {reason}"))
         }
-        MalformedUpload::Field { field, reason } => {
-            Problem::unprocessable(format!("{field} {reason}"))
+        MalformedUpload::Field(invalid) => {
+            Problem::unprocessable(format!("{} {invalid}", invalid.field()))
         }
         other => Problem::bad_request(other.to_string()),
     })?;
@@ -346,9 +346,9 @@ fn unsupported(detail: &str) -> Problem {
 }
 
 fn checked_name(name: String) -> Result<String, Problem> {
-    match Upload::name_problem(&name) {
-        Some(problem) => Err(Problem::unprocessable(format!("name {problem}"))),
-        None => Ok(name),
+    match Upload::check_name(&name) {
+        Err(invalid) => Err(Problem::unprocessable(format!("name {invalid}"))),
+        Ok(()) => Ok(name),
     }
 }
 
@@ -356,7 +356,7 @@ fn checked_name(name: String) -> Result<String, Problem> {
 fn file_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let mut name: String = last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    while Upload::name_problem(&name).is_some() && !name.is_empty() {
+    while Upload::check_name(&name).is_err() && !name.is_empty() {
         name.pop();
     }
     if name.trim().is_empty() { UNNAMED.to_owned() } else { name }

@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmRule, Fps, FrameSelection, LiveStatus, Offset, Size, Versioned};
+use super::{AlarmRule, FrameSelection, LiveStatus, Size, Versioned};
 use crate::VideoId;
 
-/// Something that happened to a video, as CBOR on `results.<video>`.
+/// An event in a video's life, as CBOR on `results.<video>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VideoEvent {
     /// [`super::VERSION`]
@@ -15,7 +15,7 @@ pub struct VideoEvent {
 }
 
 impl VideoEvent {
-    /// The event, ready to be published.
+    /// The event in this release's [`VERSION`](super::VERSION).
     pub fn new(video: VideoId, event: Event) -> Self {
         Self { version: super::VERSION, video, event }
     }
@@ -31,73 +31,55 @@ impl Versioned for VideoEvent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// Its upload is stored, and waits for an ingest. Changes nothing once a `Started` is known,
-    /// which takes its place.
+    /// Its upload is stored, and waits for an ingest. A `Started` replaces it.
     Queued(Started),
-    /// An ingest took it up. Said once; a take-over repeats it, which changes nothing.
+    /// An ingest started it. A take-over by another ingest repeats it, which changes nothing.
     Started(Started),
-    /// How far its frames are published, from time to time.
+    /// How far its frames are published; sent now and then.
     Progress(Progress),
-    /// A frame was looked at.
+    /// A frame was analysed.
     Frame(FrameResult),
-    /// A frame can never be looked at.
+    /// A frame cannot be analysed.
     Failed(Failed),
-    /// How the live source that it is stands.
+    /// The status of a live source.
     Live(LiveStatus),
     /// All its frames are published.
     Ended(Ended),
     /// No ingest will publish the rest of its frames.
     Abandoned(Abandoned),
-    /// Somebody wants no more of it: what comes later changes nothing, unless it was finished
-    /// before.
+    /// Somebody cancelled it: later events change nothing, unless it was finished before.
     Cancelled(Cancelled),
 }
 
-/// The beginning of a video.
+/// How a video starts: what its upload asks for, completed by the ingest's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Started {
-    /// What people call it.
+    /// Its display name.
     pub name: String,
-    /// Where it comes from.
+    /// Where it comes from, without a password.
     pub uri: String,
-    /// Each how many-th frame is looked at.
-    pub every: u64,
-    /// About how many frames per second are looked at; all, if it is not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fps: Option<Fps>,
-    /// Frames before this time are not looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<Offset>,
-    /// Frames at this time or later are not looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<Offset>,
+    /// Which frames are analysed.
+    #[serde(flatten)]
+    pub selection: FrameSelection,
     /// When the upload was stored, in milliseconds since 1970-01-01 UTC.
     pub uploaded_at: u64,
-    /// Alarms that its upload asks for; `None`: as the aggregator is set.
+    /// Alarms that its upload asks for; `None`: those of the aggregator's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<Vec<AlarmRule>>,
-    /// The classes that count; empty: all.
+    /// The classes that are counted; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-}
-
-impl Started {
-    /// Which frames are looked at.
-    pub fn choice(&self) -> FrameSelection {
-        FrameSelection { every: self.every, fps: self.fps, start: self.start, end: self.end }
-    }
 }
 
 /// How far a video's frames are published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Every frame with a smaller index is stored in the queue. A take-over goes on from here.
+    /// Every frame with a smaller index is stored in the queue. A take-over resumes from here.
     pub published: u64,
-    /// How many frames those are. Without it, they follow from `published` and [`Started::every`].
+    /// How many frames those are. Left out, they follow from `published` and the frame selection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frames: Option<u64>,
-    /// How many frames the container announces. It may lie: good for a progress bar and nothing
-    /// else.
+    /// Frames according to the container, which may be wrong: for progress bars only.
     pub announced: Option<u64>,
 }
 
@@ -111,16 +93,16 @@ pub struct FrameResult {
     /// When it was decoded, in milliseconds since 1970-01-01 UTC.
     #[serde(default)]
     pub decoded_at: Option<u64>,
-    /// What is in it, best first.
+    /// Objects found, highest score first.
     pub detections: Vec<Detection>,
-    /// Width and height of the video's own upright frame, which the boxes are in.
+    /// Size of the video's own upright frame, in whose pixels the boxes are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
-    /// Time the detector itself spent on the frame, without waiting, in microseconds.
+    /// Time that the detector spent on the frame, without waiting, in microseconds.
     pub processing_us: u64,
-    /// Which detector.
+    /// Name of the detector that analysed it.
     pub detector: String,
-    /// What it looked with: the name of a built-in model, or of the model's file.
+    /// Name of the built-in model, or of the model's file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }
@@ -128,9 +110,9 @@ pub struct FrameResult {
 /// One object in one frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
-    /// Its class.
+    /// Its class, one of the model's labels.
     pub label: String,
-    /// 0 to 1.
+    /// The model's confidence, 0 to 1.
     pub score: f32,
     /// Left, top, right, bottom in pixels of the video's own upright frame.
     #[serde(rename = "box")]
@@ -142,31 +124,31 @@ pub struct Detection {
 pub struct Failed {
     /// The frame's index.
     pub index: u64,
-    /// Why.
+    /// Why, on one line.
     pub reason: String,
-    /// Which detector gave it up, if one lived to say so.
+    /// Name of the detector that gave it up; `None` if it was lost with its detector.
     pub detector: Option<String>,
-    /// How often the frame was handed out.
+    /// How often the frame was delivered.
     pub deliveries: u64,
 }
 
 /// The end of a video's frames.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
-    /// How many frames were published: each of them is counted or failed before the video is done.
+    /// Frames published: each is counted or failed before the video is done.
     pub frames: u64,
-    /// How many frames were decoded. All indexes are below it.
+    /// Frames decoded. All indexes are below it.
     pub decoded: u64,
-    /// Time that the decoded frames cover, in nanoseconds.
+    /// Time from the first decoded frame to the end of the last one, in nanoseconds.
     pub duration: Option<u64>,
-    /// Why there are not more frames, if there should be.
+    /// Why frames are missing, if some are.
     pub problem: Option<String>,
 }
 
-/// A video that was given up before its end.
+/// A video whose remaining frames will not be published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Abandoned {
-    /// Why.
+    /// Why, on one line.
     pub reason: String,
 }
 

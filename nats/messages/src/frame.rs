@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use super::{MalformedMessage, Versioned};
+use super::{Color, MalformedMessage, Versioned};
 use crate::VideoId;
 
 /// One decoded frame on its way to a detector, as CBOR on `frames.<video>`.
@@ -18,15 +19,15 @@ pub struct Frame {
     /// When it was decoded, in milliseconds since 1970-01-01 UTC.
     #[serde(default)]
     pub decoded_at: Option<u64>,
-    /// How `pixels` are to be read.
+    /// Format of `pixels`.
     pub encoding: Encoding,
-    /// Size of the letterboxed picture that the model is given.
+    /// Size of the letterboxed picture, the model's input.
     pub size: Size,
     /// Where in the picture the video's own frame lies.
     pub letterbox: Letterbox,
-    /// What the picture's Y'CbCr values mean.
+    /// Meaning of the picture's Y'CbCr values.
     pub color: Color,
-    /// The picture, or what `encoding` says of it.
+    /// The picture in `encoding`.
     #[serde(with = "serde_bytes")]
     pub pixels: Vec<u8>,
 }
@@ -41,24 +42,53 @@ impl Versioned for Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
-    /// A baseline JPEG of the Y'CbCr planes as they are: its values have the meaning that [`Color`]
-    /// says, not JFIF's.
+    /// A baseline JPEG of the Y'CbCr planes as they are: [`Color`] gives the meaning of its values,
+    /// not JFIF.
     Jpeg,
     /// Planes Y', Cb, Cr in turn without padding, of the [`Letterbox::sampled`] area; chroma has
     /// half the width and height, rounded up.
     I420,
 }
 
+/// Fields of a frame that do not fit each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum FrameContradiction {
+    /// A size is 0.
+    #[error("a picture without pixels: {size:?}, {letterbox:?}")]
+    NoPixels {
+        /// The picture's size.
+        size: Size,
+        /// The frame's place in it.
+        letterbox: Letterbox,
+    },
+    /// The frame lies outside the picture.
+    #[error("{letterbox:?} does not fit into {size:?}")]
+    Outside {
+        /// The picture's size.
+        size: Size,
+        /// The frame's place in it.
+        letterbox: Letterbox,
+    },
+    /// The payload has the wrong length for its encoding.
+    #[error("{bytes} bytes are not I420 of {sampled:?}")]
+    Length {
+        /// Length of the payload.
+        bytes: usize,
+        /// Size of the area that it should hold.
+        sampled: Size,
+    },
+}
+
 /// Width and height in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
-    /// Pixels in a row.
+    /// Columns.
     pub width: u32,
     /// Rows.
     pub height: u32,
 }
 
-/// Where the frame lies in the letterboxed picture.
+/// Place of the video's frame in the letterboxed picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letterbox {
     /// Size of the video's frame, upright, in its own pixels.
@@ -74,33 +104,12 @@ pub struct Letterbox {
 /// A rectangle of pixels in a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area {
-    /// Columns to the left of it.
+    /// Pixel columns to the left of it.
     pub left: u32,
-    /// Rows above it.
+    /// Pixel rows above it.
     pub top: u32,
-    /// Its own columns and rows.
+    /// Its width and height.
     pub size: Size,
-}
-
-/// What Y'CbCr values mean (ITU-T H.273).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Color {
-    /// Which coefficients lead to R'G'B'.
-    pub matrix: Matrix,
-    /// True when Y' uses all of 0..=255, false when 16..=235.
-    pub full_range: bool,
-}
-
-/// Coefficients between Y'CbCr and R'G'B' (ITU-T H.273, table 4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Matrix {
-    /// ITU-R BT.601, standard definition and JPEG.
-    Bt601,
-    /// ITU-R BT.709, high definition.
-    Bt709,
-    /// ITU-R BT.2020, non-constant luminance.
-    Bt2020,
 }
 
 impl Size {
@@ -122,9 +131,9 @@ impl Letterbox {
             && inside(self.top, self.content.height, picture.height)
     }
 
-    /// The area of the picture that an [`Encoding::I420`] payload has: the frame, widened to whole
-    /// chroma samples. The border around it is black, and not sent: it would be most of what a wide
-    /// video weighs.
+    /// The area of the picture that an [`Encoding::I420`] payload holds: the frame, widened to whole
+    /// chroma samples. The black border around it is not sent: it would be most of a wide video's
+    /// bytes.
     pub fn sampled(self, picture: Size) -> Area {
         let along = |offset: u32, length: u32, whole: u32| {
             let end = offset
@@ -141,35 +150,32 @@ impl Letterbox {
 }
 
 impl Frame {
-    /// Reads a frame, and checks that its fields fit each other. `pixels` of a JPEG are not looked
-    /// at.
+    /// Reads a frame, and checks that its fields fit each other. A JPEG is not decoded.
     pub fn from_cbor(bytes: &[u8]) -> Result<Self, MalformedMessage> {
         let frame: Self = super::from_cbor(bytes)?;
-        let contradiction = |text: String| Err(MalformedMessage::Contradiction(text));
-        let Letterbox { source, content, .. } = frame.letterbox;
-        if [frame.size, source, content].iter().any(|s| s.width == 0 || s.height == 0) {
-            return contradiction(format!(
-                "a picture without pixels: {:?}, {:?}",
-                frame.size, frame.letterbox
-            ));
-        }
-        if !frame.letterbox.fits(frame.size) {
-            return contradiction(format!(
-                "{:?} does not fit into {:?}",
-                frame.letterbox, frame.size
-            ));
-        }
-        let sampled = frame.letterbox.sampled(frame.size).size;
-        if frame.encoding == Encoding::I420 && sampled.i420_len() != Some(frame.pixels.len()) {
-            return contradiction(format!(
-                "{} bytes are not I420 of {sampled:?}",
-                frame.pixels.len()
-            ));
-        }
+        frame.check()?;
         Ok(frame)
     }
 
-    /// The CBOR of the frame.
+    fn check(&self) -> Result<(), FrameContradiction> {
+        let Self { size, letterbox, .. } = *self;
+        let is_empty = |size: &Size| size.width == 0 || size.height == 0;
+        if [size, letterbox.source, letterbox.content].iter().any(is_empty) {
+            return Err(FrameContradiction::NoPixels { size, letterbox });
+        }
+        if !letterbox.fits(size) {
+            return Err(FrameContradiction::Outside { size, letterbox });
+        }
+        let (sampled, bytes) = (letterbox.sampled(size).size, self.pixels.len());
+        match self.encoding {
+            Encoding::I420 if sampled.i420_len() != Some(bytes) => {
+                Err(FrameContradiction::Length { bytes, sampled })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The frame as CBOR, with one allocation.
     pub fn to_cbor(&self) -> Vec<u8> {
         const HEAD: usize = 512;
         super::to_cbor(self, self.pixels.len() + HEAD)
@@ -179,6 +185,7 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Matrix;
 
     fn frame() -> Frame {
         let size = Size { width: 5, height: 4 };
@@ -209,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sampled_begins_and_ends_with_a_whole_chroma_sample_or_at_the_edge() {
+    fn the_sampled_area_starts_and_ends_at_a_whole_chroma_sample_or_the_edge() {
         let picture = Size { width: 9, height: 416 };
         for (offset, length, start, end) in
             [(0, 9, 0, 9), (1, 1, 0, 2), (2, 2, 2, 4), (3, 4, 2, 8), (7, 2, 6, 9), (8, 1, 8, 9)]

@@ -7,47 +7,103 @@ use thiserror::Error;
 /// A century: no video is longer.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
-/// Which frames of a video are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which frames of a video are analysed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FrameSelection {
-    /// Those whose index is a multiple of it.
+    /// Every Nth frame is analysed: those whose index is a multiple of it.
     pub every: u64,
-    /// And of those, so many per second.
+    /// About how many of those per second are analysed; left out: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
     pub fps: Option<Fps>,
-    /// And none before this time.
+    /// Frames before this time are skipped, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
     pub start: Option<Offset>,
-    /// And none at this time or later.
+    /// Frames at this time or later are skipped, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
     pub end: Option<Offset>,
 }
 
+/// Which frames an upload asks for. What it leaves out, the ingest's settings decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestedSelection {
+    /// Analyse every Nth frame only. Left out, the ingest's own setting holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<u64>,
+    /// Analyse about so many frames per second only. Not together with `every`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fps: Option<Fps>,
+    /// Skip frames before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Offset>,
+    /// Skip frames at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Offset>,
+}
+
+/// A selection that contradicts itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidSelection {
+    /// `every` is 0.
+    #[error("must be 1 (every frame) or more")]
+    EveryZero,
+    /// Both `every` and `fps` are given.
+    #[error("cannot be used together with every: give one of them")]
+    FpsWithEvery,
+    /// `end` is not later than `start`.
+    #[error("must be later than start")]
+    EndBeforeStart,
+}
+
+impl InvalidSelection {
+    /// The field that is wrong.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::EveryZero => "every",
+            Self::FpsWithEvery => "fps",
+            Self::EndBeforeStart => "end",
+        }
+    }
+}
+
 impl FrameSelection {
-    /// Each `every`-th frame of the whole video.
+    /// Every `every`th frame of the whole video.
     pub fn every(every: u64) -> Self {
         Self { every, fps: None, start: None, end: None }
     }
 
-    /// How many frames a video of so many has, if that follows from their number alone.
+    /// How many of a video's `frames` are selected; `None` if that depends on their times.
     pub fn count(&self, frames: u64) -> Option<u64> {
         let by_index = self.fps.is_none() && self.start.is_none() && self.end.is_none();
         by_index.then(|| frames.div_ceil(self.every.max(1)))
     }
 }
 
-/// Why an upload cannot ask for this, if it cannot: the field, and what is wrong with it.
-pub fn selection_problem(
-    every: Option<u64>,
-    fps: Option<Fps>,
-    start: Option<Offset>,
-    end: Option<Offset>,
-) -> Option<(&'static str, &'static str)> {
-    if every == Some(0) {
-        return Some(("every", "must be 1 (each frame) or more"));
+impl RequestedSelection {
+    /// Checks that the fields do not contradict each other.
+    pub fn check(&self) -> Result<(), InvalidSelection> {
+        let Self { every, fps, start, end } = *self;
+        if every == Some(0) {
+            return Err(InvalidSelection::EveryZero);
+        }
+        if every.is_some() && fps.is_some() {
+            return Err(InvalidSelection::FpsWithEvery);
+        }
+        if end.is_some_and(|end| end <= start.unwrap_or(Offset::ZERO)) {
+            return Err(InvalidSelection::EndBeforeStart);
+        }
+        Ok(())
     }
-    if every.is_some() && fps.is_some() {
-        return Some(("fps", "cannot be together with every: give one of them"));
+
+    /// The selection that holds, with `default_every` for what is left out. An upload that gives
+    /// `fps` selects among all frames.
+    pub fn or_every(&self, default_every: u64) -> FrameSelection {
+        let Self { every, fps, start, end } = *self;
+        let default_every = if fps.is_some() { 1 } else { default_every };
+        FrameSelection { every: every.unwrap_or(default_every), fps, start, end }
     }
-    end.is_some_and(|end| end <= start.unwrap_or(Offset::ZERO))
-        .then_some(("end", "must be later than start"))
 }
 
 /// Frames per second, in thousandths.
@@ -55,7 +111,7 @@ pub fn selection_problem(
 #[serde(try_from = "f64", into = "f64")]
 pub struct Fps(u32);
 
-/// A number or text that is no [`Fps`].
+/// A number or text that is not an [`Fps`].
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("must be 0.001 to 1000 frames per second")]
 pub struct InvalidFps;
@@ -94,8 +150,8 @@ impl FromStr for Fps {
     }
 }
 
-/// A time on a video's timeline, to the millisecond. It is written in seconds, and read as such or
-/// as text like `1m 30s`.
+/// A time on a video's timeline, to the millisecond. Written in seconds; read as seconds or as text
+/// such as `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "SecondsOrText", into = "f64")]
 pub struct Offset(u64);
@@ -107,7 +163,7 @@ enum SecondsOrText {
     Text(String),
 }
 
-/// A number or text that is no [`Offset`].
+/// A number or text that is not an [`Offset`].
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("must be seconds, such as 90 or 7.5, or a time such as 1m30s")]
 pub struct InvalidOffset;
@@ -116,12 +172,12 @@ impl Offset {
     /// The timeline's beginning.
     pub const ZERO: Self = Self(0);
 
-    /// In nanoseconds, as frames' times are.
+    /// In nanoseconds, the unit of presentation times.
     pub fn nanoseconds(self) -> u64 {
         self.0 * 1_000_000
     }
 
-    /// As a length of time.
+    /// As a duration from the timeline's beginning.
     pub fn duration(self) -> Duration {
         Duration::from_millis(self.0)
     }
@@ -179,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_seconds_or_text_and_come_back_the_same() {
+    fn times_are_seconds_or_text_and_survive_a_round_trip() {
         for (json, milliseconds) in [
             ("90", 90_000),
             ("7.5", 7500),
@@ -202,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_positive_numbers_and_come_back_the_same() {
+    fn rates_are_positive_numbers_and_survive_a_round_trip() {
         for (json, thousandths) in
             [("1", 1000), ("29.97", 29_970), ("0.001", 1), ("1000", 1_000_000)]
         {
@@ -216,14 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_says_which_frames_are_looked_at() {
+    fn an_upload_selects_frames() {
         let json =
             br#"{"version": 1, "uri": "file:///a.mp4", "fps": 2, "start": 1.5, "end": "2m"}"#;
         let upload = super::super::Upload::parse(json).unwrap();
-        let choice = upload.choice(7);
-        assert_eq!((choice.every, choice.fps.map(f64::from)), (1, Some(2.0)));
+        let selection = upload.selection(7);
+        assert_eq!((selection.every, selection.fps.map(f64::from)), (1, Some(2.0)));
         assert_eq!(
-            (choice.start.map(f64::from), choice.end.map(f64::from)),
+            (selection.start.map(f64::from), selection.end.map(f64::from)),
             (Some(1.5), Some(120.0))
         );
         assert_eq!(super::super::Upload::parse(&to_json(&upload)).unwrap(), upload);

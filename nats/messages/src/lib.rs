@@ -1,11 +1,30 @@
-//! What travels between the services (CBOR), and between Moliceiro and everyone else (JSON).
+//! The messages between Moliceiro's services (CBOR), and between Moliceiro and its clients (JSON).
 //!
-//! Every message has a `version`; unknown fields are ignored, so that a newer sender can be read by
-//! an older reader.
+//! In the order of a video's life:
+//!
+//! 1. [`Upload`] asks for a video ([`VideoId`]) to be counted.
+//! 2. Ingest reports [`Started`], publishes each [`Frame`] that the [`FrameSelection`] selects, a
+//!    [`Thumbnail`] now and then, and reports [`Ended`].
+//! 3. A detector reports a [`FrameResult`] with its [`Detection`]s, or [`Failed`].
+//! 4. The aggregator keeps a [`VideoEntry`], from which [`VideoStatus`] and [`VideoProgress`] follow;
+//!    it raises an [`Alarm`] when an [`AlarmRule`] holds, and publishes the [`Summary`].
+//!
+//! Every message has a `version`. Readers ignore unknown fields, so they can read newer senders.
+//!
+//! ```
+//! use moliceiro_messages::{AlarmRule, Upload, to_json};
+//!
+//! let mut upload = Upload::parse(b"file:///data/a.mp4")?;
+//! upload.selection.every = Some(25);
+//! upload.alarms = Some(vec!["person > 10".parse::<AlarmRule>()?]);
+//! assert_eq!(Upload::parse(&to_json(&upload))?.name(), "a.mp4");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod alarm;
+mod alarm_rule;
+mod color;
 mod event;
-mod figures;
 mod frame;
 mod frame_selection;
 mod live;
@@ -15,34 +34,39 @@ mod thumbnail;
 mod upload;
 mod video;
 mod video_id;
+mod video_progress;
+mod video_state;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-pub use alarm::{Alarm, AlarmRule, Comparison, MalformedRule, Region, RuleMatch};
+pub use alarm::{Alarm, RuleMatch};
+pub use alarm_rule::{AlarmRule, Comparison, MalformedRule, Region, RuleProblem};
+pub use color::{Color, Matrix};
 pub use event::{
     Abandoned, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Started,
     VideoEvent,
 };
-pub use figures::Figures;
-pub use frame::{Area, Color, Encoding, Frame, Letterbox, Matrix, Size};
+pub use frame::{Area, Encoding, Frame, FrameContradiction, Letterbox, Size};
 pub use frame_selection::{
-    Fps, FrameSelection, InvalidFps, InvalidOffset, Offset, selection_problem,
+    Fps, FrameSelection, InvalidFps, InvalidOffset, InvalidSelection, Offset, RequestedSelection,
 };
 pub use live::{Connection, LiveStatus};
 pub use status::VideoStatus;
 pub use summary::Summary;
 pub use thumbnail::{STILLS, Thumbnail, thumbnail_slot};
-pub use upload::{MalformedUpload, Upload, WINDOWS, shown_uri};
-pub use video::{AlarmState, FailedFrame, Unconfirmed, VideoEntry, VideoState};
+pub use upload::{InvalidField, MalformedUpload, Upload, WINDOWS, shown_uri};
+pub use video::{AlarmState, FailedFrame, Unconfirmed, VideoEntry};
 pub use video_id::{InvalidVideoId, VideoId};
+pub use video_progress::VideoProgress;
+pub use video_state::VideoState;
 
-/// The version of every message that this code writes, and the only one it reads.
+/// The version of every message that this code writes, and the only one that it reads.
 pub const VERSION: u8 = 1;
 
-/// A message that cannot be read. It never will be: it is not worth a retry.
+/// A message that cannot be read. A retry does not help.
 #[derive(Debug, Error)]
 pub enum MalformedMessage {
     /// The bytes are not the CBOR of this message.
@@ -56,18 +80,18 @@ pub enum MalformedMessage {
         "message version {0} is not the one that this program reads ({VERSION}): run the same release everywhere"
     )]
     Version(u8),
-    /// The fields contradict each other.
+    /// A frame's fields contradict each other.
     #[error("contradictory message: {0}")]
-    Contradiction(String),
+    Contradiction(#[from] FrameContradiction),
 }
 
-/// A message with a version of its own.
+/// A message that has a `version`.
 pub trait Versioned {
-    /// The version its sender wrote.
+    /// The version that its sender wrote.
     fn version(&self) -> u8;
 }
 
-/// The CBOR of a message.
+/// A message as CBOR. `capacity` is about how many bytes it takes.
 pub fn to_cbor<T: Serialize>(message: &T, capacity: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(capacity);
     #[expect(
@@ -83,18 +107,18 @@ pub fn from_cbor<T: DeserializeOwned + Versioned>(bytes: &[u8]) -> Result<T, Mal
     use ciborium::de::Error;
     let reason = |error| match error {
         Error::Io(_) => "it ends too early".to_owned(),
-        Error::Syntax(at) => format!("no CBOR at byte {at}"),
+        Error::Syntax(at) => format!("not CBOR at byte {at}"),
         Error::Semantic(_, reason) => reason,
         Error::RecursionLimitExceeded => "it is nested too deeply".to_owned(),
     };
     checked(ciborium::from_reader(bytes).map_err(|error| MalformedMessage::Cbor(reason(error)))?)
 }
 
-/// The JSON of a message.
+/// A message as JSON, on one line.
 pub fn to_json<T: Serialize>(message: &T) -> Vec<u8> {
     #[expect(
         clippy::expect_used,
-        reason = "our messages have string keys only, which is all that JSON asks"
+        reason = "our messages have string keys only, all that JSON requires"
     )]
     serde_json::to_vec(message).expect("JSON into memory")
 }
@@ -104,7 +128,7 @@ pub fn from_json<T: DeserializeOwned + Versioned>(bytes: &[u8]) -> Result<T, Mal
     checked(serde_json::from_slice(bytes)?)
 }
 
-/// Now, as messages say it: in milliseconds since 1970-01-01 UTC.
+/// Now, in the unit of messages: milliseconds since 1970-01-01 UTC.
 pub fn milliseconds_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -4,37 +4,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::VideoId;
 
-/// How the connection to a live source stands.
+/// State of the connection to a live source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Connection {
-    /// It is being made for the first time.
+    /// The first attempt to connect.
     Connecting,
-    /// Frames come.
+    /// Frames arrive.
     Connected,
-    /// It broke off, or could not be made, and is tried again.
+    /// It was lost or refused, and is tried again.
     Reconnecting,
-    /// Nobody wants it any more, or the source has ended.
+    /// The source was stopped or cancelled, or has ended.
     Closed,
 }
 
-/// How a live source stands.
+/// Status of a live source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LiveStatus {
-    /// When it stood so, in milliseconds since 1970-01-01 UTC.
+    /// When it was reported, in milliseconds since 1970-01-01 UTC.
     pub at: u64,
-    /// The connection to it.
+    /// State of the connection to it.
     pub connection: Connection,
     /// Why it is not connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Windows that are not ended.
+    /// Windows whose frames are still being published.
     pub open: Vec<VideoId>,
-    /// Windows ended.
+    /// How many windows have ended.
     pub windows: u64,
-    /// Frames published in those.
+    /// Frames published in the windows that have ended.
     pub frames: u64,
-    /// Frames that were dropped because there was no room for them, in all.
+    /// Frames dropped so far because publishing was too slow.
     pub dropped: u64,
 }
 
@@ -52,7 +52,7 @@ impl Default for LiveStatus {
     }
 }
 
-/// On one line, as people read it.
+/// On one line, for people.
 impl fmt::Display for LiveStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { windows, frames, dropped, .. } = self;

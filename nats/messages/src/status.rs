@@ -2,17 +2,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fps, LiveStatus, Offset, Summary, Versioned, VideoEntry, VideoState};
+use super::{FrameSelection, LiveStatus, Summary, Versioned, VideoEntry, VideoState};
 use crate::VideoId;
 
-/// How a video stands, as JSON in the answer to a request on `videos.status`.
+/// A video's status, as JSON in the answer to a request on `videos.status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VideoStatus {
     /// [`super::VERSION`]
     pub version: u8,
     /// The video's identity.
     pub video: VideoId,
-    /// What people call it.
+    /// Its display name.
     pub name: String,
     /// Where it comes from.
     pub uri: String,
@@ -20,29 +20,21 @@ pub struct VideoStatus {
     pub state: VideoState,
     /// When the upload was stored, in milliseconds since 1970-01-01 UTC.
     pub uploaded_at: u64,
-    /// Each how many-th frame is looked at.
-    pub every: u64,
-    /// About how many frames per second are looked at, if that was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fps: Option<Fps>,
-    /// Frames before this time are not looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<Offset>,
-    /// Frames at this time or later are not looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<Offset>,
-    /// Frames that are to be looked at: exact once all are decoded, before that as the container
-    /// announces, if it does.
+    /// Which frames are analysed.
+    #[serde(flatten)]
+    pub selection: FrameSelection,
+    /// Frames to analyse: exact once all are decoded, before that from the container's announced
+    /// length, if it has one.
     pub frames: Option<u64>,
-    /// Frames looked at so far, those included that are not in `classes` yet.
+    /// Frames analysed so far, with those that are not in `classes` yet.
     pub processed_frames: u64,
-    /// Frames that could not be looked at so far.
+    /// Frames that could not be analysed so far.
     pub failed_frames: u64,
     /// Objects found so far, by class.
     pub classes: BTreeMap<String, u64>,
     /// Alarms raised so far.
     pub alarms: u64,
-    /// How it stands, if it is a live source. What is in it is counted in its windows.
+    /// Status of a live source. Its objects are counted in its windows, which are videos.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveStatus>,
     /// The summary, once the state is final.
@@ -57,21 +49,15 @@ impl Versioned for VideoStatus {
 
 impl From<VideoEntry> for VideoStatus {
     fn from(entry: VideoEntry) -> Self {
-        let waiting = |failed: bool| {
-            entry.unconfirmed.iter().filter(|u| u.failure.is_some() == failed).count() as u64
-        };
-        let announced = entry.announced.and_then(|frames| entry.started.choice().count(frames));
+        let progress = entry.progress();
         Self {
             version: entry.version,
             state: entry.state,
             uploaded_at: entry.started.uploaded_at,
-            every: entry.started.every,
-            fps: entry.started.fps,
-            start: entry.started.start,
-            end: entry.started.end,
-            frames: entry.ended.as_ref().map(|ended| ended.frames).or(announced),
-            processed_frames: entry.counted + waiting(false),
-            failed_frames: entry.failed + waiting(true),
+            selection: entry.started.selection,
+            frames: progress.total,
+            processed_frames: progress.counted,
+            failed_frames: progress.failed,
             classes: entry.classes,
             alarms: entry.alarms,
             live: entry.live,

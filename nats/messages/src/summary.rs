@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{FailedFrame, LiveStatus, Versioned, VideoState};
 use crate::VideoId;
 
-/// What was in a video, as JSON on `summaries.<video>`; its [`Display`](fmt::Display) is the
+/// The objects in a video, as JSON on `summaries.<video>`; its [`Display`](fmt::Display) is the
 /// summary that people read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Summary {
@@ -14,38 +14,38 @@ pub struct Summary {
     pub version: u8,
     /// The video's identity.
     pub video: VideoId,
-    /// What people call it.
+    /// Its display name.
     pub name: String,
-    /// Where it came from.
+    /// Where it came from, without a password.
     pub uri: String,
     /// `done`, `incomplete` (fewer frames than there should be), `failed` (none) or `cancelled`.
     pub state: VideoState,
     /// Why it is not `done`.
     pub problem: Option<String>,
-    /// Frames that were looked at after the first summary of the video. Not 0: this summary takes
-    /// the place of an earlier one.
+    /// Frames that were counted after the video's first summary. If it is not 0, this summary
+    /// replaces an earlier one.
     #[serde(default)]
     pub corrections: u64,
-    /// Frames that were looked at.
+    /// Frames that were analysed.
     pub processed_frames: u64,
-    /// Frames that could not be looked at.
+    /// Frames that could not be analysed.
     pub failed_frames: u64,
-    /// The first of those, with reasons.
+    /// The first failed frames, with reasons.
     pub failed: Vec<FailedFrame>,
-    /// The detectors' own time per processed frame, in milliseconds.
+    /// Time that detectors spent per processed frame, without waiting, in milliseconds.
     pub average_processing_ms: f64,
     /// Objects found, by class.
     pub classes: BTreeMap<String, u64>,
     /// The classes found most often, at most three; ties by name.
     pub top: Vec<String>,
-    /// Alarms raised.
+    /// Number of alarms raised.
     #[serde(default)]
     pub alarms: u64,
-    /// What its frames were looked at with. With more than one model, the counts depend on which
-    /// frame went to which.
+    /// The models that analysed its frames. With more than one, the counts depend on which model got
+    /// which frame.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub models: BTreeSet<String>,
-    /// How it stands, if it is a live source. What is in it is counted in its windows.
+    /// Status of a live source. Its objects are counted in its windows, which are videos.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveStatus>,
     /// Time that the video covers, in seconds.
@@ -63,7 +63,7 @@ impl Versioned for Summary {
 }
 
 impl Summary {
-    /// How many objects of a class were found.
+    /// Objects of a class that were found.
     pub fn count(&self, label: &str) -> u64 {
         self.classes.get(label).copied().unwrap_or(0)
     }
@@ -76,7 +76,7 @@ impl Summary {
     }
 }
 
-/// The lines that the system before this one printed, to the letter, under the video's name.
+/// The lines that the system before this one printed, byte for byte, under the video's name.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let corrected = if self.corrections > 0 { " (corrected)" } else { "" };
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_keeps_the_old_format_to_the_letter() {
+    fn the_summary_keeps_the_old_format_byte_for_byte() {
         let text = "bikes.mp4\nProcessed frames: 250\nAverage processing time per frame: 26ms\nPerson objects detected: 109\n\
                     Total classes detected: 4\nTop 3 objects detected: car, person, motorcycle";
         assert_eq!(
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn ties_go_by_name_and_few_classes_print_as_many_as_there_are() {
+    fn ties_are_broken_by_name_and_fewer_than_three_classes_are_all_printed() {
         assert!(
             summary(&[("b", 1), ("a", 1), ("d", 1), ("c", 2)])
                 .to_string()
@@ -167,11 +167,11 @@ mod tests {
     #[test]
     fn an_incomplete_video_says_so_beside_its_name() {
         let mut summary = summary(&[]);
-        (summary.state, summary.problem) = (VideoState::Incomplete, Some("cut short".into()));
+        (summary.state, summary.problem) = (VideoState::Incomplete, Some("truncated".into()));
         assert!(
             summary
                 .to_string()
-                .starts_with("bikes.mp4 (incomplete: cut short)\nProcessed frames: 250\n")
+                .starts_with("bikes.mp4 (incomplete: truncated)\nProcessed frames: 250\n")
         );
     }
 }

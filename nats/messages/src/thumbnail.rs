@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{Size, Versioned};
 use crate::VideoId;
 
-/// A frame of a video that is kept to be looked at by people, as CBOR on `stills.<video>.<slot>`.
+/// A small picture of a frame, for people, as CBOR on `stills.<video>.<slot>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thumbnail {
     /// [`super::VERSION`]
@@ -14,7 +14,7 @@ pub struct Thumbnail {
     pub index: u64,
     /// The frame's presentation time in nanoseconds.
     pub pts: Option<u64>,
-    /// Size of the video's own upright frame, which boxes are in.
+    /// Size of the video's own upright frame, in whose pixels boxes are.
     pub source: Size,
     /// The whole frame as a small JPEG file (JFIF).
     #[serde(with = "serde_bytes")]
@@ -27,14 +27,14 @@ impl Versioned for Thumbnail {
     }
 }
 
-/// How many stills a video has at most.
+/// The most thumbnails that a video has.
 pub const STILLS: u8 = 8;
 
-/// The place among a video's stills that its `n`-th frame takes, from 0; `None` if it is not kept.
+/// The slot of a video's `n`th analysed frame among its thumbnails, from 0; `None` if it is not kept.
 ///
-/// However long a video becomes, the frames in all places are spread over it: when they are full,
-/// only half as many frames are kept from there on, each in the place of one that is no longer a
-/// multiple. The same frame always has the same place.
+/// However long a video becomes, its thumbnails are spread over it: each time the slots are full, the
+/// distance between kept frames doubles, and new ones replace those that are not multiples of it.
+/// The same frame always has the same slot.
 pub fn thumbnail_slot(n: u64) -> Option<u8> {
     const HALF: u64 = STILLS as u64 / 2;
     if n < 2 * HALF {
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stills_are_spread_over_a_video_of_any_length() {
+    fn thumbnails_are_spread_over_a_video_of_any_length() {
         let mut slots = [None; STILLS as usize];
         for n in 0..100_000 {
             if let Some(slot) = thumbnail_slot(n) {

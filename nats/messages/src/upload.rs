@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
-use super::{AlarmRule, Fps, FrameSelection, Offset, Started, selection_problem};
+use super::{
+    AlarmRule, FrameSelection, InvalidSelection, Offset, RequestedSelection, Started, VERSION,
+};
 use crate::VideoId;
 
 const MAX_NAME_LENGTH: usize = 255;
@@ -14,38 +16,29 @@ const MOST_LABELS: usize = 1000;
 pub const WINDOWS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
-/// The trigger: a video to be counted, as JSON (or a bare URI) on `videos.upload`.
+/// A video to count, as JSON (or a bare URI) on `videos.upload`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Upload {
     /// [`super::VERSION`]; may be left out.
     #[serde(default = "current_version")]
     pub version: u8,
-    /// The identity that the sender wants. Left out, it is made from the name and the stored
+    /// The video's identity, chosen by the sender. Left out, it is made from the name and the stored
     /// message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<VideoId>,
     /// Where the video is, such as `file:///data/a.mp4`.
     pub uri: Url,
-    /// What people call it. Left out, it is the last part of the URI.
+    /// The display name. Left out, it is the last part of the URI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Look at each how many-th frame only. Left out, the ingest's own setting holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<u64>,
-    /// Look at about so many frames per second only. Not together with `every`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fps: Option<Fps>,
-    /// Look at no frame before this time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<Offset>,
-    /// Look at no frame at this time or later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<Offset>,
+    /// Which frames to analyse.
+    #[serde(flatten)]
+    pub selection: RequestedSelection,
     /// Length of the windows that a live source is cut into. Left out, the ingest's own setting
     /// holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Offset>,
-    /// Alarms to raise. Left out, as the aggregator is set; an empty list: none.
+    /// Alarms to raise. Left out: those of the aggregator's settings; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<Vec<AlarmRule>>,
     /// Count only objects of these classes. Left out or empty: all.
@@ -53,10 +46,10 @@ pub struct Upload {
     pub labels: Vec<String>,
 }
 
-/// A URI as everybody may see it: without its password.
+/// A URI as anyone may see it: without its password.
 pub fn shown_uri(uri: &Url) -> String {
     let mut shown = uri.clone();
-    // A URI that cannot have a password has none.
+    // Setting the password fails for URIs that cannot have one.
     if uri.password().is_some() && shown.set_password(Some("***")).is_err() {
         return format!("{}:", uri.scheme());
     }
@@ -64,48 +57,88 @@ pub fn shown_uri(uri: &Url) -> String {
 }
 
 fn current_version() -> u8 {
-    super::VERSION
+    VERSION
 }
 
-/// A trigger that names no video.
+/// An upload message that cannot be read.
 #[derive(Debug, Error)]
 pub enum MalformedUpload {
-    /// It has no text.
+    /// It is empty.
     #[error("empty upload message: send a URI such as file:///data/a.mp4, or JSON with a \"uri\"")]
     Empty,
-    /// It is no text.
+    /// It is not text.
     #[error("the upload message is not UTF-8 text")]
     NotText,
-    /// It begins like JSON but is no upload.
+    /// It starts like JSON but is not an upload.
     #[error("the upload message {text:?} is not the JSON of an upload: {reason}")]
     Json {
-        /// Its beginning.
+        /// Its first 80 characters.
         text: String,
         /// What is wrong with it.
         reason: serde_json::Error,
     },
     /// It is neither JSON nor a URI.
     #[error(
-        "the upload message {text:?} is no URI ({reason}): send one such as file:///data/a.mp4"
+        "the upload message {text:?} is not a URI ({reason}): send one such as file:///data/a.mp4"
     )]
     Uri {
-        /// Its beginning.
+        /// Its first 80 characters.
         text: String,
         /// What is wrong with it.
         reason: url::ParseError,
     },
-    /// A field has a value that cannot be.
-    #[error("the upload message's {field} {reason}")]
-    Field {
-        /// Which.
-        field: &'static str,
-        /// What is wrong with it.
-        reason: String,
+    /// A field has an invalid value.
+    #[error("the upload message's {} {}", .0.field(), .0)]
+    Field(#[from] InvalidField),
+}
+
+/// An invalid value of an upload's field. The text is what follows the field's name.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InvalidField {
+    /// Another release's `version`.
+    #[error("{0} is not the one that this program reads ({VERSION})")]
+    Version(u8),
+    /// `every`, `fps` or `end`.
+    #[error(transparent)]
+    Selection(#[from] InvalidSelection),
+    /// `window`
+    #[error("must be 1 second to 1 day")]
+    Window,
+    /// `name`
+    #[error("must be 1 to {MAX_NAME_LENGTH} bytes of text on one line")]
+    Name,
+    /// `labels`
+    #[error("must be at most {MOST_LABELS} names of classes, such as [\"person\", \"boat\"]")]
+    Labels,
+    /// A rule in `alarms` counts a class that `labels` leaves out.
+    #[error("have {rule:?}, and {label:?} is not one of the labels that are counted")]
+    AlarmLabel {
+        /// The rule.
+        rule: String,
+        /// Its class.
+        label: String,
     },
+    /// `alarms` has too many rules.
+    #[error("must be at most {} rules", AlarmRule::MOST)]
+    Alarms,
+}
+
+impl InvalidField {
+    /// The field's name.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Version(_) => "version",
+            Self::Selection(invalid) => invalid.field(),
+            Self::Window => "window",
+            Self::Name => "name",
+            Self::Labels => "labels",
+            Self::AlarmLabel { .. } | Self::Alarms => "alarms",
+        }
+    }
 }
 
 impl Upload {
-    /// Reads a trigger as anyone may send it: a bare URI, an absolute path, or JSON.
+    /// Reads a message: a bare URI, an absolute path, or JSON.
     pub fn parse(payload: &[u8]) -> Result<Self, MalformedUpload> {
         let text = std::str::from_utf8(payload).map_err(|_| MalformedUpload::NotText)?.trim();
         let beginning = || text.chars().take(80).collect();
@@ -125,80 +158,62 @@ impl Upload {
         Ok(Self::of(uri))
     }
 
-    /// Why a text cannot be the name of a video, if it cannot.
-    pub fn name_problem(name: &str) -> Option<String> {
-        let unusable = name.trim().is_empty()
+    /// Checks that a text can be the name of a video.
+    pub fn check_name(name: &str) -> Result<(), InvalidField> {
+        let invalid = name.trim().is_empty()
             || name.len() > MAX_NAME_LENGTH
             || name.chars().any(char::is_control);
-        unusable.then(|| format!("must be 1 to {MAX_NAME_LENGTH} bytes of text on one line"))
+        if invalid { Err(InvalidField::Name) } else { Ok(()) }
     }
 
-    /// An upload that leaves all else to the services.
+    /// An upload that leaves everything else to the services' settings.
     pub fn of(uri: Url) -> Self {
         Self {
-            version: super::VERSION,
+            version: VERSION,
             id: None,
             uri,
             name: None,
-            every: None,
-            fps: None,
-            start: None,
-            end: None,
+            selection: RequestedSelection::default(),
             window: None,
             alarms: None,
             labels: vec![],
         }
     }
 
-    /// The upload, if no field has a value that cannot be.
-    pub fn checked(self) -> Result<Self, MalformedUpload> {
-        if self.version != super::VERSION {
-            let reason =
-                format!("{} is not one that this program reads ({})", self.version, super::VERSION);
-            return Err(MalformedUpload::Field { field: "version", reason });
+    /// Checks the values of all fields.
+    pub fn check(&self) -> Result<(), InvalidField> {
+        if self.version != VERSION {
+            return Err(InvalidField::Version(self.version));
         }
-        if let Some((field, reason)) = selection_problem(self.every, self.fps, self.start, self.end)
-        {
-            return Err(MalformedUpload::Field { field, reason: reason.into() });
-        }
+        self.selection.check()?;
         if self.window.is_some_and(|window| !WINDOWS.contains(&window.duration())) {
-            return Err(MalformedUpload::Field {
-                field: "window",
-                reason: "must be 1 second to 1 day".into(),
-            });
+            return Err(InvalidField::Window);
         }
-        if let Some(reason) = self.name.as_deref().and_then(Self::name_problem) {
-            return Err(MalformedUpload::Field { field: "name", reason });
+        if let Some(name) = &self.name {
+            Self::check_name(name)?;
         }
         if self.labels.len() > MOST_LABELS
             || self.labels.iter().any(|label| label.trim().is_empty())
         {
-            let reason = format!(
-                "must be at most {MOST_LABELS} names of classes, such as [\"person\", \"boat\"]"
-            );
-            return Err(MalformedUpload::Field { field: "labels", reason });
+            return Err(InvalidField::Labels);
         }
-        self.check_alarms()?;
+        self.check_alarms()
+    }
+
+    /// The upload, if [`check`](Self::check) accepts it.
+    pub fn checked(self) -> Result<Self, MalformedUpload> {
+        self.check()?;
         Ok(self)
     }
 
-    fn check_alarms(&self) -> Result<(), MalformedUpload> {
+    fn check_alarms(&self) -> Result<(), InvalidField> {
         let rules = self.alarms.as_deref().unwrap_or_default();
-        let reason = match rules
-            .iter()
-            .find(|rule| !self.labels.is_empty() && !self.labels.contains(&rule.label))
-        {
-            Some(rule) => format!(
-                "have {:?}, and {:?} is not one of the labels that count",
-                rule.to_string(),
-                rule.label
-            ),
-            None if rules.len() > AlarmRule::MOST => {
-                format!("must be at most {} rules", AlarmRule::MOST)
-            }
-            None => return Ok(()),
-        };
-        Err(MalformedUpload::Field { field: "alarms", reason })
+        let counts = |label| self.labels.is_empty() || self.labels.contains(label);
+        if let Some(rule) = rules.iter().find(|rule| !counts(&rule.label)) {
+            let (rule, label) = (rule.to_string(), rule.label.clone());
+            return Err(InvalidField::AlarmLabel { rule, label });
+        }
+        if rules.len() > AlarmRule::MOST { Err(InvalidField::Alarms) } else { Ok(()) }
     }
 
     /// The identity of the video: the same for every delivery of one stored message.
@@ -208,35 +223,25 @@ impl Upload {
             .unwrap_or_else(|| VideoId::for_message(&self.name(), stream_sequence, stored_at))
     }
 
-    /// Which frames are looked at. `default_every` holds for uploads that say nothing.
-    pub fn choice(&self, default_every: u64) -> FrameSelection {
-        let default_every = if self.fps.is_some() { 1 } else { default_every };
-        FrameSelection {
-            every: self.every.unwrap_or(default_every),
-            fps: self.fps,
-            start: self.start,
-            end: self.end,
-        }
+    /// Which frames are analysed. `default_every` holds for uploads that leave `every` out.
+    pub fn selection(&self, default_every: u64) -> FrameSelection {
+        self.selection.or_every(default_every)
     }
 
-    /// The first event of the video's life. `default_every` holds for uploads that say nothing.
+    /// The first event of the video's life. `default_every` holds for uploads that leave `every` out.
     pub fn started(&self, stored_at: SystemTime, default_every: u64) -> Started {
         let uploaded_at = stored_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let FrameSelection { every, fps, start, end } = self.choice(default_every);
         Started {
             name: self.name(),
             uri: shown_uri(&self.uri),
-            every,
-            fps,
-            start,
-            end,
+            selection: self.selection(default_every),
             uploaded_at: u64::try_from(uploaded_at).unwrap_or(u64::MAX),
             alarms: self.alarms.clone(),
             labels: self.labels.clone(),
         }
     }
 
-    /// What people call the video.
+    /// The video's display name: the given one, or the last part of the URI.
     pub fn name(&self) -> String {
         if let Some(name) = &self.name {
             return name.clone();
@@ -284,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_shown_to_nobody() {
+    fn passwords_are_never_shown() {
         for (uri, shown) in [
             ("http://me:secret@cam/a.mp4", "http://me:***@cam/a.mp4"),
             ("rtsp://me:secret@cam/", "rtsp://me:***@cam/"),
@@ -298,12 +303,12 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_video_is_refused_with_a_reason() {
+    fn a_malformed_upload_is_refused_with_the_reason() {
         for (payload, part) in [
             (&b""[..], "empty"),
             (b" \n", "empty"),
             (b"\xff\xfe", "UTF-8"),
-            (b"a.mp4", "no URI"),
+            (b"a.mp4", "not a URI"),
             (b"{", "not the JSON"),
             (br#"{"name": "x"}"#, "uri"),
             (br#"{"uri": "nonsense"}"#, "not the JSON"),
@@ -319,7 +324,7 @@ mod tests {
             (br#"{"uri": "file:///a", "labels": [""]}"#, "labels"),
             (br#"{"uri": "file:///a", "alarms": ["boat"]}"#, "person > 10"),
             (br#"{"uri": "file:///a", "alarms": ["boat > 1"], "labels": ["person"]}"#, "labels"),
-            (br#"{"uri": "file:///a", "id": "a.b"}"#, "no video id"),
+            (br#"{"uri": "file:///a", "id": "a.b"}"#, "not a video id"),
         ] {
             let error = Upload::parse(payload).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -1,103 +1,56 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmRule, Cancelled, Ended, LiveStatus, RuleMatch, Started, Summary, Versioned};
+use super::{
+    AlarmRule, Cancelled, Ended, LiveStatus, RuleMatch, Started, Summary, Versioned, VideoState,
+};
 use crate::VideoId;
 
-/// Where a video is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum VideoState {
-    /// It waits for an ingest.
-    Queued,
-    /// Frames are being decoded; some may be counted already.
-    Decoding,
-    /// All frames are decoded; some are not counted yet.
-    Counting,
-    /// Every frame is counted.
-    Done,
-    /// Every frame there was is counted, but there should have been more.
-    Incomplete,
-    /// There was no frame to count.
-    Failed,
-    /// Somebody stopped it.
-    Cancelled,
-}
-
-/// Its [name](VideoState::name).
-impl fmt::Display for VideoState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl VideoState {
-    /// As it is written in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Decoding => "decoding",
-            Self::Counting => "counting",
-            Self::Done => "done",
-            Self::Incomplete => "incomplete",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// True when nothing more will happen to the video.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Incomplete | Self::Failed | Self::Cancelled)
-    }
-}
-
-/// A frame that could not be looked at, and why.
+/// A frame that could not be analysed, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FailedFrame {
     /// The frame's index.
     pub index: u64,
-    /// Why.
+    /// Why, on one line.
     pub reason: String,
 }
 
-/// What a frame adds to the totals, kept apart until ingest has confirmed that there is such a
-/// frame.
+/// What a frame adds to the totals, kept apart until ingest has confirmed that the frame exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unconfirmed {
     /// The frame's index.
     pub index: u64,
-    /// The detector's own time on it, in microseconds.
+    /// Time that the detector spent on it, without waiting, in microseconds.
     pub processing_us: u64,
     /// Objects found in it, by class.
     pub classes: BTreeMap<String, u64>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
-    /// What it was looked at with.
+    /// The model that analysed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The alarm rules that hold in it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sightings: Vec<RuleMatch>,
+    #[serde(rename = "sightings", default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<RuleMatch>,
 }
 
-/// How far the frames of a video are judged by its alarm rules. Frames are judged in their order.
+/// How far the alarm rules have been applied to a video's frames, which happens in frame order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AlarmState {
-    /// The rules, from the video's first event to its end.
+    /// The video's rules, which never change.
     pub rules: Vec<AlarmRule>,
-    /// Every frame with a smaller index is judged.
+    /// The rules have been applied to every frame with a smaller index.
     pub next: u64,
-    /// What holds in counted frames that are not judged yet, because one before them is missing.
+    /// Matches in counted frames that wait for a missing frame before them.
     pub ahead: Vec<RuleMatch>,
-    /// For each rule, in how many judged frames in a row it holds up to now.
+    /// For each rule, how many frames in a row it has held up to `next`.
     pub runs: Vec<u32>,
-    /// The last alarms, of which it is not known that they are published.
+    /// The last alarms, which may not be published yet.
     pub unsent: Vec<RuleMatch>,
 }
 
-/// All that is known of a video, as JSON under its id in the `videos` bucket. Only aggregators
+/// Everything known about a video, as JSON under its id in the `videos` bucket. Only aggregators
 /// write it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VideoEntry {
@@ -107,54 +60,54 @@ pub struct VideoEntry {
     pub video: VideoId,
     /// Where it is in its life.
     pub state: VideoState,
-    /// What ingest said of it first.
+    /// Its beginning, as ingest reported it.
     pub started: Started,
     /// Every frame with a smaller index was published.
     pub published: u64,
-    /// How many frames that was. Without it, they follow from `published` and [`Started::every`].
+    /// How many frames those are. Left out, they follow from `published` and the frame selection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published_frames: Option<u64>,
-    /// Where frames are chosen by time: earlier values of `published` and `published_frames`, below
-    /// which not all are known yet.
+    /// For frames selected by time: earlier values of `published` and `published_frames`, below
+    /// which results are missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub milestones: Vec<(u64, u64)>,
-    /// How it stands, if it is a live source. What is in it is counted in its windows.
+    /// Status of a live source. Its objects are counted in its windows, which are videos.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveStatus>,
-    /// How many frames the container announces.
+    /// Frames according to the container, which may be wrong.
     pub announced: Option<u64>,
-    /// What ingest said of it last.
+    /// Its end, once ingest has reported it.
     pub ended: Option<Ended>,
-    /// Why it was cancelled, if it was.
+    /// Who cancelled it, or why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<Cancelled>,
-    /// Frames counted.
+    /// Frames counted, without the unconfirmed ones.
     pub counted: u64,
-    /// Frames failed.
+    /// Frames failed, without the unconfirmed ones.
     pub failed: u64,
-    /// The first of those, with reasons.
+    /// The first failed frames, with reasons.
     pub failures: Vec<FailedFrame>,
     /// Results of frames that ingest has not confirmed yet.
     pub unconfirmed: Vec<Unconfirmed>,
     /// Which frames are counted: a 64-bit Roaring bitmap in its portable format, as base64.
     pub counted_frames: String,
-    /// Which frames failed, in the same way.
+    /// Which frames failed, in the same format.
     pub failed_frames: String,
-    /// Frames that failed when the summary was made, and were counted after all.
+    /// Frames that had failed when the summary was written, and were counted afterwards.
     pub corrections: u64,
-    /// The detectors' own time on the counted frames, in microseconds.
+    /// Time that detectors spent on the counted frames, without waiting, in microseconds.
     pub processing_us: u64,
     /// Objects found, by class.
     pub classes: BTreeMap<String, u64>,
-    /// What the counted frames were looked at with; of many models, the first few by name.
+    /// The models that analysed the counted frames; of many, the first few by name.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub models: BTreeSet<String>,
-    /// Alarms raised.
+    /// Alarms raised so far.
     #[serde(default)]
     pub alarms: u64,
-    /// Where the alarms stand.
-    #[serde(default)]
-    pub alarm_watch: AlarmState,
+    /// How far the alarm rules have been applied.
+    #[serde(rename = "alarm_watch", default)]
+    pub alarm_state: AlarmState,
     /// When the last frame was counted, in milliseconds since 1970-01-01 UTC.
     pub finished_at: Option<u64>,
     /// True once the summary is published.
@@ -166,7 +119,13 @@ pub struct VideoEntry {
 impl VideoEntry {
     /// How many frames with an index below `published` were published.
     pub fn published_frames(&self) -> u64 {
-        self.published_frames.unwrap_or_else(|| self.published.div_ceil(self.started.every.max(1)))
+        self.published_frames
+            .unwrap_or_else(|| self.published.div_ceil(self.started.selection.every.max(1)))
+    }
+
+    /// True once the video is cancelled, and was not finished before.
+    pub fn is_cancelled(&self) -> bool {
+        self.state == VideoState::Cancelled
     }
 }
 

@@ -10,8 +10,7 @@ const WINDOW_MARK: &str = "-w";
 const STAMP_LENGTH: usize = 7;
 const STAMP_DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// The identity of one upload: a single subject token of letters, digits, `-` and `_`, at most 64
-/// of them.
+/// The identity of one upload: one NATS subject token of 1 to 64 letters, digits, `-` and `_`.
 ///
 /// The same file uploaded twice is two videos. An upload that is delivered twice is one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -21,11 +20,11 @@ pub struct VideoId(String);
 
 /// A text that cannot be a [`VideoId`].
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("{0:?} is no video id: use 1 to 64 letters, digits, '-' and '_'")]
+#[error("{0:?} is not a video id: use 1 to 64 letters, digits, '-' and '_'")]
 pub struct InvalidVideoId(pub String);
 
 impl VideoId {
-    /// An id that says whose it is: the name made safe for a subject, then what makes it unique.
+    /// A readable id: the name made safe for a subject, then `unique`.
     pub fn for_name(name: &str, unique: &str) -> Self {
         let mut slug = String::new();
         for c in name.chars().take(4 * MAX_SLUG_LENGTH) {
@@ -47,19 +46,19 @@ impl VideoId {
         Self(if slug.is_empty() { format!("video-{unique}") } else { format!("{slug}-{unique}") })
     }
 
-    /// The id of an upload whose sender gave none.
+    /// The id of an upload whose sender did not give one.
     ///
-    /// It is made of what the server keeps with the message, so that every delivery of it gives the
-    /// same id.
+    /// It is made from what the server stores with the message, so it is the same for every
+    /// delivery.
     pub fn for_message(name: &str, stream_sequence: u64, published: std::time::SystemTime) -> Self {
         let published = published.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Self::for_name(name, &format!("{:x}x{stream_sequence}", published.as_millis()))
     }
 
-    /// The id of the part of a live source that began then, in milliseconds since 1970; `None` if
-    /// this one is too long for that.
-    pub fn window(&self, began: u64) -> Option<Self> {
-        let mut tenths = began / 100;
+    /// The id of a live source's window that starts then, in milliseconds since 1970-01-01 UTC;
+    /// `None` if this id is too long for that.
+    pub fn window(&self, started_at: u64) -> Option<Self> {
+        let mut tenths = started_at / 100;
         let mut stamp = [b'0'; STAMP_LENGTH];
         for digit in stamp.iter_mut().rev() {
             *digit = STAMP_DIGITS[(tenths % STAMP_DIGITS.len() as u64) as usize];
@@ -68,12 +67,12 @@ impl VideoId {
         Self::try_from(format!("{self}{WINDOW_MARK}{}", String::from_utf8_lossy(&stamp))).ok()
     }
 
-    /// Whether this is a part of `source`.
+    /// Whether this is a window of `source`.
     pub fn is_window_of(&self, source: &Self) -> bool {
         self.0.strip_prefix(&source.0).is_some_and(is_stamp)
     }
 
-    /// Whether this is made as [`window`](Self::window) does.
+    /// Whether this is any source's [`window`](Self::window).
     pub fn is_window(&self) -> bool {
         self.0
             .len()
@@ -81,19 +80,19 @@ impl VideoId {
             .is_some_and(|at| is_stamp(&self.0[at..]))
     }
 
-    /// The id of the video that a subject such as `frames.<video>` is about.
+    /// The id in a subject such as `frames.<video>`.
     pub fn of_subject(subject: &str) -> Option<Self> {
         let (_, token) = subject.split_once('.')?;
         Self::try_from(token.to_owned()).ok()
     }
 
-    /// The id as text.
+    /// The id as a subject token.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether it is what is behind the source in a window's id.
+/// Whether a text is what [`VideoId::window`] appends.
 fn is_stamp(text: &str) -> bool {
     let stamp = text.strip_prefix(WINDOW_MARK).unwrap_or_default();
     stamp.len() == STAMP_LENGTH && stamp.bytes().all(|digit| STAMP_DIGITS.contains(&digit))
@@ -134,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_of_a_source_have_ids_of_their_own_in_their_order() {
+    fn window_ids_are_unique_and_sorted_by_time() {
         let source = VideoId::for_name(
             "a camera that has a name of forty letters",
             "CwtNhL9muiLGCvnWV1Vnnf",

@@ -7,14 +7,15 @@ use tracing::warn;
 
 use super::StreamsError;
 
-/// The oldest server whose replicated work queues keep what ran out of deliveries (nats-server pull
-/// request 7845) and refuse the same messages on every replica (7607). Patch releases of 2.12 may
-/// have both; which ones is not known.
+/// The oldest server whose replicated work queues keep messages that ran out of deliveries
+/// (<https://github.com/nats-io/nats-server/pull/7845>) and refuse the same messages on every replica
+/// (<https://github.com/nats-io/nats-server/pull/7607>). Patch releases of 2.12 may have both; which
+/// ones is unknown.
 const OLDEST_REPLICATING: semver::Version = semver::Version::new(2, 14, 0);
 
 /// Refuses a server whose replicated streams would lose frames.
 pub(super) fn version(found: &str, replicas: usize) -> Result<(), StreamsError> {
-    // A version that doesn't parse is a build of somebody's own.
+    // A custom build may have a version that does not parse.
     match semver::Version::parse(found) {
         Ok(version) if replicas > 1 && version < OLDEST_REPLICATING => Err(StreamsError::TooOld {
             found: found.to_owned(),
@@ -24,8 +25,8 @@ pub(super) fn version(found: &str, replicas: usize) -> Result<(), StreamsError> 
     }
 }
 
-/// Refuses a stream whose shape breaks a guarantee. Limits that differ are an operator's choice:
-/// they are said and kept.
+/// Refuses a stream whose configuration breaks a guarantee. Limits that differ are an operator's
+/// choice: they are logged and kept.
 pub(super) fn stream(what: &str, found: &Config, needed: &Config) -> Result<(), StreamsError> {
     let sorted = |subjects: &[String]| {
         let mut subjects = subjects.to_vec();
@@ -69,20 +70,20 @@ pub(super) fn consumer(
     same(what, "deliver_subject", &found.deliver_subject, &None)?;
     same(what, "filter_subject", &found.filter_subject, &needed.filter_subject)?;
     same(what, "headers_only", &found.headers_only, &needed.headers_only)?;
-    // With a back-off, its first step is the ack_wait.
+    // With a backoff, its first step is the ack_wait.
     kept(what, "ack_wait", &found.ack_wait, &needed.ack_wait);
     kept(what, "max_deliver", &found.max_deliver, &needed.max_deliver);
     kept(what, "backoff", &found.backoff, &needed.backoff);
     Ok(())
 }
 
-/// Says where a bucket's limits differ.
+/// Logs where a bucket's limits differ.
 pub(super) fn bucket(what: &str, found: &Config, replicas: usize, max_age: Duration) {
     kept(what, "num_replicas", &found.num_replicas, &replicas);
     kept(what, "max_age", &found.max_age, &max_age);
 }
 
-/// The server says -1 where a configuration says nothing.
+/// The server reports -1 for a limit that is left out.
 fn per_subject(limit: i64) -> i64 {
     if limit == 0 { -1 } else { limit }
 }
@@ -111,7 +112,7 @@ fn kept<T: PartialEq + Debug>(what: &str, field: &'static str, found: &T, wanted
             field,
             ?found,
             ?wanted,
-            "exists with another limit than the settings say; it is left as it is"
+            "exists with another limit than in the settings; keeping it"
         );
     }
 }

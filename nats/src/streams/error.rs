@@ -3,51 +3,53 @@ use std::fmt::Display;
 use async_nats::jetstream::{self, ErrorCode};
 use thiserror::Error;
 
-use super::{MIB, StreamsSettings};
+use super::settings::{MIB, StreamsSettings};
 
-/// Why the streams cannot be used.
+/// Why a stream, consumer or bucket cannot be used.
 #[derive(Debug, Error)]
 pub enum StreamsError {
-    /// One exists with a configuration that breaks what is promised.
+    /// It exists with a configuration that breaks a guarantee.
     #[error(
-        "{what} exists on the NATS server with {field} = {found}; Moliceiro needs {needed}. Rename or delete it, or use another server"
+        "{what} exists on the NATS server with {field} = {found}; Moliceiro needs {needed}. \
+         Rename or delete it, or use another server"
     )]
     Incompatible {
-        /// Such as `stream FRAMES`.
+        /// Kind and name, such as `stream FRAMES`.
         what: String,
-        /// Which part of its configuration.
+        /// The part of its configuration.
         field: &'static str,
-        /// As it is.
+        /// Its value on the server.
         found: String,
-        /// As it should be.
+        /// The value that Moliceiro needs.
         needed: String,
     },
-    /// The server will not create one.
+    /// The server refuses to create it.
     #[error("the NATS server refuses {what}: {reason}{advice}")]
     Refused {
-        /// Such as `stream FRAMES`.
+        /// Kind and name, such as `stream FRAMES`.
         what: String,
-        /// What it says.
+        /// The server's reason.
         reason: String,
-        /// What would help, where that is known.
+        /// What helps, as a sentence; empty where that is unknown.
         advice: String,
     },
     /// The server is too old for streams with replicas.
     #[error(
-        "the nats-server is version {found}, which can lose frames of streams with replicas: use {needed} or newer, or one replica"
+        "the nats-server is version {found}, which can lose frames of streams with replicas: \
+         use {needed} or newer, or one replica"
     )]
     TooOld {
-        /// What it says of itself.
+        /// The version that it reports.
         found: String,
-        /// The oldest that would do.
+        /// The oldest version that is safe.
         needed: String,
     },
-    /// The server does not create or show one now.
-    #[error("the NATS server does not give {what}: {reason}")]
+    /// It cannot be created or read now. A later attempt may succeed.
+    #[error("{what} is unavailable on the NATS server: {reason}")]
     Unavailable {
-        /// Such as `stream FRAMES`.
+        /// Kind and name, such as `stream FRAMES`.
         what: String,
-        /// What it says.
+        /// The server's reason.
         reason: String,
     },
 }
@@ -80,7 +82,7 @@ fn reserved_mib(settings: &StreamsSettings) -> u64 {
     settings.stream_configs().iter().map(|config| config.max_bytes.unsigned_abs() / MIB).sum()
 }
 
-/// A cluster that has no leader yet, or not all its servers, may have them soon.
+/// A cluster may soon have a leader, or its missing servers.
 pub(super) fn may_pass(error: &jetstream::Error) -> bool {
     const UNAVAILABLE: usize = 503;
     error.code() == UNAVAILABLE || error.error_code() == ErrorCode::CLUSTER_NO_PEERS

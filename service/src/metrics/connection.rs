@@ -17,7 +17,7 @@ pub(crate) struct Connection {
     pub(crate) publisher: Option<Publisher>,
 }
 
-/// How a service's connections are.
+/// Metrics of a service's connections and publishes.
 pub(crate) struct ConnectionMetrics {
     connected: IntGaugeVec,
     connects: IntCounterVec,
@@ -28,7 +28,7 @@ pub(crate) struct ConnectionMetrics {
     waiting: IntGauge,
 }
 
-/// A label's values: why a publish is tried again.
+/// Values of the label `reason`: why a publish is retried.
 const REASONS: [&str; 2] = ["full", "unavailable"];
 
 impl ConnectionMetrics {
@@ -42,7 +42,7 @@ impl ConnectionMetrics {
         ),
         connects: catalogue.counters(
             "moliceiro_nats_connects_total",
-            "Connections to NATS made: more than 1 are reconnects",
+            "Connections to NATS made: those after the first are reconnects",
             client,
         ),
         sent: catalogue.counters("moliceiro_nats_sent_bytes_total", "Bytes sent to NATS", client),
@@ -55,7 +55,7 @@ impl ConnectionMetrics {
             .counter("moliceiro_publishes_total", "Messages that a stream has acknowledged"),
         retries: catalogue.counters(
             "moliceiro_publish_retries_total",
-            "Publishes tried again: full, the stream has no room; unavailable, no stream answered",
+            "Publishes retried: full, the stream is full; unavailable, the stream did not answer",
             ("reason", &REASONS),
         ),
         waiting: catalogue.gauge(
@@ -65,7 +65,7 @@ impl ConnectionMetrics {
         }
     }
 
-    /// Brings the metrics up to date.
+    /// Updates the metrics.
     pub(crate) fn refresh(&self, connections: &[Connection]) {
         let mut totals = [0; 3];
         let mut waiting = 0;
@@ -78,26 +78,26 @@ impl ConnectionMetrics {
                 (&self.sent, &statistics.out_bytes),
                 (&self.received, &statistics.in_bytes),
             ] {
-                raise(&counters.with_label_values(&[name]), total.load(Relaxed));
+                raise_to(&counters.with_label_values(&[name]), total.load(Relaxed));
             }
             if let Some(publisher) = publisher {
                 let statistics = publisher.statistics();
                 totals[0] += statistics.stored;
                 totals[1] += statistics.found_full;
                 totals[2] += statistics.found_unavailable;
-                waiting += statistics.waiting_for_room;
+                waiting += statistics.waiting_for_space;
             }
         }
         let [stored, full, unavailable] = totals;
-        raise(&self.stored, stored);
+        raise_to(&self.stored, stored);
         for (reason, total) in REASONS.into_iter().zip([full, unavailable]) {
-            raise(&self.retries.with_label_values(&[reason]), total);
+            raise_to(&self.retries.with_label_values(&[reason]), total);
         }
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 }
 
-/// Brings a counter up to a total that is counted elsewhere.
-fn raise(counter: &IntCounter, total: u64) {
+/// Raises a counter to a total that is counted elsewhere.
+fn raise_to(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }

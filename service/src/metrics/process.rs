@@ -3,7 +3,7 @@ use tokio::runtime::Handle;
 
 use super::Catalogue;
 
-/// What runs, and how its async runtime does.
+/// Metrics of the process: its version and async runtime.
 pub(crate) struct ProcessMetrics {
     workers: IntGauge,
     tasks: IntGauge,
@@ -14,7 +14,7 @@ impl ProcessMetrics {
     pub(crate) fn new(catalogue: &mut Catalogue) -> Self {
         let build: IntGaugeVec = catalogue.gauges(
             "moliceiro_build_info",
-            "Always 1; the label says which version runs",
+            "Always 1; the label is the version that runs",
             &["version"],
         );
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -24,13 +24,13 @@ impl ProcessMetrics {
                 .gauge("moliceiro_tokio_tasks", "Tasks of the async runtime that are alive"),
             queued: catalogue.gauge(
                 "moliceiro_tokio_queued_tasks",
-                "Tasks that wait in the runtime's global queue: more than a few for long mean \
-                 that something blocks it",
+                "Tasks that wait in the runtime's global queue: more than a few for long mean that \
+                 something blocks it",
             ),
         }
     }
 
-    /// Must be called on a tokio runtime.
+    /// Updates the metrics. Must be called on a tokio runtime.
     pub(crate) fn refresh(&self) {
         let runtime = Handle::current().metrics();
         for (gauge, value) in [

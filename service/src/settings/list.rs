@@ -1,12 +1,12 @@
-//! A setting that is a list: an array in a file, one text with commas on the command line and in
-//! the environment.
+//! A setting that is a list: an array in a file, comma-separated text on the command line and in the
+//! environment.
 
 use std::fmt;
 
 use serde::Serializer;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
-/// Writes a list as one text, for `#[serde(with)]`.
+/// Writes a list as comma-separated text, for `#[serde(with)]`.
 pub fn serialize<S: Serializer, T: AsRef<str>>(
     list: &[T],
     serializer: S,
@@ -14,7 +14,7 @@ pub fn serialize<S: Serializer, T: AsRef<str>>(
     serializer.serialize_str(&list.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(","))
 }
 
-/// Reads a list, for `#[serde(with)]`.
+/// Reads an array or comma-separated text, for `#[serde(with)]`.
 pub fn deserialize<'de, D: Deserializer<'de>, T: From<String>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -23,7 +23,7 @@ pub fn deserialize<'de, D: Deserializer<'de>, T: From<String>>(
         type Value = Vec<String>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of texts, or one text with commas between")
+            f.write_str("a list of texts, or one comma-separated text")
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {

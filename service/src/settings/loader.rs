@@ -3,17 +3,17 @@ use std::path::PathBuf;
 
 use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::{SECTIONS, Section, SettingsError};
+use super::{Problem, SECTIONS, Section, SettingsError};
 
 const PREFIX: &str = "MOLICEIRO";
 const SEPARATOR: &str = "__";
-/// Below this a name is no typing error for another.
+/// Jaro-Winkler similarity from which a name may be a typing error for another.
 const SIMILAR: f64 = 0.8;
 
-/// Collects the sources of settings, from weak to strong.
+/// Collects the sources of settings; later ones override earlier ones.
 #[derive(Clone, Debug, Default)]
 pub struct Loader {
-    /// Its name and text: it is read once, because a pipe has its text only once.
+    /// Its name and text, read once: a pipe cannot be read twice.
     file: Option<(String, Result<String, String>)>,
     flags: Vec<Flag>,
     defaults: Vec<Flag>,
@@ -26,8 +26,8 @@ struct Flag {
     value: String,
 }
 
-/// A value of the command line, or a default that a command changes, as a source of its own: it
-/// keeps its origin.
+/// Values of the command line, or defaults that a command changes, as a source that keeps their
+/// origin.
 #[derive(Clone, Debug)]
 struct Flags(Vec<Flag>);
 
@@ -58,7 +58,7 @@ impl Loader {
         Self::default()
     }
 
-    /// Adds a TOML file.
+    /// Adds a TOML file. `load` reports an error in it.
     pub fn file(mut self, file: Option<PathBuf>) -> Self {
         self.file = file.map(|file| {
             (file.display().to_string(), std::fs::read_to_string(&file).map_err(|e| e.to_string()))
@@ -66,7 +66,7 @@ impl Loader {
         self
     }
 
-    /// Adds a value of the command line, if it was given, for a key such as `nats.url`.
+    /// Adds a value from the command line, if it was given, for a key such as `nats.url`.
     pub fn flag<T: ToString>(mut self, flag: &str, key: &str, value: Option<T>) -> Self {
         if let Some(value) = value {
             self.flags.push(Flag {
@@ -78,7 +78,7 @@ impl Loader {
         self
     }
 
-    /// Changes a default, for a command that is used differently from a service.
+    /// Changes a built-in default for one command.
     pub fn default_for(mut self, command: &str, key: &str, value: impl ToString) -> Self {
         self.defaults.push(Flag {
             origin: format!("default of {command}"),
@@ -88,8 +88,8 @@ impl Loader {
         self
     }
 
-    /// Reads all sources and refuses unknown tables. The keys within a table are checked by
-    /// [`Settings::section`].
+    /// Reads all sources, and refuses unknown tables. [`Settings::section`] checks the keys of a
+    /// table.
     pub fn load(self) -> Result<Settings, SettingsError> {
         let mut sources = Config::builder().add_source(Flags(self.defaults));
         if let Some((name, text)) = self.file {
@@ -133,7 +133,7 @@ impl Loader {
     }
 }
 
-/// The values of a file, each with the file as its origin.
+/// The values of a file, with the file as their origin.
 #[derive(Clone, Debug)]
 struct FromFile {
     name: String,
@@ -158,22 +158,21 @@ impl Source for FromFile {
     }
 }
 
-/// All values that differ from the built-in ones, by section and key.
+/// All values that override built-in defaults, by section and key.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub(super) sections: BTreeMap<String, Map<String, Value>>,
 }
 
 impl Settings {
-    /// Where the value of a key such as `nats.url` comes from; `None` if it is the built-in
-    /// default.
+    /// The source of the value of a key such as `nats.url`; `None` for the built-in default.
     pub fn origin(&self, key: &str) -> Option<String> {
         let (section, name) = key.split_once('.')?;
         Some(shown(self.sections.get(section)?.get(name)?.origin(), key))
     }
 
-    /// The settings of one section: its defaults, and what the sources say over them. Tells all
-    /// that is wrong at once.
+    /// The settings of one section: its defaults, overridden by the sources. The error lists all
+    /// problems of the section.
     pub fn section<S: Section>(&self) -> Result<S, SettingsError> {
         let defaults = defaults::<S>()?;
         let given = self.sections.get(S::NAME).cloned().unwrap_or_default();
@@ -193,15 +192,15 @@ impl Settings {
                 problems.push(format!("unknown setting {}.{key} (from {from}): {hint}", S::NAME));
                 continue;
             }
-            // One value over the defaults at a time: whatever is wrong then is this value's fault.
+            // Each value is tried alone over the defaults: an error is then about this value.
             let mut alone = defaults.clone();
             alone.insert(key.clone(), value.clone());
             let text = value.to_string();
-            let said = shown_value::<S>(&key, &value);
+            let shown = shown_value::<S>(&key, &value);
             match read::<S>(alone) {
                 Ok(_) => drop(merged.insert(key, value)),
                 Err(error) => problems.push(format!(
-                    "{}.{key} = {said} (from {from}): {}",
+                    "{}.{key} = {shown} (from {from}): {}",
                     S::NAME,
                     reason::<S>(&key, &error, &text)
                 )),
@@ -209,12 +208,12 @@ impl Settings {
         }
         let section =
             read::<S>(merged.clone()).map_err(|e| SettingsError::Invalid(vec![e.to_string()]))?;
-        for (key, wanted) in section.problems() {
+        for Problem { key, allowed } in section.problems() {
             let value =
                 merged.get(key).map(|value| shown_value::<S>(key, value)).unwrap_or_default();
             let from = origins.get(key).cloned().unwrap_or_else(|| "built-in default".into());
             problems.push(format!(
-                "{}.{key} = {value} (from {from}) cannot be: give {wanted}",
+                "{}.{key} = {value} (from {from}) is invalid: give {allowed}",
                 S::NAME
             ));
         }
@@ -235,8 +234,7 @@ fn read<S: Section>(table: Map<String, Value>) -> Result<S, ConfigError> {
     Value::new(None, ValueKind::Table(table)).try_deserialize()
 }
 
-/// What is wrong with a value, without the library's own naming of key and source, and what would
-/// do.
+/// The library's reason without its own naming of key and source, and with the allowed values.
 fn reason<S: Section>(key: &str, error: &ConfigError, text: &str) -> String {
     match error {
         ConfigError::At { error, .. } => reason::<S>(key, error, text),
@@ -256,15 +254,15 @@ fn reason<S: Section>(key: &str, error: &ConfigError, text: &str) -> String {
     }
 }
 
-/// This library does not name the choices that there are; the TOML reader does.
+/// The choices of an enum, from the TOML parser: the settings library does not list them.
 fn choices<S: Section>(key: &str, text: &str) -> Option<String> {
     let table = toml::Table::from_iter([(key.to_owned(), toml::Value::from(text))]);
     let error = table.try_into::<S>().err()?.to_string();
     error.lines().find(|line| line.contains("expected")).map(str::to_owned)
 }
 
-/// A source as its user knows it. The library says only «the environment»: the variable's name
-/// follows from the key.
+/// A source, for people. The library reports only "the environment"; the variable's name follows from
+/// the key.
 pub(super) fn shown(origin: Option<&str>, key: &str) -> String {
     match origin {
         None | Some("the environment") => {

@@ -6,7 +6,7 @@ use super::loader::{defaults, shown};
 use super::{Section, Settings, SettingsError};
 
 impl Settings {
-    /// One section as a TOML table, each line with where its value comes from; checked first.
+    /// One section as a TOML table, each line with the source of its value. Checks the section first.
     pub fn print<S: Section>(&self) -> Result<String, SettingsError> {
         self.section::<S>()?;
         let given = self.sections.get(S::NAME);
@@ -32,8 +32,8 @@ impl Settings {
     }
 }
 
-/// A value as TOML, in the type that its default has: the environment and the command line give
-/// strings only.
+/// A value as TOML, in the type of its default: the environment and the command line have strings
+/// only.
 fn toml_value(value: &Value, default: &Value) -> Option<String> {
     let text = value.to_string();
     let plain = |kind: &ValueKind| !matches!(kind, ValueKind::String(_) | ValueKind::Nil);
@@ -43,12 +43,12 @@ fn toml_value(value: &Value, default: &Value) -> Option<String> {
             toml::Value::from(items.iter().map(ToString::to_string).collect::<Vec<_>>())
                 .to_string(),
         ),
-        // A list that the environment or the command line gave.
+        // A list from the environment or the command line.
         ValueKind::String(_) if matches!(default.kind, ValueKind::Array(_)) => {
             Some(toml::Value::String(text).to_string())
         }
         kind if plain(kind) || plain(&default.kind) => Some(text),
-        // An optional number that the environment or the command line gave.
+        // An optional number from the environment or the command line.
         _ if matches!(default.kind, ValueKind::Nil) && text.parse::<f64>().is_ok() => Some(text),
         _ => {
             Some(toml::Value::String(moliceiro_nats::connect::without_password(&text)).to_string())

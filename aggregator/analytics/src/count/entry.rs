@@ -39,7 +39,7 @@ impl VideoCount {
             classes: self.classes.clone(),
             models: self.models.clone(),
             alarms: self.alarms.raised(),
-            alarm_watch: self.alarms.to_watch(),
+            alarm_state: self.alarms.to_watch(),
             finished_at: self.finished_at,
             summary_published,
             summary: self.summary(video),
@@ -67,7 +67,7 @@ impl VideoCount {
             models: entry.models,
             finished_at: entry.finished_at,
             corrections: entry.corrections,
-            alarms: Alarms::from_watch(entry.alarm_watch, entry.alarms),
+            alarms: Alarms::from_watch(entry.alarm_state, entry.alarms),
         })
     }
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_analytics::VideoCount;
 use moliceiro_nats::messages::{
-    Detection, Ended, Event, FrameResult, Progress, Started, VideoEntry, VideoEvent, from_json,
-    milliseconds_now, to_cbor, to_json,
+    Detection, Ended, Event, FrameResult, FrameSelection, Progress, Started, VideoEntry,
+    VideoEvent, from_json, milliseconds_now, to_cbor, to_json,
 };
 use moliceiro_nats::{VideoId, subjects};
 
@@ -164,10 +164,7 @@ fn started() -> Started {
     Started {
         name,
         uri,
-        every: 1,
-        fps: None,
-        start: None,
-        end: None,
+        selection: FrameSelection::every(1),
         uploaded_at,
         alarms: None,
         labels: vec![],

@@ -50,7 +50,8 @@ async fn run(context: &PartContext<'_>) -> anyhow::Result<(f64, ProcessUsage)> {
     let started_at = Instant::now();
     for uri in &context.setup.videos {
         let id = VideoId::for_name("bench", &nuid::next());
-        let upload = Upload { id: Some(id.clone()), every: Some(1), ..Upload::of(uri.clone()) };
+        let mut upload = Upload { id: Some(id.clone()), ..Upload::of(uri.clone()) };
+        upload.selection.every = Some(1);
         streams
             .publisher
             .publish(UPLOAD_SUBJECT, &format!("upload/{id}"), to_json(&upload).into())

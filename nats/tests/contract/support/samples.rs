@@ -1,4 +1,4 @@
-//! Messages of every kind, with and without what may be left out.
+//! Messages of every kind, with and without their optional fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, UNIX_EPOCH};
@@ -7,8 +7,8 @@ use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
     Abandoned, Alarm, AlarmRule, AlarmState, Cancelled, Color, Connection, Detection, Encoding,
     Ended, Event, Failed, FailedFrame, Fps, Frame, FrameResult, Letterbox, LiveStatus, Matrix,
-    Offset, Progress, RuleMatch, Size, Started, Summary, Thumbnail, Unconfirmed, Upload, VERSION,
-    VideoEntry, VideoEvent, VideoState, VideoStatus,
+    Offset, Progress, RequestedSelection, RuleMatch, Size, Started, Summary, Thumbnail,
+    Unconfirmed, Upload, VERSION, VideoEntry, VideoEvent, VideoState, VideoStatus,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -51,15 +51,18 @@ pub fn uploads() -> Vec<Upload> {
     let alarms = Upload {
         id: Some(video()),
         name: Some("quay, \"north\"".into()),
-        every: Some(25),
+        selection: RequestedSelection { every: Some(25), ..RequestedSelection::default() },
         alarms: Some(rules()),
         uri: Url::parse("obj://uploads/a.mp4").unwrap(),
         ..plain.clone()
     };
     let labels = Upload {
-        fps: Some(Fps::try_from(2.5).unwrap()),
-        start: Some(Offset::try_from(1.5).unwrap()),
-        end: Some("2m".parse().unwrap()),
+        selection: RequestedSelection {
+            every: None,
+            fps: Some(Fps::try_from(2.5).unwrap()),
+            start: Some(Offset::try_from(1.5).unwrap()),
+            end: Some("2m".parse().unwrap()),
+        },
         window: Some("5m".parse().unwrap()),
         alarms: Some(vec![]),
         labels: vec!["boat".into(), "traffic light".into()],
@@ -68,16 +71,6 @@ pub fn uploads() -> Vec<Upload> {
     vec![plain, alarms, labels]
 }
 
-const STATES: [VideoState; 7] = [
-    VideoState::Queued,
-    VideoState::Decoding,
-    VideoState::Counting,
-    VideoState::Done,
-    VideoState::Incomplete,
-    VideoState::Failed,
-    VideoState::Cancelled,
-];
-
 pub fn summaries() -> Vec<Summary> {
     let whole = Summary {
         version: VERSION,
@@ -85,7 +78,7 @@ pub fn summaries() -> Vec<Summary> {
         name: "quay".into(),
         uri: "file:///quay.mp4".into(),
         state: VideoState::Incomplete,
-        problem: Some("cut short".into()),
+        problem: Some("truncated".into()),
         corrections: 1,
         processed_frames: 9,
         failed_frames: 1,
@@ -111,9 +104,7 @@ pub fn summaries() -> Vec<Summary> {
         models,
         ..whole.clone()
     };
-    STATES
-        .into_iter()
-        .filter(|state| state.is_final())
+    VideoState::all_final()
         .map(|state| Summary { state, ..empty.clone() })
         .chain([whole.clone()])
         .collect()
@@ -155,7 +146,7 @@ fn live(reason: Option<&str>) -> LiveStatus {
     }
 }
 
-fn sighting(pts: Option<u64>) -> RuleMatch {
+fn rule_match(pts: Option<u64>) -> RuleMatch {
     RuleMatch { frame: 3, pts, rule: 1, count: 2 }
 }
 
@@ -183,23 +174,16 @@ pub fn entries() -> Vec<VideoEntry> {
         classes: BTreeMap::new(),
         models: BTreeSet::new(),
         alarms: 0,
-        alarm_watch: AlarmState::default(),
+        alarm_state: AlarmState::default(),
         finished_at: None,
         summary_published: false,
         summary: None,
     };
-    let (unsent, ahead) = (vec![sighting(None)], vec![sighting(Some(40_000_000))]);
-    let waiting = |failure: Option<&str>, sightings| {
+    let (unsent, ahead) = (vec![rule_match(None)], vec![rule_match(Some(40_000_000))]);
+    let waiting = |failure: Option<&str>, matches| {
         let failure = failure.map(str::to_owned);
         let model = failure.is_none().then(|| "nanodet".to_owned());
-        Unconfirmed {
-            index: 9,
-            processing_us: 70_000,
-            classes: classes(),
-            failure,
-            model,
-            sightings,
-        }
+        Unconfirmed { index: 9, processing_us: 70_000, classes: classes(), failure, model, matches }
     };
     let labelled = VideoEntry { started: started(&uploads()[2]), ..bare.clone() };
     let full = VideoEntry {
@@ -208,20 +192,23 @@ pub fn entries() -> Vec<VideoEntry> {
         milestones: vec![(120, 5)],
         announced: Some(250),
         live: Some(live(Some("the connection was closed"))),
-        ended: Some(ended(Some(10_000_000_000), Some("cut short"))),
+        ended: Some(ended(Some(10_000_000_000), Some("truncated"))),
         models: models(),
         cancelled: Some(Cancelled { reason: "no longer wanted".into() }),
         failures: vec![FailedFrame { index: 40, reason: "no pixels".into() }],
-        unconfirmed: vec![waiting(None, vec![sighting(None)]), waiting(Some("no pixels"), vec![])],
+        unconfirmed: vec![
+            waiting(None, vec![rule_match(None)]),
+            waiting(Some("no pixels"), vec![]),
+        ],
         counted_frames: "AAAAAAAAAAA=".into(),
         classes: classes(),
-        alarm_watch: AlarmState { rules: rules(), next: 3, ahead, runs: vec![0, 2], unsent },
+        alarm_state: AlarmState { rules: rules(), next: 3, ahead, runs: vec![0, 2], unsent },
         finished_at: Some(1_795_409_653_547),
         summary_published: true,
         summary: summaries().pop(),
         ..bare.clone()
     };
-    STATES
+    VideoState::ALL
         .map(|state| VideoEntry { state, ..bare.clone() })
         .into_iter()
         .chain([labelled, full])
@@ -258,7 +245,7 @@ pub fn frames() -> Vec<Frame> {
     ]
 }
 
-/// The length of its pixels follows from its letterbox, which no schema can say.
+/// Its length follows from its letterbox, which a schema cannot describe.
 pub fn raw_frame() -> Frame {
     Frame {
         encoding: Encoding::I420,
@@ -309,7 +296,7 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
         Event::Live(live(None)),
         Event::Live(live(Some("the connection was closed"))),
         Event::Ended(ended(None, None)),
-        Event::Ended(ended(Some(10_000_000_000), Some("cut short"))),
+        Event::Ended(ended(Some(10_000_000_000), Some("truncated"))),
         Event::Abandoned(Abandoned { reason: reason() }),
         Event::Cancelled(Cancelled { reason: reason() }),
     ]);

@@ -1,6 +1,5 @@
-//! The contract against a real server: streams are made once, checked always, and messages are
+//! The contract against a real server: streams are created once and always checked, and messages are
 //! stored for certain.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -85,7 +84,7 @@ async fn nothing_on_the_server_grows_without_bound() {
 }
 
 #[tokio::test]
-async fn what_is_kept_and_what_comes_again_is_as_the_settings_say() {
+async fn retention_and_redelivery_follow_the_settings() {
     const HOUR: Duration = Duration::from_secs(3600);
     let server = Server::start();
     let settings = StreamsSettings {
@@ -101,15 +100,11 @@ async fn what_is_kept_and_what_comes_again_is_as_the_settings_say() {
     assert_eq!((max_age(&streams.stills), max_age(streams.objects.stream())), (2 * HOUR, 2 * HOUR));
     let frames = &streams.detectors.cached_info().config;
     assert_eq!(frames.max_deliver, 5);
-    assert_eq!(
-        frames.backoff,
-        [7, 7, 21].map(Duration::from_secs),
-        "a frame comes again later each time"
-    );
+    assert_eq!(frames.backoff, [7, 7, 21].map(Duration::from_secs), "each redelivery is later");
 }
 
 #[tokio::test]
-async fn services_may_all_come_first() {
+async fn several_services_may_create_the_streams_at_once() {
     let server = Server::start();
     let settings = StreamsSettings::default();
     let open = || async { Streams::open(server.client().await, &settings, IN_FLIGHT).await };
@@ -122,7 +117,7 @@ async fn services_may_all_come_first() {
 }
 
 #[tokio::test]
-async fn a_stream_or_bucket_that_is_gone_is_told() {
+async fn a_deleted_stream_or_bucket_is_reported() {
     for name in ["ADVISORIES", "KV_videos", "STILLS", "OBJ_uploads"] {
         let server = Server::start();
         let streams = Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT)
@@ -136,7 +131,7 @@ async fn a_stream_or_bucket_that_is_gone_is_told() {
 }
 
 #[tokio::test]
-async fn a_stream_of_another_shape_is_refused_by_field() {
+async fn an_incompatible_stream_is_refused_with_its_field() {
     for (spoil, field) in [
         ((|c| c.subjects = vec!["frames.>".into()]) as fn(&mut Config), "subjects"),
         (|c| c.retention = RetentionPolicy::Limits, "retention"),
@@ -174,7 +169,7 @@ async fn limits_that_an_operator_chose_are_kept() {
 }
 
 #[tokio::test]
-async fn a_full_queue_makes_its_publisher_wait_and_no_other() {
+async fn a_full_queue_holds_up_its_own_publisher_only() {
     let server = Server::start();
     let settings = StreamsSettings { frames_max_per_video: 2, ..StreamsSettings::default() };
     let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
@@ -197,7 +192,7 @@ async fn a_full_queue_makes_its_publisher_wait_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_message_that_no_server_takes_is_an_error_and_not_a_wait() {
+async fn a_message_that_is_too_large_is_an_error_and_not_a_wait() {
     let server = Server::start();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
@@ -209,7 +204,7 @@ async fn a_message_that_no_server_takes_is_an_error_and_not_a_wait() {
 }
 
 #[tokio::test]
-async fn a_result_that_comes_after_its_frame_was_given_up_is_stored() {
+async fn a_result_that_comes_after_its_frame_was_dead_lettered_is_stored() {
     let server = Server::start();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
@@ -238,7 +233,7 @@ async fn a_result_that_comes_after_its_frame_was_given_up_is_stored() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_comes_back_with_all_that_was_stored() {
+async fn a_restarted_server_has_everything_that_was_stored() {
     let mut server = Server::start();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
@@ -260,7 +255,7 @@ async fn one_folder_has_one_server() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_missing_or_no_server_is_told() {
+async fn a_program_that_is_missing_or_not_a_server_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let missing = EmbeddedServer::start(Path::new("/nonexistent/nats-server"), folder.path());
     assert!(matches!(missing, Err(EmbeddedError::Missing { .. })), "{:?}", missing.err());
@@ -272,7 +267,7 @@ async fn a_program_that_is_missing_or_no_server_is_told() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_is_told_without_its_password() {
+async fn a_refusing_server_is_reported_without_the_password() {
     let server = Server::start();
     let address = server.process.url().rsplit_once('@').unwrap().1.to_owned();
     for url in [
@@ -288,7 +283,7 @@ async fn a_server_that_refuses_is_told_without_its_password() {
 }
 
 #[tokio::test]
-async fn a_server_without_jetstream_or_too_old_is_told() {
+async fn a_server_without_jetstream_or_too_old_is_reported() {
     for (program, arguments, expected) in [
         ("nats-server-2.10", &["--jetstream"][..], "is version 2.10"),
         ("nats-server", &[], "runs without JetStream"),
@@ -309,7 +304,7 @@ async fn a_server_without_jetstream_or_too_old_is_told() {
             .spawn()
             .unwrap();
         let settings = NatsSettings { url: format!("nats://127.0.0.1:{port}"), credentials: None };
-        // Waits for it to listen; what it is then, no waiting changes.
+        // Waits until it listens. More waiting does not change what it is.
         let error = connect(&settings, "test", Patience::WaitForServer).await.unwrap_err();
         server.kill().unwrap();
         server.wait().unwrap();

@@ -1,12 +1,11 @@
-//! `docs/asyncapi.yaml` says what the code does: every subject, every message, every field.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-mod support;
+//! `docs/asyncapi.yaml` describes what the code does: every subject, every message, every field.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
 
+use crate::support::document::{Document, cbor_of, changed, fields, json_of};
+use crate::support::samples;
 use async_nats::header::NATS_MESSAGE_ID;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -23,11 +22,9 @@ use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use support::document::{Document, cbor_of, changed, fields, json_of};
-use support::samples;
 
-/// The schema of a message says what its reader does, wherever a field is left out or has a value
-/// of another kind.
+/// The schema of a message accepts and refuses the same variants as the code: with each field left
+/// out, or with a value of another type.
 fn agrees(
     document: &Document,
     message: &str,
@@ -42,7 +39,7 @@ fn agrees(
         assert_eq!(
             by_schema,
             by_code.is_ok(),
-            "{message} with another {path}: the code says {by_code:?}: {changed}"
+            "{message} with another {path}: the code returns {by_code:?}: {changed}"
         );
     }
 }
@@ -316,7 +313,7 @@ fn messages_between_services_are_as_described() {
             let value = json_of(ciborium::from_reader(&event[..]).unwrap());
             let others = samples::EVENTS.into_iter().filter(|other| *other != message);
             others.for_each(|other| {
-                assert!(!document.payload(other).is_valid(&value), "{value} is no {other}")
+                assert!(!document.payload(other).is_valid(&value), "{value} is not {other}")
             });
         }
     }
@@ -356,7 +353,7 @@ fn examples_are_what_the_code_reads_and_writes() {
             event if samples::EVENTS.contains(&event) => {
                 rewritten(&from_cbor::<VideoEvent>(&cbor_of(payload)).unwrap())
             }
-            other => panic!("nothing is known of {other}"),
+            other => panic!("unknown message {other}"),
         };
         assert_eq!(
             samples::rounded(&written),
@@ -383,7 +380,7 @@ fn the_json_of_the_guide_is_as_described() {
         })
         .collect();
     let detection = found.get(&None).unwrap();
-    assert!(detection.starts_with(r#"{"frame":0,"time_s""#), "{detection} is no message");
+    assert!(detection.starts_with(r#"{"frame":0,"time_s""#), "{detection} is a message");
     assert_eq!(found.len(), 6, "{found:?}");
 }
 

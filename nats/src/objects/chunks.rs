@@ -1,0 +1,58 @@
+//! How ADR-20 lays out objects in their stream.
+
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::stream::Stream;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
+use ring::digest;
+use tracing::warn;
+
+use crate::subjects::UPLOADS_BUCKET;
+
+/// Fits NATS's default `max_payload` of 1 MiB, and is large enough that round trips do not matter.
+pub(super) const CHUNK: usize = 256 * 1024;
+/// The key of an object's metadata that names its video. The object is deleted when the video is
+/// done.
+pub(super) const VIDEO: &str = "moliceiro-video";
+
+const PURGE_ATTEMPTS: u32 = 5;
+const PURGE_PAUSE: Duration = Duration::from_secs(2);
+
+/// Subject of the chunks of the object with this `nuid`.
+pub(super) fn chunk_subject(nuid: &str) -> String {
+    format!("$O.{UPLOADS_BUCKET}.C.{nuid}")
+}
+
+/// Subject of an object's description.
+pub(super) fn info_subject(name: &str) -> String {
+    format!("$O.{UPLOADS_BUCKET}.M.{}", URL_SAFE.encode(name))
+}
+
+pub(super) fn digest_text(context: digest::Context) -> String {
+    format!("SHA-256={}", URL_SAFE.encode(context.finish()))
+}
+
+/// The stream of chunks, and the context that bounds writes to it.
+#[derive(Clone)]
+pub(super) struct ChunkStore {
+    pub(super) jetstream: Context,
+    pub(super) stream: Stream,
+}
+
+impl ChunkStore {
+    /// Deletes the chunks of an object that was never completed. Tries for some seconds; chunks that
+    /// remain expire.
+    pub(super) async fn purge(&self, nuid: &str) {
+        let subject = chunk_subject(nuid);
+        for _ in 0..PURGE_ATTEMPTS {
+            match self.stream.purge().filter(&subject).await {
+                Ok(_) => return,
+                Err(error) => warn!(%error, "cannot delete the bytes of a failed upload yet"),
+            }
+            tokio::time::sleep(PURGE_PAUSE).await;
+        }
+        warn!("the bytes of a failed upload stay until they are older than streams.keep");
+    }
+}

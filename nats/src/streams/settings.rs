@@ -1,0 +1,288 @@
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::kv;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::subjects::{
+    ADVISORIES, AGGREGATOR_CONSUMER, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES,
+    INGEST_CONSUMER, RESULTS, STILLS, SUMMARIES, UPLOADS, max_deliveries_advisories,
+};
+
+/// Results that a crashed aggregator had in flight are redelivered after this time. A result that is
+/// counted twice changes nothing.
+const RESULT_ACK_WAIT: Duration = Duration::from_secs(5);
+const ADVISORY_ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// Settings `[streams]`: how much the streams hold, and how often a message is tried.
+///
+/// They apply when a stream is created. An existing stream keeps its limits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamsSettings {
+    /// Copies of every stream, each on another server of a cluster: 1, 3 or 5.
+    pub replicas: usize,
+    /// Bytes that the frame queue may hold. Ingest waits while it is full.
+    pub frames_max_bytes: u64,
+    /// Frames of one video that the queue may hold, so that a long video leaves space for others.
+    pub frames_max_per_video: u64,
+    /// Bytes that results may take. Above half of it, the oldest counted ones are deleted.
+    pub results_max_bytes: u64,
+    /// How long a detector may go without a sign of work on a frame before another gets it.
+    #[serde(with = "humantime_serde")]
+    pub frame_ack_wait: Duration,
+    /// How often a frame is delivered before it is dead-lettered.
+    pub frame_max_deliver: u64,
+    /// How long an ingest may go without a sign of work on a video before another gets it.
+    #[serde(with = "humantime_serde")]
+    pub upload_ack_wait: Duration,
+    /// How often an upload is delivered before its video fails.
+    pub upload_max_deliver: u64,
+    /// How long the server remembers message ids. A frame published twice within it is stored once.
+    #[serde(with = "humantime_serde")]
+    pub duplicate_window: Duration,
+    /// How long summaries, alarms, thumbnails and uploaded bytes are kept, and entries of videos since
+    /// their last change.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
+    /// How long results are kept, and with them the objects found in each frame.
+    #[serde(with = "humantime_serde")]
+    pub keep_detections: Duration,
+    /// How long dead letters are kept.
+    #[serde(with = "humantime_serde")]
+    pub keep_dead: Duration,
+}
+
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Default for StreamsSettings {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            frames_max_bytes: 512 * MIB,
+            frames_max_per_video: 256,
+            results_max_bytes: 1024 * MIB,
+            frame_ack_wait: Duration::from_secs(10),
+            frame_max_deliver: 5,
+            upload_ack_wait: Duration::from_secs(10),
+            upload_max_deliver: 3,
+            duplicate_window: Duration::from_secs(120),
+            keep: 7 * DAY,
+            keep_detections: 7 * DAY,
+            keep_dead: 7 * DAY,
+        }
+    }
+}
+
+/// A setting of `[streams]` with an invalid value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("streams.{key} must be {allowed}")]
+pub struct InvalidStreamsSetting {
+    /// Its key, such as `replicas`.
+    pub key: &'static str,
+    /// The values that it may have.
+    pub allowed: Allowed,
+}
+
+/// The values that a setting of `[streams]` may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Allowed {
+    /// As many as NATS can replicate to with a majority.
+    #[error("1, 3 or 5")]
+    Replicas,
+    /// At least one MiB.
+    #[error("{MIB} or more")]
+    Bytes,
+    /// Any positive number.
+    #[error("1 or more")]
+    OneOrMore,
+    /// A bounded number of attempts.
+    #[error("1 to 1000")]
+    Deliveries,
+    /// A time that a network can meet.
+    #[error("100ms or longer")]
+    Wait,
+    /// The server refuses streams with a shorter one.
+    #[error("at least streams.duplicate_window")]
+    Keep,
+}
+
+impl StreamsSettings {
+    /// The settings whose values are invalid.
+    pub fn problems(&self) -> Vec<InvalidStreamsSetting> {
+        let mut problems = Vec::new();
+        let mut check = |valid: bool, key, allowed| {
+            if !valid {
+                problems.push(InvalidStreamsSetting { key, allowed });
+            }
+        };
+        let fits = |n: u64| n <= i64::MAX as u64;
+        let bytes = |n: u64| n >= MIB && fits(n);
+        check(matches!(self.replicas, 1 | 3 | 5), "replicas", Allowed::Replicas);
+        check(bytes(self.frames_max_bytes), "frames_max_bytes", Allowed::Bytes);
+        check(bytes(self.results_max_bytes), "results_max_bytes", Allowed::Bytes);
+        let per_video = self.frames_max_per_video;
+        check(per_video >= 1 && fits(per_video), "frames_max_per_video", Allowed::OneOrMore);
+        for (key, deliveries) in [
+            ("frame_max_deliver", self.frame_max_deliver),
+            ("upload_max_deliver", self.upload_max_deliver),
+        ] {
+            check((1..=1000).contains(&deliveries), key, Allowed::Deliveries);
+        }
+        for (key, time) in [
+            ("frame_ack_wait", self.frame_ack_wait),
+            ("upload_ack_wait", self.upload_ack_wait),
+            ("duplicate_window", self.duplicate_window),
+        ] {
+            check(time >= Duration::from_millis(100), key, Allowed::Wait);
+        }
+        for (key, keep) in [
+            ("keep", self.keep),
+            ("keep_detections", self.keep_detections),
+            ("keep_dead", self.keep_dead),
+        ] {
+            check(keep >= self.duplicate_window, key, Allowed::Keep);
+        }
+        problems
+    }
+
+    pub(super) fn stream_configs(&self) -> [Config; 7] {
+        let base = |name: &str, subjects: Vec<String>, description: &str| Config {
+            name: name.into(),
+            subjects,
+            description: Some(description.into()),
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            duplicate_window: self.duplicate_window,
+            allow_direct: true,
+            ..Config::default()
+        };
+        let work_queue = |config: Config| Config {
+            retention: RetentionPolicy::WorkQueue,
+            discard: DiscardPolicy::New,
+            ..config
+        };
+        let advisories = [FRAMES, UPLOADS].map(max_deliveries_advisories).to_vec();
+        [
+            Config {
+                max_bytes: signed(64 * MIB),
+                ..work_queue(base(
+                    UPLOADS,
+                    vec![crate::subjects::UPLOAD_SUBJECT.into()],
+                    "Videos to be counted",
+                ))
+            },
+            Config {
+                max_bytes: signed(self.frames_max_bytes),
+                max_messages_per_subject: signed(self.frames_max_per_video),
+                discard_new_per_subject: true,
+                ..work_queue(base(FRAMES, vec!["frames.*".into()], "Frames to be analysed"))
+            },
+            Config {
+                max_bytes: signed(self.results_max_bytes),
+                max_age: self.keep_detections,
+                discard: DiscardPolicy::New,
+                ..base(RESULTS, vec!["results.*".into()], "Events and results of each video")
+            },
+            Config {
+                max_bytes: signed(64 * MIB),
+                // Alarms of one video leave space for the summaries of others.
+                max_messages_per_subject: 10_000,
+                max_age: self.keep,
+                ..base(
+                    SUMMARIES,
+                    vec!["summaries.*".into(), "alarms.*".into()],
+                    "Summaries and alarms, as JSON",
+                )
+            },
+            Config {
+                max_bytes: signed(64 * MIB),
+                max_messages_per_subject: 1,
+                max_age: self.keep,
+                ..base(STILLS, vec!["stills.*.*".into()], "Thumbnails of each video")
+            },
+            Config {
+                max_bytes: signed(16 * MIB),
+                ..work_queue(base(ADVISORIES, advisories, "Messages that ran out of deliveries"))
+            },
+            Config {
+                max_bytes: signed(256 * MIB),
+                max_age: self.keep_dead,
+                ..base(DEAD, vec!["dead.*".into()], "Payloads that could not be processed")
+            },
+        ]
+    }
+
+    pub(super) fn bucket_config(
+        &self,
+        name: &str,
+        description: &str,
+        max_age: Duration,
+    ) -> kv::Config {
+        kv::Config {
+            bucket: name.into(),
+            description: description.into(),
+            history: 1,
+            max_age,
+            storage: StorageType::File,
+            num_replicas: self.replicas,
+            ..kv::Config::default()
+        }
+    }
+
+    fn consumer(&self, name: &str, ack_wait: Duration, max_deliver: i64) -> pull::Config {
+        const MAX_IN_FLIGHT: i64 = 4096;
+        pull::Config {
+            durable_name: Some(name.into()),
+            ack_policy: AckPolicy::Explicit,
+            deliver_policy: DeliverPolicy::All,
+            ack_wait,
+            max_deliver,
+            max_ack_pending: MAX_IN_FLIGHT,
+            num_replicas: self.replicas,
+            ..pull::Config::default()
+        }
+    }
+
+    pub(super) fn consumer_configs(&self) -> [(&'static str, pull::Config); 4] {
+        let wait = self.frame_ack_wait;
+        // The server requires fewer steps than deliveries; the last one holds for the rest.
+        let steps = usize::try_from(self.frame_max_deliver - 1).unwrap_or(usize::MAX).min(3);
+        let backoff = [wait, wait, 3 * wait][..steps].to_vec();
+        [
+            (
+                UPLOADS,
+                self.consumer(
+                    INGEST_CONSUMER,
+                    self.upload_ack_wait,
+                    signed(self.upload_max_deliver),
+                ),
+            ),
+            (
+                FRAMES,
+                pull::Config {
+                    backoff,
+                    ..self.consumer(DETECTORS_CONSUMER, wait, signed(self.frame_max_deliver))
+                },
+            ),
+            // Results of one video that wait must not hold up those of others. The stream itself is
+            // bounded.
+            (
+                RESULTS,
+                pull::Config {
+                    max_ack_pending: -1,
+                    ..self.consumer(AGGREGATOR_CONSUMER, RESULT_ACK_WAIT, -1)
+                },
+            ),
+            (ADVISORIES, self.consumer(DEAD_CONSUMER, ADVISORY_ACK_WAIT, -1)),
+        ]
+    }
+}
+
+/// [`StreamsSettings::problems`] refuses what does not fit.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,7 @@
+//! What Moliceiro's services rely on: messages as documented, streams, publishing and readers.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod asyncapi;
+mod server;
+mod support;
+mod videos;
