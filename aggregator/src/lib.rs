@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moliceiro_nats::Streams;
-use moliceiro_service::{OpenError, Telemetry, open_streams};
+use moliceiro_service::{OpenError, Telemetry, connect_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -73,7 +73,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), AggregatorError> {
     let metrics = Arc::new(Metrics::new(&mut telemetry.catalogue()));
-    let opening = open_streams(
+    let opening = connect_streams(
         "aggregator",
         &service.nats,
         &service.streams,

@@ -25,7 +25,7 @@ mod settings;
 
 use std::sync::Arc;
 
-use moliceiro_service::{Telemetry, open_streams};
+use moliceiro_service::{Telemetry, connect_streams};
 use tokio_util::sync::CancellationToken;
 
 pub use arguments::DetectorArguments;
@@ -56,7 +56,7 @@ pub async fn run(
     let sessions = inference.sessions();
     let max_in_flight = sessions * FRAMES_PER_SESSION;
     let opening =
-        open_streams("detector", &service.nats, &service.streams, max_in_flight * 2, &telemetry);
+        connect_streams("detector", &service.nats, &service.streams, max_in_flight * 2, &telemetry);
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());
     };

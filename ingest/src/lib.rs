@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use moliceiro_api::{Backend, HttpError, UriPolicy, UriRefused};
-use moliceiro_service::{OpenError, Telemetry, open_streams};
+use moliceiro_service::{OpenError, Telemetry, connect_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -63,7 +63,7 @@ pub async fn run(
     let listener = moliceiro_api::bind(&service.http)?;
     let publishes_in_flight = service.ingest.videos * (service.ingest.publish_window + 2);
     let opening =
-        open_streams("ingest", &service.nats, &service.streams, publishes_in_flight, &telemetry);
+        connect_streams("ingest", &service.nats, &service.streams, publishes_in_flight, &telemetry);
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());
     };

@@ -56,7 +56,7 @@ mod telemetry;
 
 pub use arguments::CommonArguments;
 pub use bundled::bundled;
-pub use connect::{OpenError, connect_streams, connect_streams as open_streams};
+pub use connect::{OpenError, connect_streams};
 pub use endpoint::{EndpointError, Listen, MetricsSettings, start_endpoint};
 pub use logs::{LogFormat, LogSettings, start_logging, start_logging_to};
 pub use program::{Base, EX_USAGE, main, parse_arguments, serve};
