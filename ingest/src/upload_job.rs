@@ -150,7 +150,7 @@ impl UploadJob {
         upload: Upload,
         stored_at: SystemTime,
     ) -> Result<Disposition, RetryReason> {
-        let Context { streams, allowed, service, metrics } = &self.context;
+        let Context { streams, allowed, service, metrics, .. } = &self.context;
         let entry = self.entry(video).await;
         if entry.as_ref().is_some_and(VideoEntry::is_cancelled) {
             live::take_over(streams, video, entry.as_ref()).await?;
@@ -171,7 +171,7 @@ impl UploadJob {
             Some(entry) if entry.state != VideoState::Queued => Some(entry.started),
             _ => self.started(video).await,
         };
-        let started = earlier.unwrap_or_else(|| upload.started(stored_at, service.ingest.every));
+        let started = earlier.unwrap_or_else(|| upload.started(stored_at, service.section.every));
         metrics.decoding(video, &started, stored.below);
         let selection = started.selection;
         let id = subjects::event_message_id(video, "started");
@@ -205,7 +205,7 @@ impl UploadJob {
         status: LiveStatus,
     ) -> Result<Disposition, RetryReason> {
         let Context { streams, service, metrics, .. } = &self.context;
-        let (ingest, selection) = (&service.ingest, started.selection);
+        let (ingest, selection) = (&service.section, started.selection);
         let source = live::LiveSource {
             streams,
             metrics,
@@ -244,7 +244,7 @@ impl UploadJob {
         stored: Watermark,
     ) -> Result<Decoded, RetryReason> {
         let Context { streams, service, metrics, .. } = &self.context;
-        let window = service.ingest.publish_window;
+        let window = service.section.publish_window;
         let publisher = FramePublisher { streams, metrics, video, window };
         let opened = match uri {
             Ok(uri) => {
@@ -271,7 +271,7 @@ impl UploadJob {
         let Context { service, metrics, .. } = &self.context;
         let metrics = metrics.clone();
         let observer = Observer::new(move |event| metrics.decode_event(event));
-        DecodeSettings { observer, ..service.ingest.decoding(selection, skip_before) }
+        DecodeSettings { observer, ..service.section.decoding(selection, skip_before) }
     }
 
     /// Before the last delivery, an upload that may not be read here is left to other ingests,

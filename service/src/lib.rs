@@ -14,7 +14,9 @@
 //! use std::process::ExitCode;
 //!
 //! use clap::Parser;
-//! use moliceiro_service::{CommonArguments, LogSettings, MetricsSettings, Base, connect_streams};
+//! use moliceiro_service::settings::{Problem, Section};
+//! use moliceiro_service::{CommonArguments, Service, ServiceSection, connect_streams};
+//! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Parser)]
 //! struct Arguments {
@@ -22,17 +24,27 @@
 //!     common: CommonArguments,
 //! }
 //!
+//! #[derive(Default, Serialize, Deserialize)]
+//! struct ExampleSettings {}
+//!
+//! impl Section for ExampleSettings {
+//!     const NAME: &'static str = "example";
+//!
+//!     fn problems(&self) -> Vec<Problem> {
+//!         vec![]
+//!     }
+//! }
+//!
+//! impl ServiceSection for ExampleSettings {
+//!     const METRICS_PORT: u16 = 9999;
+//! }
+//!
 //! fn main() -> ExitCode {
 //!     moliceiro_service::main(|arguments: Arguments| {
 //!         let settings = arguments.common.loader().load()?;
-//!         let base = Base {
-//!             log: settings.section::<LogSettings>()?,
-//!             metrics: settings.section::<MetricsSettings>()?,
-//!             metrics_port: 9999,
-//!         };
-//!         let (nats, streams) = (settings.section()?, settings.section()?);
-//!         moliceiro_service::serve(&base, async |telemetry, shutdown| {
-//!             let streams = connect_streams("example", &nats, &streams, 64, &telemetry).await?;
+//!         let service = Service::<ExampleSettings>::from_settings(&settings)?;
+//!         moliceiro_service::serve(&service.base, async |telemetry, shutdown| {
+//!             let streams = connect_streams(&service, 64, &telemetry).await?;
 //!             shutdown.cancelled().await;
 //!             streams.flush().await;
 //!             anyhow::Ok(())

@@ -43,7 +43,7 @@ impl Site {
             base,
             nats: self.nats.clone(),
             streams: self.settings.clone(),
-            aggregator: AggregatorSettings::default(),
+            section: AggregatorSettings::default(),
         };
         let shutdown = CancellationToken::new();
         let ignore = |_: Publication<'_>| {};
