@@ -146,7 +146,8 @@ async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
         describe(json!({ "uri": uri })).is_problem(403, "may not be read");
     }
     assert!(elsewhere.accept().is_err(), "it was refused before anything was opened");
-    describe(json!({ "uri": "obj://uploads/nothing.mp4" })).is_problem(422, "no such object");
+    describe(json!({ "uri": "obj://uploads/nothing.mp4" }))
+        .is_problem(422, "does not exist in the object store");
     describe(json!({ "uri": 7 })).is_problem(422, "invalid type");
     describe(json!({ "uri": "file:///a", "id": "mine" })).is_problem(422, "id is chosen here");
     describe(json!({ "uri": "file:///a", "alarms": ["person"] })).is_problem(422, "alarm rule");
@@ -175,7 +176,10 @@ async fn what_may_not_be_read_is_refused_and_what_may_is_counted() {
     assert_eq!(refused["state"], "failed");
     assert!(refused["problem"].as_str().unwrap().contains("ingest.allow"), "{refused}");
     let missing = publish("missing", "obj://uploads/missing.mp4").await;
-    assert!(missing["problem"].as_str().unwrap().contains("no such object"), "{missing}");
+    assert!(
+        missing["problem"].as_str().unwrap().contains("does not exist in the object store"),
+        "{missing}"
+    );
     let store = jetstream.get_object_store("uploads").await.unwrap();
     store.put("a.mp4", &mut &video().1[..]).await.unwrap();
     assert_eq!(publish("put", "obj://uploads/a.mp4").await["processed_frames"], 10);
