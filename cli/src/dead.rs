@@ -1,5 +1,3 @@
-//! Frames that were given up: what they are, and what becomes of them.
-
 mod image;
 
 use std::io::Write;
@@ -12,43 +10,45 @@ use moliceiro_nats::dead::{DeadLetter, letters, replay};
 use moliceiro_nats::{Streams, VideoId};
 use moliceiro_service::CommonArguments;
 
-use crate::reader::read;
+use crate::client::Client;
 
-/// Lists, shows, replays or drops frames that were given up
+const NO_SUCH_LETTER: &str = "no such dead letter; `moliceiro dead list` lists all";
+
+/// Lists, shows, replays or deletes dead letters: frames that no detector could analyse
 #[derive(Clone, Debug, Subcommand)]
-#[command(
-    after_help = "A replayed frame is looked at again. Its video's summary is then corrected, and printed and published again."
-)]
+#[command(after_help = "\
+Detectors analyse a replayed frame again. The summary of its video is then corrected, printed and \
+published again.")]
 pub(crate) enum DeadCommand {
-    /// Lists them, a line each: video, frame, deliveries, detector, reason
-    List(Chosen),
-    /// Writes one out as an image
-    Show(Show),
-    /// Puts them back into the frame queue
-    Replay(Chosen),
-    /// Forgets them
-    Drop(Chosen),
+    /// Lists dead letters, one per line: video, frame, deliveries, detector, reason
+    List(Selection),
+    /// Writes the picture of a dead letter to a file
+    Show(ShowArguments),
+    /// Puts dead letters back into the frame queue
+    Replay(Selection),
+    /// Deletes dead letters
+    Drop(Selection),
 }
 
-/// Which frames.
+/// Which dead letters a command is about.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Chosen {
-    /// Only this video's, by its id [default: all]
+pub(crate) struct Selection {
+    /// Only dead letters of the video with this id [default: all]
     video: Option<String>,
-    /// Only this frame, by its index
+    /// Only the frame with this index
     frame: Option<u64>,
     #[command(flatten)]
     common: CommonArguments,
 }
 
-/// Which frame, and where to.
+/// Which dead letter to show, and where to write it.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Show {
-    /// The video's id
+pub(crate) struct ShowArguments {
+    /// The id of the video
     video: String,
-    /// The frame's index
+    /// The index of the frame
     frame: u64,
-    /// Image to write [default: VIDEO-FRAME.jpg here]
+    /// Image file to write [default: VIDEO-FRAME.jpg in the current folder]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -57,32 +57,32 @@ pub(crate) struct Show {
 
 pub(crate) fn run(command: &DeadCommand) -> anyhow::Result<ExitCode> {
     let common = match command {
-        DeadCommand::List(chosen) | DeadCommand::Replay(chosen) | DeadCommand::Drop(chosen) => {
-            &chosen.common
-        }
-        DeadCommand::Show(show) => &show.common,
+        DeadCommand::List(selection)
+        | DeadCommand::Replay(selection)
+        | DeadCommand::Drop(selection) => &selection.common,
+        DeadCommand::Show(arguments) => &arguments.common,
     };
-    read(common, "moliceiro dead", async |streams| match command {
-        DeadCommand::List(chosen) => list(&chosen.letters(&streams).await?),
-        DeadCommand::Show(show) => write_image(show, &streams).await,
-        DeadCommand::Replay(chosen) => {
-            for letter in chosen.at_least_one(&streams).await? {
+    Client::new(common, "moliceiro dead")?.run(async |streams| match command {
+        DeadCommand::List(selection) => list(&selection.letters(&streams).await?),
+        DeadCommand::Show(arguments) => write_image(arguments, &streams).await,
+        DeadCommand::Replay(selection) => {
+            for letter in selection.at_least_one(&streams).await? {
                 replay(&streams, &letter).await?;
-                say(&format!("replayed {} {}", letter.video, letter.failed.index))?;
+                print(&format!("replayed {} {}", letter.video, letter.failed.index))?;
             }
             Ok(())
         }
-        DeadCommand::Drop(chosen) => {
-            for letter in chosen.at_least_one(&streams).await? {
+        DeadCommand::Drop(selection) => {
+            for letter in selection.at_least_one(&streams).await? {
                 streams.dead.delete_message(letter.sequence).await?;
-                say(&format!("dropped {} {}", letter.video, letter.failed.index))?;
+                print(&format!("dropped {} {}", letter.video, letter.failed.index))?;
             }
             Ok(())
         }
     })
 }
 
-impl Chosen {
+impl Selection {
     async fn letters(&self, streams: &Streams) -> anyhow::Result<Vec<DeadLetter>> {
         let video = self.video.clone().map(VideoId::try_from).transpose()?;
         letters(&streams.dead, video.as_ref(), self.frame)
@@ -93,20 +93,20 @@ impl Chosen {
     async fn at_least_one(&self, streams: &Streams) -> anyhow::Result<Vec<DeadLetter>> {
         let letters = self.letters(streams).await?;
         if letters.is_empty() {
-            bail!("there is no such dead letter; `moliceiro dead list` lists all");
+            bail!(NO_SUCH_LETTER);
         }
         Ok(letters)
     }
 }
 
-fn say(line: &str) -> std::io::Result<()> {
+fn print(line: &str) -> std::io::Result<()> {
     writeln!(std::io::stdout(), "{line}")
 }
 
 fn list(letters: &[DeadLetter]) -> anyhow::Result<()> {
     for DeadLetter { video, failed, .. } in letters {
         let detector = failed.detector.as_deref().unwrap_or("-");
-        say(&format!(
+        print(&format!(
             "{video}\t{}\t{}\t{detector}\t{}",
             failed.index, failed.deliveries, failed.reason
         ))?;
@@ -114,20 +114,22 @@ fn list(letters: &[DeadLetter]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn write_image(show: &Show, streams: &Streams) -> anyhow::Result<()> {
-    let video = VideoId::try_from(show.video.clone())?;
-    let found = letters(&streams.dead, Some(&video), Some(show.frame))
+async fn write_image(arguments: &ShowArguments, streams: &Streams) -> anyhow::Result<()> {
+    let video = VideoId::try_from(arguments.video.clone())?;
+    let found = letters(&streams.dead, Some(&video), Some(arguments.frame))
         .await
         .context("cannot read the dead letters")?;
-    let Some(letter) = found.last() else {
-        bail!("there is no such dead letter; `moliceiro dead list` lists all")
-    };
-    let image = image::of(&letter.payload)
-        .with_context(|| format!("frame {} of {video} is no picture", show.frame))?;
-    let path = show.output.clone().unwrap_or_else(|| format!("{video}-{}.jpg", show.frame).into());
+    let Some(letter) = found.last() else { bail!(NO_SUCH_LETTER) };
+    let image = image::of(&letter.payload).with_context(|| {
+        format!("cannot make a picture of frame {} of {video}", arguments.frame)
+    })?;
+    let path = arguments
+        .output
+        .clone()
+        .unwrap_or_else(|| format!("{video}-{}.jpg", arguments.frame).into());
     std::fs::write(&path, image).with_context(|| format!("cannot write {}", path.display()))?;
-    say(&format!(
-        "{}: given up after {} deliveries: {}",
+    print(&format!(
+        "{}: dead-lettered after {} deliveries: {}",
         path.display(),
         letter.failed.deliveries,
         letter.failed.reason

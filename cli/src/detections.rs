@@ -1,5 +1,3 @@
-//! What was found in each frame of a video.
-
 use std::io::{BufWriter, Write, stdout};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -12,17 +10,17 @@ use moliceiro_nats::messages::to_json;
 use moliceiro_nats::{Streams, VideoId};
 use moliceiro_service::CommonArguments;
 
-use crate::reader::read;
+use crate::client::Client;
 
-/// Prints what was found in each frame of a video, a line for each object
+/// Prints the objects found in each frame of a video, one per line
 #[derive(Clone, Debug, Parser)]
-#[command(
-    after_help = "Each line is JSON: {\"frame\", \"time_s\", \"label\", \"score\", \"box\": [left, top, right, bottom]}"
-)]
+#[command(after_help = "\
+Each line is JSON: {\"frame\", \"time_s\", \"label\", \"score\", \
+\"box\": [left, top, right, bottom]}")]
 pub(crate) struct DetectionsArguments {
     /// The video's id
     video: String,
-    /// Print CSV, with the names of the columns in the first line
+    /// Print CSV instead of JSON, with a header line
     #[arg(long)]
     csv: bool,
     #[command(flatten)]
@@ -31,20 +29,19 @@ pub(crate) struct DetectionsArguments {
 
 pub(crate) fn run(arguments: &DetectionsArguments) -> anyhow::Result<ExitCode> {
     let video = VideoId::try_from(arguments.video.clone())?;
-    read(&arguments.common, "moliceiro detections", async |streams| {
-        print(&streams, &video, arguments.csv).await
-    })
+    Client::new(&arguments.common, "moliceiro detections")?
+        .run(async |streams| print(&streams, &video, arguments.csv).await)
 }
 
 async fn print(streams: &Streams, video: &VideoId, csv: bool) -> anyhow::Result<()> {
     let mut out = BufWriter::new(stdout().lock());
     let mut frames = pin!(detections(streams, video));
-    let mut any = false;
+    let mut is_empty = true;
     if csv {
         writeln!(out, "{}", Row::CSV_HEADER)?;
     }
     while let Some(frame) = frames.try_next().await? {
-        any = true;
+        is_empty = false;
         for row in Row::of(frame) {
             match csv {
                 true => writeln!(out, "{}", row.to_csv())?,
@@ -56,7 +53,7 @@ async fn print(streams: &Streams, video: &VideoId, csv: bool) -> anyhow::Result<
         }
     }
     out.flush()?;
-    if !any {
+    if is_empty {
         bail!("no results of video {video} are kept; `moliceiro status` lists the videos");
     }
     Ok(())

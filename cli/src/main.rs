@@ -1,10 +1,14 @@
-//! `moliceiro`: tells what is in a video, on one machine or many.
+//! `moliceiro`: counts the objects in videos, on one machine or many.
+//!
+//! `run`, `top` and `bench` are crates of their own, and so are the three services. The commands
+//! here are small: `config` and `metrics` print what this program knows about itself; `status`,
+//! `detections` and `dead` ask a running server, through `client`.
 
+mod client;
+mod config;
 mod dead;
 mod detections;
-mod metrics_reference;
-mod reader;
-mod show_config;
+mod metrics;
 mod status;
 
 use std::io::Write;
@@ -12,27 +16,29 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use moliceiro_aggregator::AggregatorArguments;
+use moliceiro_bench::{BenchArguments, ChildArguments};
 use moliceiro_detector::DetectorArguments;
 use moliceiro_ingest::IngestArguments;
+use moliceiro_run::RunArguments;
 use moliceiro_service::serve;
+use moliceiro_top::TopArguments;
 
+use config::ConfigArguments;
 use dead::DeadCommand;
 use detections::DetectionsArguments;
-use moliceiro_bench::{BenchArguments, ChildCommand};
-use moliceiro_run::RunArguments;
-use moliceiro_top::TopArguments;
-use show_config::ConfigArguments;
 use status::StatusArguments;
 
-/// Tells what is in a video: counts the objects in every frame, once
+/// Counts the objects in every frame of your videos, exactly once
 #[derive(Parser)]
 #[command(
     name = "moliceiro",
     version,
-    after_help = "Examples:\n  moliceiro run bikes.mp4           count one video, with everything in this one command\n  \
-                  moliceiro run --json *.mkv        many, as JSON lines\n  \
-                  moliceiro detector --nats nats://server:4222   lend this machine to a cluster\n  \
-                  moliceiro top --nats nats://server:4222        look on"
+    after_help = "\
+Examples:
+  moliceiro run bikes.mp4                        count one video, with everything in this command
+  moliceiro run --json *.mkv                     count many, and print JSON lines
+  moliceiro detector --nats nats://server:4222   let a cluster use this machine
+  moliceiro top --nats nats://server:4222        watch a cluster work"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -51,10 +57,10 @@ enum Command {
     #[command(subcommand)]
     Dead(DeadCommand),
     Bench(BenchArguments),
-    #[command(subcommand, hide = true)]
-    BenchChild(ChildCommand),
+    #[command(hide = true)]
+    BenchChild(ChildArguments),
     Config(ConfigArguments),
-    /// Prints what each metric means, as Markdown
+    /// Prints a reference of all metrics, as Markdown
     Metrics,
 }
 
@@ -85,10 +91,10 @@ fn main() -> ExitCode {
         Command::Detections(arguments) => detections::run(&arguments),
         Command::Dead(command) => dead::run(&command),
         Command::Bench(arguments) => moliceiro_bench::run(&arguments),
-        Command::BenchChild(command) => moliceiro_bench::run_child(&command),
-        Command::Config(arguments) => show_config::show(&arguments),
+        Command::BenchChild(arguments) => moliceiro_bench::run_child(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Metrics => {
-            write!(std::io::stdout(), "{}", metrics_reference::reference())?;
+            write!(std::io::stdout(), "{}", metrics::reference())?;
             Ok(ExitCode::SUCCESS)
         }
     })

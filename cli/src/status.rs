@@ -1,22 +1,20 @@
-//! How videos stand.
-
 use std::io::{Write, stdout};
+use std::pin::pin;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-use bytes::Bytes;
+use anyhow::bail;
 use clap::Parser;
-use futures_util::TryStreamExt;
-use moliceiro_nats::messages::{Summary, VideoEntry, VideoStatus, from_json};
-use moliceiro_nats::{Streams, VideoId};
+use futures_util::StreamExt;
+use moliceiro_nats::messages::{Summary, VideoStatus};
+use moliceiro_nats::{Streams, VideoError, VideoId};
 use moliceiro_service::CommonArguments;
 
-use crate::reader::read;
+use crate::client::Client;
 
-/// Tells how videos stand: a table of all, or one
+/// Shows the state of all videos, or the details of one
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct StatusArguments {
-    /// Only this video, by its id
+    /// The id of one video [default: a table of all videos]
     video: Option<String>,
     #[command(flatten)]
     common: CommonArguments,
@@ -24,27 +22,17 @@ pub(crate) struct StatusArguments {
 
 pub(crate) fn run(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
     let video = arguments.video.clone().map(VideoId::try_from).transpose()?;
-    read(&arguments.common, "moliceiro status", async |streams| match video {
+    Client::new(&arguments.common, "moliceiro status")?.run(async |streams| match video {
         Some(video) => show_one(&streams, &video).await,
         None => show_all(&streams).await,
     })
 }
 
-async fn bytes(streams: &Streams, key: &str) -> anyhow::Result<Option<Bytes>> {
-    streams.videos.get(key).await.context("cannot read the bucket of videos")
-}
-
-async fn status(streams: &Streams, key: &str) -> anyhow::Result<Option<VideoStatus>> {
-    let Some(bytes) = bytes(streams, key).await? else { return Ok(None) };
-    let entry: VideoEntry =
-        from_json(&bytes).with_context(|| format!("the entry of {key} cannot be read"))?;
-    Ok(Some(entry.into()))
-}
-
 async fn show_one(streams: &Streams, video: &VideoId) -> anyhow::Result<()> {
-    let Some(status) = status(streams, video.as_str()).await? else {
-        bail!("there is no video {video}; `moliceiro status` lists all");
+    let Some(entry) = streams.videos().entry(video).await? else {
+        bail!("video {video} does not exist; `moliceiro status` lists all videos");
     };
+    let status = VideoStatus::from(entry);
     let VideoStatus { name, uri, state, alarms, .. } = &status;
     let classes = Summary::ranking(&status.classes, usize::MAX);
     let classes: Vec<_> =
@@ -66,20 +54,16 @@ async fn show_one(streams: &Streams, video: &VideoId) -> anyhow::Result<()> {
 }
 
 async fn show_all(streams: &Streams) -> anyhow::Result<()> {
-    let keys: Vec<_> =
-        streams.videos.keys().await.context("cannot list the videos")?.try_collect().await?;
+    let mut entries = pin!(streams.videos().entries());
     let (mut videos, mut unreadable) = (Vec::new(), Vec::new());
-    for key in keys {
-        let Some(bytes) = bytes(streams, &key).await? else { continue };
-        match from_json::<VideoEntry>(&bytes) {
-            Ok(entry) => videos.push(VideoStatus::from(entry)),
-            Err(_) => unreadable.push([
-                key,
-                "unreadable".into(),
-                String::new(),
-                String::new(),
-                String::new(),
-            ]),
+    while let Some(entry) = entries.next().await {
+        match entry {
+            Ok(stored) => videos.push(VideoStatus::from(stored.entry)),
+            Err(VideoError::Malformed { key, .. }) => {
+                let empty = String::new;
+                unreadable.push([key, "unreadable".into(), empty(), empty(), empty()]);
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     videos.sort_by(|a, b| (a.uploaded_at, &a.video).cmp(&(b.uploaded_at, &b.video)));
@@ -100,7 +84,7 @@ async fn show_all(streams: &Streams) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many frames are counted, of how many, and how many failed.
+/// Such as `250/250`, or `120/250 (2 failed)`: frames counted, of how many, and failed.
 fn frames(status: &VideoStatus) -> String {
     let mut text = status.processed_frames.to_string();
     if let Some(all) = status.frames {

@@ -1,8 +1,9 @@
-//! What runs in a process of its own, so that nothing else is measured with it.
+//! The hidden command `bench-child`: work that runs in a process of its own, so that the benchmark
+//! measures nothing else with it.
 //!
-//! A child says on standard output that it is ready, begins when a line comes on standard input,
-//! says what it measured, and ends when standard input does: then its figures can be read
-//! meanwhile, and it does not outlive the benchmark.
+//! A child prints a line of JSON when it is ready. It starts working when it reads a line from
+//! standard input, prints what it measured, and exits when standard input closes. So the benchmark
+//! can read the usage of the process before it exits, and the child never outlives the benchmark.
 
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -16,49 +17,55 @@ use moliceiro_detector::{DetectorSettings, load_runtime, open_model};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::messages::{Encoding, Frame, FrameSelection, VERSION};
 use moliceiro_nats::{NatsSettings, VideoId};
+use moliceiro_run::{RunArguments, ServiceSettings, Services};
 use moliceiro_service::{CommonArguments, Settings, Telemetry, start_endpoint, start_logging};
 use moliceiro_vision::{Detector, Options, Phases};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::statistics::Latency;
-use moliceiro_run::RunArguments;
-use moliceiro_run::{ServiceSettings, Services};
+use crate::statistics::Latency;
 
-/// Frames that are kept in memory to be looked at again and again.
+/// The child `alone` analyses this many frames over and over.
 const FRAMES_IN_MEMORY: usize = 64;
-/// Pictures that wait for a detector, for each video.
+/// Decoded pictures of one video that may wait for the model.
 const QUEUE: usize = 8;
 
+/// Does one kind of work for `moliceiro bench`
+#[derive(Clone, Debug, Args)]
+pub struct ChildArguments {
+    #[command(subcommand)]
+    command: ChildCommand,
+}
+
 #[derive(Clone, Debug, Subcommand)]
-pub enum ChildCommand {
-    /// The model, on frames that are in memory already
+enum ChildCommand {
+    /// Runs the model on frames in memory
     Alone(ModelArguments),
-    /// Decoding and the model, without a broker
+    /// Decodes videos and runs the model on each frame, without a broker
     Fused(ModelArguments),
-    /// All services with a private server, as `moliceiro run` has them
+    /// Runs all services with a private server, as `moliceiro run` does
     Embedded(Box<RunArguments>),
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ModelArguments {
-    /// Frames to look at
+struct ModelArguments {
+    /// How many frames to analyse
     #[arg(long)]
     frames: u64,
-    /// Sessions, each on a thread of its own
+    /// How many sessions to run, each on a thread of its own
     #[arg(long)]
     sessions: usize,
-    /// Threads of each session
+    /// How many threads each session uses
     #[arg(long)]
     threads: usize,
     #[command(flatten)]
     common: CommonArguments,
-    /// URIs
+    /// URIs of the videos
     videos: Vec<Url>,
 }
 
-/// What a child with the model in it measured.
+/// What the children `alone` and `fused` measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ModelRun {
     pub(crate) frames: u64,
@@ -67,23 +74,25 @@ pub(crate) struct ModelRun {
     pub(crate) stages: Vec<(String, Latency)>,
 }
 
-/// What a child with a server in it says when the server is there.
+/// What the child `embedded` prints when its server is up.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct EmbeddedReady {
     pub(crate) url: String,
+    /// The process id of the server.
     pub(crate) server: i32,
 }
 
-pub fn run(command: &ChildCommand) -> anyhow::Result<ExitCode> {
-    match command {
-        ChildCommand::Alone(arguments) => measure(arguments, Source::Memory),
-        ChildCommand::Fused(arguments) => measure(arguments, Source::Decoder),
+/// Runs `moliceiro bench-child` until its standard input closes.
+pub fn run(arguments: &ChildArguments) -> anyhow::Result<ExitCode> {
+    match &arguments.command {
+        ChildCommand::Alone(arguments) => measure(arguments, FrameSource::Memory),
+        ChildCommand::Fused(arguments) => measure(arguments, FrameSource::Decoder),
         ChildCommand::Embedded(arguments) => embedded(arguments),
     }?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn say(line: &impl Serialize) -> anyhow::Result<()> {
+fn print(line: &impl Serialize) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", serde_json::to_string(line)?)?;
     Ok(out.flush()?)
@@ -91,18 +100,19 @@ fn say(line: &impl Serialize) -> anyhow::Result<()> {
 
 fn wait_for_line() -> anyhow::Result<()> {
     let read = std::io::stdin().lock().read_line(&mut String::new())?;
-    if read == 0 { bail!("the benchmark is gone") } else { Ok(()) }
+    if read == 0 { bail!("the benchmark has exited") } else { Ok(()) }
 }
 
-/// What came of each frame that a thread looked at.
+/// What one thread measured.
 #[derive(Default)]
-struct Looked {
+struct Measurements {
     objects: u64,
+    /// One for each frame.
     phases: Vec<Phases>,
 }
 
-impl Looked {
-    fn look(&mut self, detector: &mut Detector, frame: &Frame) -> anyhow::Result<()> {
+impl Measurements {
+    fn analyse(&mut self, detector: &mut Detector, frame: &Frame) -> anyhow::Result<()> {
         let (detections, phases) = detector.detect_timed(frame)?;
         self.objects += detections.len() as u64;
         self.phases.push(phases);
@@ -110,14 +120,14 @@ impl Looked {
     }
 }
 
-/// What the model is given.
+/// Where the model gets its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+enum FrameSource {
     Memory,
     Decoder,
 }
 
-fn measure(arguments: &ModelArguments, source: Source) -> anyhow::Result<()> {
+fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()> {
     let settings = settings(&arguments.common)?;
     let (detector, ingest): (DetectorSettings, IngestSettings) =
         (settings.section()?, settings.section()?);
@@ -137,23 +147,26 @@ fn measure(arguments: &ModelArguments, source: Source) -> anyhow::Result<()> {
         ..ingest.decoding(FrameSelection::every(1), 0)
     };
     decode::init()?;
-    let frames =
-        if source == Source::Memory { in_memory(&arguments.videos, &decoding)? } else { vec![] };
-    say(&"ready")?;
+    let frames = if source == FrameSource::Memory {
+        in_memory(&arguments.videos, &decoding)?
+    } else {
+        vec![]
+    };
+    print(&"ready")?;
     wait_for_line()?;
-    let begun = Instant::now();
-    let looked = match source {
-        Source::Memory => alone(&frames, arguments.frames, detectors),
-        Source::Decoder => fused(&arguments.videos, &decoding, detectors),
+    let started_at = Instant::now();
+    let measurements = match source {
+        FrameSource::Memory => alone(&frames, arguments.frames, detectors),
+        FrameSource::Decoder => fused(&arguments.videos, &decoding, detectors),
     }?;
-    say(&summary(&looked, begun.elapsed()))?;
-    // The benchmark reads what this process used before it ends.
+    print(&summary(&measurements, started_at.elapsed()))?;
+    // The benchmark reads the usage of this process before it exits.
     let _ = wait_for_line();
     Ok(())
 }
 
-fn summary(looked: &[Looked], took: Duration) -> ModelRun {
-    let phases = || looked.iter().flat_map(|looked| &looked.phases);
+fn summary(measurements: &[Measurements], took: Duration) -> ModelRun {
+    let phases = || measurements.iter().flat_map(|thread| &thread.phases);
     let stage = |name: &str, part: fn(&Phases) -> Duration| {
         Some((
             name.to_owned(),
@@ -168,7 +181,7 @@ fn summary(looked: &[Looked], took: Duration) -> ModelRun {
     ];
     ModelRun {
         frames: phases().count() as u64,
-        objects: looked.iter().map(|looked| looked.objects).sum(),
+        objects: measurements.iter().map(|thread| thread.objects).sum(),
         seconds: took.as_secs_f64(),
         stages: stages.into_iter().flatten().collect(),
     }
@@ -190,45 +203,49 @@ fn in_memory(videos: &[Url], decoding: &DecodeSettings) -> anyhow::Result<Vec<Fr
             frames.push(message(frame));
         }
     }
-    if frames.is_empty() { bail!("there is no frame to look at") } else { Ok(frames) }
+    if frames.is_empty() { bail!("the videos have no frames") } else { Ok(frames) }
 }
 
-fn alone(frames: &[Frame], times: u64, detectors: Vec<Detector>) -> anyhow::Result<Vec<Looked>> {
+fn alone(
+    frames: &[Frame],
+    times: u64,
+    detectors: Vec<Detector>,
+) -> anyhow::Result<Vec<Measurements>> {
     let next = AtomicU64::new(0);
     in_threads(detectors, |detector| {
-        let mut looked = Looked::default();
+        let mut measurements = Measurements::default();
         while let index = next.fetch_add(1, Relaxed)
             && index < times
         {
-            looked.look(detector, &frames[index as usize % frames.len()])?;
+            measurements.analyse(detector, &frames[index as usize % frames.len()])?;
         }
-        Ok(looked)
+        Ok(measurements)
     })
 }
 
-/// Videos are looked at one after the other; those to come are opened and decoded a little ahead.
+/// Analyses one video after the other. The next ones are already open and decoded a little ahead.
 fn fused(
     videos: &[Url],
     decoding: &DecodeSettings,
     detectors: Vec<Detector>,
-) -> anyhow::Result<Vec<Looked>> {
+) -> anyhow::Result<Vec<Measurements>> {
     let videos: Vec<_> = videos.iter().map(|uri| decode::start(uri, decoding.clone())).collect();
     in_threads(detectors, |detector| {
-        let mut looked = Looked::default();
+        let mut measurements = Measurements::default();
         for video in &videos {
             while let Ok(frame) = video.frames.recv_blocking() {
                 let frame = frame.map_err(|lost| anyhow!(lost.reason))?;
-                looked.look(detector, &message(frame))?;
+                measurements.analyse(detector, &message(frame))?;
             }
         }
-        Ok(looked)
+        Ok(measurements)
     })
 }
 
 fn in_threads(
     detectors: Vec<Detector>,
-    work: impl Fn(&mut Detector) -> anyhow::Result<Looked> + Sync,
-) -> anyhow::Result<Vec<Looked>> {
+    work: impl Fn(&mut Detector) -> anyhow::Result<Measurements> + Sync,
+) -> anyhow::Result<Vec<Measurements>> {
     std::thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = detectors
@@ -264,9 +281,9 @@ fn embedded(arguments: &RunArguments) -> anyhow::Result<()> {
     start_logging(&settings.section()?);
     let services = ServiceSettings::read(&settings)?;
     let Some(server) = arguments.start_server(&settings)? else {
-        bail!("a benchmark has servers of its own: leave nats.url out")
+        bail!("the benchmark starts servers of its own: remove the setting nats.url")
     };
-    say(&EmbeddedReady { url: server.url().to_owned(), server: server.process_id() })?;
+    print(&EmbeddedReady { url: server.url().to_owned(), server: server.process_id() })?;
     let nats = NatsSettings { url: server.url().to_owned(), credentials: None };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
     runtime.block_on(async {

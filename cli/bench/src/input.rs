@@ -13,16 +13,16 @@ use moliceiro_nats::messages::{Encoding, Frame, FrameSelection, Size, VERSION, m
 use tokio::runtime::Handle;
 use url::Url;
 
-const TICK: Duration = Duration::from_millis(200);
+const TICK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The videos, or a cut of each in `folder`, and how many frames they have in all.
+/// The videos, or shortened copies of them in `folder`, and how many frames they have together.
 pub(crate) fn prepare(
     videos: impl Iterator<Item = Url>,
     frames: Option<u32>,
     folder: &Path,
 ) -> anyhow::Result<(Vec<Url>, u64)> {
     let spinner = ProgressBar::new_spinner().with_message("counting the frames");
-    spinner.enable_steady_tick(TICK);
+    spinner.enable_steady_tick(TICK_INTERVAL);
     let (mut inputs, mut total) = (Vec::new(), 0);
     for (n, uri) in videos.enumerate() {
         let (input, cut_frames) = match frames {
@@ -31,16 +31,17 @@ pub(crate) fn prepare(
                 let cut_frames = cut(&uri, frames, &file)?;
                 let cut = Url::from_file_path(&file)
                     .ok()
-                    .with_context(|| format!("{} is no absolute path", file.display()))?;
+                    .with_context(|| format!("{} is not an absolute path", file.display()))?;
                 (cut, Some(cut_frames))
             }
             None => (uri.clone(), None),
         };
-        let decoded = number_of_frames(&input)
-            .with_context(|| format!("{uri} is no good for a benchmark"))?;
+        let decoded =
+            number_of_frames(&input).with_context(|| format!("cannot benchmark with {uri}"))?;
         if let Some(cut_frames) = cut_frames.filter(|cut_frames| *cut_frames != decoded) {
             bail!(
-                "of {cut_frames} frames that were cut off {uri} only {decoded} are left: give a short video instead of --frames"
+                "only {decoded} of the first {cut_frames} frames of {uri} can be decoded: \
+                 give a short video instead of --frames"
             );
         }
         total += decoded;
@@ -54,33 +55,36 @@ fn number_of_frames(uri: &Url) -> anyhow::Result<u64> {
     let settings = IngestSettings::default().decoding(FrameSelection::every(1), u64::MAX);
     let decoding = decode::start(uri, settings);
     while decoding.frames.recv_blocking().is_ok() {}
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let decoded = runtime.block_on(decoding.outcome())?;
-    match decoded.problem {
-        None => Ok(decoded.decoded),
-        Some(problem) => bail!("{problem}"),
+    let video = decoding.outcome_blocking()?;
+    match video.incomplete {
+        None => Ok(video.decoded),
+        Some(incomplete) => bail!("{incomplete}"),
     }
 }
 
-/// The first frames of the first video, as detectors get them from a service.
-pub(crate) async fn jpegs(uri: &Url, size: Size, most: usize) -> anyhow::Result<Vec<DecodedFrame>> {
+/// The first frames of a video, as an ingest publishes them to detectors.
+pub(crate) async fn jpegs(
+    uri: &Url,
+    size: Size,
+    limit: usize,
+) -> anyhow::Result<Vec<DecodedFrame>> {
     let settings = DecodeSettings {
         size,
         encoding: Encoding::Jpeg,
         ..IngestSettings::default().decoding(FrameSelection::every(1), 0)
     };
-    let uri = uri.clone();
+    let source = uri.clone();
     let decode = move || {
-        let decoding = decode::start(&uri, settings);
+        let decoding = decode::start(&source, settings);
         std::iter::from_fn(|| decoding.frames.recv_blocking().ok()?.ok())
-            .take(most)
+            .take(limit)
             .collect::<Vec<_>>()
     };
     let frames = Handle::current().spawn_blocking(decode).await?;
-    if frames.is_empty() { bail!("there is no frame to look at") } else { Ok(frames) }
+    if frames.is_empty() { bail!("{uri} has no frames") } else { Ok(frames) }
 }
 
-/// A frame as it travels, under another identity.
+/// A frame as a message, as if it were the frame `index` of `video`.
 pub(crate) fn message(frame: &DecodedFrame, video: &VideoId, index: u64) -> Frame {
     let DecodedFrame { pts, size, letterbox, color, encoding, pixels, .. } = frame.clone();
     let decoded_at = Some(milliseconds_now());

@@ -1,9 +1,24 @@
-//! How fast it is, beside what the machine could do at most.
+//! `moliceiro bench`: measures the pipeline, and compares it with the most this machine could do.
+//!
+//! What happens in a benchmark, in the order of the files:
+//!
+//! 1. `input.rs` shortens the videos if asked to, and counts their frames; `setup.rs` holds what
+//!    every measurement needs.
+//! 2. `throughput.rs` does the same work in several ways, in turns. The ways `alone` and `fused`
+//!    run in `child.rs`; the others are a whole `pipeline.rs`, which `observer.rs` watches from
+//!    outside. `parts.rs` and `parts/` measure single services (`part.rs` lists the parts).
+//! 3. Each way runs in processes of its own (`process.rs`). `usage.rs` reads from `/proc` what they
+//!    use, and `scrape.rs` plays Prometheus.
+//! 4. `statistics.rs` condenses the repetitions, and `noise.rs` decides whether the machine was
+//!    quiet enough for them to mean something.
+//! 5. `report.rs` is the result. `table.rs` prints it and `picture.rs` draws it. `progress.rs`
+//!    shows how far the benchmark is.
 
 mod child;
 mod input;
 mod noise;
 mod observer;
+mod part;
 mod parts;
 mod picture;
 mod pipeline;
@@ -24,111 +39,102 @@ use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use moliceiro_detector::{DetectorSettings, open_model};
+use moliceiro_run::VideoInput;
 use moliceiro_service::{
     CommonArguments, SettingsError, bundled, shutdown_on_signals, start_logging,
 };
 use procfs::Current;
 
-pub use child::{ChildCommand, run as run_child};
+pub use child::{ChildArguments, run as run_child};
+use part::{Part, PartContext};
 use progress::Progress;
 use report::{Input, Machine, Report};
 use setup::Setup;
 
-/// What a shell reports of a program that Ctrl-C ended.
+/// The exit code that a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
-/// Measures how fast it is, beside what this machine could do at most
+/// Measures the pipeline, and compares it with the most this machine could do
 ///
-/// The limit is what one process can do with no broker: decode the videos and run the model on
-/// every frame. The pipeline does the same work, on the same cores, in the same run, in turns with
-/// it.
+/// The limit is one process without a broker that decodes the videos and runs the model on every
+/// frame. The pipeline does the same work on the same cores. The two take turns in one run, so you
+/// can compare them.
 #[derive(Clone, Debug, Parser)]
-#[command(after_help = "Ways of doing the same work, each measured in processes of its own:\n  \
-        alone      the model on frames that are in memory\n  \
-        fused      decoding and the model in one process without a broker; the best arrangement is the limit\n  \
-        embedded   the whole pipeline in one process with a private server, as `moliceiro run` has it\n  \
-        separate   each service a process of its own, frames as JPEG\n\n\
-        Examples:\n  \
-        moliceiro bench bikes.mp4 bikes.mp4 bikes.mp4          three times the same, for a longer run\n  \
-        moliceiro bench --repeat 7 --scrape --svg speed.svg bikes.mp4\n  \
-        moliceiro bench --part aggregator --part publish bikes.mp4\n\n\
-        Run it on a machine that does nothing else. It says when others took so much that its figures mean little.")]
+#[command(after_help = "\
+Ways of doing the same work, each measured in processes of its own:
+  alone      the model only, on frames in memory
+  fused      decoding and the model in one process without a broker; the fastest arrangement
+             of sessions and threads is the limit
+  embedded   the whole pipeline in one process with a private server, as in `moliceiro run`
+  separate   each service in a process of its own; frames travel as JPEG
+
+Examples:
+  moliceiro bench bikes.mp4 bikes.mp4 bikes.mp4    the same video three times, for a longer run
+  moliceiro bench --repeat 7 --scrape --svg speed.svg bikes.mp4
+  moliceiro bench --part aggregator --part publish bikes.mp4
+
+Use a machine that does nothing else. The report warns you if other programs took so much time
+that its figures mean little.")]
 pub struct BenchArguments {
-    /// Files (videos or still images), or file:// URIs
+    /// Video or image files, or file:// URIs
     #[arg(value_name = "VIDEO", required = true)]
     videos: Vec<String>,
     /// What to measure; may be repeated
     #[arg(long, value_enum, value_name = "PART", default_value = "throughput")]
     part: Vec<Part>,
-    /// Numbers of detectors, with commas between [default: 1, 2, 4 … up to the number of cores]
-    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Numbers of detectors to measure with, such as 1,2,4 [default: powers of two up to the number
+    /// of cores]
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     detectors: Vec<u16>,
-    /// How often each measurement is repeated
-    #[arg(long, value_name = "TIMES", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    /// How many times to repeat each measurement
+    #[arg(long, value_name = "TIMES", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
-    /// Only the first frames of each video: a cut of it is made
+    /// Use only the first N frames of each video
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     frames: Option<u32>,
-    /// Measure the separate processes also while all their metrics are asked for each second
+    /// Also measure the separate processes while their metrics are scraped every second
     #[arg(long)]
     scrape: bool,
-    /// Results that the part aggregator counts, and ten times the frames of the part publish
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(100..))]
+    /// How many results the part aggregator counts; the part publish uses a tenth as many frames
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(100..))]
     messages: u64,
-    /// Print the figures as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    /// Draw the part throughput into this file
+    /// Draw a chart of the part throughput into this file
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
-    /// Model to use: nanodet, nanodet-int8, or a file with its manifest (.toml) beside it [default:
-    /// nanodet]
+    /// Model to use: nanodet, nanodet-int8, or a model file with its manifest (.toml) beside it
+    /// [default: nanodet]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
-    /// Where the servers' stores are, on the disk that is to be measured [default: the folder for
+    /// Folder where the servers store their data, on the disk to measure [default: the folder for
     /// temporary files]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Program to run as server [default: the one that came with this program, or the one on PATH]
+    /// Program to start as the server [default: the bundled nats-server, or else the one on PATH]
     #[arg(long, value_name = "FILE")]
     nats_server: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArguments,
 }
 
-/// What can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Part {
-    /// Frames/s of each way of doing the work, with latencies, processor time, memory and bytes
-    /// written
-    Throughput,
-    /// Time from the start of a program with everything in it until it waits for videos, its model
-    /// loaded
-    Start,
-    /// Time from an upload to its first counted frame, when everything is warm
-    FirstFrame,
-    /// Frames/s of detectors on a queue that is full already: decoding is not counted
-    Detectors,
-    /// Frames/s that an ingest publishes to a detector that takes no time, and the ingest's memory
-    Ingest,
-    /// Frames/s that can be published, beside what the server takes from a minimal publisher
-    Publish,
-    /// Results/s that one aggregator counts, and its memory with 1,000 videos in progress
-    Aggregator,
-    /// All of these
-    All,
-}
-
+/// Runs `moliceiro bench` to its end and prints the report.
+///
+/// Fails before it measures anything if an argument, a setting, the model or a video is invalid.
 pub fn run(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
     if arguments.common.nats_url.is_some() {
         return Err(SettingsError::Invalid(vec![
-            "a benchmark starts servers of its own: leave --nats out".into(),
+            "the benchmark starts servers of its own: remove --nats".into(),
         ])
         .into());
     }
-    let requests = moliceiro_run::requests(&arguments.videos)?;
+    let inputs = VideoInput::parse_all(&arguments.videos)?;
     let mut common = arguments.common.clone();
     common.log_level.get_or_insert_with(|| "error".into());
     let settings = common.loader().load()?;
@@ -145,9 +151,9 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
         .or_else(|| bundled("bin/nats-server"))
         .unwrap_or_else(|| "nats-server".into());
     let folder = tempfile::Builder::new().prefix("moliceiro-bench-").tempdir_in(&data);
-    let folder = folder.with_context(|| format!("the folder {} cannot be used", data.display()))?;
+    let folder = folder.with_context(|| format!("cannot use the folder {}", data.display()))?;
     let (videos, frames) = input::prepare(
-        requests.iter().map(|request| request.uri.clone()),
+        inputs.iter().map(|input| input.uri.clone()),
         arguments.frames,
         folder.path(),
     )?;
@@ -162,7 +168,7 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
         settings: setup::as_arguments(&common, arguments.model.as_deref()),
     };
     let input = Input {
-        videos: requests.iter().map(|request| request.name.clone()).collect(),
+        videos: inputs.iter().map(|input| input.name.clone()).collect(),
         frames,
         model: model.name().to_owned(),
         picture: [size.width, size.height],
@@ -198,23 +204,23 @@ async fn measure(
     } else {
         arguments.detectors.iter().map(|n| usize::from(*n)).collect::<Vec<_>>()
     };
-    let wants = |part| arguments.part.contains(&part) || arguments.part.contains(&Part::All);
+    let is_requested = |part| arguments.part.contains(&part) || arguments.part.contains(&Part::All);
     let repeat = usize::from(arguments.repeat);
     let mut steps = 0;
-    if wants(Part::Throughput) {
+    if is_requested(Part::Throughput) {
         steps += repeat
             * detectors.iter().map(|n| throughput::ways(*n, arguments.scrape).len()).sum::<usize>();
     }
-    let parts: Vec<_> = parts::PARTS.into_iter().filter(|part| wants(*part)).collect();
+    let parts: Vec<_> = parts::PARTS.into_iter().filter(|part| is_requested(*part)).collect();
     steps += parts.iter().map(|part| parts::steps(*part, repeat, detectors.len())).sum::<usize>();
     let progress = Progress::new(steps as u64);
     let mut arms = Vec::new();
-    if wants(Part::Throughput) {
+    if is_requested(Part::Throughput) {
         arms = throughput::measure(setup, &detectors, repeat, arguments.scrape, cores, &progress)
             .await?;
     }
     let mut figures = Vec::new();
-    let work = parts::Work {
+    let context = PartContext {
         setup,
         detectors: &detectors,
         repeat,
@@ -222,7 +228,7 @@ async fn measure(
         progress: &progress,
     };
     for part in parts {
-        figures.extend(parts::measure(part, &work).await?);
+        figures.extend(parts::measure(part, &context).await?);
     }
     progress.close();
     let noise = noise::reasons(&machine, &arms);

@@ -1,4 +1,4 @@
-//! Videos on their way through the pipeline, seen from outside, with the time of each step.
+//! Sends videos through a pipeline and times each step from outside, by what passes over NATS.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,23 +8,24 @@ use async_nats::jetstream::kv;
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Event, FrameResult, Summary, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json,
-    milliseconds_now, to_json,
+    Event, FrameResult, RequestedSelection, Summary, Upload, VideoEntry, VideoEvent, VideoState,
+    from_cbor, from_json, milliseconds_now, to_json,
 };
 use moliceiro_nats::subjects::UPLOAD_SUBJECT;
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::pipeline::Pipeline;
-use super::progress::Progress;
-use super::statistics::Latency;
-use super::usage::{Meter, ProcessUse};
+use crate::pipeline::Pipeline;
+use crate::progress::Progress;
+use crate::scrape;
+use crate::statistics::Latency;
+use crate::usage::{Meter, ProcessUsage};
 
-/// A pipeline in which nothing happens for so long is broken.
-const SILENCE: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_secs(1);
+/// A pipeline that does nothing for this long is broken.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What one run of the pipeline gave.
+/// What one run of the pipeline measured.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PipelineRun {
     pub(crate) frames: u64,
@@ -32,25 +33,25 @@ pub(crate) struct PipelineRun {
     pub(crate) objects: u64,
     /// From the first upload to the last summary.
     pub(crate) seconds: f64,
-    /// From the first upload until a first frame is in its video's entry.
+    /// From the first upload until the first frame is in its video's entry.
     pub(crate) first_seen: Option<Duration>,
-    /// And until it is in the totals for good.
+    /// From the first upload until the first frame is in the totals for good.
     pub(crate) first_counted: Option<Duration>,
     pub(crate) stages: Vec<(String, Latency)>,
-    pub(crate) uses: Vec<ProcessUse>,
+    pub(crate) usage: Vec<ProcessUsage>,
 }
 
-/// A video as it goes on.
+/// How far a video is.
 #[derive(Default)]
-struct Followed {
-    /// When each result came.
+struct ObservedVideo {
+    /// When each result arrived.
     done: Vec<Instant>,
     /// How many of them are in the entry.
     counted: usize,
     summary: Option<Summary>,
 }
 
-/// The times of each stage, in milliseconds.
+/// Milliseconds that each frame spent in each stage.
 #[derive(Default)]
 struct Times {
     waiting: Vec<f64>,
@@ -58,7 +59,7 @@ struct Times {
     counting: Vec<f64>,
 }
 
-/// Uploads all videos to a pipeline that is warm, and follows them to their summaries.
+/// Uploads all videos to a warmed-up pipeline and follows them to their summaries.
 pub(crate) async fn run(
     pipeline: &mut Pipeline,
     videos: &[Url],
@@ -71,38 +72,46 @@ pub(crate) async fn run(
     let mut summaries = client.subscribe("summaries.*").await?;
     let mut entries = streams.videos.watch_all().await.context("cannot follow the videos")?;
     client.flush().await?;
-    let scraping = scrape
-        .then(|| Scraping(tokio::spawn(super::scrape::every_second(pipeline.endpoints.clone()))));
+    let scraping =
+        scrape.then(|| Scraping(tokio::spawn(scrape::every_second(pipeline.endpoints.clone()))));
 
-    let meter = Meter::start(pipeline.subjects()?)?;
-    let begun = Instant::now();
+    let meter = Meter::start(pipeline.measured_processes()?)?;
+    let started_at = Instant::now();
     let mut followed = BTreeMap::new();
     for uri in videos {
         let id = VideoId::for_name("bench", &nuid::next());
-        let mut upload = Upload { id: Some(id.clone()), ..Upload::of(uri.clone()) };
-        upload.selection.every = Some(1);
+        let upload = Upload {
+            id: Some(id.clone()),
+            selection: RequestedSelection { every: Some(1), ..Default::default() },
+            ..Upload::of(uri.clone())
+        };
         streams
             .publisher
             .publish(UPLOAD_SUBJECT, &format!("upload/{id}"), to_json(&upload).into())
             .await?;
-        followed.insert(id, Followed::default());
+        followed.insert(id, ObservedVideo::default());
     }
     let (mut run, mut times, mut last) = (PipelineRun::default(), Times::default(), Instant::now());
     while followed.values().any(|video| video.summary.is_none()) {
-        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+        let mut checks =
+            tokio::time::interval_at(tokio::time::Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
         tokio::select! {
-            Some(message) = results.next() => take_result(&mut followed, &mut times, &from_cbor(&message.payload)?),
-            Some(entry) = entries.next() => take_entry(&mut followed, &mut times, &mut run, begun, &entry?)?,
+            Some(message) = results.next() => {
+                record_result(&mut followed, &mut times, &from_cbor(&message.payload)?);
+            }
+            Some(entry) = entries.next() => {
+                record_entry(&mut followed, &mut times, &mut run, started_at, &entry?)?;
+            }
             Some(message) = summaries.next() => {
                 let summary: Summary = from_json(&message.payload)?;
                 if let Some(video) = followed.get_mut(&summary.video) {
                     video.summary = Some(summary);
                 }
             }
-            _ = looks.tick() => {
+            _ = checks.tick() => {
                 pipeline.check()?;
-                if last.elapsed() >= SILENCE {
-                    bail!("nothing happens in the pipeline for {} s", SILENCE.as_secs());
+                if last.elapsed() >= IDLE_TIMEOUT {
+                    bail!("the pipeline did nothing for {} s", IDLE_TIMEOUT.as_secs());
                 }
                 continue;
             }
@@ -110,14 +119,14 @@ pub(crate) async fn run(
         last = Instant::now();
         progress.frames(followed.values().map(|video| video.done.len() as u64).sum());
     }
-    run.seconds = begun.elapsed().as_secs_f64();
-    run.uses = meter.read()?;
+    run.seconds = started_at.elapsed().as_secs_f64();
+    run.usage = meter.read()?;
     drop(scraping);
     for summary in followed.into_values().filter_map(|video| video.summary) {
         if summary.state == VideoState::Failed {
             bail!(
                 "{}",
-                summary.problem.unwrap_or_else(|| format!("{} cannot be counted", summary.name))
+                summary.problem.unwrap_or_else(|| format!("cannot count {}", summary.name))
             );
         }
         run.frames += summary.processed_frames;
@@ -128,7 +137,7 @@ pub(crate) async fn run(
     Ok(run)
 }
 
-/// Ends the scraping when it is dropped.
+/// Stops scraping when it is dropped.
 struct Scraping(JoinHandle<()>);
 
 impl Drop for Scraping {
@@ -137,7 +146,11 @@ impl Drop for Scraping {
     }
 }
 
-fn take_result(followed: &mut BTreeMap<VideoId, Followed>, times: &mut Times, event: &VideoEvent) {
+fn record_result(
+    followed: &mut BTreeMap<VideoId, ObservedVideo>,
+    times: &mut Times,
+    event: &VideoEvent,
+) {
     let (Some(video), Event::Frame(FrameResult { decoded_at, processing_us, .. })) =
         (followed.get_mut(&event.video), &event.event)
     else {
@@ -153,12 +166,12 @@ fn take_result(followed: &mut BTreeMap<VideoId, Followed>, times: &mut Times, ev
     video.done.push(Instant::now());
 }
 
-/// Results are counted in the order in which they came, as long as there is one aggregator.
-fn take_entry(
-    followed: &mut BTreeMap<VideoId, Followed>,
+/// One aggregator counts results in the order of their arrival, so the first N are those counted.
+fn record_entry(
+    followed: &mut BTreeMap<VideoId, ObservedVideo>,
     times: &mut Times,
     run: &mut PipelineRun,
-    begun: Instant,
+    started_at: Instant,
     entry: &kv::Entry,
 ) -> anyhow::Result<()> {
     let entry: VideoEntry = from_json(&entry.value)?;
@@ -170,10 +183,10 @@ fn take_entry(
     }
     video.counted = video.counted.max(settled);
     if settled > 0 {
-        run.first_seen.get_or_insert(now - begun);
+        run.first_seen.get_or_insert(now - started_at);
     }
     if entry.counted > 0 {
-        run.first_counted.get_or_insert(now - begun);
+        run.first_counted.get_or_insert(now - started_at);
     }
     Ok(())
 }

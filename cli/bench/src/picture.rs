@@ -1,21 +1,21 @@
-//! The report as a picture: frames per second of each way, with least and greatest.
+//! The report as a chart: frames per second of each way, with minimum and maximum.
 
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use plotters::prelude::*;
 
-use super::report::{Arm, Report};
+use crate::report::{Arm, Report};
 
 const SIZE: (u32, u32) = (900, 420);
 const LIMIT: RGBColor = RGBColor(70, 130, 180);
 const OTHER: RGBColor = RGBColor(160, 195, 220);
 
-/// Writes the picture as SVG.
+/// Writes the chart as SVG. Fails if the report lacks the part `throughput`.
 pub(crate) fn write(report: &Report, path: &Path) -> anyhow::Result<()> {
     let arms = &report.arms;
     if arms.is_empty() {
-        bail!("there is no picture without the part throughput");
+        bail!("--svg needs the part throughput");
     }
     draw(report, arms, path).with_context(|| format!("cannot write {}", path.display()))
 }

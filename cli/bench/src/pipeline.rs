@@ -1,4 +1,4 @@
-//! The whole pipeline, in processes of its own with a server and a store of their own.
+//! A whole pipeline in processes of its own, with its own server and store.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -9,29 +9,29 @@ use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, connect};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::child::EmbeddedReady;
-use super::process::{Ends, Process};
-use super::setup::Setup;
-use super::usage::Subject;
+use crate::child::EmbeddedReady;
+use crate::process::{Process, StopBy};
+use crate::setup::Setup;
+use crate::usage::MeasuredProcess;
 
 const PUBLISHES_IN_FLIGHT: usize = 256;
-const WARM_PATIENCE: Duration = Duration::from_secs(60);
-const WARM_LOOK: Duration = Duration::from_millis(5);
+const WARM_UP_TIMEOUT: Duration = Duration::from_secs(60);
+const WARM_UP_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Services that run, and the server between them.
+/// Running services, and the server that connects them.
 pub(crate) struct Pipeline {
     pub(crate) processes: Vec<Process>,
     pub(crate) streams: Streams,
-    /// Where the services show their metrics, if they do.
+    /// Where the services serve their metrics; empty if they do not.
     pub(crate) endpoints: Vec<SocketAddr>,
     server_pid: i32,
     server: Option<EmbeddedServer>,
     folder: TempDir,
 }
 
-/// Which services are wanted.
+/// Which services a pipeline has.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct ServiceSet {
     pub(crate) ingest: bool,
     pub(crate) detectors: usize,
     pub(crate) aggregator: bool,
@@ -39,14 +39,14 @@ pub(crate) struct Wanted {
     pub(crate) metrics: bool,
 }
 
-impl Wanted {
+impl ServiceSet {
     pub(crate) fn all(detectors: usize, metrics: bool) -> Self {
         Self { ingest: true, detectors, aggregator: true, metrics }
     }
 }
 
 impl Pipeline {
-    /// All in one process, as `moliceiro run` has it.
+    /// Starts everything in one process, as `moliceiro run` does.
     pub(crate) async fn embedded(setup: &Setup, detectors: usize) -> anyhow::Result<Self> {
         let folder = setup.folder().context("cannot make a folder for the store")?;
         let own = [
@@ -63,7 +63,7 @@ impl Pipeline {
         ];
         let mut process = Process::start(
             "moliceiro",
-            Ends::WithInput,
+            StopBy::ClosingInput,
             setup.call(&["bench-child", "embedded"], &own),
             folder.path(),
         )?;
@@ -78,13 +78,13 @@ impl Pipeline {
             server: None,
             folder,
         };
-        // One process waits for frames with one pull, however many sessions it has.
-        pipeline.until_warm(Wanted { detectors: 1, ..Wanted::all(1, false) }).await?;
+        // A process waits for frames with one pull, however many sessions it has.
+        pipeline.until_warm(ServiceSet { detectors: 1, ..ServiceSet::all(1, false) }).await?;
         Ok(pipeline)
     }
 
-    /// Each service in a process of its own, each detector with one session on one thread.
-    pub(crate) async fn separate(setup: &Setup, wanted: Wanted) -> anyhow::Result<Self> {
+    /// Starts each service in a process of its own, each detector with one session on one thread.
+    pub(crate) async fn separate(setup: &Setup, services: ServiceSet) -> anyhow::Result<Self> {
         let folder = setup.folder().context("cannot make a folder for the store")?;
         let (program, store) = (setup.nats_server.clone(), folder.path().join("store"));
         let server =
@@ -106,41 +106,41 @@ impl Pipeline {
             "http.listen=".into(),
             setup.allow_videos(),
         ];
-        if wanted.ingest {
-            pipeline.start_service(setup, "ingest", "ingest", &url, wanted.metrics, &ingest)?;
+        if services.ingest {
+            pipeline.start_service(setup, "ingest", "ingest", &url, services.metrics, &ingest)?;
         }
-        for n in 1..=wanted.detectors {
+        for n in 1..=services.detectors {
             let detector = ["detector.sessions=1".into(), "detector.threads=1".into()];
             pipeline.start_service(
                 setup,
                 "detector",
                 &format!("detector {n}"),
                 &url,
-                wanted.metrics,
+                services.metrics,
                 &detector,
             )?;
         }
-        if wanted.aggregator {
+        if services.aggregator {
             pipeline.start_service(
                 setup,
                 "aggregator",
                 "aggregator",
                 &url,
-                wanted.metrics,
+                services.metrics,
                 &["aggregator.output=none".into()],
             )?;
         }
-        pipeline.until_warm(wanted).await?;
+        pipeline.until_warm(services).await?;
         Ok(pipeline)
     }
 
-    /// One more service, which is not waited for.
+    /// Starts an aggregator, and does not wait until it is ready.
     pub(crate) fn start_aggregator(&mut self, setup: &Setup) -> anyhow::Result<()> {
         let url = self
             .server
             .as_ref()
             .map(|server| server.url().to_owned())
-            .context("this pipeline has its server elsewhere")?;
+            .context("an embedded pipeline has its aggregator already")?;
         self.start_service(
             setup,
             "aggregator",
@@ -161,7 +161,7 @@ impl Pipeline {
         settings: &[String],
     ) -> anyhow::Result<()> {
         let listen = if metrics {
-            let address = free_address().context("there is no free port for metrics")?;
+            let address = free_address().context("cannot find a free port for metrics")?;
             self.endpoints.push(address);
             address.to_string()
         } else {
@@ -174,16 +174,16 @@ impl Pipeline {
             .collect();
         self.processes.push(Process::start(
             name,
-            Ends::BySignal,
+            StopBy::Sigterm,
             setup.call(&[command], &own),
             self.folder.path(),
         )?);
         Ok(())
     }
 
-    /// Waits until each service waits for work: then its model is loaded and its connection is up.
-    async fn until_warm(&mut self, wanted: Wanted) -> anyhow::Result<()> {
-        let deadline = Instant::now() + WARM_PATIENCE;
+    /// Waits until each service pulls: then its model is loaded and its connection is up.
+    async fn until_warm(&mut self, services: ServiceSet) -> anyhow::Result<()> {
+        let deadline = Instant::now() + WARM_UP_TIMEOUT;
         let Streams { ingest, detectors, aggregator, .. } = &mut self.streams;
         loop {
             let pulls = [
@@ -191,30 +191,34 @@ impl Pipeline {
                 detectors.info().await?.num_waiting,
                 aggregator.info().await?.num_waiting,
             ];
-            let needed =
-                [usize::from(wanted.ingest), wanted.detectors, usize::from(wanted.aggregator)];
+            let needed = [
+                usize::from(services.ingest),
+                services.detectors,
+                usize::from(services.aggregator),
+            ];
             if pulls.iter().zip(needed).all(|(pulls, needed)| *pulls >= needed) {
                 return Ok(());
             }
             self.processes.iter_mut().try_for_each(Process::check)?;
             if Instant::now() >= deadline {
-                bail!("the services are not ready after {} s", WARM_PATIENCE.as_secs());
+                bail!("the services were not ready within {} s", WARM_UP_TIMEOUT.as_secs());
             }
-            tokio::time::sleep(WARM_LOOK).await;
+            tokio::time::sleep(WARM_UP_POLL_INTERVAL).await;
         }
     }
 
-    /// All processes to be measured: the services, the server, and the benchmark itself.
-    pub(crate) fn subjects(&self) -> anyhow::Result<Vec<Subject>> {
-        let own = |name: &str, pid| Subject { name: name.to_owned(), pid, by_thread: false };
-        let mut subjects =
-            self.processes.iter().map(Process::subject).collect::<Result<Vec<_>, _>>()?;
-        subjects.push(own("nats-server", self.server_pid));
-        subjects.push(own("bench", i32::try_from(std::process::id())?));
-        Ok(subjects)
+    /// All processes to measure: the services, the server, and the benchmark itself.
+    pub(crate) fn measured_processes(&self) -> anyhow::Result<Vec<MeasuredProcess>> {
+        let own =
+            |name: &str, pid| MeasuredProcess { name: name.to_owned(), pid, by_thread: false };
+        let mut processes =
+            self.processes.iter().map(Process::measured).collect::<Result<Vec<_>, _>>()?;
+        processes.push(own("nats-server", self.server_pid));
+        processes.push(own("bench", i32::try_from(std::process::id())?));
+        Ok(processes)
     }
 
-    /// An error when a process has ended.
+    /// Fails if a process has exited.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         self.processes.iter_mut().try_for_each(Process::check)
     }
@@ -222,7 +226,7 @@ impl Pipeline {
     pub(crate) async fn stop(self) {
         futures_util::future::join_all(self.processes.into_iter().map(Process::stop)).await;
         if let Some(server) = self.server {
-            // A server that was stopped leaves nothing to be waited for.
+            // The next measurement starts a server of its own, whatever became of this one.
             let _ = tokio::task::spawn_blocking(|| server.stop()).await;
         }
     }

@@ -1,4 +1,4 @@
-//! Processes that are measured: started, spoken to, and ended.
+//! Starts, controls and stops the processes that the benchmark measures.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -11,25 +11,25 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::usage::Subject;
+use crate::usage::MeasuredProcess;
 
 /// Loading a model takes long on a slow disk.
-const START_PATIENCE: Duration = Duration::from_secs(60);
-const STOP_PATIENCE: Duration = Duration::from_secs(15);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What a process takes as its end.
+/// How to stop a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ends {
-    /// The end of its standard input.
-    WithInput,
-    /// SIGTERM, like every service.
-    BySignal,
+pub(crate) enum StopBy {
+    /// Close its standard input: it exits when it reads the end.
+    ClosingInput,
+    /// Send SIGTERM, as for every service.
+    Sigterm,
 }
 
 /// A process of this program. It is killed when it is dropped.
 pub(crate) struct Process {
     name: String,
-    ends: Ends,
+    stop_by: StopBy,
     child: Child,
     input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
@@ -38,10 +38,10 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts this program with other arguments; what it complains of goes to a file in `folder`.
+    /// Starts this program with these arguments. Its standard error goes to a file in `folder`.
     pub(crate) fn start(
         name: &str,
-        ends: Ends,
+        stop_by: StopBy,
         arguments: impl IntoIterator<Item = OsString>,
         folder: &Path,
     ) -> anyhow::Result<Self> {
@@ -55,17 +55,17 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(file)
             .kill_on_drop(true)
-            // A Ctrl-C on the terminal is for the benchmark, which ends its processes.
+            // Ctrl-C on the terminal goes to the benchmark only, which then stops its processes.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            bail!("{name} has no pipes")
+            bail!("cannot open the pipes of {name}")
         };
         let output = BufReader::new(output).lines();
         Ok(Self {
             name: name.to_owned(),
-            ends,
+            stop_by,
             child,
             input: Some(input),
             output,
@@ -74,47 +74,51 @@ impl Process {
         })
     }
 
-    pub(crate) fn subject(&self) -> anyhow::Result<Subject> {
+    pub(crate) fn measured(&self) -> anyhow::Result<MeasuredProcess> {
         let pid =
             self.child.id().and_then(|pid| pid.try_into().ok()).ok_or_else(|| self.failure())?;
-        Ok(Subject { name: self.name.clone(), pid, by_thread: self.by_thread })
+        Ok(MeasuredProcess { name: self.name.clone(), pid, by_thread: self.by_thread })
     }
 
-    /// The next thing that it says.
-    pub(crate) async fn say<T: DeserializeOwned>(
+    /// The next line of JSON that the process prints. Fails if it exits first, or prints nothing
+    /// within `timeout`.
+    pub(crate) async fn receive<T: DeserializeOwned>(
         &mut self,
-        patience: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> anyhow::Result<T> {
-        let line = match patience {
-            Some(patience) => tokio::time::timeout(patience, self.output.next_line()).await,
+        let line = match timeout {
+            Some(timeout) => tokio::time::timeout(timeout, self.output.next_line()).await,
             None => Ok(self.output.next_line().await),
         };
         match line {
-            Ok(Ok(Some(line))) => {
-                serde_json::from_str(&line).with_context(|| format!("{} says {line:?}", self.name))
-            }
+            Ok(Ok(Some(line))) => serde_json::from_str(&line)
+                .with_context(|| format!("{} printed {line:?}", self.name)),
             Ok(_) => {
-                let _ = tokio::time::timeout(STOP_PATIENCE, self.child.wait()).await;
+                let _ = tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await;
                 Err(self.failure())
             }
             Err(_) => {
-                bail!("{} says nothing for {} s", self.name, patience.unwrap_or_default().as_secs())
+                bail!(
+                    "{} printed nothing for {} s",
+                    self.name,
+                    timeout.unwrap_or_default().as_secs()
+                )
             }
         }
     }
 
-    /// Waits until it says that it is there.
+    /// Waits for the first line that the process prints: it is ready then.
     pub(crate) async fn until_ready<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
-        self.say(Some(START_PATIENCE)).await
+        self.receive(Some(START_TIMEOUT)).await
     }
 
-    /// Lets it begin.
-    pub(crate) async fn go(&mut self) -> anyhow::Result<()> {
+    /// Lets the process start its work.
+    pub(crate) async fn start_work(&mut self) -> anyhow::Result<()> {
         let Some(input) = &mut self.input else { return Ok(()) };
-        input.write_all(b"go\n").await.with_context(|| format!("{} is gone", self.name))
+        input.write_all(b"go\n").await.with_context(|| format!("{} has exited", self.name))
     }
 
-    /// An error when it has ended, which it should not have.
+    /// Fails if the process has exited.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
@@ -122,23 +126,23 @@ impl Process {
         }
     }
 
-    /// Lets it end in order, and waits.
+    /// Stops the process, and waits until it has exited.
     pub(crate) async fn stop(mut self) {
         drop(self.input.take());
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        if let Some(pid) = pid.filter(|_| self.ends == Ends::BySignal) {
-            // An error means that it has ended.
+        if let Some(pid) = pid.filter(|_| self.stop_by == StopBy::Sigterm) {
+            // An error means that it has exited.
             let _ = kill_process(pid, Signal::TERM);
         }
-        let _ = tokio::time::timeout(STOP_PATIENCE, self.child.wait()).await;
+        let _ = tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await;
     }
 
     fn failure(&self) -> anyhow::Error {
         let text = std::fs::read_to_string(&self.errors).unwrap_or_default();
         anyhow!(
-            "{} ended by itself: {}",
+            "{} exited unexpectedly: {}",
             self.name,
-            text.lines().last().unwrap_or("it said nothing")
+            text.lines().last().unwrap_or("it printed no error")
         )
     }
 }

@@ -1,4 +1,4 @@
-//! How far the benchmark is, on standard error: a bar on a terminal, a line for each step
+//! Shows on standard error how far the benchmark is: a bar on a terminal, a line for each step
 //! elsewhere.
 
 use std::io::IsTerminal;
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-const TICK: Duration = Duration::from_millis(200);
+const TICK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Steps of one or more measurements.
+/// Counts the steps of all measurements.
 pub(crate) struct Progress {
     bar: ProgressBar,
     terminal: bool,
@@ -23,11 +23,11 @@ impl Progress {
             ProgressStyle::with_template("{bar:20} {pos}/{len} {elapsed} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
-        bar.enable_steady_tick(TICK);
+        bar.enable_steady_tick(TICK_INTERVAL);
         Self { bar, terminal, total: steps }
     }
 
-    /// A step begins.
+    /// Starts a step; `what` describes it.
     pub(crate) fn begin(&self, what: &str) {
         if !self.terminal {
             eprintln!("{}/{}: {what}", self.bar.position() + 1, self.total);
@@ -36,12 +36,12 @@ impl Progress {
         self.bar.set_message(what.to_owned());
     }
 
-    /// The step has come so far.
+    /// Shows how many frames of the current step are done.
     pub(crate) fn frames(&self, frames: u64) {
         self.bar.set_message(format!("{}: {frames} frames", self.bar.prefix()));
     }
 
-    /// The step is done.
+    /// Finishes the current step.
     pub(crate) fn done(&self) {
         self.bar.inc(1);
     }

@@ -1,28 +1,27 @@
-//! What was measured: the JSON that `--json` prints, and what the table and the picture are made
-//! of.
+//! What was measured. `--json` prints it; the table and the chart show it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::statistics::{Latency, Measured};
+use crate::statistics::{Latency, Measured};
 
-/// The whole result.
+/// The result of a benchmark. The names of its fields are those of the JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) version: u8,
-    /// Version of the program.
+    /// Name and version of the program.
     pub(crate) program: String,
-    /// `release`, or `debug`, which says little of speed.
+    /// `release` or `debug`; the figures of a debug build mean little.
     pub(crate) build: String,
     pub(crate) machine: Machine,
     pub(crate) input: Input,
     pub(crate) repetitions: usize,
-    /// What was compared with each other, if it was.
+    /// The ways that were compared; empty without the part `throughput`.
     pub(crate) arms: Vec<Arm>,
-    /// Whatever else was measured.
+    /// What the other parts measured.
     pub(crate) figures: Vec<Figure>,
-    /// Why the figures say little; empty on a quiet machine.
+    /// Why the figures mean little; empty on a quiet machine.
     pub(crate) noise: Vec<String>,
 }
 
@@ -30,7 +29,7 @@ pub(crate) struct Report {
 pub(crate) struct Machine {
     pub(crate) cores: usize,
     pub(crate) processor: String,
-    /// Load average of the minute before.
+    /// Load average of the minute before the benchmark.
     pub(crate) load_before: f64,
 }
 
@@ -44,7 +43,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// The videos' names, each once.
+    /// The names of the videos, such as `3 × a.mp4, b.mp4`.
     pub(crate) fn names(&self) -> String {
         let mut times = BTreeMap::new();
         for video in &self.videos {
@@ -65,13 +64,13 @@ pub(crate) struct Arm {
     pub(crate) detectors: usize,
     /// Sessions × threads.
     pub(crate) arrangement: String,
-    /// Of the arms `fused` with as many detectors, the fastest: the limit that the others are
-    /// compared with.
+    /// Whether this is the fastest `fused` arm with as many detectors: the limit that the others
+    /// are compared with.
     pub(crate) limit: bool,
     pub(crate) frames_per_second: Measured,
-    /// To the limit, repetition by repetition.
+    /// Speed divided by that of the limit, repetition by repetition.
     pub(crate) ratio: Option<Measured>,
-    /// Speed to that of the same arm with one detector.
+    /// Speed divided by that of the same arm with one detector.
     pub(crate) over_one: Option<Measured>,
     pub(crate) frames: u64,
     pub(crate) failed: u64,
@@ -80,10 +79,9 @@ pub(crate) struct Arm {
     /// By stage, in milliseconds.
     pub(crate) latency_ms: BTreeMap<String, Latency>,
     pub(crate) processes: Vec<ProcessFigures>,
-    /// Share of all processor time that threads other than those for decoding and inference took,
-    /// of `embedded`.
+    /// `embedded` only: the share of its CPU time that was neither decoding nor inference.
     pub(crate) cpu_outside: Option<Measured>,
-    /// Share of the machine's processor time that others took meanwhile.
+    /// The share of the machine's CPU time that other programs took meanwhile.
     pub(crate) others: Measured,
 }
 
@@ -97,10 +95,10 @@ pub(crate) struct ProcessFigures {
     pub(crate) threads_cpu_ms_per_frame: BTreeMap<String, f64>,
 }
 
-/// One thing that was measured by itself.
+/// A single measurement of a part.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Figure {
-    /// The part of the benchmark.
+    /// The name of the part.
     pub(crate) part: String,
     pub(crate) what: String,
     pub(crate) unit: String,
@@ -108,7 +106,7 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    /// None of no values.
+    /// `None` without values.
     pub(crate) fn of(
         part: &str,
         what: impl Into<String>,

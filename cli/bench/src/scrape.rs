@@ -1,4 +1,4 @@
-//! Asks for metrics as Prometheus does.
+//! Scrapes metrics as Prometheus does.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tracing::warn;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Asks each of them each second, for ever.
+/// Scrapes every endpoint once a second, forever.
 pub(crate) async fn every_second(endpoints: Vec<SocketAddr>) {
     let mut ticks = tokio::time::interval(INTERVAL);
     loop {
@@ -17,14 +17,16 @@ pub(crate) async fn every_second(endpoints: Vec<SocketAddr>) {
         for endpoint in &endpoints {
             match metrics(*endpoint).await {
                 Ok(text) if text.contains("moliceiro_") => {}
-                Ok(text) => warn!(%endpoint, answer = text.lines().next(), "these are no metrics"),
-                Err(error) => warn!(%endpoint, %error, "no metrics to be had"),
+                Ok(text) => {
+                    warn!(%endpoint, answer = text.lines().next(), "the answer has no metrics")
+                }
+                Err(error) => warn!(%endpoint, %error, "cannot scrape metrics"),
             }
         }
     }
 }
 
-/// The answer with its head.
+/// The answer to `GET /metrics`, headers included.
 pub(crate) async fn metrics(endpoint: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(endpoint).await?;
     stream

@@ -1,4 +1,4 @@
-//! What all measurements have in common.
+//! What every measurement needs: the input, and how to call the programs.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,29 +8,29 @@ use moliceiro_nats::messages::Size;
 use moliceiro_service::CommonArguments;
 use url::Url;
 
-/// The input, and how the programs are called.
+/// What every measurement needs.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    /// Folders of stores and logs are made in here.
+    /// Where stores and logs get their folders.
     pub(crate) data: PathBuf,
     pub(crate) nats_server: PathBuf,
     pub(crate) videos: Vec<Url>,
-    /// Frames in all videos together.
+    /// The number of frames in all videos together.
     pub(crate) frames: u64,
-    /// What the model takes.
+    /// The size of the pictures that the model accepts.
     pub(crate) size: Size,
     pub(crate) streams: StreamsSettings,
-    /// Settings that the user gave, as arguments.
+    /// The settings of the command line, as arguments for the programs.
     pub(crate) settings: Vec<OsString>,
 }
 
 impl Setup {
-    /// A folder for one measurement.
+    /// A new folder for one measurement.
     pub(crate) fn folder(&self) -> std::io::Result<tempfile::TempDir> {
         tempfile::Builder::new().prefix("moliceiro-bench-").tempdir_in(&self.data)
     }
 
-    /// What lets an ingest read the videos, and nothing else.
+    /// The setting with which an ingest may read the videos and nothing else.
     pub(crate) fn allow_videos(&self) -> String {
         format!(
             "ingest.allow={}",
@@ -38,14 +38,15 @@ impl Setup {
         )
     }
 
-    /// Arguments of this program: a command, what the user set, and what the measurement sets.
+    /// Arguments of this program: a command, the settings of the user, and those of the
+    /// measurement.
     pub(crate) fn call(&self, command: &[&str], own: &[String]) -> Vec<OsString> {
         let command = command.iter().map(OsString::from);
         command.chain(self.settings.iter().cloned()).chain(own.iter().map(OsString::from)).collect()
     }
 }
 
-/// The settings that the user gave, as arguments of another program.
+/// The settings of the command line, as arguments for other programs.
 pub(crate) fn as_arguments(common: &CommonArguments, model: Option<&str>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = Vec::new();
     if let Some(file) = &common.config {

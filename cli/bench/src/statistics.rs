@@ -1,4 +1,4 @@
-//! What several measurements say together.
+//! Condenses repeated measurements.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// None of no values.
+    /// `None` without values.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let values = sorted(values);
         let (min, max) = (*values.first()?, *values.last()?);
@@ -23,13 +23,13 @@ impl Measured {
         Some(Self { median, min, max, mad, times: values.len() })
     }
 
-    /// From the least to the greatest, as a share of the median.
+    /// The range from minimum to maximum, as a share of the median.
     pub(crate) fn spread(&self) -> f64 {
         if self.median == 0.0 { 0.0 } else { (self.max - self.min) / self.median.abs() }
     }
 }
 
-/// The time that half of the frames needed at most, and 99 of 100, in milliseconds.
+/// Percentiles of a time, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) p50: f64,
@@ -37,7 +37,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// None of no values, which are in milliseconds.
+    /// `None` without values. They are in milliseconds.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let values = sorted(values);
         Some(Self { p50: quantile(&values, 0.5)?, p99: quantile(&values, 0.99)? })

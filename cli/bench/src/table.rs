@@ -5,8 +5,8 @@ use std::fmt::Write;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use super::report::{Arm, Report};
-use super::statistics::Measured;
+use crate::report::{Arm, Report};
+use crate::statistics::Measured;
 
 /// The whole report.
 pub(crate) fn text(report: &Report) -> String {
@@ -21,7 +21,7 @@ pub(crate) fn text(report: &Report) -> String {
     );
     let _ = writeln!(
         text,
-        "{}: {} frames, {}, {} × {}; median of {} (least to greatest)",
+        "{}: {} frames, {}, {} × {}; median of {} (min to max)",
         input.names(),
         input.frames,
         input.model,
@@ -33,10 +33,10 @@ pub(crate) fn text(report: &Report) -> String {
         let _ = write!(text, "\nSpeed\n{}\n", speed(&report.arms));
         let _ = write!(
             text,
-            "\nTime for a frame by stage, p50 / p99 in ms\n{}\n",
+            "\nTime of a frame by stage, p50 / p99 in ms\n{}\n",
             latency(&report.arms)
         );
-        let _ = write!(text, "\nWhat processes use\n{}\n", processes(&report.arms));
+        let _ = write!(text, "\nUsage of processes\n{}\n", processes(&report.arms));
     }
     if !report.figures.is_empty() {
         let mut table = table(&["part", "what", "value", "unit"]);
@@ -51,11 +51,17 @@ pub(crate) fn text(report: &Report) -> String {
         let _ = write!(text, "\nParts\n{table}\n");
     }
     if report.build == "debug" {
-        let _ =
-            writeln!(text, "\nThis is a debug build: its figures say little. Use a release build.");
+        let _ = writeln!(
+            text,
+            "\nThis is a debug build: its figures mean little. Use a release build."
+        );
     }
     if !report.noise.is_empty() {
-        let _ = writeln!(text, "\nThe machine was too noisy to tell: {}.", report.noise.join("; "));
+        let _ = writeln!(
+            text,
+            "\nThe machine was too noisy for the figures to mean much: {}.",
+            report.noise.join("; ")
+        );
     }
     text.lines().map(str::trim_end).fold(String::new(), |text, line| text + line + "\n")
 }
@@ -77,7 +83,7 @@ fn right(table: &mut Table, columns: std::ops::Range<usize>) {
     }
 }
 
-/// A value with what it varied between.
+/// A value with its range.
 fn shown(value: &Measured) -> String {
     let digits = match value.median.abs() {
         0.0..10.0 => 3,

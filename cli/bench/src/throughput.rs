@@ -1,31 +1,31 @@
-//! The same work done in several ways, in turns, so that what the machine does besides disturbs all
-//! of them alike.
+//! Does the same work in several ways. They take turns, so that whatever else the machine does
+//! disturbs all of them alike.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use super::child::ModelRun;
-use super::observer;
-use super::pipeline::{Pipeline, Wanted};
-use super::process::{Ends, Process};
-use super::progress::Progress;
-use super::report::{Arm, ProcessFigures};
-use super::setup::Setup;
-use super::statistics::{Latency, Measured};
-use super::usage::{MachineTime, Meter, ProcessUse, Subject};
+use crate::child::ModelRun;
+use crate::observer::{self, PipelineRun};
+use crate::pipeline::{Pipeline, ServiceSet};
+use crate::process::{Process, StopBy};
+use crate::progress::Progress;
+use crate::report::{Arm, ProcessFigures};
+use crate::setup::Setup;
+use crate::statistics::{Latency, Measured};
+use crate::usage::{MachineTime, MeasuredProcess, Meter, ProcessUsage};
 
 /// A way of doing the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// The model on frames in memory.
+    /// Only the model, on frames in memory.
     Alone,
     /// Decoding and the model in one process, without a broker.
     Fused { sessions: usize, threads: usize },
-    /// The pipeline in one process with an embedded server.
+    /// The whole pipeline in one process with an embedded server.
     Embedded,
-    /// The pipeline in a process for each service.
+    /// The pipeline with a process for each service.
     Separate { scraped: bool },
 }
 
@@ -48,15 +48,15 @@ impl Way {
     }
 }
 
-/// What one run gave.
+/// What one run measured.
 struct Outcome {
     frames: u64,
     failed: u64,
     objects: u64,
     seconds: f64,
     stages: Vec<(String, Latency)>,
-    uses: Vec<ProcessUse>,
-    /// Share of the machine that others took.
+    usage: Vec<ProcessUsage>,
+    /// The share of the machine's CPU time that other programs took.
     others: f64,
 }
 
@@ -66,7 +66,7 @@ impl Outcome {
     }
 }
 
-/// All ways for a number of detectors: fused in each arrangement of as many threads.
+/// All ways for a number of detectors; `fused` once for each arrangement of as many threads.
 pub(crate) fn ways(detectors: usize, scrape: bool) -> Vec<Way> {
     let fused = (1..=detectors).filter(|threads| detectors.is_multiple_of(*threads));
     let mut ways = vec![Way::Alone];
@@ -76,7 +76,7 @@ pub(crate) fn ways(detectors: usize, scrape: bool) -> Vec<Way> {
     ways
 }
 
-/// Measures every way with every number of detectors, as often as wanted.
+/// Measures every way with every number of detectors, `repetitions` times.
 pub(crate) async fn measure(
     setup: &Setup,
     detectors: &[usize],
@@ -140,7 +140,7 @@ async fn run(
                 .await
         }
         Way::Separate { scraped } => {
-            let pipeline = Pipeline::separate(setup, Wanted::all(detectors, true)).await?;
+            let pipeline = Pipeline::separate(setup, ServiceSet::all(detectors, true)).await?;
             self::pipeline(setup, pipeline, scraped, cores, progress).await
         }
     }
@@ -164,20 +164,23 @@ async fn model(
     own.extend(setup.videos.iter().map(ToString::to_string));
     let mut process = Process::start(
         command,
-        Ends::WithInput,
+        StopBy::ClosingInput,
         setup.call(&["bench-child", command], &own),
         folder.path(),
     )?;
     let _: Value = process.until_ready().await?;
-    let bench =
-        Subject { name: "bench".into(), pid: i32::try_from(std::process::id())?, by_thread: false };
-    let (meter, machine) = (Meter::start(vec![process.subject()?, bench])?, MachineTime::now()?);
-    process.go().await?;
-    let ModelRun { frames, objects, seconds, stages } = process.say(None).await?;
-    let uses = meter.read()?;
-    let others = others(machine, &uses, seconds, cores)?;
+    let bench = MeasuredProcess {
+        name: "bench".into(),
+        pid: i32::try_from(std::process::id())?,
+        by_thread: false,
+    };
+    let (meter, machine) = (Meter::start(vec![process.measured()?, bench])?, MachineTime::now()?);
+    process.start_work().await?;
+    let ModelRun { frames, objects, seconds, stages } = process.receive(None).await?;
+    let usage = meter.read()?;
+    let others = others(machine, &usage, seconds, cores)?;
     process.stop().await;
-    Ok(Outcome { frames, failed: 0, objects, seconds, stages, uses, others })
+    Ok(Outcome { frames, failed: 0, objects, seconds, stages, usage, others })
 }
 
 async fn pipeline(
@@ -189,24 +192,24 @@ async fn pipeline(
 ) -> anyhow::Result<Outcome> {
     let machine = MachineTime::now()?;
     let run = observer::run(&mut pipeline, &setup.videos, scrape, progress).await?;
-    let others = others(machine, &run.uses, run.seconds, cores)?;
+    let others = others(machine, &run.usage, run.seconds, cores)?;
     pipeline.stop().await;
     if run.frames + run.failed != setup.frames {
-        bail!("{} of {} frames are counted", run.frames + run.failed, setup.frames);
+        bail!("only {} of {} frames were counted", run.frames + run.failed, setup.frames);
     }
-    let observer::PipelineRun { frames, failed, objects, seconds, stages, uses, .. } = run;
-    Ok(Outcome { frames, failed, objects, seconds, stages, uses, others })
+    let PipelineRun { frames, failed, objects, seconds, stages, usage, .. } = run;
+    Ok(Outcome { frames, failed, objects, seconds, stages, usage, others })
 }
 
-/// The share of the machine's time that nothing of ours took, and that it did not have.
+/// The share of the machine's CPU time that other programs and other virtual machines took.
 fn others(
     before: MachineTime,
-    uses: &[ProcessUse],
+    usage: &[ProcessUsage],
     seconds: f64,
     cores: usize,
 ) -> anyhow::Result<f64> {
     let now = MachineTime::now()?;
-    let ours: f64 = uses.iter().map(|process| process.cpu_ms).sum();
+    let ours: f64 = usage.iter().map(|process| process.cpu_ms).sum();
     let theirs = (now.busy - before.busy - ours).max(0.0) + (now.stolen - before.stolen);
     Ok(theirs / (seconds * 1e3 * cores as f64))
 }
@@ -233,24 +236,24 @@ fn arm(
         p50: median_latency(stage, |l| l.p50),
         p99: median_latency(stage, |l| l.p99),
     };
-    let processes = last.uses.iter().enumerate().filter_map(|(index, process)| {
-        let uses =
-            || outcomes.iter().map(move |outcome| (&outcome.uses[index], outcome.frames as f64));
+    let processes = last.usage.iter().enumerate().filter_map(|(index, process)| {
+        let runs =
+            || outcomes.iter().map(move |outcome| (&outcome.usage[index], outcome.frames as f64));
         let kinds = process.threads.keys().map(|kind| {
-            let time = uses().filter_map(|(used, frames)| Some(used.threads.get(kind)? / frames));
+            let time = runs().filter_map(|(used, frames)| Some(used.threads.get(kind)? / frames));
             (kind.clone(), Measured::of(time).map_or(0.0, |measured| measured.median))
         });
         Some(ProcessFigures {
             process: process.process.clone(),
-            cpu_ms_per_frame: Measured::of(uses().map(|(used, frames)| used.cpu_ms / frames))?,
-            peak_rss_bytes: uses().map(|(used, _)| used.peak_rss).max()?,
+            cpu_ms_per_frame: Measured::of(runs().map(|(used, frames)| used.cpu_ms / frames))?,
+            peak_rss_bytes: runs().map(|(used, _)| used.peak_rss).max()?,
             written_bytes_per_frame: Measured::of(
-                uses().map(|(used, frames)| used.written as f64 / frames),
+                runs().map(|(used, frames)| used.written as f64 / frames),
             )?,
             threads_cpu_ms_per_frame: kinds.collect(),
         })
     });
-    let outside = outcomes.iter().filter_map(|outcome| cpu_outside(&outcome.uses));
+    let outside = outcomes.iter().filter_map(|outcome| cpu_outside(&outcome.usage));
     Ok(Arm {
         arm: way.name().to_owned(),
         detectors: n,
@@ -273,12 +276,13 @@ fn arm(
     })
 }
 
-/// The benchmark's own time is not the pipeline's.
-fn cpu_outside(uses: &[ProcessUse]) -> Option<f64> {
-    let threads = uses.iter().find(|process| !process.threads.is_empty())?;
+/// The share of the pipeline's CPU time that was neither decoding nor inference. `None` unless
+/// threads were measured.
+fn cpu_outside(usage: &[ProcessUsage]) -> Option<f64> {
+    let threads = usage.iter().find(|process| !process.threads.is_empty())?;
     let inside: f64 =
         ["inference", "decode"].iter().filter_map(|kind| threads.threads.get(*kind)).sum();
-    let all: f64 = uses
+    let all: f64 = usage
         .iter()
         .filter(|process| process.process != "bench")
         .map(|process| process.cpu_ms)

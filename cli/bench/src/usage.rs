@@ -1,4 +1,4 @@
-//! What processes use, as the system tells it (proc(5)).
+//! What processes use, from `/proc` (proc(5)).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,17 +10,17 @@ use procfs::{CurrentSI, KernelStats};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-/// Threads that end are seen as they were this long before.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often to sample threads. What a thread uses after its last sample goes unseen.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What a process has used since its start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
-    /// Time on processors, in milliseconds.
+    /// CPU time, in milliseconds.
     cpu_ms: f64,
-    /// The most memory that it ever had, in bytes.
+    /// The largest resident set so far, in bytes.
     pub(crate) peak_rss: u64,
-    /// Bytes that it caused to be written to disks.
+    /// Bytes it caused to be written to disks.
     written: u64,
 }
 
@@ -30,7 +30,7 @@ impl Usage {
             let process = Process::new(pid)?;
             let stat = process.stat()?;
             let peak_rss = process.status()?.vmhwm.unwrap_or(0) * 1024;
-            // Of another user's process this is a secret.
+            // The kernel hides this of other users' processes.
             let written = process.io().map_or(0, |io| io.write_bytes);
             procfs::ProcResult::Ok(Self {
                 cpu_ms: milliseconds(stat.utime + stat.stime),
@@ -38,7 +38,7 @@ impl Usage {
                 written,
             })
         };
-        read().with_context(|| format!("cannot read what process {pid} uses"))
+        read().with_context(|| format!("cannot read the usage of process {pid}"))
     }
 }
 
@@ -48,108 +48,120 @@ fn milliseconds(ticks: u64) -> f64 {
 
 /// What a process used during a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ProcessUse {
+pub(crate) struct ProcessUsage {
     pub(crate) process: String,
     pub(crate) cpu_ms: f64,
     pub(crate) peak_rss: u64,
     pub(crate) written: u64,
-    /// Processor time by kind of thread, where that was looked at, in milliseconds.
+    /// CPU time in milliseconds by kind of thread; empty unless it was measured by thread.
     pub(crate) threads: BTreeMap<String, f64>,
 }
 
-/// A process to be measured.
+/// A process to measure.
 #[derive(Clone, Debug)]
-pub(crate) struct Subject {
+pub(crate) struct MeasuredProcess {
     pub(crate) name: String,
     pub(crate) pid: i32,
-    /// Whether its threads are told apart.
+    /// Whether to measure each kind of thread by itself.
     pub(crate) by_thread: bool,
 }
 
-/// Measures processes from its making to [`Meter::read`].
+/// Measures processes from [`Meter::start`] to [`Meter::read`].
 pub(crate) struct Meter {
-    subjects: Vec<(Subject, Usage)>,
+    processes: Vec<(MeasuredProcess, Usage)>,
     threads: Arc<Mutex<HashMap<i32, Threads>>>,
-    looking: JoinHandle<()>,
+    sampling: JoinHandle<()>,
 }
 
-/// By thread id: its kind, and its processor time at first and at last.
-type Threads = HashMap<i32, (String, f64, f64)>;
+/// By thread id.
+type Threads = HashMap<i32, ThreadSample>;
+
+struct ThreadSample {
+    kind: &'static str,
+    /// CPU time in the first and in the last sample, in milliseconds.
+    first_ms: f64,
+    last_ms: f64,
+}
 
 impl Meter {
-    pub(crate) fn start(subjects: Vec<Subject>) -> anyhow::Result<Self> {
-        let with_usage = |subject: Subject| Usage::of(subject.pid).map(|usage| (subject, usage));
-        let subjects: Vec<_> = subjects.into_iter().map(with_usage).collect::<Result<_, _>>()?;
+    pub(crate) fn start(processes: Vec<MeasuredProcess>) -> anyhow::Result<Self> {
+        let with_usage =
+            |process: MeasuredProcess| Usage::of(process.pid).map(|usage| (process, usage));
+        let processes: Vec<_> = processes.into_iter().map(with_usage).collect::<Result<_, _>>()?;
         let threads = Arc::<Mutex<HashMap<i32, Threads>>>::default();
-        let watched: Vec<_> = subjects
+        let by_thread: Vec<_> = processes
             .iter()
-            .filter(|(subject, _)| subject.by_thread)
-            .map(|(subject, _)| subject.pid)
+            .filter(|(process, _)| process.by_thread)
+            .map(|(process, _)| process.pid)
             .collect();
-        let (seen, mut looks) = (threads.clone(), tokio::time::interval(LOOK));
-        for pid in &watched {
-            look(*pid, &seen, true);
+        for pid in &by_thread {
+            sample(*pid, &threads, true);
         }
-        let looking = tokio::spawn(async move {
-            while !watched.is_empty() {
-                looks.tick().await;
-                watched.iter().for_each(|pid| look(*pid, &seen, false));
+        let samples = threads.clone();
+        let sampling = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
+            while !by_thread.is_empty() {
+                ticks.tick().await;
+                by_thread.iter().for_each(|pid| sample(*pid, &samples, false));
             }
         });
-        Ok(Self { subjects, threads, looking })
+        Ok(Self { processes, threads, sampling })
     }
 
     /// What each process used since the start.
-    pub(crate) fn read(self) -> anyhow::Result<Vec<ProcessUse>> {
-        self.looking.abort();
-        let use_of = |(subject, before): &(Subject, Usage)| {
-            if subject.by_thread {
-                look(subject.pid, &self.threads, false);
+    pub(crate) fn read(self) -> anyhow::Result<Vec<ProcessUsage>> {
+        self.sampling.abort();
+        let usage_of = |(process, before): &(MeasuredProcess, Usage)| {
+            if process.by_thread {
+                sample(process.pid, &self.threads, false);
             }
-            let now = Usage::of(subject.pid)?;
-            let seen = self
+            let now = Usage::of(process.pid)?;
+            let samples = self
                 .threads
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .remove(&subject.pid)
+                .remove(&process.pid)
                 .unwrap_or_default();
             let mut threads = BTreeMap::new();
-            for (kind, first, last) in seen.into_values() {
-                *threads.entry(kind).or_insert(0.0) += last - first;
+            for ThreadSample { kind, first_ms, last_ms } in samples.into_values() {
+                *threads.entry(kind.to_owned()).or_insert(0.0) += last_ms - first_ms;
             }
-            Ok(ProcessUse {
-                process: subject.name.clone(),
+            Ok(ProcessUsage {
+                process: process.name.clone(),
                 cpu_ms: now.cpu_ms - before.cpu_ms,
                 peak_rss: now.peak_rss,
                 written: now.written - before.written,
                 threads,
             })
         };
-        self.subjects.iter().map(use_of).collect()
+        self.processes.iter().map(usage_of).collect()
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        self.looking.abort();
+        self.sampling.abort();
     }
 }
 
-fn look(pid: i32, threads: &Mutex<HashMap<i32, Threads>>, first: bool) {
-    // A process that has ended is told by who waits for it.
+fn sample(pid: i32, threads: &Mutex<HashMap<i32, Threads>>, is_first: bool) {
+    // If the process has exited, `Process` reports that.
     let Ok(tasks) = Process::new(pid).and_then(|process| process.tasks()) else { return };
     let mut all = threads.lock().unwrap_or_else(PoisonError::into_inner);
-    let seen = all.entry(pid).or_default();
+    let samples = all.entry(pid).or_default();
     for stat in tasks.flatten().filter_map(|task| Some((task.tid, task.stat().ok()?))) {
         let (tid, stat) = stat;
         let now = milliseconds(stat.utime + stat.stime);
-        let entry =
-            seen.entry(tid).or_insert_with(|| (String::new(), if first { now } else { 0.0 }, now));
-        (entry.0, entry.2) = (kind(&stat.comm).to_owned(), now);
+        let kind = kind(&stat.comm);
+        // A thread that appears after the first sample started without CPU time.
+        let first_ms = if is_first { now } else { 0.0 };
+        let thread = samples.entry(tid).or_insert(ThreadSample { kind, first_ms, last_ms: now });
+        // Threads get their names only after they start.
+        (thread.kind, thread.last_ms) = (kind, now);
     }
 }
 
-/// What a thread is for, by its name. Those that are not ours are GStreamer's and its decoders'.
+/// What a thread does, by its name. Threads that are not ours belong to GStreamer and decoders.
 fn kind(name: &str) -> &'static str {
     match name {
         name if name.starts_with("inference-") => "inference",
@@ -159,8 +171,7 @@ fn kind(name: &str) -> &'static str {
     }
 }
 
-/// Time that all processors of the machine were busy, and that others held them back, in
-/// milliseconds.
+/// CPU time of the whole machine in milliseconds: busy, and stolen by other virtual machines.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MachineTime {
     pub(crate) busy: f64,
@@ -189,10 +200,11 @@ mod tests {
     async fn the_work_of_this_process_is_seen_by_thread() {
         let pid = std::process::id().try_into().unwrap();
         let meter =
-            Meter::start(vec![Subject { name: "test".into(), pid, by_thread: true }]).unwrap();
+            Meter::start(vec![MeasuredProcess { name: "test".into(), pid, by_thread: true }])
+                .unwrap();
         let work = || {
-            let begun = Instant::now();
-            while begun.elapsed() < Duration::from_millis(400) {
+            let started_at = Instant::now();
+            while started_at.elapsed() < Duration::from_millis(400) {
                 std::hint::spin_loop();
             }
         };

@@ -5,75 +5,74 @@ use moliceiro_decode::FIT_STEP;
 use moliceiro_detector::{DetectorSettings, open_model};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{AlarmRule, Fps, Offset, Size, WINDOWS};
-use moliceiro_service::{CommonArguments, Settings, SettingsError, bundled};
+use moliceiro_nats::messages::{AlarmRule, Fps, Offset, RequestedSelection, Size, WINDOWS};
+use moliceiro_service::{CommonArguments, Settings, SettingsError};
 
-use super::is_given;
-use super::videos::Wanted;
+use crate::options::UploadOptions;
+use crate::server;
 
-/// Counts the objects in videos: everything in this one command
+/// Counts the objects in videos, with everything in this one command
 ///
-/// Starts a private NATS server and all services, counts every frame of each VIDEO, prints each
-/// summary as it is complete, and leaves nothing running. What a run that was stopped left undone,
-/// the next one finishes.
+/// Starts a private NATS server and all services, counts every frame of each VIDEO, and prints each
+/// summary as soon as it is complete. Nothing stays running afterwards. If you stop a run, the next
+/// run finishes what it left.
 #[derive(Clone, Debug, Parser)]
-#[command(
-    after_help = "Exit codes: 0 every frame of every video was counted; 1 one was not; 64 wrong usage or settings; 130 stopped by Ctrl-C or a signal"
-)]
+#[command(after_help = "\
+Exit codes: 0 every frame of every video was counted; 1 at least one was not; \
+64 wrong usage or settings; 130 stopped by Ctrl-C or a signal")]
 pub struct RunArguments {
-    /// Files (videos or still images), folders of pictures, file:// URIs, http:// addresses, or
-    /// rtsp:// ones
+    /// Video or image files, folders of pictures, or file://, http://, https:// or rtsp:// URIs
     #[arg(value_name = "VIDEO")]
-    pub videos: Vec<String>,
-    /// Print summaries as JSON, one object a line
+    pub(crate) videos: Vec<String>,
+    /// Print each summary as one line of JSON
     #[arg(long)]
-    pub json: bool,
-    /// Frames looked at at the same time [default: as many as cores]
+    pub(crate) json: bool,
+    /// How many frames to analyse in parallel [default: the number of cores]
     #[arg(long, value_name = "N")]
     detectors: Option<String>,
-    /// Objects scored no higher are left out, 0 to 1 [default: the model's]
+    /// Ignore objects with this score or a lower one, 0 to 1 [default: the model's]
     #[arg(long, value_name = "SCORE")]
     threshold: Option<String>,
-    /// Look at each N-th frame only
+    /// Analyse every Nth frame only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     every: Option<u64>,
-    /// Look at about so many frames per second of the video
+    /// Analyse about N frames per second of the video
     #[arg(long, value_name = "N", conflicts_with = "every")]
     fps: Option<Fps>,
-    /// Look at no frame before this time, such as 90, 7.5 or 1m30s
+    /// Skip frames before this time, such as 90, 7.5 or 1m30s
     #[arg(long, value_name = "TIME")]
     start: Option<Offset>,
-    /// Look at no frame at this time or later
+    /// Skip frames from this time on
     #[arg(long, value_name = "TIME")]
     end: Option<Offset>,
-    /// Cut a live source (rtsp://, or Motion JPEG by http://) into parts of this length, each with
-    /// its summary [setting: ingest.window]
+    /// Split a live source (rtsp://, or Motion JPEG over http://) into windows of this length, each
+    /// with its own summary [setting: ingest.window]
     #[arg(long, value_name = "TIME")]
     window: Option<Offset>,
-    /// Raise an alarm when this holds in a frame, such as "boat >= 1 for 3 frames"; may be repeated
-    /// [default: aggregator.alarms]
+    /// Raise an alarm when a frame matches this rule, such as "boat >= 1 for 3 frames"; may be
+    /// repeated [default: the setting aggregator.alarms]
     #[arg(long = "alarm", value_name = "RULE")]
     alarms: Vec<AlarmRule>,
-    /// Raise an alarm for each frame with more than N persons, as --alarm "person > N" does
+    /// Raise an alarm for each frame with more than N persons; short for --alarm "person > N"
     #[arg(long, value_name = "N")]
     max: Option<u32>,
-    /// Leave out the black border of wide and high video: faster, and counts differ a little
+    /// Leave out the black border of wide and tall videos: faster, and counts differ slightly
     /// [setting: ingest.fit]
     #[arg(long)]
     fit: bool,
-    /// Model to use: nanodet, nanodet-int8, or a file with its manifest (.toml) beside it [default:
-    /// nanodet]
+    /// Model to use: nanodet, nanodet-int8, or a model file with its manifest (.toml) beside it
+    /// [default: nanodet]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
-    /// Folder for the private server's store [default: moliceiro in the user's data folder]
+    /// Folder where the private server stores its data [default: moliceiro in your data folder]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Program to run as the private server [default: the one that came with this program, or the
-    /// one on PATH]
+    /// Program to start as the private server [default: the bundled nats-server, or else the one on
+    /// PATH]
     #[arg(long, value_name = "FILE")]
     nats_server: Option<PathBuf>,
-    /// Take uploads by HTTP too, such as 127.0.0.1:5000, and go on until Ctrl-C [setting:
-    /// http.listen]
+    /// Also accept uploads over HTTP on an address such as 127.0.0.1:5000, until you press Ctrl-C
+    /// [setting: http.listen]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
     #[command(flatten)]
@@ -81,8 +80,10 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
-    /// What is asked of each video that is named.
-    pub fn wanted(&self) -> Result<Wanted, SettingsError> {
+    /// The options of each upload.
+    ///
+    /// Fails if the end is not later than the start, or if the window length is out of range.
+    pub(crate) fn upload_options(&self) -> Result<UploadOptions, SettingsError> {
         let Self { every, fps, start, end, window, .. } = *self;
         if end.is_some_and(|end| end <= start.unwrap_or(Offset::ZERO)) {
             return Err(SettingsError::Invalid(vec!["--end must be later than --start".into()]));
@@ -90,21 +91,19 @@ impl RunArguments {
         if window.is_some_and(|window| !WINDOWS.contains(&window.duration())) {
             return Err(SettingsError::Invalid(vec!["--window must be 1s to 1day".into()]));
         }
-        let most = self.max.map(|max| AlarmRule::more_than("person", max));
-        let alarms: Vec<_> = self.alarms.iter().cloned().chain(most).collect();
-        Ok(Wanted {
-            every,
-            fps,
-            start,
-            end,
-            window,
-            alarms: (!alarms.is_empty()).then_some(alarms),
-        })
+        let max = self.max.map(|max| AlarmRule::more_than("person", max));
+        let alarms: Vec<_> = self.alarms.iter().cloned().chain(max).collect();
+        let alarms = (!alarms.is_empty()).then_some(alarms);
+        let selection = RequestedSelection { every, fps, start, end };
+        Ok(UploadOptions { selection, window, alarms })
     }
 
-    /// The effective settings: some defaults are other than a service's, because all is on one
-    /// machine and a person looks on.
-    pub fn settings(&self) -> Result<Settings, anyhow::Error> {
+    /// The effective settings of all services.
+    ///
+    /// Some defaults differ from those of a service, because everything runs on one machine and a
+    /// person watches. Fails if a setting is invalid, or if the picture size does not fit the
+    /// model.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
         const COMMAND: &str = "moliceiro run";
         let loader = self
             .common
@@ -130,45 +129,33 @@ impl RunArguments {
         let settings = loader.load()?;
         let IngestSettings { width, height, fit, .. } = settings.section()?;
         if !model.takes(Size { width, height }) {
-            let wrong = format!(
-                "ingest.width × ingest.height = {width}×{height} is not what the model takes: give {}×{}",
+            let problem = format!(
+                "ingest.width × ingest.height = {width}×{height} does not fit the model: \
+                 set {}×{}",
                 size.width, size.height
             );
-            return Err(SettingsError::Invalid(vec![wrong]).into());
+            return Err(SettingsError::Invalid(vec![problem]).into());
         }
         if fit && !model.takes_multiples_of(FIT_STEP) {
-            let wrong = format!(
-                "--fit (ingest.fit): the model {} takes pictures of {}×{} only",
+            let problem = format!(
+                "--fit (ingest.fit) does not work with the model {}: it accepts pictures of {}×{} \
+                 only",
                 model.name(),
                 size.width,
                 size.height
             );
-            return Err(SettingsError::Invalid(vec![wrong]).into());
+            return Err(SettingsError::Invalid(vec![problem]).into());
         }
         Ok(settings)
     }
 
-    /// The private server, unless the settings name another.
-    pub fn start_server(
-        &self,
-        settings: &Settings,
-    ) -> Result<Option<EmbeddedServer>, anyhow::Error> {
-        if is_given(settings, "nats.url") {
+    /// Starts the private server, unless the settings name another server: then `None`.
+    ///
+    /// Fails if the program cannot be started, or if another run uses the data folder.
+    pub fn start_server(&self, settings: &Settings) -> anyhow::Result<Option<EmbeddedServer>> {
+        if settings.origin("nats.url").is_some() {
             return Ok(None);
         }
-        let program = self
-            .nats_server
-            .clone()
-            .or_else(|| bundled("bin/nats-server"))
-            .unwrap_or_else(|| "nats-server".into());
-        let folder = match &self.data {
-            Some(folder) => folder.clone(),
-            None => dirs::data_dir().map(|dir| dir.join("moliceiro")).ok_or_else(|| {
-                SettingsError::Invalid(vec![
-                    "there is no home directory to keep data in: give a folder with --data".into(),
-                ])
-            })?,
-        };
-        Ok(Some(EmbeddedServer::start(&program, &folder)?))
+        server::start(self.nats_server.clone(), self.data.clone()).map(Some)
     }
 }

@@ -1,47 +1,74 @@
-//! Everything in one command: a private server, the services, the videos, and their summaries.
+//! `moliceiro run`: counts videos with everything in one process.
+//!
+//! What happens in a run, in the order of the files:
+//!
+//! 1. `arguments.rs` turns the command line into [settings](RunArguments::settings) and into the
+//!    options of each upload (`options.rs`).
+//! 2. `inputs.rs` turns each VIDEO into a URI and a name: [`VideoInput`].
+//! 3. `server.rs` starts the private NATS server, unless the settings name another server.
+//! 4. `plan.rs` decides which videos this run follows: what an earlier run left (`unfinished.rs`)
+//!    and what is new.
+//! 5. `follower.rs` subscribes to summaries, alarms and video entries; only then the plan submits
+//!    the new uploads, so that the follower misses nothing.
+//! 6. `services.rs` runs ingest, detector and aggregator as tasks of this process: [`Services`].
+//! 7. While they work, `progress.rs` draws bars on standard error. Each alarm and summary goes to
+//!    standard output, as `output.rs` formats it.
+//!
+//! The benchmark measures the same pipeline, so [`VideoInput`], [`ServiceSettings`], [`Services`]
+//! and [`RunArguments::start_server`] are public.
 
 mod arguments;
-mod follow;
+mod follower;
+mod inputs;
+mod options;
+mod output;
+mod plan;
 mod progress;
+mod server;
 mod services;
-mod videos;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use moliceiro_aggregator::OutputFormat;
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{Cancelled, Event};
 use moliceiro_nats::{NatsSettings, Patience, Streams, connect, subjects};
 use moliceiro_service::{
-    Settings, SettingsError, Telemetry, shutdown_on_signals, start_endpoint, start_logging_to,
+    SettingsError, Telemetry, shutdown_on_signals, start_endpoint, start_logging_to,
 };
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 pub use arguments::RunArguments;
-use follow::{Audience, Followed};
+use follower::{Outcome, SummaryFollower};
+pub use inputs::{InputError, VideoInput};
+use options::UploadOptions;
+use plan::RunPlan;
 use progress::Progress;
+use server::{ServerKind, unexpected_exit};
 pub use services::{ServiceSettings, Services};
-use videos::Plan;
-pub use videos::{Request, requests};
 
 const PUBLISHES_IN_FLIGHT: usize = 16;
-/// Services finish what is in hand within this time, or are left.
+/// After a stop, services get this long to finish what they have in flight.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
-/// The last frames of a live source may take so long to be counted.
+/// After a stop, the last frames of live sources get this long to be counted.
 const LIVE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a shell reports of a program that Ctrl-C ended.
+/// The exit code that a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
+/// Runs `moliceiro run` to its end and returns its exit code.
+///
+/// Fails before it starts anything if an argument, a setting or the model is invalid.
 pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
-    let requests = videos::requests(&arguments.videos)?;
-    let wanted = arguments.wanted()?;
+    let inputs = VideoInput::parse_all(&arguments.videos)?;
+    let options = arguments.upload_options()?;
     let settings = arguments.settings()?;
-    let services = services::ServiceSettings::read(&settings)?;
+    let services = ServiceSettings::read(&settings)?;
     let progress = Progress::new();
     start_logging_to(&services.base.log, progress.writer());
-    // A model that cannot be used is told before anything is queued for it.
+    // An unusable model is an error before anything is queued for it.
     moliceiro_detector::check(&services.detector)?;
 
     let server = arguments.start_server(&settings)?;
@@ -49,61 +76,59 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         Some(server) => NatsSettings { url: server.url().to_owned(), credentials: None },
         None => services.nats.clone(),
     };
+    let format = if arguments.json { OutputFormat::Json } else { OutputFormat::Text };
     let runtime = Runtime::new().context("cannot start the async runtime")?;
-    let session = Session {
-        services: services.with_nats(nats),
-        server,
-        progress,
-        json: arguments.json,
-        wanted,
-    };
-    let code = runtime.block_on(session.run(requests));
-    // Threads that are still busy with a frame are not waited for: the frame is not acknowledged,
-    // and so not lost.
+    let session = Session { services: services.with_nats(nats), server, progress, format, options };
+    let code = runtime.block_on(session.run(inputs));
+    // Does not wait for threads that still analyse a frame. The frame is not acknowledged, so it
+    // is not lost.
     runtime.shutdown_background();
     code
 }
 
 /// One run, from a server that is up to the last summary.
 struct Session {
-    services: services::ServiceSettings,
+    services: ServiceSettings,
     server: Option<EmbeddedServer>,
     progress: Progress,
-    json: bool,
-    wanted: videos::Wanted,
+    format: OutputFormat,
+    options: UploadOptions,
 }
 
 impl Session {
-    async fn run(mut self, requests: Vec<videos::Request>) -> anyhow::Result<ExitCode> {
+    async fn run(mut self, inputs: Vec<VideoInput>) -> anyhow::Result<ExitCode> {
         let interrupted = shutdown_on_signals().context("cannot watch for Ctrl-C")?;
-        let counted = self.count(requests, &interrupted).await;
+        let code = self.count(inputs, &interrupted).await;
         if let Some(server) = self.server.take() {
-            tokio::task::spawn_blocking(|| server.stop()).await.context("stopping nats-server")?;
+            tokio::task::spawn_blocking(|| server.stop())
+                .await
+                .context("cannot stop nats-server")?;
         }
         self.progress.close();
-        counted
+        code
     }
 
     async fn count(
         &mut self,
-        requests: Vec<videos::Request>,
+        inputs: Vec<VideoInput>,
         interrupted: &CancellationToken,
     ) -> anyhow::Result<ExitCode> {
         let client = connect(&self.services.nats, "moliceiro-run", Patience::FailAtOnce).await?;
         let streams = Streams::open(client, &self.services.streams, PUBLISHES_IN_FLIGHT).await?;
-        let audience = if self.server.is_some() { Audience::Private } else { Audience::Shared };
-        let plan = Plan::make(&streams, requests, &self.wanted, audience).await?;
-        let mut followed = Followed::open(&streams, audience, plan.videos()).await?;
+        let kind = ServerKind::of(self.server.as_ref());
+        let plan = RunPlan::make(&streams, inputs, &self.options, kind).await?;
+        let mut follower =
+            SummaryFollower::open(&streams, kind, self.format, plan.videos()).await?;
         let listen = self.services.http.listen.clone();
-        if followed.is_empty() && listen.is_empty() {
+        if follower.is_finished() && listen.is_empty() {
             anyhow::bail!(SettingsError::Invalid(vec![
-                "no VIDEO is given, and no earlier run left one undone; see --help".into()
+                "no VIDEO is given, and no earlier run left one unfinished; see --help".into()
             ]));
         }
-        plan.submit(&streams).await?;
         self.services.ingest.allow.extend_from_slice(plan.uris());
+        plan.submit(&streams, &follower).await?;
         if !listen.is_empty() {
-            self.progress.say(&format!("taking videos at {listen} until Ctrl-C"));
+            self.progress.print(&format!("accepting videos on {listen} until Ctrl-C"));
         }
 
         let telemetry = Telemetry::default();
@@ -111,67 +136,51 @@ impl Session {
         start_endpoint(&base.metrics, base.metrics_port, telemetry.clone()).await?;
         let mut services = Services::start(&self.services, &telemetry);
         let end = tokio::select! {
-            end = followed.until_all_counted(&self.progress, self.json, !listen.is_empty()) => end.map(Some),
+            outcome = follower.follow(&self.progress, !listen.is_empty()) => outcome.map(Some),
             error = services.first_error() => Err(error),
-            error = watch_server(&mut self.server) => Err(error),
+            error = unexpected_exit(&mut self.server) => Err(error),
             () = interrupted.cancelled() => Ok(None),
         };
         if matches!(end, Ok(None)) {
-            self.stop_live(&streams, &mut followed).await?;
+            self.stop_live_sources(&streams, &mut follower).await?;
         }
         services.stop(SHUTDOWN_TIMEOUT).await;
         match end? {
-            Some(true) => Ok(ExitCode::SUCCESS),
-            Some(false) => Ok(ExitCode::FAILURE),
+            Some(Outcome::Complete) => Ok(ExitCode::SUCCESS),
+            Some(Outcome::WithProblems) => Ok(ExitCode::FAILURE),
             None => {
-                if let Some(farewell) = followed.farewell() {
-                    self.progress.say(&farewell);
+                if let Some(notice) = follower.unfinished_notice() {
+                    self.progress.print(&notice);
                 }
                 Ok(ExitCode::from(INTERRUPTED))
             }
         }
     }
-}
 
-impl Session {
-    /// Ends the live sources, which nobody else would, and waits for the summaries of what was
-    /// counted of them.
-    async fn stop_live(&self, streams: &Streams, followed: &mut Followed) -> anyhow::Result<()> {
-        let sources: Vec<_> = followed.live().cloned().collect();
+    /// Cancels the live sources, which would never end by themselves, and waits for the summaries
+    /// of what was counted.
+    async fn stop_live_sources(
+        &self,
+        streams: &Streams,
+        follower: &mut SummaryFollower,
+    ) -> anyhow::Result<()> {
+        let sources: Vec<_> = follower.live_sources().cloned().collect();
         for source in &sources {
             let cancelled =
                 Event::Cancelled(Cancelled { reason: "stopped by Ctrl-C or a signal".into() });
             let id = subjects::event_message_id(source, "cancelled");
             streams.publisher.publish_event(source, Some(&id), cancelled).await?;
         }
-        match tokio::time::timeout(
-            LIVE_TIMEOUT,
-            followed.until_live_done(&self.progress, self.json),
-        )
-        .await
-        {
-            Ok(done) => done,
+        let finished = follower.follow_live_sources(&self.progress);
+        match tokio::time::timeout(LIVE_TIMEOUT, finished).await {
+            Ok(finished) => finished,
             Err(_) => {
-                self.progress.say("the last frames of a live source are not counted yet; the next run counts them");
+                self.progress.print(
+                    "the last frames of a live source are not counted yet; the next run counts \
+                     them",
+                );
                 Ok(())
             }
         }
     }
-}
-
-/// Ends when the private server does, which it should not.
-async fn watch_server(server: &mut Option<EmbeddedServer>) -> anyhow::Error {
-    const LOOK: Duration = Duration::from_millis(500);
-    loop {
-        tokio::time::sleep(LOOK).await;
-        if let Some(status) = server.as_mut().and_then(EmbeddedServer::ended) {
-            return anyhow::anyhow!(
-                "nats-server ended by itself ({status}); run the same command again to go on"
-            );
-        }
-    }
-}
-
-fn is_given(settings: &Settings, key: &str) -> bool {
-    settings.origin(key).is_some()
 }

@@ -5,18 +5,16 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::VideoEntry;
+use moliceiro_nats::messages::{VideoEntry, VideoProgress};
 use tracing_subscriber::fmt::MakeWriter;
 
-use moliceiro_nats::messages::VideoProgress;
-
-/// Without a terminal each video has a line so often.
+/// How often each video prints a line where standard error is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 const BAR: &str = "{prefix:20!} {wide_bar} {msg}";
 const SPINNER: &str = "{prefix:20!} {spinner} {msg}";
 
-/// How the videos go on, on standard error: bars on a terminal, lines elsewhere.
-pub struct Progress {
+/// Shows on standard error how far the videos are: bars on a terminal, lines elsewhere.
+pub(crate) struct Progress {
     bars: MultiProgress,
     terminal: bool,
     videos: Mutex<HashMap<VideoId, Video>>,
@@ -25,13 +23,13 @@ pub struct Progress {
 struct Video {
     name: String,
     bar: ProgressBar,
-    /// When it was first heard of, and how many frames were counted then.
-    begun: Option<(Instant, u64)>,
+    /// When its first entry arrived, and how many frames were counted by then.
+    first_seen: Option<(Instant, u64)>,
     last_line: Instant,
 }
 
 impl Progress {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             bars: MultiProgress::new(),
             terminal: io::stderr().is_terminal(),
@@ -43,7 +41,7 @@ impl Progress {
         self.videos.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn add(&self, video: &VideoId, name: &str) {
+    pub(crate) fn add(&self, video: &VideoId, name: &str) {
         let bar = if self.terminal {
             self.bars.add(ProgressBar::new_spinner())
         } else {
@@ -54,15 +52,15 @@ impl Progress {
         bar.set_message("waiting");
         self.videos().insert(
             video.clone(),
-            Video { name: name.to_owned(), bar, begun: None, last_line: Instant::now() },
+            Video { name: name.to_owned(), bar, first_seen: None, last_line: Instant::now() },
         );
     }
 
-    pub fn update(&self, entry: &VideoEntry) {
+    pub(crate) fn update(&self, entry: &VideoEntry) {
         let mut videos = self.videos();
         let Some(video) = videos.get_mut(&entry.video) else { return };
         let figures = entry.progress();
-        let (since, before) = *video.begun.get_or_insert((Instant::now(), figures.counted));
+        let (since, before) = *video.first_seen.get_or_insert((Instant::now(), figures.counted));
         let text = match &entry.live {
             Some(live) => live.to_string(),
             None => text(&figures, figures.counted - before.min(figures.counted), since.elapsed()),
@@ -81,35 +79,35 @@ impl Progress {
             video.last_line = Instant::now();
             let line = format!("{}: {text}", video.name);
             drop(videos);
-            self.say(&line);
+            self.print(&line);
         }
     }
 
-    pub fn finish(&self, video: &VideoId) {
+    pub(crate) fn finish(&self, video: &VideoId) {
         if let Some(video) = self.videos().remove(video) {
             video.bar.finish_and_clear();
         }
     }
 
     /// Prints a line on standard error, above the bars.
-    pub fn say(&self, line: &str) {
-        // Nothing is left to tell a terminal that is gone.
+    pub(crate) fn print(&self, line: &str) {
+        // If standard error is closed, nobody reads it.
         self.suspended(|| drop(writeln!(io::stderr(), "{line}")));
     }
 
-    /// Takes the bars away while something else writes to the terminal.
-    pub fn suspended<T>(&self, write: impl FnOnce() -> T) -> T {
+    /// Hides the bars while something else writes to the terminal.
+    pub(crate) fn suspended<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bars.suspend(write)
     }
 
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         for (_, video) in self.videos().drain() {
             video.bar.finish_and_clear();
         }
     }
 
-    /// A writer for logs, which go above the bars too.
-    pub fn writer(&self) -> AboveBars {
+    /// A writer for logs, which appear above the bars too.
+    pub(crate) fn writer(&self) -> AboveBars {
         AboveBars(self.bars.clone())
     }
 }
@@ -142,9 +140,9 @@ fn clock(seconds: f64) -> String {
     }
 }
 
-/// Standard error, with the bars out of the way while it is written to.
+/// Standard error, with the bars hidden during each write.
 #[derive(Clone)]
-pub struct AboveBars(MultiProgress);
+pub(crate) struct AboveBars(MultiProgress);
 
 impl Write for AboveBars {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -13,19 +13,21 @@ use tracing::warn;
 /// Where [`moliceiro_service::Listen::Auto`] serves metrics.
 const METRICS_PORT: u16 = 9470;
 
-/// The settings of all services, checked.
+/// The validated settings of all services.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
+    /// Logs and metrics, which the services share because they share a process.
     pub base: Base,
-    pub nats: NatsSettings,
-    pub streams: StreamsSettings,
-    pub ingest: IngestSettings,
-    pub http: HttpSettings,
-    pub detector: DetectorSettings,
-    pub aggregator: AggregatorSettings,
+    pub(crate) nats: NatsSettings,
+    pub(crate) streams: StreamsSettings,
+    pub(crate) ingest: IngestSettings,
+    pub(crate) http: HttpSettings,
+    pub(crate) detector: DetectorSettings,
+    pub(crate) aggregator: AggregatorSettings,
 }
 
 impl ServiceSettings {
+    /// Reads each service's section of the settings. The error lists what is invalid.
     pub fn read(settings: &Settings) -> Result<Self, SettingsError> {
         Ok(Self {
             base: Base {
@@ -42,18 +44,21 @@ impl ServiceSettings {
         })
     }
 
+    /// The same settings for services that use another NATS server.
     pub fn with_nats(self, nats: NatsSettings) -> Self {
         Self { nats, ..self }
     }
 }
 
-/// The three services, each as it runs alone too: with a connection of its own.
+/// Ingest, detector and aggregator as tasks of this process. Each has a connection of its own, as
+/// it has in a process of its own.
 pub struct Services {
     running: JoinSet<anyhow::Result<()>>,
     shutdown: CancellationToken,
 }
 
 impl Services {
+    /// Starts the services on the current tokio runtime.
     pub fn start(settings: &ServiceSettings, telemetry: &Telemetry) -> Self {
         let ServiceSettings { base, nats, streams, ingest, http, detector, aggregator } =
             settings.clone();
@@ -78,29 +83,30 @@ impl Services {
         running.spawn(async { Ok(moliceiro_detector::run(service, ready, token).await?) });
         let service = AggregatorService { base, nats, streams, aggregator };
         let (ready, token) = (telemetry.clone(), shutdown.clone());
-        // The summaries are printed by who follows them, wherever they were made.
+        // This run prints the summaries that it follows, whichever aggregator published them.
         running
             .spawn(async { Ok(moliceiro_aggregator::run(service, |_| {}, ready, token).await?) });
         Self { running, shutdown }
     }
 
-    /// Ends when a service does, which none should.
+    /// Returns why a service ended although nobody stopped it.
     pub async fn first_error(&mut self) -> anyhow::Error {
         match self.running.join_next().await {
             Some(Ok(Err(error))) => error,
             Some(Err(panic)) => {
-                anyhow::Error::new(panic).context("a service ended by a defect of this program")
+                anyhow::Error::new(panic).context("a service panicked: this is a bug in moliceiro")
             }
-            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a service ended by itself"),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a service ended unexpectedly"),
         }
     }
 
-    /// Lets the services finish what they have in hand.
-    pub async fn stop(mut self, patience: Duration) {
+    /// Asks the services to stop, and waits up to `timeout` while they finish what they have in
+    /// flight.
+    pub async fn stop(mut self, timeout: Duration) {
         self.shutdown.cancel();
         let all = async { while self.running.join_next().await.is_some() {} };
-        if tokio::time::timeout(patience, all).await.is_err() {
-            warn!("some services are still busy; leaving them");
+        if tokio::time::timeout(timeout, all).await.is_err() {
+            warn!("some services are still busy; exiting without them");
         }
     }
 }

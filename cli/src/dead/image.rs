@@ -4,19 +4,19 @@ use thiserror::Error;
 
 const QUALITY: u8 = 95;
 
-/// A payload of which no image can be made.
+/// Why a payload cannot become an image.
 #[derive(Debug, Error)]
 pub(crate) enum ImageError {
     #[error(transparent)]
     Message(#[from] MalformedMessage),
-    #[error("its size is more than a JPEG can have")]
+    #[error("it is larger than a JPEG can be")]
     TooLarge,
     #[error(transparent)]
     Jpeg(#[from] EncodingError),
 }
 
-/// A frame's picture as a JPEG file; what came as I420 is without the border. Bytes that came as a
-/// JPEG are given as they came, whatever is wrong with them.
+/// Makes a JPEG file of a frame's picture. An I420 picture loses its letterbox border. JPEG bytes
+/// stay as they are, even if they are damaged: the damage may be why the frame failed.
 pub(crate) fn of(payload: &[u8]) -> Result<Vec<u8>, ImageError> {
     let frame = Frame::from_cbor(payload)?;
     match frame.encoding {

@@ -1,4 +1,4 @@
-//! A state as it may be, for tests.
+//! An example state, for tests.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,7 +9,8 @@ use moliceiro_nats::messages::{
     VideoState,
 };
 
-use super::state::{Alarm, Fill, Queues, State};
+use crate::queues::{LastAlarm, Queues, StreamLevel};
+use crate::state::State;
 
 pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> VideoEntry {
     let ended = state.is_final().then_some(Ended {
@@ -81,22 +82,22 @@ fn summary(name: &str, processed_frames: u64) -> Summary {
     }
 }
 
-/// Ten seconds into a run of two detectors: 25 frames/s are decoded, 20 looked at, 19 counted.
+/// Ten seconds into a run of two detectors: 25 frames/s are decoded, 20 analysed, 19 counted.
 pub(crate) fn running() -> State {
     let start = Instant::now();
     let mut state = State::new("nats://127.0.0.1:4222".into(), start);
-    state.forget_videos();
-    state.video(start, &entry("aveiro.mkv", VideoState::Done, 120, 120), SystemTime::now());
+    state.reset_videos();
+    state.videos.update(start, &entry("aveiro.mkv", VideoState::Done, 120, 120), SystemTime::now());
     state.videos_loaded();
     for second in 0..=10 {
         let now = start + Duration::from_secs(second);
         let mut bikes = entry("bikes.mp4", VideoState::Decoding, 19 * second, 500);
         bikes.published = 25 * second;
-        state.video(now, &bikes, SystemTime::now());
+        state.videos.update(now, &bikes, SystemTime::now());
         for (detector, processing_us) in [("west:7", 52_000), ("east:7", 48_000)] {
             for _ in 0..if second > 0 { 10 } else { 0 } {
                 let detector = detector.to_owned();
-                state.looked_at(
+                state.record_result(
                     now,
                     &FrameResult {
                         index: 0,
@@ -112,23 +113,26 @@ pub(crate) fn running() -> State {
             }
         }
         let queues = Queues {
-            frames: Fill {
+            frames: StreamLevel {
                 messages: 200,
                 bytes: 52_000_000,
-                limit: Some(520_000_000),
+                max_bytes: Some(520_000_000),
                 oldest: Some(Duration::from_secs(9)),
             },
             frames_per_video: Some(256),
-            published: 1000 + 25 * second,
+            frames_published: 1000 + 25 * second,
             frames_waiting: 192,
-            frames_in_hand: 8,
+            frames_in_flight: 8,
             redelivered: 3,
             pulls: 0,
             uploads_waiting: 2,
-            uploads_in_work: 1,
+            uploads_in_flight: 1,
             results_waiting: 4,
-            dead: 1,
-            alarm: Some(Alarm { video: "aveiro-mkv-1".into(), age: Duration::from_secs(75) }),
+            dead_letters: 1,
+            last_alarm: Some(LastAlarm {
+                video: "aveiro-mkv-1".into(),
+                age: Duration::from_secs(75),
+            }),
         };
         state.sample(now, queues, None);
     }

@@ -1,12 +1,23 @@
-//! The pipeline at a glance, in a terminal.
+//! `moliceiro top`: shows the pipeline at a glance in a terminal.
+//!
+//! The way of a figure, in the order of the files:
+//!
+//! 1. `sources.rs` reads it from the NATS server, without creating or consuming anything.
+//! 2. `state.rs` holds everything that is known: streams and consumers (`queues.rs`), videos
+//!    (`videos.rs`), and rates (`meter.rs`).
+//! 3. `text.rs` puts it into words.
+//! 4. `view.rs` lays it out for a terminal of any size, and `terminal.rs` draws that and obeys
+//!    keys. `--once` prints the text instead.
 
 #[cfg(test)]
 mod example;
 mod meter;
+mod queues;
 mod sources;
 mod state;
 mod terminal;
 mod text;
+mod videos;
 mod view;
 
 use std::io::{IsTerminal, Write};
@@ -18,39 +29,51 @@ use clap::Parser;
 use moliceiro_nats::connect::without_password;
 use moliceiro_nats::{NatsSettings, Patience, connect};
 use moliceiro_service::{CommonArguments, LogSettings, shutdown_on_signals, start_logging};
+use thiserror::Error;
 use tokio::sync::watch;
 
 use state::State;
 
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
-/// How long a snapshot waits for the server, beside its interval.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a snapshot waits for the server, in addition to its interval.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Shows how the pipeline does: rates, queue, detectors, videos
+/// Shows the pipeline live: rates, queue, detectors, videos
 ///
-/// It only looks on, at what passes over the NATS server. Rates are those of the last 10 seconds.
+/// It reads everything from the NATS server and changes nothing. Rates are over the last 10
+/// seconds.
 #[derive(Clone, Debug, Parser)]
-#[command(after_help = "Keys: q quit, arrows or j k scroll the videos, s sort them, ? help\n\n\
-                  Where standard output is no terminal, one snapshot is printed, as with --once.")]
+#[command(after_help = "\
+Keys: q quit, arrows or j k scroll the videos, s change their order, ? help
+
+If standard output is not a terminal, this prints one snapshot, as with --once.")]
 pub struct TopArguments {
-    /// Print one snapshot as text and end
+    /// Print one snapshot as text and exit
     #[arg(long)]
     once: bool,
-    /// How often the server is asked; of --once: the time over which rates are measured
+    /// How often to update; with --once: how long to measure rates
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     interval: Duration,
     #[command(flatten)]
     common: CommonArguments,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}: give a time such as 2s or 500ms"))?;
-    let allowed = SHORTEST_INTERVAL..=LONGEST_INTERVAL;
-    if allowed.contains(&interval) { Ok(interval) } else { Err("give 100ms to 1h".into()) }
+#[derive(Debug, Error)]
+enum IntervalError {
+    #[error("{0}: give a time such as 2s or 500ms")]
+    Malformed(#[from] humantime::DurationError),
+    #[error("give 100ms to 1h")]
+    OutOfRange,
 }
 
+fn interval(text: &str) -> Result<Duration, IntervalError> {
+    let interval = humantime::parse_duration(text)?;
+    let allowed = SHORTEST_INTERVAL..=LONGEST_INTERVAL;
+    if allowed.contains(&interval) { Ok(interval) } else { Err(IntervalError::OutOfRange) }
+}
+
+/// Runs `moliceiro top` until the user quits, or until the snapshot is printed.
 pub fn run(arguments: &TopArguments) -> anyhow::Result<ExitCode> {
     let settings =
         arguments.common.loader().default_for("moliceiro top", "log.level", "error").load()?;
@@ -58,7 +81,7 @@ pub fn run(arguments: &TopArguments) -> anyhow::Result<ExitCode> {
     let log: LogSettings = settings.section()?;
     let once = arguments.once || !std::io::stdout().is_terminal();
     if once {
-        // Lines of a log would go over the picture.
+        // Log lines would overwrite the screen.
         start_logging(&log);
     }
     let runtime =
@@ -87,13 +110,13 @@ fn show(
 }
 
 async fn print_once(mut state: watch::Receiver<State>, interval: Duration) -> anyhow::Result<()> {
-    let complete = state.wait_for(|state| state.is_complete() || state.trouble.is_some());
-    let Ok(complete) = tokio::time::timeout(PATIENCE + interval, complete).await else {
-        bail!("the NATS server does not say how it does")
+    let complete = state.wait_for(|state| state.is_complete() || state.problem.is_some());
+    let Ok(complete) = tokio::time::timeout(SNAPSHOT_TIMEOUT + interval, complete).await else {
+        bail!("the NATS server did not answer within {} s", SNAPSHOT_TIMEOUT.as_secs())
     };
-    let state = complete.context("what reads the figures ended by itself")?;
-    match &state.trouble {
-        Some(trouble) => bail!("{trouble}"),
+    let state = complete.context("reading the figures stopped unexpectedly")?;
+    match &state.problem {
+        Some(problem) => bail!("{problem}"),
         None => write!(std::io::stdout(), "{}", text::snapshot(&state))
             .context("cannot write to standard output"),
     }

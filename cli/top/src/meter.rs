@@ -1,9 +1,10 @@
-//! Rates of what is going on, over the last seconds.
+//! Rates over the last seconds.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What «now» means: short enough to follow a change, long enough for a slow model.
+/// The time that rates are measured over: short enough to follow a change, long enough for a slow
+/// model.
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 const BUCKET: Duration = Duration::from_millis(250);
 
@@ -12,23 +13,19 @@ const BUCKET: Duration = Duration::from_millis(250);
 pub(crate) struct Meter(VecDeque<(Instant, u64)>);
 
 impl Meter {
-    /// Notes what the counter says. One that has become less began anew.
+    /// Takes a reading. If the counter decreased, it was reset, and the meter restarts.
     pub(crate) fn read(&mut self, now: Instant, value: u64) {
         if self.0.back().is_some_and(|(_, last)| value < *last) {
             self.0.clear();
         }
         self.0.push_back((now, value));
-        // One reading from before the window says what there was at its beginning.
+        // Keeps one reading from before the window, to know the value at its start.
         while self.0.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
             self.0.pop_front();
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Per second; none before there are two readings.
+    /// Per second; `None` before the second reading.
     pub(crate) fn rate(&self) -> Option<f64> {
         let ((from, first), (to, last)) = (self.0.front()?, self.0.back()?);
         let elapsed = to.duration_since(*from).as_secs_f64();
@@ -36,9 +33,9 @@ impl Meter {
     }
 }
 
-/// Events of the window, and the time that each took.
+/// The events of the window, and the time that each took.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Recent(VecDeque<Bucket>);
+pub(crate) struct RecentEvents(VecDeque<Bucket>);
 
 #[derive(Clone, Debug)]
 struct Bucket {
@@ -47,8 +44,9 @@ struct Bucket {
     microseconds: u64,
 }
 
-impl Recent {
-    pub(crate) fn note(&mut self, now: Instant, microseconds: u64) {
+impl RecentEvents {
+    /// Records an event that took this long.
+    pub(crate) fn record(&mut self, now: Instant, microseconds: u64) {
         match self.0.back_mut() {
             Some(bucket) if now.duration_since(bucket.since) < BUCKET => {
                 bucket.events += 1;
@@ -58,8 +56,8 @@ impl Recent {
         }
     }
 
-    /// Forgets what is older than the window.
-    pub(crate) fn age(&mut self, now: Instant) {
+    /// Drops events older than the window.
+    pub(crate) fn expire(&mut self, now: Instant) {
         while self.0.front().is_some_and(|bucket| now.duration_since(bucket.since) > WINDOW) {
             self.0.pop_front();
         }
@@ -69,11 +67,10 @@ impl Recent {
         self.0.is_empty()
     }
 
-    /// Events per second, of the time since somebody looks on or of the window, whichever is
-    /// shorter.
-    pub(crate) fn rate(&self, watched: Duration) -> f64 {
+    /// Events per second, over the window or over `measured_time`, whichever is shorter.
+    pub(crate) fn rate(&self, measured_time: Duration) -> f64 {
         let events: u64 = self.0.iter().map(|bucket| bucket.events).sum();
-        events as f64 / watched.min(WINDOW).max(BUCKET).as_secs_f64()
+        events as f64 / measured_time.min(WINDOW).max(BUCKET).as_secs_f64()
     }
 
     /// Mean time of an event in milliseconds.
@@ -93,7 +90,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_meter_tells_the_rate_of_the_last_seconds() {
+    fn a_meter_shows_the_rate_of_the_last_seconds() {
         let (mut meter, start) = (Meter::default(), Instant::now());
         assert_eq!(meter.rate(), None);
         meter.read(start, 1000);
@@ -110,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_began_anew_has_no_negative_rate() {
+    fn a_counter_that_was_reset_has_no_negative_rate() {
         let (mut meter, start) = (Meter::default(), Instant::now());
         meter.read(start, 1000);
         meter.read(start + SECOND, 3);
@@ -120,16 +117,16 @@ mod tests {
     }
 
     #[test]
-    fn events_are_forgotten_after_the_window() {
-        let (mut recent, start) = (Recent::default(), Instant::now());
+    fn events_expire_after_the_window() {
+        let (mut recent, start) = (RecentEvents::default(), Instant::now());
         for n in 0..100 {
-            recent.note(start + n * SECOND / 10, 30_000);
+            recent.record(start + n * SECOND / 10, 30_000);
         }
         let now = start + 10 * SECOND;
-        recent.age(now);
+        recent.expire(now);
         assert_eq!((recent.rate(10 * SECOND), recent.mean_ms()), (10.0, 30.0));
         assert_eq!(recent.rate(20 * SECOND), 10.0);
-        recent.age(now + WINDOW + SECOND);
+        recent.expire(now + WINDOW + SECOND);
         assert!(recent.is_empty());
         assert_eq!((recent.rate(30 * SECOND), recent.mean_ms()), (0.0, 0.0));
     }

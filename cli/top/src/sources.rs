@@ -1,17 +1,18 @@
-//! Where the figures come from: the server's own accounts, the entries of videos, and results as
-//! they pass by.
+//! Reads the figures: what the server reports about streams and consumers, the entries of videos,
+//! and results as they are published.
 //!
-//! Nothing here creates or consumes anything: who looks on changes nothing.
+//! Nothing here creates or consumes anything: `top` does not change what it shows.
 
-use std::fmt::Display;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::Client;
 use async_nats::connection::State as Connection;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::ContextBuilder;
-use async_nats::jetstream::kv::{Entry, Operation, Watch};
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::context::{
+    ConsumerInfoError, ContextBuilder, GetStreamError, GetStreamErrorKind, KeyValueError,
+};
+use async_nats::jetstream::kv::{Entry, Operation, StatusError, Watch, WatchError};
+use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind, Stream};
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Event, VideoEntry, VideoEvent, from_cbor, from_json};
@@ -19,17 +20,19 @@ use moliceiro_nats::subjects::{
     AGGREGATOR_CONSUMER, DEAD, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, SUMMARIES,
     UPLOADS, VIDEOS_BUCKET,
 };
+use thiserror::Error;
 use tokio::sync::watch;
 
-use super::state::{Alarm, Fill, Queues, State};
+use crate::queues::{LastAlarm, Queues, StreamLevel};
+use crate::state::State;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
-const CONNECTION_LOOK: Duration = Duration::from_millis(200);
+const CONNECTION_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Keeps the state true for as long as it is polled.
+/// Keeps the state up to date for as long as it is polled.
 pub(crate) async fn follow(client: Client, interval: Duration, state: &watch::Sender<State>) {
-    let jetstream = ContextBuilder::new().timeout(PATIENCE).build(client.clone());
+    let jetstream = ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(client.clone());
     tokio::join!(
         connection(&client, state),
         results(&client, state),
@@ -39,9 +42,9 @@ pub(crate) async fn follow(client: Client, interval: Duration, state: &watch::Se
 }
 
 async fn connection(client: &Client, state: &watch::Sender<State>) {
-    let mut looks = tokio::time::interval(CONNECTION_LOOK);
+    let mut ticks = tokio::time::interval(CONNECTION_POLL_INTERVAL);
     loop {
-        looks.tick().await;
+        ticks.tick().await;
         let connected = client.connection_state() == Connection::Connected;
         state.send_if_modified(|state| {
             std::mem::replace(&mut state.connected, connected) != connected
@@ -49,7 +52,7 @@ async fn connection(client: &Client, state: &watch::Sender<State>) {
     }
 }
 
-/// A subscription survives a lost connection; only what passes meanwhile is not seen.
+/// A subscription survives a lost connection; it only misses what is published meanwhile.
 async fn results(client: &Client, state: &watch::Sender<State>) {
     loop {
         if let Ok(mut results) = client.subscribe("results.*").await {
@@ -57,7 +60,7 @@ async fn results(client: &Client, state: &watch::Sender<State>) {
                 if let Ok(VideoEvent { event: Event::Frame(result), .. }) =
                     from_cbor(&message.payload)
                 {
-                    state.send_modify(|state| state.looked_at(Instant::now(), &result));
+                    state.send_modify(|state| state.record_result(Instant::now(), &result));
                 }
             }
         }
@@ -68,42 +71,43 @@ async fn results(client: &Client, state: &watch::Sender<State>) {
 async fn videos(jetstream: &Context, state: &watch::Sender<State>) {
     loop {
         match entries(jetstream).await {
-            Ok((watch, empty)) => follow_entries(watch, empty, state).await,
-            // No service has been here yet: `queues` says so.
+            Ok((watch, is_empty)) => follow_entries(watch, is_empty, state).await,
+            // No service has used the server yet; `queues` reports that.
             Err(_) => state.send_modify(State::videos_loaded),
         }
         tokio::time::sleep(PAUSE_AFTER_ERROR).await;
     }
 }
 
-async fn entries(jetstream: &Context) -> Result<(Watch, bool), String> {
-    let store = jetstream.get_key_value(VIDEOS_BUCKET).await.map_err(text)?;
-    let empty = store.status().await.map_err(text)?.values() == 0;
-    Ok((store.watch_with_history(">").await.map_err(text)?, empty))
+/// A watch on all entries, and whether there are none yet.
+async fn entries(jetstream: &Context) -> Result<(Watch, bool), SampleError> {
+    let store = jetstream.get_key_value(VIDEOS_BUCKET).await?;
+    let is_empty = store.status().await?.values() == 0;
+    Ok((store.watch_with_history(">").await?, is_empty))
 }
 
-async fn follow_entries(mut watch: Watch, empty: bool, state: &watch::Sender<State>) {
-    state.send_modify(State::forget_videos);
-    if empty {
+async fn follow_entries(mut watch: Watch, is_empty: bool, state: &watch::Sender<State>) {
+    state.send_modify(State::reset_videos);
+    if is_empty {
         state.send_modify(State::videos_loaded);
     }
     while let Some(Ok(entry)) = watch.next().await {
-        let last = entry.seen_current;
+        let is_last = entry.seen_current;
         state.send_modify(|state| {
-            note(state, entry);
-            if last {
+            record(state, entry);
+            if is_last {
                 state.videos_loaded();
             }
         });
     }
 }
 
-fn note(state: &mut State, entry: Entry) {
+fn record(state: &mut State, entry: Entry) {
     if entry.operation != Operation::Put {
-        return state.forget_video(&entry.key);
+        return state.videos.remove(&entry.key);
     }
     match from_json::<VideoEntry>(&entry.value) {
-        Ok(video) => state.video(Instant::now(), &video, entry.created.into()),
+        Ok(video) => state.videos.update(Instant::now(), &video, entry.created.into()),
         Err(_) => state.unreadable += 1,
     }
 }
@@ -115,85 +119,97 @@ async fn queues(jetstream: &Context, interval: Duration, state: &watch::Sender<S
         ticks.tick().await;
         let sampled = sample(jetstream).await;
         state.send_modify(|state| match sampled {
-            Ok((queues, keep)) => state.sample(Instant::now(), queues, keep),
-            Err(reason) => state.trouble = Some(reason),
+            Ok((queues, max_age)) => state.sample(Instant::now(), queues, Some(max_age)),
+            Err(error) => state.problem = Some(error.to_string()),
         });
     }
 }
 
-/// What the server says now, and how long entries of videos are kept.
-async fn sample(jetstream: &Context) -> Result<(Queues, Option<Duration>), String> {
+/// Why a sample failed.
+#[derive(Debug, Error)]
+enum SampleError {
+    #[error("stream {0} does not exist: has a service used this server yet? ({1})")]
+    NoStream(&'static str, GetStreamError),
+    #[error("stream {0}: {1}")]
+    Stream(&'static str, GetStreamError),
+    #[error("consumer {0}: {1}")]
+    Consumer(&'static str, ConsumerInfoError),
+    #[error(transparent)]
+    Bucket(#[from] KeyValueError),
+    #[error(transparent)]
+    BucketStatus(#[from] StatusError),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    #[error(transparent)]
+    LastAlarm(#[from] LastRawMessageError),
+}
+
+/// What the server reports now, and how long it keeps video entries.
+async fn sample(jetstream: &Context) -> Result<(Queues, Duration), SampleError> {
     let (uploads, frames, results) = tokio::try_join!(
         stream(jetstream, UPLOADS),
         stream(jetstream, FRAMES),
         stream(jetstream, RESULTS)
     )?;
-    let (summaries, dead) =
+    let (summaries, dead_letters) =
         tokio::try_join!(stream(jetstream, SUMMARIES), stream(jetstream, DEAD))?;
     let consumer = |stream: Stream, name: &'static str| async move {
-        stream.consumer_info(name).await.map_err(|error| format!("consumer {name}: {error}"))
+        stream.consumer_info(name).await.map_err(|error| SampleError::Consumer(name, error))
     };
-    let (ingest, detectors, aggregator, alarm, bucket) = tokio::try_join!(
+    let (ingest, detectors, aggregator, last_alarm, bucket) = tokio::try_join!(
         consumer(uploads, INGEST_CONSUMER),
         consumer(frames.clone(), DETECTORS_CONSUMER),
         consumer(results, AGGREGATOR_CONSUMER),
         last_alarm(&summaries),
-        async { jetstream.get_key_value(VIDEOS_BUCKET).await.map_err(text) },
+        async { Ok(jetstream.get_key_value(VIDEOS_BUCKET).await?) },
     )?;
     let info = frames.cached_info();
     let queues = Queues {
-        frames: fill(&frames),
+        frames: level(&frames),
         frames_per_video: u64::try_from(info.config.max_messages_per_subject)
             .ok()
-            .filter(|most| *most > 0),
-        published: info.state.last_sequence,
+            .filter(|limit| *limit > 0),
+        frames_published: info.state.last_sequence,
         frames_waiting: detectors.num_pending,
-        frames_in_hand: detectors.num_ack_pending as u64,
+        frames_in_flight: detectors.num_ack_pending as u64,
         redelivered: detectors.num_redelivered as u64,
         pulls: detectors.num_waiting as u64,
         uploads_waiting: ingest.num_pending,
-        uploads_in_work: ingest.num_ack_pending as u64,
+        uploads_in_flight: ingest.num_ack_pending as u64,
         results_waiting: aggregator.num_pending + aggregator.num_ack_pending as u64,
-        dead: dead.cached_info().state.messages,
-        alarm,
+        dead_letters: dead_letters.cached_info().state.messages,
+        last_alarm,
     };
-    Ok((queues, Some(bucket.stream.cached_info().config.max_age)))
+    Ok((queues, bucket.stream.cached_info().config.max_age))
 }
 
-async fn stream(jetstream: &Context, name: &'static str) -> Result<Stream, String> {
-    use async_nats::jetstream::context::GetStreamErrorKind::JetStream;
+async fn stream(jetstream: &Context, name: &'static str) -> Result<Stream, SampleError> {
     jetstream.get_stream(name).await.map_err(|error| match error.kind() {
-        JetStream(_) => {
-            format!("there is no stream {name}: has a service used this server yet? ({error})")
-        }
-        _ => format!("stream {name}: {error}"),
+        GetStreamErrorKind::JetStream(_) => SampleError::NoStream(name, error),
+        _ => SampleError::Stream(name, error),
     })
 }
 
-fn fill(stream: &Stream) -> Fill {
+fn level(stream: &Stream) -> StreamLevel {
     let info = stream.cached_info();
     let oldest =
         SystemTime::now().duration_since(info.state.first_timestamp.into()).unwrap_or_default();
-    Fill {
+    StreamLevel {
         messages: info.state.messages,
         bytes: info.state.bytes,
-        limit: u64::try_from(info.config.max_bytes).ok().filter(|limit| *limit > 0),
+        max_bytes: u64::try_from(info.config.max_bytes).ok().filter(|limit| *limit > 0),
         oldest: (info.state.messages > 0).then_some(oldest),
     }
 }
 
-async fn last_alarm(summaries: &Stream) -> Result<Option<Alarm>, String> {
+async fn last_alarm(summaries: &Stream) -> Result<Option<LastAlarm>, SampleError> {
     match summaries.get_last_raw_message_by_subject("alarms.*").await {
         Ok(message) => {
             let age = SystemTime::now().duration_since(message.time.into()).unwrap_or_default();
             Ok(VideoId::of_subject(&message.subject)
-                .map(|video| Alarm { video: video.to_string(), age }))
+                .map(|video| LastAlarm { video: video.to_string(), age }))
         }
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(text(error)),
+        Err(error) => Err(error.into()),
     }
-}
-
-fn text(error: impl Display) -> String {
-    error.to_string()
 }

@@ -1,4 +1,4 @@
-//! The terminal: drawn at each change, restored however this ends.
+//! Draws on the terminal and obeys keys. Restores the terminal, whatever ends the program.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::state::State;
-use super::view::{self, Ui};
+use crate::state::State;
+use crate::view::{self, Ui};
 
-/// How long a signal or a new figure may wait.
-const LOOK: Duration = Duration::from_millis(100);
-/// Ages on the screen are true to this.
-const REDRAW: Duration = Duration::from_secs(1);
+/// How often to check for signals and new figures.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How often to redraw without a key, at least: ages on the screen are this exact.
+const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The terminal as it is while we draw on it. A panic restores it too: the library's hook does,
-/// before it is printed.
+/// The terminal while we draw on it. Dropping it restores the terminal. So does a panic: the hook
+/// of ratatui runs before the message is printed.
 struct Screen(DefaultTerminal);
 
 impl Screen {
@@ -33,7 +33,7 @@ impl Drop for Screen {
     }
 }
 
-/// Shows the state until the user has seen enough.
+/// Shows the state until the user quits or a signal stops the program.
 pub(crate) fn show(
     state: watch::Receiver<State>,
     stopped: &CancellationToken,
@@ -44,9 +44,9 @@ pub(crate) fn show(
     let mut ui = Ui::default();
     let mut drawn: Option<Instant> = None;
     while !stopped.is_cancelled() {
-        if drawn.is_none_or(|at| at.elapsed() >= REDRAW.min(interval)) {
+        if drawn.is_none_or(|at| at.elapsed() >= REDRAW_INTERVAL.min(interval)) {
             if state.has_changed().is_err() {
-                bail!("what reads the figures ended by itself");
+                bail!("reading the figures stopped unexpectedly");
             }
             let state = state.borrow();
             screen
@@ -55,7 +55,7 @@ pub(crate) fn show(
                 .context("cannot draw on this terminal")?;
             drawn = Some(Instant::now());
         }
-        if event::poll(LOOK).context("cannot read from this terminal")? {
+        if event::poll(POLL_INTERVAL).context("cannot read from this terminal")? {
             match event::read().context("cannot read from this terminal")? {
                 Event::Key(key) if key.kind != KeyEventKind::Release => match action(key) {
                     Some(Action::Quit) => return Ok(()),

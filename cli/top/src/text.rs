@@ -1,11 +1,13 @@
-//! The figures as words: the same on the terminal and in the plain snapshot.
+//! The figures as text, the same on the screen and in the snapshot.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::state::{Order, Queues, State, Video};
+use crate::queues::Queues;
+use crate::state::State;
+use crate::videos::{Order, Video};
 
-/// A rate; a dash while it is not known.
+/// A rate, or a dash if it is unknown.
 pub(crate) fn rate(rate: Option<f64>) -> String {
     rate.map_or_else(|| "-".into(), |rate| format!("{rate:.1}"))
 }
@@ -30,15 +32,15 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
-/// Percent of a share.
+/// A share from 0 to 1 as percent.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
-/// What a line about a thing says, such as `queue`.
+/// A name such as `queue`, and the text beside it.
 pub(crate) type Line = (&'static str, String);
 
-/// The figures of the whole, a line each.
+/// The figures of the whole pipeline, one line each.
 pub(crate) fn lines(state: &State) -> Vec<Line> {
     let rates = state.rates();
     let flow = format!(
@@ -50,7 +52,7 @@ pub(crate) fn lines(state: &State) -> Vec<Line> {
     );
     let Some(queues) = &state.queues else { return vec![("frames/s", flow)] };
     let alarm = queues
-        .alarm
+        .last_alarm
         .as_ref()
         .map_or("none".into(), |alarm| format!("{} ago: {}", time(alarm.age), alarm.video));
     vec![
@@ -60,66 +62,66 @@ pub(crate) fn lines(state: &State) -> Vec<Line> {
         (
             "uploads",
             format!(
-                "{} in work, {} waiting{}",
-                queues.uploads_in_work,
+                "{} in progress, {} waiting{}",
+                queues.uploads_in_flight,
                 queues.uploads_waiting,
-                waits(state)
+                back_pressure(state)
             ),
         ),
-        ("results", format!("{} to be counted", queues.results_waiting)),
+        ("results", format!("{} waiting to be counted", queues.results_waiting)),
         ("redelivered", format!("{} of the queued frames", queues.redelivered)),
-        ("dead letters", queues.dead.to_string()),
+        ("dead letters", queues.dead_letters.to_string()),
         ("last alarm", alarm),
     ]
 }
 
 /// How full the queue is.
 pub(crate) fn queue(state: &State, queues: &Queues) -> String {
-    let fill = &queues.frames;
-    let of_limit = fill.limit.map_or_else(String::new, |limit| {
-        format!(" of {} ({})", bytes(limit), percent(fill.share()))
+    let level = &queues.frames;
+    let of_limit = level.max_bytes.map_or_else(String::new, |limit| {
+        format!(" of {} ({})", bytes(limit), percent(level.share()))
     });
     let work = match state.seconds_of_work() {
         Some(seconds) => {
             format!("{} of work", time(Duration::try_from_secs_f64(seconds).unwrap_or_default()))
         }
-        None => "no detector works on them".into(),
+        None => "no active detector".into(),
     };
-    let oldest = fill.oldest.map_or_else(String::new, |age| format!(", oldest {}", time(age)));
-    format!("{} frames, {}{of_limit}, {work}{oldest}", fill.messages, bytes(fill.bytes))
+    let oldest = level.oldest.map_or_else(String::new, |age| format!(", oldest {}", time(age)));
+    format!("{} frames, {}{of_limit}, {work}{oldest}", level.messages, bytes(level.bytes))
 }
 
 fn detectors(state: &State, queues: &Queues) -> String {
-    let (n, watched) = (state.detectors().len(), time(state.watched()));
+    let (n, measured) = (state.detectors().len(), time(state.measured_time()));
     format!(
-        "{n} seen in the last {watched}, {} frames in hand, {} pulls waiting",
-        queues.frames_in_hand, queues.pulls
+        "{n} active in the last {measured}, {} frames in flight, {} pulls waiting",
+        queues.frames_in_flight, queues.pulls
     )
 }
 
-fn waits(state: &State) -> &'static str {
-    if state.is_queue_full() { "; ingest waits for room in the queue" } else { "" }
+fn back_pressure(state: &State) -> &'static str {
+    if state.is_queue_full() { "; ingest waits until the queue has space" } else { "" }
 }
 
-/// Frames of a video that are done, and of how many.
+/// Frames of a video that are done, and of how many, such as `12/250`.
 pub(crate) fn done(video: &Video) -> String {
     let total = video.figures.total.map_or_else(|| "?".into(), |total| total.to_string());
     format!("{}/{total}", video.figures.settled())
 }
 
-/// The classes found most often.
+/// The most frequent classes, such as `car 80, person 52`.
 pub(crate) fn classes(video: &Video) -> String {
     video.top.iter().map(|(label, n)| format!("{label} {n}")).collect::<Vec<_>>().join(", ")
 }
 
-/// How many videos are in each state that there is.
+/// How many videos are in each state, without states that have none.
 pub(crate) fn states(state: &State) -> String {
-    let states = state.videos_by_state().into_iter().filter(|(_, n)| *n > 0);
+    let states = state.videos.by_state().into_iter().filter(|(_, n)| *n > 0);
     let states: Vec<_> = states.map(|(state, n)| format!("{n} {}", state.name())).collect();
     if states.is_empty() { "none".into() } else { states.join(", ") }
 }
 
-/// One look at everything, as plain text.
+/// Everything at one time, as plain text.
 pub(crate) fn snapshot(state: &State) -> String {
     let mut text = String::new();
     let mut line = |name: &str, what: &str| {
@@ -142,7 +144,7 @@ pub(crate) fn snapshot(state: &State) -> String {
         }
     }
     line("videos", &states(state));
-    let videos = state.videos(Order::Newest);
+    let videos = state.videos.sorted(Order::Newest);
     let name_width =
         videos.iter().map(|video| video.name.chars().count()).max().unwrap_or(0).max(4);
     if !videos.is_empty() {
@@ -170,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_times_are_told_in_the_unit_that_fits() {
+    fn sizes_and_times_are_shown_in_the_unit_that_fits() {
         assert_eq!(
             [0, 999, 1000, 999_949, 999_950, 536_870_912].map(bytes).join(" | "),
             "0 B | 999 B | 1.0 kB | 999.9 kB | 1.0 MB | 536.9 MB"

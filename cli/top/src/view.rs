@@ -1,4 +1,4 @@
-//! How the state looks on a terminal of any size.
+//! Draws the state on a terminal of any size.
 
 #[cfg(test)]
 mod tests;
@@ -12,15 +12,17 @@ use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, LineGauge, Paragraph, Row, Table};
 
-use super::state::{Order, Queues, State, Video};
-use super::text;
+use crate::queues::Queues;
+use crate::state::State;
+use crate::text;
+use crate::videos::{Order, Video};
 
-/// Below this there are lines instead of boxes.
+/// A smaller terminal shows lines instead of boxes.
 const BOXES_FROM: (u16, u16) = (76, 20);
-/// Detectors that are listed; the rest is counted.
-const MOST_DETECTORS: usize = 6;
+/// Rows of detectors; the last one counts those that do not fit.
+const MAX_DETECTORS: usize = 6;
 const BAR: usize = 10;
-/// Figures older than this are called old.
+/// The header shows the age of figures older than this.
 const OLD: Duration = Duration::from_secs(3);
 
 /// What the user chose to see.
@@ -28,8 +30,9 @@ const OLD: Duration = Duration::from_secs(3);
 pub(crate) struct Ui {
     /// The first video shown.
     first: usize,
-    /// Rows of videos on the screen, and videos in all, at the last drawing.
+    /// Rows of videos on the screen when it was last drawn.
     rows: usize,
+    /// All videos when the screen was last drawn.
     videos: usize,
     order: Order,
     help: bool,
@@ -94,7 +97,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, state: &State, ui: &mut Ui, now: Insta
 }
 
 fn draw_boxes(frame: &mut Frame<'_>, state: &State, queues: &Queues, ui: &mut Ui, now: Instant) {
-    let detectors = state.detectors().len().clamp(1, MOST_DETECTORS) as u16;
+    let detectors = state.detectors().len().clamp(1, MAX_DETECTORS) as u16;
     let [head, flow, detecting, videos, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(6),
@@ -116,18 +119,18 @@ fn draw_boxes(frame: &mut Frame<'_>, state: &State, queues: &Queues, ui: &mut Ui
     draw_footer(frame, queues, foot);
 }
 
-/// What a small terminal gets: as many lines as fit, the most important first.
+/// Draws as many lines as fit on a small terminal, the most important first.
 fn draw_lines(frame: &mut Frame<'_>, state: &State, ui: &mut Ui, now: Instant) {
     let lines: Vec<_> = text::lines(state)
         .into_iter()
         .map(|(name, what)| Line::from(vec![format!("{name:13}").bold(), what.into()]))
         .collect();
     let height = frame.area().height.saturating_sub(1);
-    // Videos get a third at least.
-    let room = (lines.len() as u16).min(height - height / 3);
+    // Videos get at least a third of the screen.
+    let height_of_figures = (lines.len() as u16).min(height - height / 3);
     let [head, figures, title, videos] = Layout::vertical([
         Constraint::Length(1),
-        Constraint::Length(room),
+        Constraint::Length(height_of_figures),
         Constraint::Length(1),
         Constraint::Min(0),
     ])
@@ -139,9 +142,9 @@ fn draw_lines(frame: &mut Frame<'_>, state: &State, ui: &mut Ui, now: Instant) {
 }
 
 fn header(state: &State, now: Instant) -> Line<'static> {
-    let connection = match (state.connected, &state.trouble) {
-        (false, _) => "connection lost; trying again".red().bold(),
-        (true, Some(trouble)) => trouble.clone().yellow(),
+    let connection = match (state.connected, &state.problem) {
+        (false, _) => "connection lost; reconnecting".red().bold(),
+        (true, Some(problem)) => problem.clone().yellow(),
         (true, None) => "connected".green(),
     };
     let mut spans = vec![
@@ -152,7 +155,7 @@ fn header(state: &State, now: Instant) -> Line<'static> {
         connection,
     ];
     if let Some(age) =
-        state.age(now).filter(|age| *age > OLD && (!state.connected || state.trouble.is_some()))
+        state.age(now).filter(|age| *age > OLD && (!state.connected || state.problem.is_some()))
     {
         spans.push(format!("  (figures are {} old)", text::time(age)).into());
     }
@@ -195,10 +198,10 @@ fn draw_queue(frame: &mut Frame<'_>, state: &State, queues: &Queues, area: Rect)
     let lines = vec![
         Line::from(text::queue(state, queues)),
         Line::from(format!(
-            "uploads: {} in work, {} waiting",
-            queues.uploads_in_work, queues.uploads_waiting
+            "uploads: {} in progress, {} waiting",
+            queues.uploads_in_flight, queues.uploads_waiting
         )),
-        Line::from(format!("results: {} to be counted", queues.results_waiting)),
+        Line::from(format!("results: {} waiting to be counted", queues.results_waiting)),
     ];
     frame.render_widget(Paragraph::new(lines), rest);
 }
@@ -206,21 +209,21 @@ fn draw_queue(frame: &mut Frame<'_>, state: &State, queues: &Queues, area: Rect)
 fn draw_detectors(frame: &mut Frame<'_>, state: &State, queues: &Queues, area: Rect) {
     let detectors = state.detectors();
     let title = format!(
-        "Detectors: {} at work, {} frames in hand, {} pulls waiting",
+        "Detectors: {} active, {} frames in flight, {} pulls waiting",
         detectors.len(),
-        queues.frames_in_hand,
+        queues.frames_in_flight,
         queues.pulls
     );
     let block = Block::bordered().title(title);
     if detectors.is_empty() {
         let none = if queues.frames_waiting > 0 {
-            "none gave a result lately, and frames wait".red()
+            "no recent results, and frames are waiting".red()
         } else {
-            "none gave a result lately".into()
+            "no recent results".into()
         };
         return frame.render_widget(Paragraph::new(Line::from(none)).block(block), area);
     }
-    let shown = if detectors.len() > MOST_DETECTORS { MOST_DETECTORS - 1 } else { detectors.len() };
+    let shown = if detectors.len() > MAX_DETECTORS { MAX_DETECTORS - 1 } else { detectors.len() };
     let mut rows: Vec<_> = detectors[..shown]
         .iter()
         .map(|detector| {
@@ -241,13 +244,13 @@ fn draw_detectors(frame: &mut Frame<'_>, state: &State, queues: &Queues, area: R
 fn videos_title(state: &State, ui: &Ui) -> String {
     let unreadable = match state.unreadable {
         0 => String::new(),
-        n => format!(", {n} of another release"),
+        n => format!(", {n} from another release"),
     };
     format!("Videos: {}{unreadable} ({})", text::states(state), ui.order.name())
 }
 
 fn draw_videos(frame: &mut Frame<'_>, state: &State, ui: &mut Ui, area: Rect) {
-    let videos = state.videos(ui.order);
+    let videos = state.videos.sorted(ui.order);
     ui.fit(videos.len(), usize::from(area.height.saturating_sub(1)));
     let shown = videos.iter().skip(ui.first).take(ui.rows);
     let columns = columns(area.width);
@@ -266,7 +269,7 @@ struct Column {
     cell: fn(&Video) -> Span<'static>,
 }
 
-/// Those that there is room for.
+/// The columns that fit on a terminal of this width.
 fn columns(width: u16) -> Vec<Column> {
     let column = |title, width, cell: fn(&Video) -> Span<'static>| Column { title, width, cell };
     let mut columns = vec![column("NAME", Constraint::Fill(2), |video| video.name.clone().into())];
@@ -288,7 +291,7 @@ fn columns(width: u16) -> Vec<Column> {
         }));
     }
     if width >= 90 {
-        columns.push(column("MOST SEEN", Constraint::Fill(3), |video| text::classes(video).into()));
+        columns.push(column("TOP", Constraint::Fill(3), |video| text::classes(video).into()));
     }
     columns
 }
@@ -323,14 +326,14 @@ fn draw_footer(frame: &mut Frame<'_>, queues: &Queues, area: Rect) {
     let warn = |name: &str, n: u64| {
         if n > 0 { format!("{name}: {n}").red().bold() } else { format!("{name}: 0").into() }
     };
-    let alarm = match &queues.alarm {
+    let alarm = match &queues.last_alarm {
         Some(alarm) => {
             format!("last alarm: {} ago, {}", text::time(alarm.age), alarm.video).yellow()
         }
         None => "no alarm".into(),
     };
     let figures = vec![
-        warn("dead letters", queues.dead),
+        warn("dead letters", queues.dead_letters),
         "  ".into(),
         warn("redelivered", queues.redelivered),
         "  ".into(),
@@ -347,16 +350,16 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect) {
     const HELP: [&str; 12] = [
         "q, Ctrl-C         quit",
         "arrows, j, k      scroll the videos",
-        "PgUp, PgDn, g, G  by pages, to either end",
-        "s                 sort the videos otherwise",
+        "PgUp, PgDn, g, G  scroll by pages, to the first or last",
+        "s                 change the order of videos",
         "?, Esc            close this",
         "",
-        "decoded, published  what ingest does",
-        "done                what detectors do",
-        "counted             what aggregators do",
-        "in hand             frames that a detector has",
-        "pulls waiting       detectors that have too little to do",
-        "redelivered         queued frames that were handed out again",
+        "decoded, published  frames from ingest",
+        "done                frames that detectors analysed",
+        "counted             frames in the totals",
+        "in flight           frames that detectors have",
+        "pulls waiting       detectors that wait for frames",
+        "redelivered         queued frames delivered more than once",
     ];
     let width = HELP.iter().map(|line| line.len()).max().unwrap_or(0) as u16 + 2;
     let [row] =

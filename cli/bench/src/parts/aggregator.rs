@@ -1,4 +1,4 @@
-//! One aggregator with more results than any detector gives.
+//! Measures one aggregator, with more results waiting than any detectors could publish.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,40 +7,40 @@ use anyhow::{Context, bail};
 use async_nats::jetstream::kv::Watch;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use moliceiro_analytics::VideoCount;
+use moliceiro_analytics::VideoTotals;
 use moliceiro_nats::messages::{
     Detection, Ended, Event, FrameResult, FrameSelection, Progress, Started, VideoEntry,
     VideoEvent, from_json, milliseconds_now, to_cbor, to_json,
 };
 use moliceiro_nats::{VideoId, subjects};
 
-use super::Work;
 use super::synthetic::{Message, publish};
-use crate::pipeline::{Pipeline, Wanted};
+use crate::part::PartContext;
+use crate::pipeline::{Pipeline, ServiceSet};
 use crate::report::Figure;
 use crate::usage::Usage;
 
-/// Videos that the results are of.
+/// How many videos the results belong to.
 pub(super) const VIDEOS: [u64; 2] = [1, 100];
-/// Videos in progress when memory is measured.
+/// How many videos are in progress while memory is measured.
 const IN_PROGRESS: u64 = 1000;
-/// Each how many-th frame of those is not counted yet.
+/// Every Nth frame of those is not counted yet.
 const MISSING: u64 = 97;
 const WINDOW: usize = 256;
-const SILENCE: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(super) async fn measure(work: &Work<'_>) -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn measure(context: &PartContext<'_>) -> anyhow::Result<Vec<Figure>> {
     let mut rates = VIDEOS.map(|_| vec![]);
-    for _ in 0..work.repeat {
+    for _ in 0..context.repeat {
         for (videos, rates) in VIDEOS.into_iter().zip(&mut rates) {
-            work.progress.begin(&format!("{} results of {videos} videos", work.messages));
-            rates.push(rate(work, videos).await?);
-            work.progress.done();
+            context.progress.begin(&format!("{} results of {videos} videos", context.messages));
+            rates.push(rate(context, videos).await?);
+            context.progress.done();
         }
     }
-    work.progress.begin(&format!("{IN_PROGRESS} videos in progress"));
-    let memory = memory(work).await?;
-    work.progress.done();
+    context.progress.begin(&format!("{IN_PROGRESS} videos in progress"));
+    let memory = memory(context).await?;
+    context.progress.done();
     let rates = VIDEOS.into_iter().zip(rates).filter_map(|(videos, rates)| {
         Figure::of(
             "aggregator",
@@ -50,20 +50,21 @@ pub(super) async fn measure(work: &Work<'_>) -> anyhow::Result<Vec<Figure>> {
         )
     });
     let what =
-        format!("peak memory with {IN_PROGRESS} videos of {} frames in progress", work.messages);
+        format!("peak memory with {IN_PROGRESS} videos of {} frames in progress", context.messages);
     Ok(rates.chain(Figure::of("aggregator", what, "MB", [memory])).collect())
 }
 
-fn only_aggregator() -> Wanted {
-    Wanted { ingest: false, detectors: 0, aggregator: true, metrics: false }
+fn only_aggregator() -> ServiceSet {
+    ServiceSet { ingest: false, detectors: 0, aggregator: true, metrics: false }
 }
 
-/// Results per second from the first entry that is written to the last result counted; all of them
-/// were there before.
-async fn rate(work: &Work<'_>, videos: u64) -> anyhow::Result<f64> {
+/// Results per second from the first entry that is written to the last result counted. All results
+/// are in the stream before the aggregator starts.
+async fn rate(context: &PartContext<'_>, videos: u64) -> anyhow::Result<f64> {
     let mut pipeline =
-        Pipeline::separate(work.setup, Wanted { aggregator: false, ..only_aggregator() }).await?;
-    let frames = work.messages.div_ceil(videos);
+        Pipeline::separate(context.setup, ServiceSet { aggregator: false, ..only_aggregator() })
+            .await?;
+    let frames = context.messages.div_ceil(videos);
     let messages = (0..videos).flat_map(|n| {
         let video = VideoId::for_name("bench", &n.to_string());
         let progress =
@@ -79,13 +80,13 @@ async fn rate(work: &Work<'_>, videos: u64) -> anyhow::Result<f64> {
     publish(&pipeline.streams.jetstream, messages, WINDOW).await?;
 
     let mut entries = pipeline.streams.videos.watch_all().await?;
-    pipeline.start_aggregator(work.setup)?;
+    pipeline.start_aggregator(context.setup)?;
     let (mut counted, mut first) = (BTreeMap::new(), None);
     while counted.values().sum::<u64>() < frames * videos {
         let entry = next_entry(&mut entries).await?;
         counted.insert(entry.video.clone(), entry.counted);
         let sum = counted.values().sum();
-        work.progress.frames(sum);
+        context.progress.frames(sum);
         if sum > 0 {
             first.get_or_insert((Instant::now(), sum));
         }
@@ -94,16 +95,16 @@ async fn rate(work: &Work<'_>, videos: u64) -> anyhow::Result<f64> {
     let (counted, seconds) = (frames * videos - before, since.elapsed().as_secs_f64());
     pipeline.stop().await;
     if counted == 0 {
-        bail!("{} results are counted at once: make more with --messages", work.messages);
+        bail!("the first entry has all {} results: publish more with --messages", context.messages);
     }
     Ok(counted as f64 / seconds)
 }
 
-/// Megabytes at most, once each of the videos in progress has got one more result.
-async fn memory(work: &Work<'_>) -> anyhow::Result<f64> {
-    let pipeline = Pipeline::separate(work.setup, only_aggregator()).await?;
+/// Peak memory in megabytes, after each of the videos in progress got one more result.
+async fn memory(context: &PartContext<'_>) -> anyhow::Result<f64> {
+    let pipeline = Pipeline::separate(context.setup, only_aggregator()).await?;
     let count = tokio::task::spawn_blocking({
-        let frames = work.messages;
+        let frames = context.messages;
         move || in_progress(frames)
     });
     let count = count.await?;
@@ -121,21 +122,21 @@ async fn memory(work: &Work<'_>) -> anyhow::Result<f64> {
     publish(&pipeline.streams.jetstream, messages, WINDOW).await?;
     for seen in 0..IN_PROGRESS {
         next_entry(&mut entries).await?;
-        work.progress.frames(seen);
+        context.progress.frames(seen);
     }
-    let subjects = pipeline.subjects()?;
-    let aggregator = subjects
+    let processes = pipeline.measured_processes()?;
+    let aggregator = processes
         .iter()
-        .find(|subject| subject.name == "aggregator")
-        .context("there is no aggregator")?;
+        .find(|process| process.name == "aggregator")
+        .context("the pipeline has no aggregator")?;
     let peak = Usage::of(aggregator.pid)?.peak_rss as f64 / 1e6;
     pipeline.stop().await;
     Ok(peak)
 }
 
-/// A video of which some frames are not counted yet, the first of them among those.
-fn in_progress(frames: u64) -> VideoCount {
-    let mut count = VideoCount::new(started(), &[]);
+/// A video with some frames not counted yet, among them the first.
+fn in_progress(frames: u64) -> VideoTotals {
+    let mut count = VideoTotals::new(started(), &[]);
     count.apply(
         &Event::Progress(Progress { published: frames, frames: None, announced: Some(frames) }),
         0,
@@ -147,10 +148,10 @@ fn in_progress(frames: u64) -> VideoCount {
 }
 
 async fn next_entry(entries: &mut Watch) -> anyhow::Result<VideoEntry> {
-    let next = tokio::time::timeout(SILENCE, entries.next())
+    let next = tokio::time::timeout(IDLE_TIMEOUT, entries.next())
         .await
-        .context("the aggregator writes nothing")?;
-    Ok(from_json(&next.context("the server gives no entries")??.value)?)
+        .context("the aggregator wrote nothing")?;
+    Ok(from_json(&next.context("the server stopped sending entries")??.value)?)
 }
 
 fn message(video: &VideoId, id: &str, event: Event) -> Message {

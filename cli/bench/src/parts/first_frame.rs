@@ -1,21 +1,21 @@
-//! From an upload to its first counted frame.
+//! Measures the time from an upload to its first counted frame.
 
 use std::time::Duration;
 
-use super::Work;
 use crate::observer;
+use crate::part::PartContext;
 use crate::pipeline::Pipeline;
 use crate::report::Figure;
 
-pub(super) async fn measure(work: &Work<'_>) -> anyhow::Result<Vec<Figure>> {
-    let mut pipeline = Pipeline::embedded(work.setup, work.most_detectors()).await?;
-    let video = &work.setup.videos[..1];
-    // The first video loads the decoder's library, and is not measured.
-    observer::run(&mut pipeline, video, false, work.progress).await?;
+pub(super) async fn measure(context: &PartContext<'_>) -> anyhow::Result<Vec<Figure>> {
+    let mut pipeline = Pipeline::embedded(context.setup, context.max_detectors()).await?;
+    let video = &context.setup.videos[..1];
+    // The first video loads the library of the decoder, so its times do not count.
+    observer::run(&mut pipeline, video, false, context.progress).await?;
     let (mut seen, mut counted, mut processing) = (vec![], vec![], vec![]);
-    for _ in 0..work.repeat {
-        work.progress.begin("upload to first frame");
-        let run = observer::run(&mut pipeline, video, false, work.progress).await?;
+    for _ in 0..context.repeat {
+        context.progress.begin("upload to first frame");
+        let run = observer::run(&mut pipeline, video, false, context.progress).await?;
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         seen.extend(run.first_seen.map(milliseconds));
         counted.extend(run.first_counted.map(milliseconds));
@@ -25,7 +25,7 @@ pub(super) async fn measure(work: &Work<'_>) -> anyhow::Result<Vec<Figure>> {
                 .find(|(stage, _)| stage == "detecting")
                 .map(|(_, latency)| latency.p50),
         );
-        work.progress.done();
+        context.progress.done();
     }
     pipeline.stop().await;
     let limit = processing.iter().map(|frame| 3.0 * frame + 50.0);

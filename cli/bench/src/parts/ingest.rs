@@ -1,4 +1,4 @@
-//! An ingest with nothing behind it that takes time.
+//! Measures an ingest whose frames go to a detector that takes no time.
 
 use std::time::{Duration, Instant};
 
@@ -8,22 +8,23 @@ use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Event, Upload, VideoEvent, from_cbor, to_json};
 use moliceiro_nats::subjects::UPLOAD_SUBJECT;
 
-use super::{Work, synthetic};
-use crate::pipeline::{Pipeline, Wanted};
+use super::synthetic;
+use crate::part::PartContext;
+use crate::pipeline::{Pipeline, ServiceSet};
 use crate::report::Figure;
-use crate::usage::{Meter, ProcessUse};
+use crate::usage::{Meter, ProcessUsage};
 
-const SILENCE: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(super) async fn measure(work: &Work<'_>) -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn measure(context: &PartContext<'_>) -> anyhow::Result<Vec<Figure>> {
     let (mut rates, mut cpu, mut memory) = (vec![], vec![], vec![]);
-    for _ in 0..work.repeat {
-        work.progress.begin("ingest alone");
-        let (rate, ingest) = run(work).await?;
+    for _ in 0..context.repeat {
+        context.progress.begin("ingest alone");
+        let (rate, ingest) = run(context).await?;
         rates.push(rate);
-        cpu.push(ingest.cpu_ms / work.setup.frames as f64);
+        cpu.push(ingest.cpu_ms / context.setup.frames as f64);
         memory.push(ingest.peak_rss as f64 / 1e6);
-        work.progress.done();
+        context.progress.done();
     }
     let figures = [
         Figure::of(
@@ -32,22 +33,22 @@ pub(super) async fn measure(work: &Work<'_>) -> anyhow::Result<Vec<Figure>> {
             "frames/s",
             rates,
         ),
-        Figure::of("ingest", "processor time", "ms/frame", cpu),
+        Figure::of("ingest", "CPU time", "ms/frame", cpu),
         Figure::of("ingest", "peak memory", "MB", memory),
     ];
     Ok(figures.into_iter().flatten().collect())
 }
 
-async fn run(work: &Work<'_>) -> anyhow::Result<(f64, ProcessUse)> {
-    let wanted = Wanted { ingest: true, detectors: 0, aggregator: false, metrics: false };
-    let pipeline = Pipeline::separate(work.setup, wanted).await?;
+async fn run(context: &PartContext<'_>) -> anyhow::Result<(f64, ProcessUsage)> {
+    let services = ServiceSet { ingest: true, detectors: 0, aggregator: false, metrics: false };
+    let pipeline = Pipeline::separate(context.setup, services).await?;
     let streams = pipeline.streams.clone();
     let _detector = synthetic::Detector::start(&streams);
     let mut results = streams.jetstream.client().subscribe("results.*").await?;
     streams.jetstream.client().flush().await?;
-    let meter = Meter::start(pipeline.subjects()?)?;
-    let begun = Instant::now();
-    for uri in &work.setup.videos {
+    let meter = Meter::start(pipeline.measured_processes()?)?;
+    let started_at = Instant::now();
+    for uri in &context.setup.videos {
         let id = VideoId::for_name("bench", &nuid::next());
         let mut upload = Upload { id: Some(id.clone()), ..Upload::of(uri.clone()) };
         upload.selection.every = Some(1);
@@ -57,24 +58,24 @@ async fn run(work: &Work<'_>) -> anyhow::Result<(f64, ProcessUse)> {
             .await?;
     }
     let (mut ended, mut frames) = (0, 0);
-    while ended < work.setup.videos.len() {
-        let next = tokio::time::timeout(SILENCE, results.next())
+    while ended < context.setup.videos.len() {
+        let next = tokio::time::timeout(IDLE_TIMEOUT, results.next())
             .await
-            .context("the ingest says nothing")?;
+            .context("the ingest published nothing")?;
         let VideoEvent { event, .. } =
-            from_cbor(&next.context("the server gives no results")?.payload)?;
+            from_cbor(&next.context("the server stopped sending results")?.payload)?;
         match event {
-            Event::Progress(progress) => work.progress.frames(progress.published),
+            Event::Progress(progress) => context.progress.frames(progress.published),
             Event::Ended(end) => (ended, frames) = (ended + 1, frames + end.frames),
             _ => {}
         }
     }
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = started_at.elapsed().as_secs_f64();
     let ingest = meter
         .read()?
         .into_iter()
         .find(|process| process.process == "ingest")
-        .context("there was no ingest")?;
+        .context("the pipeline has no ingest")?;
     pipeline.stop().await;
     Ok((frames as f64 / seconds, ingest))
 }

@@ -1,43 +1,46 @@
-//! What the server takes, and what of that the ingest's way of publishing reaches.
+//! Measures how fast the server accepts frames, and how close to that an ingest publishes.
 
 use std::time::Instant;
 
-use moliceiro_decode::{Announced, DecodedFrame};
+use moliceiro_decode::{ContainerInfo, DecodedFrame};
 use moliceiro_ingest::metrics::Metrics;
 use moliceiro_ingest::{FramePublisher, IngestSettings, Watermark};
 use moliceiro_nats::{StreamsSettings, VideoId, subjects};
 use moliceiro_service::metrics::Catalogue;
 
-use super::{Work, synthetic};
+use super::synthetic;
 use crate::input;
-use crate::pipeline::{Pipeline, Wanted};
+use crate::part::PartContext;
+use crate::pipeline::{Pipeline, ServiceSet};
 use crate::report::Figure;
 use crate::setup::Setup;
 use crate::statistics::Measured;
 
 const FRAMES_IN_MEMORY: usize = 64;
-/// Frames are large: of the messages that are made up, only so many of a hundred.
+/// Frames are large, so this part publishes only this share of the synthetic messages.
 const PERCENT: u64 = 10;
 /// Outstanding acknowledgements of the minimal publisher.
 const WINDOWS: [usize; 2] = [16, 64];
 pub(super) const WAYS: usize = WINDOWS.len() + 1;
 
-pub(super) async fn measure(work: &Work<'_>) -> anyhow::Result<Vec<Figure>> {
-    let total = (work.messages * PERCENT / 100).max(1);
-    let frames = input::jpegs(&work.setup.videos[0], work.setup.size, FRAMES_IN_MEMORY).await?;
-    // The detector that takes no time may fall behind for a moment: that is not to be measured.
-    let streams = StreamsSettings { frames_max_per_video: total, ..work.setup.streams.clone() };
-    let setup = Setup { streams, ..work.setup.clone() };
+pub(super) async fn measure(context: &PartContext<'_>) -> anyhow::Result<Vec<Figure>> {
+    let total = (context.messages * PERCENT / 100).max(1);
+    let frames =
+        input::jpegs(&context.setup.videos[0], context.setup.size, FRAMES_IN_MEMORY).await?;
+    // Even a detector that takes no time may fall behind for a moment. The limit per video must not
+    // slow the publisher down then.
+    let streams = StreamsSettings { frames_max_per_video: total, ..context.setup.streams.clone() };
+    let setup = Setup { streams, ..context.setup.clone() };
     let (mut ours, mut minimal) = (vec![], WINDOWS.map(|_| vec![]));
-    for _ in 0..work.repeat {
+    for _ in 0..context.repeat {
         for (window, rates) in WINDOWS.into_iter().zip(&mut minimal) {
-            work.progress.begin(&format!("minimal publisher, {window} outstanding"));
+            context.progress.begin(&format!("minimal publisher, {window} outstanding"));
             rates.push(rate(&setup, &frames, total, Some(window)).await?);
-            work.progress.done();
+            context.progress.done();
         }
-        work.progress.begin("publishing as an ingest does");
+        context.progress.begin("publishing as an ingest does");
         ours.push(rate(&setup, &frames, total, None).await?);
-        work.progress.done();
+        context.progress.done();
     }
     let median =
         |rates: &Vec<f64>| Measured::of(rates.iter().copied()).map_or(0.0, |rates| rates.median);
@@ -65,11 +68,11 @@ async fn rate(
     total: u64,
     window: Option<usize>,
 ) -> anyhow::Result<f64> {
-    let wanted = Wanted { ingest: false, detectors: 0, aggregator: false, metrics: false };
-    let pipeline = Pipeline::separate(setup, wanted).await?;
+    let services = ServiceSet { ingest: false, detectors: 0, aggregator: false, metrics: false };
+    let pipeline = Pipeline::separate(setup, services).await?;
     let _detector = synthetic::Detector::start(&pipeline.streams);
     let video = VideoId::for_name("bench", &nuid::next());
-    let begun = match window {
+    let started_at = match window {
         Some(window) => {
             let payload = |frame: &DecodedFrame| {
                 bytes::Bytes::from(input::message(frame, &video, 0).to_cbor())
@@ -82,14 +85,14 @@ async fn rate(
                     payloads[n as usize % payloads.len()].clone(),
                 )
             });
-            let begun = Instant::now();
+            let started_at = Instant::now();
             synthetic::publish(&pipeline.streams.jetstream, messages, window).await?;
-            begun
+            started_at
         }
         None => {
             let settings = IngestSettings::default();
             let (sender, receiver) = async_channel::bounded(settings.publish_window);
-            let (begun, announced) = (Instant::now(), Announced::default());
+            let (started_at, announced) = (Instant::now(), ContainerInfo::default());
             let give = async {
                 for index in 0..total {
                     let frame = DecodedFrame {
@@ -112,10 +115,10 @@ async fn rate(
             let take = publisher.publish_frames(receiver, &announced, Watermark::default());
             let ((), published) = tokio::join!(give, take);
             published.map_err(|(_, error)| error)?;
-            begun
+            started_at
         }
     };
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = started_at.elapsed().as_secs_f64();
     pipeline.stop().await;
     Ok(total as f64 / seconds)
 }

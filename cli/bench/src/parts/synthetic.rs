@@ -1,4 +1,4 @@
-//! Those who take and give messages without the work behind them.
+//! A detector and a publisher without the work behind them.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 const PULL: usize = 64;
 const PULL_EXPIRY: Duration = Duration::from_secs(1);
 
-/// A detector that takes no time and gives no results. It ends when it is dropped.
+/// A detector that takes no time and publishes no results. It stops when it is dropped.
 pub(super) struct Detector(JoinHandle<()>);
 
 impl Detector {
@@ -27,7 +27,7 @@ impl Detector {
                     continue;
                 };
                 while let Some(Ok(message)) = batch.next().await {
-                    // A frame whose acknowledgement is lost comes again.
+                    // The server redelivers a frame whose acknowledgement is lost.
                     let _ = message.ack().await;
                 }
             }
@@ -41,11 +41,11 @@ impl Drop for Detector {
     }
 }
 
-/// A message to be published: subject, id and payload.
+/// A message to publish: subject, id and payload.
 pub(super) type Message = (String, String, Bytes);
 
-/// Publishes with as many acknowledgements outstanding as `window`, and nothing else: no retry, no
-/// check for duplicates.
+/// Publishes with up to `window` acknowledgements outstanding, and nothing else: it does not retry.
+/// Fails on a duplicate.
 pub(super) async fn publish(
     jetstream: &Context,
     messages: impl Iterator<Item = Message>,
@@ -56,7 +56,7 @@ pub(super) async fn publish(
         headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
         let stored = jetstream.publish_with_headers(subject, headers, payload).await?.await?;
         if stored.duplicate {
-            bail!("a message of the benchmark was there already")
+            bail!("the stream already has a message of the benchmark")
         } else {
             Ok(())
         }

@@ -1,4 +1,4 @@
-//! The screen as it comes out, on terminals of all sizes.
+//! The screen on terminals of all sizes.
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -18,22 +18,22 @@ fn screen(state: &State, ui: &mut Ui, (width, height): (u16, u16), now: Instant)
 }
 
 #[test]
-fn a_run_looks_like_this() {
+fn a_run_fills_the_screen() {
     let lines = screen(&example::running(), &mut Ui::default(), (100, 22), Instant::now());
     let expected = "\
 moliceiro top  nats://127.0.0.1:4222  connected
 ┌Frames/s──────────────┐┌Queue─────────────────────────────────────────────────────────────────────┐
 │decoded         25.0  ││ ███████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░│
 │published       25.0  ││200 frames, 52.0 MB of 520.0 MB (10 %), 10.0 s of work, oldest 9.0 s      │
-│done            20.0  ││uploads: 1 in work, 2 waiting                                             │
-│counted         19.0  ││results: 4 to be counted                                                  │
+│done            20.0  ││uploads: 1 in progress, 2 waiting                                         │
+│counted         19.0  ││results: 4 waiting to be counted                                          │
 └──────────────────────┘└──────────────────────────────────────────────────────────────────────────┘
-┌Detectors: 2 at work, 8 frames in hand, 0 pulls waiting───────────────────────────────────────────┐
+┌Detectors: 2 active, 8 frames in flight, 0 pulls waiting──────────────────────────────────────────┐
 │east:7                                                            10.0 frames/s      48.0 ms each │
 │west:7                                                            10.0 frames/s      52.0 ms each │
 └──────────────────────────────────────────────────────────────────────────────────────────────────┘
 ┌Videos: 1 decoding, 1 done (newest first)─────────────────────────────────────────────────────────┐
-│NAME             STATE      PROGRESS         DONE          FAILED FRAMES/S MOST SEEN              │
+│NAME             STATE      PROGRESS         DONE          FAILED FRAMES/S TOP                    │
 │bikes.mp4        decoding   ███░░░░░░░  38%  190/500            0     19.0 car 80, bicycle 52, per│
 │aveiro.mkv       done       ██████████ 100%  120/120            0     40.0 car 80, bicycle 52, per│
 │                                                                                                  │
@@ -53,9 +53,9 @@ fn a_small_terminal_shows_the_figures_first() {
 moliceiro top  nats://127.0.0.1:4222  connected
 frames/s     decoded 25.0   published 25.0   done 20.0   cou
 queue        200 frames, 52.0 MB of 520.0 MB (10 %), 10.0 s
-detectors    2 seen in the last 10.0 s, 8 frames in hand, 0
-uploads      1 in work, 2 waiting
-results      4 to be counted
+detectors    2 active in the last 10.0 s, 8 frames in flight
+uploads      1 in progress, 2 waiting
+results      4 waiting to be counted
 redelivered  3 of the queued frames
 dead letters 1
 last alarm   1 min 15 s ago: aveiro-mkv-1
@@ -82,13 +82,13 @@ fn no_size_is_too_small_or_too_large() {
 }
 
 #[test]
-fn a_lost_connection_is_said_with_the_age_of_the_figures() {
+fn a_lost_connection_is_shown_with_the_age_of_the_figures() {
     let mut state = example::running();
     state.connected = false;
     let now = Instant::now() + Duration::from_secs(17);
     let lines = screen(&state, &mut Ui::default(), (100, 24), now);
     assert!(
-        lines[0].contains("connection lost; trying again  (figures are 7.0 s old)"),
+        lines[0].contains("connection lost; reconnecting  (figures are 7.0 s old)"),
         "{}",
         lines[0]
     );
@@ -99,7 +99,7 @@ fn videos_scroll_to_the_last_and_not_beyond() {
     let mut state = example::running();
     for n in 10..60 {
         let video = example::entry(&format!("{n}.mp4"), VideoState::Done, 1, 1);
-        state.video(Instant::now(), &video, std::time::SystemTime::now());
+        state.videos.update(Instant::now(), &video, std::time::SystemTime::now());
     }
     let mut ui = Ui::default();
     ui.sort();
@@ -136,9 +136,9 @@ fn many_detectors_are_counted_and_the_first_shown() {
             detector,
             model: None,
         };
-        state.looked_at(now, &result);
+        state.record_result(now, &result);
     }
     let lines = screen(&state, &mut Ui::default(), (100, 30), now);
-    assert!(lines[7].contains("Detectors: 22 at work"), "{}", lines[7]);
+    assert!(lines[7].contains("Detectors: 22 active"), "{}", lines[7]);
     assert!(lines[13].contains("and 17 more"), "{}", lines[13]);
 }

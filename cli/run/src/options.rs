@@ -1,0 +1,31 @@
+use moliceiro_nats::messages::{AlarmRule, Offset, RequestedSelection, Upload};
+use moliceiro_nats::videos::UnfinishedVideo;
+use url::Url;
+
+/// What the command line asks of each upload; `None` leaves it to the settings.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct UploadOptions {
+    pub(crate) selection: RequestedSelection,
+    pub(crate) window: Option<Offset>,
+    pub(crate) alarms: Option<Vec<AlarmRule>>,
+}
+
+impl UploadOptions {
+    /// An upload of `uri` with these options.
+    pub(crate) fn upload(&self, uri: Url) -> Upload {
+        let Self { selection, window, alarms } = self.clone();
+        Upload { selection, window, alarms, ..Upload::of(uri) }
+    }
+
+    /// Whether an unfinished video is what these options ask for. An option that is not given
+    /// accepts any value.
+    pub(crate) fn accepts(&self, unfinished: &UnfinishedVideo) -> bool {
+        let RequestedSelection { every, fps, start, end } = self.selection;
+        let found = unfinished.selection;
+        every.is_none_or(|every| Some(every) == found.every)
+            && fps.is_none_or(|fps| Some(fps) == found.fps)
+            && start.is_none_or(|start| Some(start) == found.start)
+            && end.is_none_or(|end| Some(end) == found.end)
+            && (self.alarms.is_none() || self.alarms == unfinished.alarms)
+    }
+}

@@ -1,0 +1,50 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use moliceiro_nats::embedded::EmbeddedServer;
+use moliceiro_service::{SettingsError, bundled};
+
+/// Who else uses the NATS server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerKind {
+    /// Only this run: every alarm and summary on it is ours to print, also those of earlier runs.
+    Private,
+    /// Others too: only the videos of this run concern us.
+    Shared,
+}
+
+impl ServerKind {
+    pub(crate) fn of(private: Option<&EmbeddedServer>) -> Self {
+        if private.is_some() { Self::Private } else { Self::Shared }
+    }
+}
+
+/// Starts `program`, or else the bundled `nats-server`, or else the one on PATH. It keeps its data
+/// in `data`, or else in the user's data folder.
+pub(crate) fn start(
+    program: Option<PathBuf>,
+    data: Option<PathBuf>,
+) -> anyhow::Result<EmbeddedServer> {
+    let program = program
+        .or_else(|| bundled("bin/nats-server"))
+        .unwrap_or_else(|| PathBuf::from("nats-server"));
+    let data = data.or_else(|| Some(dirs::data_dir()?.join("moliceiro"))).ok_or_else(|| {
+        SettingsError::Invalid(vec![
+            "cannot find your home directory: choose a folder with --data".into(),
+        ])
+    })?;
+    Ok(EmbeddedServer::start(&program, &data)?)
+}
+
+/// Returns when the private server exits although nobody stopped it.
+pub(crate) async fn unexpected_exit(server: &mut Option<EmbeddedServer>) -> anyhow::Error {
+    const POLL_INTERVAL: Duration = Duration::from_millis(500);
+    loop {
+        tokio::time::sleep(POLL_INTERVAL).await;
+        if let Some(status) = server.as_mut().and_then(EmbeddedServer::ended) {
+            return anyhow::anyhow!(
+                "nats-server exited unexpectedly ({status}); run the same command again to resume"
+            );
+        }
+    }
+}
