@@ -1,12 +1,14 @@
-# The programs find .deps by walking up from where they stand, so they are always built inside this folder.
+# The programs find .deps by walking up from their own folder, so they are always built inside this one.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
 VIDEO ?= .deps/samples/bikes.mp4
+MINUTES ?= 10
+SEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d " ")
 
-.PHONY: help setup setup-tests build run test soak clean
+.PHONY: help setup setup-tests build run test soak licenses screenshots clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 setup: ## install what is missing: Debian packages, nats-server, ONNX Runtime, sample videos
 	@scripts/setup.sh
@@ -14,18 +16,24 @@ setup: ## install what is missing: Debian packages, nats-server, ONNX Runtime, s
 build: setup ## build the moliceiro program, optimised
 	cargo build --release --locked
 
-run: build ## count the objects in a video: make run VIDEO=street.mp4
+run: build ## count the objects in videos: make run VIDEO="a.mp4 b.mkv"
 	target/release/moliceiro run $(VIDEO)
 
-setup-tests: setup # what only tests need, too
+setup-tests: setup ## install what only tests need: a browser, Prometheus and others
 	@scripts/setup-tests.sh
 
-test: setup-tests ## check formatting, lints and documentation, and run every test
+test: setup-tests ## check formatting, lints and documentation, and run all tests
 	@scripts/test.sh
 
-soak: setup ## break things at random and compare every summary: make soak MINUTES=10 SEED=42
-	cargo build --workspace --locked
-	MOLICEIRO_SOAK_MINUTES=$(MINUTES) MOLICEIRO_SOAK_SEED=$(SEED) cargo test --locked -p moliceiro --test soak -- --nocapture
+soak: setup ## inject random faults for longer than the tests do: make soak MINUTES=60 SEED=42
+	cargo build --workspace --bins --tests --locked
+	MOLICEIRO_SOAK_MINUTES=$(MINUTES) MOLICEIRO_SOAK_SEED=$(SEED) cargo test --workspace --locked --test soak -- --nocapture
 
-clean: ## remove what was built (setup's .deps stays)
+licenses: ## write THIRD-PARTY-LICENSES; needed after a change of dependencies
+	@scripts/third-party-licenses.py
+
+screenshots: setup-tests ## take the pictures of the web page for the documentation
+	@scripts/screenshots.sh
+
+clean: ## delete what was built (.deps stays)
 	cargo clean

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Take the pictures of the page that the documentation shows: the test of the page takes them, from real counts of a sample
-# video, and ffmpeg makes them small.
+# Takes the pictures of the web page for the documentation: the test of the page takes them, from real counts
+# of a sample video, and ffmpeg compresses them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 shots=$(mktemp -d)
 trap 'rm -rf "$shots"' EXIT
-cargo build --workspace --locked
-MOLICEIRO_SCREENSHOTS=$shots cargo test --locked -p moliceiro --test page a_video_chosen
+cargo build --workspace --bins --tests --locked
+MOLICEIRO_SCREENSHOTS=$shots cargo test --locked -p moliceiro --test e2e page::a_video_chosen
 for shot in "$shots"/*.png; do
     ffmpeg -v error -y -i "$shot" -vf 'split[a][b];[a]palettegen=max_colors=200:stats_mode=single[p];[b][p]paletteuse=dither=none' \
         "docs/$(basename "$shot")"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Bring in what only tests need, on top of scripts/setup.sh: Prometheus, schemathesis, axe-core, Grafana's types of
-# dashboards with the programs that check them, AsyncAPI's schema of its documents, a browser, and an RTSP server. All but
-# the last two, which Debian installs, goes into .deps-tests/. When nothing is missing, nothing is changed or downloaded.
+# Installs what only tests need, in addition to scripts/setup.sh: Prometheus, schemathesis, axe-core, Grafana's types of
+# dashboards with the programs that check them, AsyncAPI's schema, a browser, and an RTSP server. The last two are
+# Debian packages; the rest goes into .deps-tests/. If nothing is missing, nothing is changed or downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,7 +32,7 @@ ready() {
 unpack_packages() {
     local package packages
     mapfile -t packages < <(sed -n 's/^#deb: *//p' "$pins")
-    command -v apt-get >/dev/null || die "no apt-get here: put prometheus and promtool into $deps/bin yourself"
+    command -v apt-get >/dev/null || die "no apt-get on this system: put prometheus and promtool into $deps/bin yourself"
     for package in "${packages[@]}"; do
         (cd "$fresh" && apt-get -q download "$package" >apt.log 2>&1) || {
             cat "$fresh/apt.log" >&2
@@ -51,7 +51,7 @@ download() { # requirements file, folder
         --platform "manylinux_2_17_$arch" --requirement "$1" --dest "$2" </dev/null
 }
 
-# Python code that is run, unlike the other wheels; some of it is compiled for Python 3.11.
+# Unlike that of the other wheels, this Python code is run. Some of it is compiled for Python 3.11.
 unpack_schemathesis() {
     local wheel
     download "$schemathesis" "$fresh/schemathesis"
@@ -80,7 +80,7 @@ install() {
     trap 'rm -rf "$fresh"' EXIT
     rm -rf "$fresh"
     mkdir -p "$fresh"/{wheels,ready/bin,ready/schemathesis}
-    say "downloading Prometheus, schemathesis, Node.js, and what describes dashboards and AsyncAPI documents (about 80 MB)"
+    say "downloading Prometheus, schemathesis, Node.js, and the schemas of dashboards and AsyncAPI documents (about 80 MB)"
     unpack_packages
     unpack_schemathesis
     unpack_wheels
@@ -97,7 +97,7 @@ install_packages() {
     local packages root=()
     if command -v chromium >/dev/null && command -v chromedriver >/dev/null && has_rtsp_server; then return; fi
     mapfile -t packages < <(sed -n 's/^#apt: *//p' "$pins")
-    command -v apt-get >/dev/null || die "no chromium and chromedriver in PATH, or no RTSP server for Python, and no apt-get here: install them"
+    command -v apt-get >/dev/null || die "no chromium and chromedriver in PATH, or no RTSP server for Python, and no apt-get on this system: install them"
     ((EUID == 0)) || root=(sudo)
     say "installing Debian packages: ${packages[*]}"
     "${root[@]}" apt-get -q update >/dev/null 2>&1 || true
@@ -106,7 +106,7 @@ install_packages() {
 }
 
 exec 9<"$pins"
-flock 9 # a second set-up waits here, then finds the work done
+flock 9 # a second set-up waits here, then has nothing to do
 ready || install
 install_packages
 say "ready"

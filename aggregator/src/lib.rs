@@ -1,27 +1,40 @@
-//! Counts every frame of every video once, and says what was in it.
+//! Counts every frame of every video once, and publishes alarms and summaries.
 //!
-//! The way of a result: `batch` pulls it with others, `tally` adds it to its video's totals and
-//! writes those by compare-and-swap, publishes alarms (`raise`) and, when the last frame is in, the
-//! summary, and only then are the results acknowledged. `exhausted` speaks for messages that ran
-//! out of deliveries, `left` finds those that nobody told of, `room` makes room in the log of
-//! results, `status` answers who asks for a video. The rules of counting are in `count`, those of
-//! alarms in `alarms`, both without I/O.
+//! The way of a result through the files:
+//!
+//! 1. `batch.rs` pulls results, many at a time; `result_message.rs` reads each.
+//! 2. `counter.rs` groups them by video and takes each video's totals from memory or from its entry
+//!    (`entries.rs`).
+//! 3. `counter/step.rs` adds the results to the totals, writes those by compare-and-swap, publishes
+//!    alarms (`alarm_publisher.rs`) and, after the last frame, the summary
+//!    (`summary_publisher.rs`). `output.rs` says what that prints, `printer.rs` prints it.
+//! 4. `result_message.rs` acknowledges the results: only now, so that nothing is lost.
+//!
+//! Beside that, `max_deliveries.rs` fails messages that ran out of deliveries, `orphans.rs` finds
+//! those whose advisory was lost, `retention.rs` removes old results when their stream gets full,
+//! `status.rs` answers requests for a video's status, and `gauges.rs` watches streams and videos.
+//!
+//! The rules of counting and of alarms are in `moliceiro-analytics`, which does no I/O.
 
+mod alarm_publisher;
 mod arguments;
 mod batch;
+mod counter;
 mod entries;
-mod exhausted;
 mod gauges;
-mod left;
+mod max_deliveries;
 pub mod metrics;
+mod orphans;
 mod output;
-mod raise;
-mod report;
-mod room;
+mod printer;
+mod publication;
+mod result_message;
+mod retention;
 mod settings;
 mod status;
-mod tally;
+mod summary_publisher;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use moliceiro_nats::Streams;
@@ -30,23 +43,28 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::batch::Batches;
+use crate::counter::Counter;
+use crate::metrics::Metrics;
+
 pub use arguments::AggregatorArguments;
-pub use output::{Publication, printer};
+pub use output::{Printed, Publication};
+pub use printer::printer;
 pub use settings::{AggregatorService, AggregatorSettings, OutputFormat};
 
-/// One publish after the other: an aggregator's own messages are few.
+/// Unacknowledged publishes. An aggregator publishes little, most of it one after the other.
 const PUBLISHES_IN_FLIGHT: usize = 16;
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// Why an aggregator ends before it is told to.
+/// Why an aggregator ends before its shutdown is requested.
 #[derive(Debug, Error)]
 pub enum AggregatorError {
-    /// No usable server or streams.
+    /// The server or its streams cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
 }
 
-/// Counts until `shutdown`. `on_publication` is told each alarm and summary that this aggregator
+/// Counts until `shutdown`. Calls `on_publication` with each alarm and summary that this aggregator
 /// publishes.
 pub async fn run(
     service: AggregatorService,
@@ -54,6 +72,7 @@ pub async fn run(
     telemetry: Telemetry,
     shutdown: CancellationToken,
 ) -> Result<(), AggregatorError> {
+    let metrics = Arc::new(Metrics::new(&mut telemetry.catalogue()));
     let opening = open_streams(
         "aggregator",
         &service.nats,
@@ -64,15 +83,13 @@ pub async fn run(
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());
     };
-    report::ready();
-    let counting = count_results(&streams, &service.aggregator, on_publication, &shutdown);
-    let watching = gauges::run(&streams, service.streams.keep, &shutdown);
+    metrics.ready();
     tokio::join!(
-        counting,
-        watching,
-        exhausted::run(&streams, &shutdown),
-        left::run(&streams, &shutdown),
-        room::keep(&streams, &shutdown),
+        count_results(&streams, &service.aggregator, &metrics, on_publication, &shutdown),
+        gauges::run(&streams, service.streams.keep, &metrics, &shutdown),
+        max_deliveries::run(&streams, &metrics, &shutdown),
+        orphans::run(&streams, &metrics, &shutdown),
+        retention::run(&streams, &shutdown),
         status::serve(&streams, &shutdown)
     );
     Ok(())
@@ -81,23 +98,28 @@ pub async fn run(
 async fn count_results(
     streams: &Streams,
     settings: &AggregatorSettings,
+    metrics: &Arc<Metrics>,
     mut on_publication: impl FnMut(Publication<'_>),
     shutdown: &CancellationToken,
 ) {
-    let mut tally = tally::Tally::new(streams.clone(), settings.alarms.clone(), shutdown.clone());
+    let mut counter = Counter::new(
+        streams.clone(),
+        settings.alarms.clone(),
+        Arc::clone(metrics),
+        shutdown.clone(),
+    );
     while !shutdown.is_cancelled() {
-        let mut batches = match batch::Batches::open(streams, settings.linger).await {
+        let mut batches = match Batches::open(streams, settings.linger, metrics).await {
             Ok(batches) => batches,
             Err(error) => {
-                warn!(%error, "cannot pull results; trying again");
+                warn!(%error, "cannot pull results; retrying");
                 shutdown.run_until_cancelled(tokio::time::sleep(PAUSE_AFTER_ERROR)).await;
                 continue;
             }
         };
-        // A batch in hand is finished even when it is time to end: its totals may be written
-        // already.
-        while let Some(Some(batch)) = shutdown.run_until_cancelled(batches.next()).await {
-            tally.take(batch, &mut on_publication).await;
+        // A batch in flight is finished even on shutdown: its totals may be written already.
+        while let Some(Ok(batch)) = shutdown.run_until_cancelled(batches.next()).await {
+            counter.count(batch, &mut on_publication).await;
         }
     }
     streams.flush().await;

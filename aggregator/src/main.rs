@@ -1,4 +1,4 @@
-//! `moliceiro-aggregator`: the aggregator as a service of its own.
+//! `moliceiro-aggregator`: the aggregator as a program of its own.
 
 use std::process::ExitCode;
 
@@ -9,6 +9,6 @@ fn main() -> ExitCode {
     moliceiro_service::main(|arguments: AggregatorArguments| {
         let service = arguments.service()?;
         let print = printer(service.aggregator.output)?;
-        serve(&service.base.clone(), |readiness, shutdown| run(service, print, readiness, shutdown))
+        serve(&service.base.clone(), |telemetry, shutdown| run(service, print, telemetry, shutdown))
     })
 }

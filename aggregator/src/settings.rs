@@ -12,29 +12,33 @@ mod rules;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AggregatorSettings {
-    /// What is printed on standard output of each video: `text`, `json` (one line), or `none`.
+    /// How alarms and summaries are printed on standard output: `text`, `json` (one line for each
+    /// summary), or `none`.
     pub output: OutputFormat,
-    /// Totals are written no more often than this; a result that comes after a pause is counted at
-    /// once.
+    /// Totals are written at most once in this time. A result that arrives after a pause is counted
+    /// at once.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
-    /// Alarms of videos whose upload names none: a list, or one text with `;` between them.
+    /// Alarm rules of videos whose upload has none: a list, or one text with `;` between the rules.
     #[serde(deserialize_with = "rules::deserialize")]
     pub alarms: Vec<AlarmRule>,
 }
 
-/// The alarm that the system before this one had by default: `person > 10`.
-const MOST_PERSONS: u32 = 10;
+/// The default alarm is `person > 10`, as in the system that this one replaced.
+const MAX_PERSONS: u32 = 10;
 
-/// How a summary is printed.
+/// A longer delay would make progress hard to follow.
+const MAX_LINGER: Duration = Duration::from_secs(5);
+
+/// How alarms and summaries are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputFormat {
     /// Lines for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per summary, each on a line. Alarms are not printed.
     Json,
-    /// Nothing: the summary is published only.
+    /// Not at all: they are only published.
     None,
 }
 
@@ -43,7 +47,7 @@ impl Default for AggregatorSettings {
         Self {
             output: OutputFormat::Text,
             linger: Duration::from_millis(100),
-            alarms: vec![AlarmRule::more_than("person", MOST_PERSONS)],
+            alarms: vec![AlarmRule::more_than("person", MAX_PERSONS)],
         }
     }
 }
@@ -53,7 +57,7 @@ impl Section for AggregatorSettings {
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if self.linger > Duration::from_secs(5) {
+        if self.linger > MAX_LINGER {
             problems.push(Problem::new("linger", "5s or shorter"));
         }
         if self.alarms.len() > AlarmRule::MOST {
@@ -63,10 +67,10 @@ impl Section for AggregatorSettings {
     }
 }
 
-/// Where [`moliceiro_service::Listen::Auto`] serves metrics.
+/// The port of metrics with [`moliceiro_service::Listen::Auto`].
 const METRICS_PORT: u16 = 9473;
 
-/// All that an aggregator needs to know.
+/// All settings of an aggregator.
 #[derive(Clone, Debug)]
 pub struct AggregatorService {
     /// `[log]` and `[metrics]`

@@ -11,34 +11,38 @@ use moliceiro_nats::{Streams, VideoId, subjects};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// What `nats micro ls` calls the service.
+/// The name in `nats micro ls`.
 const NAME: &str = "moliceiro";
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
-const NO_ID: usize = 400;
-const UNKNOWN: usize = 404;
-const UNREADABLE: usize = 500;
-const OUT_OF_REACH: usize = 503;
+// Codes of errors, with the meaning that they have in HTTP.
+const INVALID_ID: usize = 400;
+const UNKNOWN_VIDEO: usize = 404;
+const MALFORMED_ENTRY: usize = 500;
+const UNAVAILABLE: usize = 503;
 
-/// Answers until `shutdown`. Of several aggregators, one answers each request.
+/// Answers until `shutdown`. With several aggregators, one of them answers each request.
 pub(crate) async fn serve(streams: &Streams, shutdown: &CancellationToken) {
     while !shutdown.is_cancelled() {
-        let service =
-            streams.jetstream.client().service_builder().description("Counts what is in videos");
+        let service = streams
+            .jetstream
+            .client()
+            .service_builder()
+            .description("Counts the objects in videos");
         let service = match service.start(NAME, env!("CARGO_PKG_VERSION")).await {
             Ok(service) => service,
             Err(error) => {
-                warn!(%error, "cannot offer the status of videos; trying again");
+                warn!(%error, "cannot start the status service; retrying");
                 shutdown.run_until_cancelled(tokio::time::sleep(PAUSE_AFTER_ERROR)).await;
                 continue;
             }
         };
         match service.endpoint_builder().name("status").add(subjects::STATUS_SUBJECT).await {
             Ok(mut requests) => answer_all(&mut requests, &streams.videos, shutdown).await,
-            Err(error) => warn!(%error, "cannot listen for requests; trying again"),
+            Err(error) => warn!(%error, "cannot subscribe to status requests; retrying"),
         }
         if let Err(error) = service.stop().await {
-            warn!(%error, "cannot withdraw the status service");
+            warn!(%error, "cannot stop the status service");
         }
     }
 }
@@ -55,12 +59,13 @@ async fn answer_all(requests: &mut Endpoint, videos: &Store, shutdown: &Cancella
 async fn status(videos: &Store, payload: &[u8]) -> Result<Bytes, Error> {
     let error = |code, status: String| Error { code, status };
     let id = String::from_utf8_lossy(payload).trim().to_owned();
-    let video = VideoId::try_from(id).map_err(|e| error(NO_ID, e.to_string()))?;
+    let video = VideoId::try_from(id).map_err(|e| error(INVALID_ID, e.to_string()))?;
     let entry = videos
         .get(video.as_str())
         .await
-        .map_err(|e| error(OUT_OF_REACH, format!("the bucket of videos is out of reach: {e}")))?;
-    let entry = entry.ok_or_else(|| error(UNKNOWN, format!("there is no video {video}")))?;
-    let entry: VideoEntry = from_json(&entry).map_err(|e| error(UNREADABLE, e.to_string()))?;
+        .map_err(|e| error(UNAVAILABLE, format!("the bucket of videos is unavailable: {e}")))?;
+    let entry =
+        entry.ok_or_else(|| error(UNKNOWN_VIDEO, format!("video {video} does not exist")))?;
+    let entry: VideoEntry = from_json(&entry).map_err(|e| error(MALFORMED_ENTRY, e.to_string()))?;
     Ok(to_json(&VideoStatus::from(entry)).into())
 }

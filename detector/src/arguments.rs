@@ -1,7 +1,7 @@
 use clap::Parser;
 use moliceiro_service::{CommonArguments, SettingsError};
 
-use crate::DetectorService;
+use crate::settings::DetectorService;
 
 /// Pulls frames, finds the objects in them, publishes results
 #[derive(Clone, Debug, Parser)]
@@ -13,20 +13,20 @@ pub struct DetectorArguments {
     /// Arguments of every service
     #[command(flatten)]
     pub common: CommonArguments,
-    /// Model to use: nanodet, nanodet-int8, or a file with its manifest (.toml) beside it [setting:
-    /// detector.model]
+    /// Model to use: nanodet, nanodet-int8, or an .onnx file with its manifest (.toml) beside it
+    /// [setting: detector.model]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Frames looked at at the same time; 0: one for each core [setting: detector.sessions]
+    /// Frames analysed at the same time; 0: one for each core [setting: detector.sessions]
     #[arg(long, value_name = "N")]
     pub sessions: Option<String>,
-    /// Objects scored no higher are left out, 0 to 1 [setting: detector.threshold]
+    /// Report objects whose score is above this, 0 to 1 [setting: detector.threshold]
     #[arg(long, value_name = "SCORE")]
     pub threshold: Option<String>,
 }
 
 impl DetectorArguments {
-    /// The settings that the file, the environment and these arguments give.
+    /// The settings from the file, the environment and these arguments.
     pub fn service(&self) -> Result<DetectorService, SettingsError> {
         let loader = self
             .common

@@ -1,4 +1,4 @@
-//! `moliceiro-detector`: the detector as a service of its own.
+//! `moliceiro-detector`: the detector as a program of its own.
 
 use std::process::ExitCode;
 
@@ -8,6 +8,6 @@ use moliceiro_service::serve;
 fn main() -> ExitCode {
     moliceiro_service::main(|arguments: DetectorArguments| {
         let service = arguments.service()?;
-        serve(&service.base.clone(), |readiness, shutdown| run(service, readiness, shutdown))
+        serve(&service.base.clone(), |telemetry, shutdown| run(service, telemetry, shutdown))
     })
 }

@@ -11,23 +11,24 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DetectorSettings {
-    /// What this detector is called in results. Empty: the machine's name and the process id.
+    /// The detector's name in results. Empty: the host name and the process id.
     pub name: String,
-    /// Frames looked at at the same time, each by a session of its own. 0: as many as the cores
-    /// have threads for.
+    /// Frames analysed at the same time, each by a session of its own. 0: the number of cores,
+    /// divided by `threads`.
     pub sessions: usize,
-    /// Threads within each session.
+    /// Threads of each session.
     pub threads: usize,
-    /// `nanodet` or `nanodet-int8`, which are built in, or a model's `.onnx` file with its manifest
-    /// `.toml` beside it. Not set: `nanodet`.
+    /// `nanodet` or `nanodet-int8`, which are built in, or an `.onnx` file with its manifest
+    /// (`.toml`) beside it. Not set: `nanodet`.
     pub model: Option<PathBuf>,
-    /// Objects scored no higher are left out, 0 to 1. Not set: as the model's manifest says.
+    /// Objects are reported if their score is above this, 0 to 1. Not set: the value of the model's
+    /// manifest.
     pub threshold: Option<f32>,
-    /// Of two boxes of a class that overlap more than this, the better one stays. Not set: as the
-    /// manifest says.
+    /// Of two boxes of a class whose intersection over union is above this, the one with the lower
+    /// score is removed, 0 to 1. Not set: the value of the model's manifest.
     pub iou: Option<f32>,
-    /// The library `libonnxruntime.so`. Not set: the one that came with the program, or the
-    /// system's.
+    /// The path of the library `libonnxruntime.so`. Not set: the one that `ORT_DYLIB_PATH` names,
+    /// the one that is installed with the program, or the system's.
     pub onnxruntime: Option<PathBuf>,
 }
 
@@ -65,12 +66,13 @@ impl Section for DetectorSettings {
 }
 
 impl DetectorSettings {
-    /// Sessions to run: as set, or so many that all cores have work.
+    /// The configured number of sessions, or enough of them to use all cores.
     pub(crate) fn session_count(&self) -> usize {
         let cores = available_parallelism().map_or(1, NonZero::get);
         if self.sessions == 0 { (cores / self.threads).max(1) } else { self.sessions }
     }
 
+    /// The configured name, or one that differs between the processes of all machines.
     pub(crate) fn instance_name(&self) -> String {
         if !self.name.is_empty() {
             return self.name.clone();
@@ -81,10 +83,10 @@ impl DetectorSettings {
     }
 }
 
-/// Where [`moliceiro_service::Listen::Auto`] serves metrics.
+/// The port of [`moliceiro_service::Listen::Auto`].
 const METRICS_PORT: u16 = 9472;
 
-/// All that a detector needs to know.
+/// The settings of a detector as a service.
 #[derive(Clone, Debug)]
 pub struct DetectorService {
     /// `[log]` and `[metrics]`
@@ -98,7 +100,7 @@ pub struct DetectorService {
 }
 
 impl DetectorService {
-    /// Reads and checks the sections.
+    /// Parses the sections and checks their values.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
         let base = Base {
             log: settings.section()?,

@@ -1,8 +1,8 @@
 // Checks dashboards against Grafana's own types: node check.mjs FOLDER DASHBOARD.json…
-// FOLDER has the node_modules that package.json beside this file asks for.
+// FOLDER contains the node_modules of the package.json beside this file.
 //
 // Each dashboard becomes a TypeScript constant of the type that Grafana declares, and so do the options and the custom field
-// settings of each panel, by its kind: the compiler then finds what is missing, misspelt or of the wrong type.
+// settings of each panel, by its kind. The compiler then finds what is missing, misspelt or of the wrong type.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, join, resolve } from "node:path";
@@ -20,10 +20,10 @@ import type * as Stat from "${composable}/stat/panelcfg/x/StatPanelCfg_types.gen
 import type * as Table from "${composable}/table/panelcfg/x/TablePanelCfg_types.gen.d.ts";
 import type * as TimeSeries from "${composable}/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen.d.ts";
 
-// @grafana/schema has no type for queries of Prometheus: these are the fields that Grafana's data source reads.
+// @grafana/schema has no type for queries of Prometheus. These are the fields that Grafana's data source reads.
 type Query = DataQuery & { expr: string; legendFormat: string; format?: "time_series" | "heatmap" | "table"; instant?: boolean; range?: boolean };
 
-// As it stands in JSON: the values of enumerations are plain texts.
+// As in JSON, where the values of enumerations are plain texts.
 type Json<T> = T extends string ? \`\${T}\` : T extends object ? { [K in keyof T]: Json<T[K]> } : T;
 `;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use moliceiro_decode::{Announced, DecodedFrame, DecodedThumbnail, Decoding, LostFrame};
+use moliceiro_decode::{ContainerInfo, DecodedFrame, DecodedThumbnail, Decoding, UndecodableFrame};
 use moliceiro_nats::messages::{
     Ended, Event, Failed, Frame, Progress, Thumbnail, VERSION, VideoEntry, milliseconds_now,
     to_cbor,
@@ -61,8 +61,8 @@ impl FramePublisher<'_> {
         decoding: Decoding,
         stored: Watermark,
     ) -> Result<Published, StoreError> {
-        let announced = decoding.announced();
-        let published = self.publish_frames(decoding.frames.clone(), &announced, stored).await;
+        let container_info = decoding.container_info();
+        let published = self.publish_frames(decoding.frames.clone(), &container_info, stored).await;
         let ended = match published {
             // A frame that the server never accepts ends the video after the frames before it.
             Err((stored, error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. }))) => {
@@ -74,7 +74,7 @@ impl FramePublisher<'_> {
                     frames: decoded.frames,
                     decoded: decoded.decoded,
                     duration: decoded.duration,
-                    problem: decoded.problem.map(|problem| problem.to_string()),
+                    problem: decoded.incomplete.map(|incomplete| incomplete.to_string()),
                 },
                 Err(error) => truncated(stored, error.to_string()),
             },
@@ -102,8 +102,8 @@ impl FramePublisher<'_> {
     /// the watermark, with an error too. The first frame is the one after those that are `stored`.
     pub async fn publish_frames(
         &self,
-        frames: async_channel::Receiver<Result<DecodedFrame, LostFrame>>,
-        announced: &Announced,
+        frames: async_channel::Receiver<Result<DecodedFrame, UndecodableFrame>>,
+        container_info: &ContainerInfo,
         stored: Watermark,
     ) -> Result<Watermark, (Watermark, StoreError)> {
         let mut watermark = stored;
@@ -127,7 +127,7 @@ impl FramePublisher<'_> {
                 let progress = Event::Progress(Progress {
                     published: watermark.below,
                     frames: Some(watermark.frames),
-                    announced: announced.frames(),
+                    announced: container_info.frames(),
                 });
                 self.streams
                     .publisher
@@ -141,7 +141,7 @@ impl FramePublisher<'_> {
 
     async fn publish_one(
         &self,
-        frame: Result<DecodedFrame, LostFrame>,
+        frame: Result<DecodedFrame, UndecodableFrame>,
     ) -> Result<Watermark, StoreError> {
         match frame {
             Ok(frame) => self.publish_frame(frame).await,
@@ -150,10 +150,19 @@ impl FramePublisher<'_> {
     }
 
     async fn publish_frame(&self, frame: DecodedFrame) -> Result<Watermark, StoreError> {
-        let DecodedFrame { index, number, pts, size, letterbox, color, encoding, pixels, still } =
-            frame;
+        let DecodedFrame {
+            index,
+            number,
+            pts,
+            size,
+            letterbox,
+            color,
+            encoding,
+            pixels,
+            thumbnail,
+        } = frame;
         let video = self.video.clone();
-        if let Some(DecodedThumbnail { slot, jpeg }) = still {
+        if let Some(DecodedThumbnail { slot, jpeg }) = thumbnail {
             let source = letterbox.source;
             let video = video.clone();
             let thumbnail = Thumbnail { version: VERSION, video, index, pts, source, jpeg };
@@ -182,8 +191,8 @@ impl FramePublisher<'_> {
     }
 
     /// A frame that cannot be decoded gets its result at once, and never enters the queue.
-    async fn publish_failed(&self, lost: LostFrame) -> Result<Watermark, StoreError> {
-        let LostFrame { index, number, reason } = lost;
+    async fn publish_failed(&self, lost: UndecodableFrame) -> Result<Watermark, StoreError> {
+        let UndecodableFrame { index, number, reason } = lost;
         self.metrics.frame_lost(self.video, index, &reason);
         let failed = Event::Failed(Failed { index, reason, detector: None, deliveries: 0 });
         let id = subjects::frame_message_id(self.video, index);

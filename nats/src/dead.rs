@@ -119,8 +119,8 @@ impl DeadLetter {
     }
 }
 
-/// The dead letters, oldest first: of one video or all, of one frame or all. Skips messages that are
-/// not dead letters.
+/// The dead letters, oldest first: of one video or all, of one frame or all. Skips messages that
+/// are not dead letters.
 pub async fn letters(
     dead: &Stream,
     video: Option<&VideoId>,

@@ -1,4 +1,5 @@
-//! Reading many messages of a stream in few requests: batched direct get (NATS ADR-31, server 2.11).
+//! Reading many messages of a stream in few requests: batched direct get (NATS ADR-31, server
+//! 2.11).
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -25,11 +25,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
 /// From here on, Go returns the memory of freed block caches.
 const MEMORY_LIMIT: &str = "256MiB";
-/// The server shares the cores with the detectors. One core serves about a thousand frames per second,
-/// and more of Go's processors would mostly wake each other.
+/// The server shares the cores with the detectors. One core serves about a thousand frames per
+/// second, and more of Go's processors would mostly wake each other.
 const CORES_PER_SERVER_CORE: usize = 8;
 
-/// A running private server. It stops when it is dropped, and when this process ends for any reason.
+/// A running private server. It stops when it is dropped, and when this process ends for any
+/// reason.
 pub struct EmbeddedServer {
     url: String,
     process: Pid,
@@ -104,8 +105,8 @@ struct Ports {
 }
 
 impl EmbeddedServer {
-    /// Starts `program` with its data in `folder`, which is created if needed. Blocks until the server
-    /// listens.
+    /// Starts `program` with its data in `folder`, which is created if needed. Blocks until the
+    /// server listens.
     pub fn start(program: &Path, folder: &Path) -> Result<Self, EmbeddedError> {
         let unusable = |source| EmbeddedError::Folder { folder: folder.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
@@ -248,8 +249,8 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
         .write_all(text.as_bytes())
 }
 
-/// Starts the server on a thread that lives as long as the server: the kernel's death signal is tied
-/// to the thread that forked.
+/// Starts the server on a thread that lives as long as the server: the kernel's death signal is
+/// tied to the thread that forked.
 fn spawn(
     program: &Path,
     config: &Path,
@@ -294,11 +295,12 @@ fn pid(child: &Child) -> Pid {
 }
 
 /// Makes the server die with this process, and keep the folder locked as long as it lives.
+#[expect(unsafe_code, reason = "the two system calls below have no safe form; see their comments")]
 fn bind_life(command: &mut Command, lock: RawFd) {
     let parent = rustix::process::getpid();
     let in_child = move || {
-        // SAFETY: the descriptor is open: the caller holds the file while the child starts, and fork
-        // copies it.
+        // SAFETY: the descriptor is open: the caller holds the file while the child starts, and
+        // fork copies it.
         rustix::io::fcntl_setfd(unsafe { BorrowedFd::borrow_raw(lock) }, FdFlags::empty())?;
         #[cfg(target_os = "linux")]
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -308,8 +310,8 @@ fn bind_life(command: &mut Command, lock: RawFd) {
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the closure only makes system calls and does not allocate, so it
-    // cannot wait for a lock that another thread held at the fork. No crate offers the death signal
-    // without `pre_exec`, which is unsafe.
+    // SAFETY: between fork and exec the closure only makes system calls and does not allocate, so
+    // it cannot wait for a lock that another thread held at the fork. No crate offers the death
+    // signal without `pre_exec`, which is unsafe.
     unsafe { command.pre_exec(in_child) };
 }

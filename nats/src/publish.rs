@@ -146,8 +146,8 @@ impl Publisher {
     /// Publishes until a stream has acknowledged the message; retries without end while the stream
     /// is full or unavailable.
     ///
-    /// `id` is the `Nats-Msg-Id`: a message is stored once even if its acknowledgement is lost and it
-    /// is sent again.
+    /// `id` is the `Nats-Msg-Id`: a message is stored once even if its acknowledgement is lost and
+    /// it is sent again.
     pub async fn publish(
         &self,
         subject: &str,
@@ -158,8 +158,8 @@ impl Publisher {
         self.publish_message(subject, message).await
     }
 
-    /// Publishes an event in a video's life. `id` is its `Nats-Msg-Id`; `None` for an event that may
-    /// repeat.
+    /// Publishes an event in a video's life. `id` is its `Nats-Msg-Id`; `None` for an event that
+    /// may repeat.
     pub async fn publish_event(
         &self,
         video: &VideoId,

@@ -72,8 +72,8 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Creates what is missing, and checks what exists. Returns an error if the server does not have
-    /// a leader for it within half a minute.
+    /// Creates what is missing, and checks what exists. Returns an error if the server does not
+    /// have a leader for it within half a minute.
     ///
     /// `publishes_in_flight` bounds the unacknowledged publishes of this connection, and so the
     /// memory they take.
@@ -151,11 +151,13 @@ impl Streams {
     pub async fn flush(&self) {
         match tokio::time::timeout(API_TIMEOUT, self.jetstream.client().flush()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                warn!(%error, "the last acknowledgements may be lost: their messages will be redelivered")
-            }
+            Ok(Err(error)) => warn!(
+                %error,
+                "the last acknowledgements may be lost: their messages will be redelivered"
+            ),
             Err(_) => warn!(
-                "the last acknowledgements may be lost, for the server takes none: what they are for comes again"
+                "the last acknowledgements may be lost, because the server does not answer: \
+                 their messages will be redelivered"
             ),
         }
     }

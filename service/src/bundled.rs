@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 /// Finds a file that is distributed with the program, such as `bin/nats-server` or
 /// `lib/libonnxruntime.so`.
 ///
-/// An installed program has it below the prefix of its own `bin`; a program built in a checkout finds
-/// it in the checkout's `.deps`, where `make setup` puts it.
+/// An installed program has it below the prefix of its own `bin`; a program built in a checkout
+/// finds it in the checkout's `.deps`, where `make setup` puts it.
 pub fn bundled(file: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let program = program.canonicalize().unwrap_or(program);

@@ -4,8 +4,8 @@
 //!
 //! 1. [`main`] parses the command line, with [`CommonArguments`] in it, and turns errors into exit
 //!    codes.
-//! 2. [`CommonArguments::loader`] loads [`Settings`]; [`Service::from_settings`] checks the sections
-//!    that the service uses.
+//! 2. [`CommonArguments::loader`] loads [`Settings`]; [`Service::from_settings`] checks the
+//!    sections that the service uses.
 //! 3. [`serve`] starts logs, the runtime, the endpoint for metrics and health ([`Telemetry`]), and
 //!    signal handling, and runs the service until it returns.
 //! 4. The service calls [`connect_streams`] to connect to NATS and open its streams.

@@ -57,8 +57,8 @@ pub struct Described {
 
 /// Creates metrics, registers them, and lists their descriptions.
 ///
-/// Its functions panic on a name that is malformed or already registered. Names are constants, and a
-/// test creates every catalogue.
+/// Its functions panic on a name that is malformed or already registered. Names are constants, and
+/// a test creates every catalogue.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     registry: Registry,

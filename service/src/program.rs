@@ -60,7 +60,8 @@ pub struct Base {
     pub metrics_port: u16,
 }
 
-/// Runs a service until it returns: starts logs, metrics, a runtime, and a token that signals cancel.
+/// Runs a service until it returns: starts logs, metrics, a runtime, and a token that signals
+/// cancel.
 ///
 /// Ends a service that does not finish its work in flight within 20 s after a signal, because the
 /// server is down or a stream is full.

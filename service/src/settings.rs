@@ -1,7 +1,7 @@
 //! Settings: built-in defaults < TOML file < `MOLICEIRO__SECTION__KEY` environment < command line.
 //!
-//! Every value keeps its source, so that an error about it names the key, the source, and the values
-//! that are allowed.
+//! Every value keeps its source, so that an error about it names the key, the source, and the
+//! values that are allowed.
 
 pub mod list;
 mod loader;

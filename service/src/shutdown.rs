@@ -7,8 +7,8 @@ use tracing::{info, warn};
 /// Exit code that a shell reports for a program ended by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// A token that SIGINT or SIGTERM cancels: finish work in flight and return. A second signal ends the
-/// process at once.
+/// A token that SIGINT or SIGTERM cancels: finish work in flight and return. A second signal ends
+/// the process at once.
 ///
 /// Must be called on a tokio runtime. Fails if signal handlers cannot be installed.
 pub fn shutdown_on_signals() -> io::Result<CancellationToken> {

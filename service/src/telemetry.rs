@@ -9,8 +9,8 @@ use crate::readiness::Readiness;
 
 /// A service's readiness and metrics. Cheap to clone.
 ///
-/// Each new value has its own registry. Different services in one process may share a value; services
-/// of the same kind must not.
+/// Each new value has its own registry. Different services in one process may share a value;
+/// services of the same kind must not.
 #[derive(Clone)]
 pub struct Telemetry {
     /// Conditions for the service to be ready.
@@ -66,8 +66,8 @@ impl Telemetry {
         }
     }
 
-    /// The metrics in the text format of Prometheus. Must be called on a tokio runtime.
-    pub(crate) fn exposition(&self) -> prometheus::Result<String> {
+    /// The metrics, in the text format of Prometheus. Must be called on a tokio runtime.
+    pub fn exposition(&self) -> prometheus::Result<String> {
         let connections = self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.process.refresh();
         self.shared.connection.refresh(&connections);

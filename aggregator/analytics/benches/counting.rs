@@ -1,13 +1,12 @@
-//! Counting results, of one video and of many: `cargo bench -p moliceiro-aggregator --bench
-//! counting`.
+//! Counting the results of one video and of many:
+//! `cargo bench -p moliceiro-analytics --bench counting`.
 
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use moliceiro_analytics::VideoCount;
-use moliceiro_messages::VideoId;
+use moliceiro_analytics::VideoTotals;
 use moliceiro_messages::{
-    Detection, Event, FrameResult, FrameSelection, Progress, Started, to_json,
+    Detection, Event, FrameResult, FrameSelection, Progress, Started, VideoId, to_json,
 };
 
 const RESULTS: u64 = 10_000;
@@ -31,8 +30,8 @@ fn result(index: u64) -> Event {
     })
 }
 
-/// A video whose frames are all confirmed, and of which some are counted already.
-fn video(frames: u64, counted: u64) -> VideoCount {
+/// A video whose frames are all confirmed, and whose first `counted` frames are counted.
+fn video(frames: u64, counted: u64) -> VideoTotals {
     let started = Started {
         name: "bikes.mp4".into(),
         uri: "file:///bikes.mp4".into(),
@@ -41,30 +40,30 @@ fn video(frames: u64, counted: u64) -> VideoCount {
         alarms: None,
         labels: vec![],
     };
-    let mut count = VideoCount::new(started, &[]);
-    count.apply(
+    let mut totals = VideoTotals::new(started, &[]);
+    totals.apply(
         &Event::Progress(Progress { published: frames, frames: None, announced: Some(frames) }),
         0,
     );
     for index in 0..counted {
-        count.apply(&result(index), 0);
+        totals.apply(&result(index), 0);
     }
-    count
+    totals
 }
 
 fn counting(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("count results");
     group.sample_size(20).throughput(Throughput::Elements(RESULTS));
     let results: Vec<_> = (0..RESULTS).map(result).collect();
-    let count_one = |count: &mut VideoCount| {
-        results.iter().for_each(|result| _ = black_box(count.apply(result, 0)))
+    let count_one = |totals: &mut VideoTotals| {
+        results.iter().for_each(|result| _ = black_box(totals.apply(result, 0)))
     };
     group.bench_function("of 1 video", |bencher| {
         bencher.iter_batched_ref(|| video(RESULTS, 0), count_one, BatchSize::LargeInput)
     });
-    let of_each = result(5);
-    let count_each = |videos: &mut Vec<VideoCount>| {
-        videos.iter_mut().for_each(|count| _ = black_box(count.apply(&of_each, 0)))
+    let next_result = result(5);
+    let count_each = |videos: &mut Vec<VideoTotals>| {
+        videos.iter_mut().for_each(|totals| _ = black_box(totals.apply(&next_result, 0)))
     };
     let videos = vec![video(10, 5); MANY_VIDEOS as usize];
     group.bench_function("of 10,000 videos", |bencher| {
@@ -75,14 +74,14 @@ fn counting(criterion: &mut Criterion) {
 fn entries(criterion: &mut Criterion) {
     let id = VideoId::for_name("bikes.mp4", "1");
     for frames in [1_000, 100_000] {
-        let mut count = video(frames, 0);
-        // Each third frame is still missing, so that the bitmap has no long runs.
+        let mut totals = video(frames, 0);
+        // Every third frame is missing, so that the bitmap has no long runs.
         for index in (0..frames).filter(|index| index % 3 != 0) {
-            count.apply(&result(index), 0);
+            totals.apply(&result(index), 0);
         }
         criterion
             .bench_function(&format!("entry of a video of {frames} frames as JSON"), |bencher| {
-                bencher.iter(|| to_json(&black_box(&count).to_entry(&id, false)))
+                bencher.iter(|| to_json(&black_box(&totals).to_entry(&id, false)))
             });
     }
 }

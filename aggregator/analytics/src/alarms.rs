@@ -1,21 +1,26 @@
-//! Judging frames by alarm rules: plain data and functions, no I/O.
+//! Judges frames by alarm rules.
 //!
-//! Frames are judged in their order, each when all before it are known, so results that come in any
-//! order raise the same alarms in the same order. A frame that failed holds for no rule. What is
-//! kept of a frame until its turn is which rules hold in it.
+//! Frames are judged in order, each as soon as all frames before it are known. So results in any
+//! order raise the same alarms in the same order. In a frame that failed, no rule holds. Until a
+//! frame's turn, only the rules that hold in it are kept.
+//!
+//! To add an alarm operator, extend how a rule is written and what holds in a single frame in
+//! `nats/messages/src/alarm_rule.rs`, and what depends on other frames, such as `for N frames`, in
+//! [`Alarms::judge_next`].
 
 use std::collections::BTreeMap;
 
-use moliceiro_messages::VideoId;
-use moliceiro_messages::{Alarm, AlarmRule, AlarmState, FrameResult, RuleMatch, Started, VERSION};
+use moliceiro_messages::{
+    Alarm, AlarmRule, AlarmState, FrameResult, RuleMatch, Started, VERSION, VideoId,
+};
 
-/// With so many in later frames, a frame of which nothing is known is not waited for any more: an
-/// entry has to stay small.
-const MOST_AHEAD: usize = 5_000;
+/// With more rule matches in later frames, a frame without a result is skipped: an entry has to
+/// stay small.
+const MAX_AHEAD: usize = 5_000;
 
 /// The alarms of one video.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Alarms {
+pub(crate) struct Alarms {
     rules: Vec<AlarmRule>,
     /// Every frame with a smaller index is judged.
     next: u64,
@@ -23,19 +28,18 @@ pub struct Alarms {
     ahead: BTreeMap<(u64, u8), RuleMatch>,
     /// For each rule, in how many judged frames in a row it holds up to now.
     runs: Vec<u32>,
-    unsent: Vec<RuleMatch>,
+    unpublished: Vec<RuleMatch>,
+    /// Alarms raised so far, those in `unpublished` included.
     raised: u64,
 }
 
-/// What is known of a frame when it is to be judged.
+/// What is known of a frame when it is its turn to be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// It was looked at.
-    Seen,
-    /// It could not be.
+pub(crate) enum FrameStatus {
+    Analysed,
     Failed,
-    /// Nothing yet.
-    Nothing,
+    /// Its result has not arrived.
+    Unknown,
 }
 
 impl Alarms {
@@ -57,8 +61,8 @@ impl Alarms {
     }
 
     /// Which rules hold in a frame.
-    pub(crate) fn sightings(&self, frame: &FrameResult) -> Vec<RuleMatch> {
-        let sighting = |(rule, n): (&AlarmRule, u8)| {
+    pub(crate) fn matches(&self, frame: &FrameResult) -> Vec<RuleMatch> {
+        let rule_match = |(rule, n): (&AlarmRule, u8)| {
             let count = rule.count_in(frame);
             rule.holds(count).then_some(RuleMatch {
                 frame: frame.index,
@@ -67,36 +71,36 @@ impl Alarms {
                 count,
             })
         };
-        self.rules.iter().zip(0..).filter_map(sighting).collect()
+        self.rules.iter().zip(0..).filter_map(rule_match).collect()
     }
 
-    /// Keeps what holds in a frame until the frame's turn. A frame whose turn is over raises no
+    /// Keeps what holds in frames until it is their turn. A frame whose turn is over raises no
     /// alarm.
-    pub(crate) fn keep(&mut self, sightings: Vec<RuleMatch>) {
-        let in_time = sightings.into_iter().filter(|sighting| sighting.frame >= self.next);
-        self.ahead.extend(in_time.map(|sighting| ((sighting.frame, sighting.rule), sighting)));
+    pub(crate) fn keep(&mut self, matches: Vec<RuleMatch>) {
+        let in_time = matches.into_iter().filter(|found| found.frame >= self.next);
+        self.ahead.extend(in_time.map(|found| ((found.frame, found.rule), found)));
     }
 
-    /// Judges each `every`-th frame up to the first one of which nothing is known.
-    pub(crate) fn judge(&mut self, every: u64, known: impl Fn(u64) -> Known) {
+    /// Judges every `every`th frame up to the first one whose status is unknown.
+    pub(crate) fn judge(&mut self, every: u64, status: impl Fn(u64) -> FrameStatus) {
         if self.rules.is_empty() {
             return;
         }
         loop {
-            match known(self.next) {
-                Known::Nothing if !self.is_full() => return,
-                known => self.judge_next(known == Known::Seen),
+            match status(self.next) {
+                FrameStatus::Unknown if !self.is_full() => return,
+                status => self.judge_next(status == FrameStatus::Analysed),
             }
             self.next = self.next.saturating_add(every);
         }
     }
 
-    /// Judges these frames, in order: there are no others below `end`. Each is told with whether it
-    /// was looked at.
+    /// Judges these frames, which are all below `end`, in order. Each comes with true if it was
+    /// analysed.
     pub(crate) fn judge_below(&mut self, end: u64, frames: impl Iterator<Item = (u64, bool)>) {
-        for (index, seen) in frames {
+        for (index, is_analysed) in frames {
             self.next = index;
-            self.judge_next(seen);
+            self.judge_next(is_analysed);
         }
         self.next = self.next.max(end);
     }
@@ -106,78 +110,76 @@ impl Alarms {
         self.next
     }
 
-    /// Whether a frame of which nothing is known is not to be waited for any more.
+    /// True if a frame without a result must be skipped.
     pub(crate) fn is_full(&self) -> bool {
-        self.ahead.len() > MOST_AHEAD
+        self.ahead.len() > MAX_AHEAD
     }
 
-    fn judge_next(&mut self, seen: bool) {
+    fn judge_next(&mut self, is_analysed: bool) {
         for ((rule, run), n) in self.rules.iter().zip(&mut self.runs).zip(0..) {
-            let Some(sighting) = self.ahead.remove(&(self.next, n)).filter(|_| seen) else {
+            let Some(found) = self.ahead.remove(&(self.next, n)).filter(|_| is_analysed) else {
                 *run = 0;
                 continue;
             };
             *run = run.saturating_add(1);
             if rule.frames == 1 || *run == rule.frames {
-                self.unsent.push(sighting);
+                self.unpublished.push(found);
                 self.raised += 1;
             }
         }
     }
 
-    /// Forgets what was not judged: nothing more will be.
+    /// Forgets what is not judged: the video takes no more results.
     pub(crate) fn stop(&mut self) {
         self.ahead.clear();
     }
 
-    /// How many were raised.
+    /// How many alarms were raised.
     pub(crate) fn raised(&self) -> u64 {
         self.raised
     }
 
-    /// The alarms of which it is not known that they are published, in order.
-    pub(crate) fn unsent(&self, video: &VideoId, name: &str) -> Vec<Alarm> {
-        let first = self.raised + 1 - self.unsent.len() as u64;
-        let alarm = |(number, RuleMatch { frame, pts, rule, count }): (u64, RuleMatch)| {
-            let rule = self.rules.get(usize::from(rule))?.clone();
-            let (version, video, name, label) =
-                (VERSION, video.clone(), name.to_owned(), rule.label.clone());
+    /// The alarms that are not marked as published, in order. `name` is the video's.
+    pub(crate) fn unpublished(&self, video: &VideoId, name: &str) -> Vec<Alarm> {
+        let first = self.raised + 1 - self.unpublished.len() as u64;
+        let alarm = |(number, found): (u64, &RuleMatch)| {
+            let rule = self.rules.get(usize::from(found.rule))?.clone();
             Some(Alarm {
-                version,
-                video,
-                name,
+                version: VERSION,
+                video: video.clone(),
+                name: name.to_owned(),
                 number,
-                frame,
-                time_s: pts.map(|ns| ns as f64 / 1e9),
+                frame: found.frame,
+                time_s: found.pts.map(|ns| ns as f64 / 1e9),
+                label: rule.label.clone(),
                 rule,
-                label,
-                count,
+                count: found.count,
             })
         };
-        (first..).zip(self.unsent.iter().copied()).filter_map(alarm).collect()
+        (first..).zip(&self.unpublished).filter_map(alarm).collect()
     }
 
-    /// The first `n` of the unsent are published.
-    pub(crate) fn sent(&mut self, n: usize) {
-        self.unsent.drain(..n);
+    /// Records that the first `n` of the unpublished alarms are published.
+    pub(crate) fn mark_published(&mut self, n: usize) {
+        self.unpublished.drain(..n);
     }
 
-    /// As the video's entry keeps it.
-    pub(crate) fn to_watch(&self) -> AlarmState {
+    /// As the video's entry stores it.
+    pub(crate) fn to_state(&self) -> AlarmState {
         AlarmState {
             rules: self.rules.clone(),
             next: self.next,
             ahead: self.ahead.values().copied().collect(),
             runs: self.runs.clone(),
-            unsent: self.unsent.clone(),
+            unsent: self.unpublished.clone(),
         }
     }
 
-    /// As the video's entry kept it.
-    pub(crate) fn from_watch(watch: AlarmState, raised: u64) -> Self {
-        let AlarmState { rules, next, ahead, runs, unsent } = watch;
-        let ahead =
-            ahead.into_iter().map(|sighting| ((sighting.frame, sighting.rule), sighting)).collect();
-        Self { rules, next, ahead, runs, raised: raised.max(unsent.len() as u64), unsent }
+    /// As the video's entry stores it; `raised` is a field of the entry itself.
+    pub(crate) fn from_state(state: AlarmState, raised: u64) -> Self {
+        let AlarmState { rules, next, ahead, runs, unsent } = state;
+        let ahead = ahead.into_iter().map(|found| ((found.frame, found.rule), found)).collect();
+        let raised = raised.max(unsent.len() as u64);
+        Self { rules, next, ahead, runs, raised, unpublished: unsent }
     }
 }

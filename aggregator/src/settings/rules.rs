@@ -4,8 +4,8 @@ use moliceiro_nats::messages::AlarmRule;
 use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 
-/// Reads rules from a list, as a file has it, or from one text, as the environment and the command
-/// line have it.
+/// Reads rules from a list, as in a file, or from one text, as in the environment and on the
+/// command line.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<AlarmRule>, D::Error> {
@@ -19,7 +19,7 @@ impl<'de> Visitor<'de> for Rules {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "a list of alarm rules such as [\"person > 10\"], or a text with ; between them",
+            "a list of alarm rules such as [\"person > 10\"], or one text with ; between the rules",
         )
     }
 

@@ -55,11 +55,10 @@ fn number_of_frames(uri: &Url) -> anyhow::Result<u64> {
     let settings = IngestSettings::default().decoding(FrameSelection::every(1), u64::MAX);
     let decoding = decode::start(uri, settings);
     while decoding.frames.recv_blocking().is_ok() {}
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let decoded = runtime.block_on(decoding.outcome())?;
-    match decoded.problem {
-        None => Ok(decoded.decoded),
-        Some(problem) => bail!("{problem}"),
+    let video = decoding.outcome_blocking()?;
+    match video.incomplete {
+        None => Ok(video.decoded),
+        Some(incomplete) => bail!("{incomplete}"),
     }
 }
 

@@ -8,8 +8,8 @@ use async_nats::jetstream::kv;
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Event, FrameResult, Summary, Upload, VideoEntry, VideoEvent, VideoState, from_cbor, from_json,
-    milliseconds_now, to_json,
+    Event, FrameResult, RequestedSelection, Summary, Upload, VideoEntry, VideoEvent, VideoState,
+    from_cbor, from_json, milliseconds_now, to_json,
 };
 use moliceiro_nats::subjects::UPLOAD_SUBJECT;
 use tokio::task::JoinHandle;
@@ -43,7 +43,7 @@ pub(crate) struct PipelineRun {
 
 /// How far a video is.
 #[derive(Default)]
-struct TrackedVideo {
+struct ObservedVideo {
     /// When each result arrived.
     done: Vec<Instant>,
     /// How many of them are in the entry.
@@ -80,13 +80,16 @@ pub(crate) async fn run(
     let mut followed = BTreeMap::new();
     for uri in videos {
         let id = VideoId::for_name("bench", &nuid::next());
-        let mut upload = Upload { id: Some(id.clone()), ..Upload::of(uri.clone()) };
-        upload.selection.every = Some(1);
+        let upload = Upload {
+            id: Some(id.clone()),
+            selection: RequestedSelection { every: Some(1), ..Default::default() },
+            ..Upload::of(uri.clone())
+        };
         streams
             .publisher
             .publish(UPLOAD_SUBJECT, &format!("upload/{id}"), to_json(&upload).into())
             .await?;
-        followed.insert(id, TrackedVideo::default());
+        followed.insert(id, ObservedVideo::default());
     }
     let (mut run, mut times, mut last) = (PipelineRun::default(), Times::default(), Instant::now());
     while followed.values().any(|video| video.summary.is_none()) {
@@ -144,7 +147,7 @@ impl Drop for Scraping {
 }
 
 fn record_result(
-    followed: &mut BTreeMap<VideoId, TrackedVideo>,
+    followed: &mut BTreeMap<VideoId, ObservedVideo>,
     times: &mut Times,
     event: &VideoEvent,
 ) {
@@ -165,7 +168,7 @@ fn record_result(
 
 /// One aggregator counts results in the order of their arrival, so the first N are those counted.
 fn record_entry(
-    followed: &mut BTreeMap<VideoId, TrackedVideo>,
+    followed: &mut BTreeMap<VideoId, ObservedVideo>,
     times: &mut Times,
     run: &mut PipelineRun,
     started_at: Instant,

@@ -19,12 +19,13 @@ impl UploadOptions {
 
     /// Whether an unfinished video is what these options ask for. An option that is not given
     /// accepts any value.
-    pub(crate) fn accepts(&self, video: &UnfinishedVideo) -> bool {
-        let (wanted, has) = (self.selection, video.selection);
-        let every = wanted.every.is_none_or(|every| Some(every) == has.every);
-        let fps = wanted.fps.is_none_or(|fps| Some(fps) == has.fps);
-        let start = wanted.start.is_none_or(|start| Some(start) == has.start);
-        let end = wanted.end.is_none_or(|end| Some(end) == has.end);
-        every && fps && start && end && (self.alarms.is_none() || self.alarms == video.alarms)
+    pub(crate) fn accepts(&self, unfinished: &UnfinishedVideo) -> bool {
+        let RequestedSelection { every, fps, start, end } = self.selection;
+        let found = unfinished.selection;
+        every.is_none_or(|every| Some(every) == found.every)
+            && fps.is_none_or(|fps| Some(fps) == found.fps)
+            && start.is_none_or(|start| Some(start) == found.start)
+            && end.is_none_or(|end| Some(end) == found.end)
+            && (self.alarms.is_none() || self.alarms == unfinished.alarms)
     }
 }

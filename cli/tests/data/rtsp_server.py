@@ -1,4 +1,4 @@
-"""Serves a video with H.264 by RTSP at rtsp://127.0.0.1:PORT/live, in real time: rtsp_server.py PORT FILE.mp4"""
+"""Serves a video with H.264 by RTSP at rtsp://ADDRESS:PORT/live, in real time: rtsp_server.py ADDRESS PORT FILE.mp4"""
 
 import sys
 
@@ -9,9 +9,9 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer
 
 Gst.init(None)
-port, path = sys.argv[1:]
+address, port, path = sys.argv[1:]
 server = GstRtspServer.RTSPServer()
-server.set_address("127.0.0.1")
+server.set_address(address)
 server.set_service(port)
 factory = GstRtspServer.RTSPMediaFactory()
 factory.set_launch(f'( filesrc location="{path}" ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )')

@@ -1,34 +1,34 @@
-//! What may go wrong, and how it is done.
+//! The faults that are injected, and their odds.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// A service's name, as in its program's.
+/// A service's name without `moliceiro-`.
 pub type Service = &'static str;
 
 pub const SERVICES: [Service; 3] = ["ingest", "detector", "aggregator"];
 
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    /// One of the service's processes dies, and is started again.
+    /// One of the service's processes is killed, and replaced.
     Kill(Service),
-    /// One of them is told to end, and another takes its place.
+    /// One of them gets SIGTERM, and is replaced.
     Terminate(Service),
-    /// The server dies, and is started again on its store.
+    /// The server is killed, and restarted on its store.
     KillServer,
-    /// Nobody reaches the server.
-    Cut(Duration),
-    /// Every message takes longer, and connections are reset at its beginning and end.
+    /// The server is unreachable.
+    NetworkDown(Duration),
+    /// The network has a latency (first value); connections are reset when it starts and ends.
     Latency(Duration, Duration),
-    /// Every connection breaks.
+    /// Every connection is reset.
     Reset,
     /// All detectors are stopped.
     NoDetectors(Duration),
-    /// Uploads, frames and results come twice.
+    /// Uploads, frames and results are published twice.
     Twice(Duration),
-    /// Messages that mean nothing, or are of nobody's video.
-    Nonsense,
+    /// Invalid messages, and messages of unknown videos.
+    InvalidMessages,
 }
 
 impl Fault {
@@ -40,12 +40,12 @@ impl Fault {
             0..=3 => Self::Kill(service),
             4 | 5 => Self::Terminate(service),
             6 => Self::KillServer,
-            7 => Self::Cut(seconds(random, 10)),
+            7 => Self::NetworkDown(seconds(random, 10)),
             8 => Self::Latency(Duration::from_millis(random.u64(10..200)), seconds(random, 15)),
             9 => Self::Reset,
             10 => Self::NoDetectors(seconds(random, 15)),
             11 => Self::Twice(seconds(random, 20)),
-            _ => Self::Nonsense,
+            _ => Self::InvalidMessages,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The videos that are counted meanwhile, and what is to come of each.
+//! The videos that are counted, and the summary that each must have.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,22 +13,23 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::say;
-use crate::support::deadly::{deadly_model, videos_with_and_without_a_white_frame};
-use crate::support::site::{Counts, counts, faultless_of};
-use crate::support::{sample, short_video};
 use crate::world::World;
+use moliceiro_testing::deployment::{Counts, counts, without_faults_of};
+use moliceiro_testing::models::{crashing_model, videos_with_and_without_a_white_frame};
+use moliceiro_testing::paths::sample;
+use moliceiro_testing::video::short_video;
 
-/// Uploads are made until so many are unfinished.
+/// How many uploads are kept unfinished.
 const AT_ONCE: usize = 4;
-/// With faults going on, a video may take long, but not for ever.
+/// A hang guard: with faults, a video may take long.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// A video and what a run without faults makes of it.
+/// A video and its counts without faults.
 struct Specimen {
     path: PathBuf,
     every: u64,
     expected: Counts,
-    deadly: bool,
+    crashing: bool,
 }
 
 struct Upload {
@@ -48,13 +49,13 @@ pub struct Videos {
 
 impl Videos {
     pub fn new(random: Rng) -> Self {
-        const DEADLY: u64 = 50;
+        const WHITE: u64 = 50;
         let folder = tempfile::tempdir().unwrap();
         let specimen = |path: PathBuf, every| Specimen {
-            expected: faultless_of(&path, every),
+            expected: without_faults_of(&path, every),
             path,
             every,
-            deadly: false,
+            crashing: false,
         };
         let mut specimens = vec![
             specimen(short_video(folder.path(), "short.mp4"), 1),
@@ -63,16 +64,16 @@ impl Videos {
             specimen(sample("carphone_pristine.mp4"), 1),
         ];
         if cfg!(target_arch = "x86_64") {
-            let [path, without] = videos_with_and_without_a_white_frame(folder.path(), DEADLY);
-            let (_, processed, _, classes) = faultless_of(&without, 1);
+            let [path, without] = videos_with_and_without_a_white_frame(folder.path(), WHITE);
+            let (_, processed, _, classes) = without_faults_of(&without, 1);
             specimens.push(Specimen {
                 path,
                 every: 1,
                 expected: (VideoState::Done, processed, 1, classes),
-                deadly: true,
+                crashing: true,
             });
         }
-        let model = deadly_model(folder.path());
+        let model = crashing_model(folder.path());
         Self {
             _folder: folder,
             model,
@@ -101,12 +102,12 @@ impl Videos {
     }
 
     pub async fn upload_some(&mut self, world: &World) {
-        // Now and then a crowd.
+        // Now and then many at once.
         let at_once = if self.random.u8(..100) == 0 { 5 * AT_ONCE } else { AT_ONCE };
         while self.unfinished.len() < at_once {
             let specimen = self.random.usize(..self.specimens.len());
-            let deadly = |upload: &Upload| self.specimens[upload.specimen].deadly;
-            if self.specimens[specimen].deadly && self.unfinished.values().any(deadly) {
+            let crashing = |upload: &Upload| self.specimens[upload.specimen].crashing;
+            if self.specimens[specimen].crashing && self.unfinished.values().any(crashing) {
                 continue;
             }
             if self.upload(world, specimen).await.is_none() {
@@ -115,7 +116,7 @@ impl Videos {
         }
     }
 
-    /// `None` if the server does not take it now.
+    /// `None` if the server does not accept it now.
     async fn upload(&mut self, world: &World, specimen: usize) -> Option<()> {
         let Specimen { path, every, .. } = &self.specimens[specimen];
         let id = format!("soak-{}", self.uploaded);
@@ -134,7 +135,7 @@ impl Videos {
         Some(())
     }
 
-    /// Compares the summaries that there are.
+    /// Compares the summaries published so far.
     pub async fn check(&mut self, world: &World, seed: u64) {
         let Ok(summaries) = world.jetstream().get_stream("SUMMARIES").await else { return };
         let mut done = Vec::new();
@@ -158,7 +159,7 @@ impl Videos {
             let differs = || format!("{described} differs: {summary:#?}\n{}", world.log_of(id));
             assert_eq!(counts(&summary), specimen.expected, "{}", differs());
             say(&format!(
-                "{id} ({file}, every {}) is as without faults, after {:.0?}",
+                "{id} ({file}, every {}) is as in an undisturbed run, after {:.0?}",
                 specimen.every,
                 upload.at.elapsed()
             ));
@@ -168,8 +169,8 @@ impl Videos {
         self.unfinished.retain(|id, _| !done.contains(id));
     }
 
-    pub async fn left_over(&self, world: &World) -> String {
-        let left = format!("{:?}, {:?}", self.unfinished.keys(), world.waiting().await);
+    pub async fn describe_unfinished(&self, world: &World) -> String {
+        let left = format!("{:?}, {:?}", self.unfinished.keys(), world.pending().await);
         left + "\n"
             + &self.unfinished.keys().map(|id| world.log_of(id)).collect::<Vec<_>>().join("\n")
     }

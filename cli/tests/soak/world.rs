@@ -1,4 +1,4 @@
-//! A server, a way to it, and two of each service: broken by faults, and mended.
+//! A server behind a proxy, and two of each service: faults break them, repairs follow.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -16,48 +16,48 @@ use tokio::task::JoinHandle;
 
 use crate::faults::{Fault, SERVICES, Service};
 use crate::say;
-use crate::support::Process;
-use crate::support::echo::echo;
-use crate::support::proxy::{Proxy, Weather};
-use crate::support::site::{PlainServer, Site};
 use crate::videos::Videos;
+use moliceiro_testing::deployment::Deployment;
+use moliceiro_testing::duplicates::duplicate_messages;
+use moliceiro_testing::process::Process;
+use moliceiro_testing::proxy::{Link, Proxy};
+use moliceiro_testing::server::RestartableServer;
 
 const OF_EACH: usize = 2;
-const FAIR: Weather = Weather::Fair { latency: Duration::ZERO };
 
 pub struct World {
-    server: PlainServer,
+    server: RestartableServer,
     proxy: Proxy,
-    site: Site,
-    /// Not through the proxy.
+    site: Deployment,
+    /// Bypasses the proxy.
     client: async_nats::Client,
     services: BTreeMap<Service, Vec<Process>>,
-    /// Told to end.
+    /// Have got SIGTERM.
     ending: Vec<(Service, Process)>,
-    fair_again: Option<Instant>,
-    detectors_again: Option<Instant>,
-    echoing: Option<(Instant, JoinHandle<()>)>,
+    link_restored_at: Option<Instant>,
+    detectors_restored_at: Option<Instant>,
+    duplicating: Option<(Instant, JoinHandle<()>)>,
     random: Rng,
-    /// What the processes said that are gone.
+    /// The logs of ended processes.
     log: Vec<String>,
 }
 
 impl World {
     pub async fn start(random: &mut Rng, model: &Path) -> Self {
-        let server = PlainServer::start();
+        let server = RestartableServer::start();
         let frames = random.choice([2, 8, 32, 256]).unwrap();
         say(&format!("streams.frames_max_per_video={frames}"));
         let settings = [
             format!("streams.frames_max_per_video={frames}"),
-            // So many that a frame, or a video, runs out of them only if it is deadly.
+            // So many that only the frame that crashes detectors runs out of deliveries.
             "streams.frame_max_deliver=8".into(),
             "streams.upload_max_deliver=1000".into(),
             "detector.sessions=1".into(),
             format!("detector.model={}", model.display()),
         ];
         let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
-        let client = Site::new(server.url(), &[]).client().await;
-        let (proxy, site) = Site::behind_proxy(&server.url(), &settings).await;
+        let client = Deployment::new(server.url(), &[]).client().await;
+        let (proxy, site) = Deployment::behind_proxy(&server.url(), &settings).await;
         let services =
             SERVICES.map(|service| (service, (0..OF_EACH).map(|_| site.start(service)).collect()));
         Self {
@@ -67,9 +67,9 @@ impl World {
             client,
             services: services.into(),
             ending: vec![],
-            fair_again: None,
-            detectors_again: None,
-            echoing: None,
+            link_restored_at: None,
+            detectors_restored_at: None,
+            duplicating: None,
             random: random.fork(),
             log: vec![],
         }
@@ -85,83 +85,83 @@ impl World {
                 let Some(mut process) = self.take_one(service) else { return };
                 process.signal(Signal::KILL);
                 process.wait();
-                self.dead_letter(process);
+                self.keep_log(process);
             }
             Fault::Terminate(service) => {
                 let Some(process) = self.take_one(service) else { return };
                 self.terminate(service, process);
             }
             Fault::KillServer => self.server.kill_and_restart(),
-            Fault::Cut(time) => self.change_weather(Weather::Cut, time),
-            Fault::Latency(latency, time) => self.change_weather(Weather::Fair { latency }, time),
+            Fault::NetworkDown(time) => self.change_link(Link::Down, time),
+            Fault::Latency(latency, time) => self.change_link(Link::Up { latency }, time),
             Fault::Reset => self.proxy.reset(),
             Fault::NoDetectors(time) => {
                 for process in std::mem::take(self.services.get_mut("detector").unwrap()) {
                     self.terminate("detector", process);
                 }
-                self.detectors_again = Some(Instant::now() + time);
+                self.detectors_restored_at = Some(Instant::now() + time);
             }
-            Fault::Twice(time) if self.echoing.is_none() => {
-                let echoing = echo(self.client.clone(), self.random.fork()).await;
-                self.echoing = Some((Instant::now() + time, echoing));
+            Fault::Twice(time) if self.duplicating.is_none() => {
+                let duplicating = duplicate_messages(self.client.clone(), self.random.fork()).await;
+                self.duplicating = Some((Instant::now() + time, duplicating));
             }
             Fault::Twice(_) => {}
-            Fault::Nonsense => self.send_nonsense(videos).await,
+            Fault::InvalidMessages => self.send_invalid_messages(videos).await,
         }
     }
 
-    /// Ends what is over, and starts what is missing.
-    pub async fn mend(&mut self) {
+    /// Ends faults whose time is over, and starts missing processes.
+    pub async fn repair(&mut self) {
         let over = |until: &Instant| Instant::now() >= *until;
-        if self.fair_again.take_if(|until| over(until)).is_some() {
-            self.proxy.set(FAIR);
+        if self.link_restored_at.take_if(|until| over(until)).is_some() {
+            self.proxy.set(Link::FAST);
         }
-        if let Some((_, echoing)) = self.echoing.take_if(|(until, _)| over(until)) {
-            echoing.abort();
+        if let Some((_, duplicating)) = self.duplicating.take_if(|(until, _)| over(until)) {
+            duplicating.abort();
         }
-        self.detectors_again.take_if(|until| over(until));
+        self.detectors_restored_at.take_if(|until| over(until));
         for (service, mut process) in std::mem::take(&mut self.ending) {
             match process.ended() {
-                Some(status) if status.success() || is_deadly_frame(service, status) => {
-                    self.dead_letter(process)
+                Some(status) if status.success() || is_crashing_frame(service, status) => {
+                    self.keep_log(process)
                 }
-                // It was told before it could listen, and so before it had anything in hand.
+                // It got the signal before its handler was installed, so it held nothing.
                 Some(status)
                     if status.signal() == Some(Signal::TERM.as_raw())
                         && process.stderr().is_empty() => {}
                 Some(status) => {
-                    panic!("{service}, told to end: {status}\n{:#?}", last_lines(&process))
+                    panic!("{service} after SIGTERM: {status}\n{:#?}", last_lines(&process))
                 }
                 None => self.ending.push((service, process)),
             }
         }
         for service in SERVICES {
-            self.bury_dead(service);
-            let away = service == "detector" && self.detectors_again.is_some();
+            self.collect_ended(service);
+            let suspended = service == "detector" && self.detectors_restored_at.is_some();
             let running = self.services.get_mut(service).unwrap();
-            while running.len() < OF_EACH && !away {
+            while running.len() < OF_EACH && !suspended {
                 running.push(self.site.start(service));
             }
         }
     }
 
-    pub async fn mend_all(&mut self) {
+    pub async fn repair_all(&mut self) {
         let now = Instant::now();
-        self.fair_again = self.fair_again.map(|_| now);
-        self.detectors_again = None;
-        if let Some((_, echoing)) = self.echoing.take() {
-            echoing.abort();
+        self.link_restored_at = self.link_restored_at.map(|_| now);
+        self.detectors_restored_at = None;
+        if let Some((_, duplicating)) = self.duplicating.take() {
+            duplicating.abort();
         }
-        self.mend().await;
+        self.repair().await;
     }
 
-    /// The messages that wait for someone, by stream. A result that was counted may stay in its
-    /// stream until it is too old.
-    pub async fn waiting(&self) -> Vec<(&'static str, Option<u64>)> {
+    /// Pending messages by stream. Of results only those not yet counted: the stream keeps the
+    /// others.
+    pub async fn pending(&self) -> Vec<(&'static str, Option<u64>)> {
         let jetstream = self.jetstream();
-        let mut waiting = Vec::new();
+        let mut pending = Vec::new();
         for stream in ["UPLOADS", "FRAMES", "ADVISORIES"] {
-            waiting.push((
+            pending.push((
                 stream,
                 jetstream
                     .get_stream(stream)
@@ -174,22 +174,22 @@ impl World {
             .get_consumer_from_stream::<pull::Config, _, _>("aggregator", "RESULTS")
             .await
             .ok();
-        waiting.push((
+        pending.push((
             "RESULTS",
             results.map(|results| {
                 results.cached_info().num_pending + results.cached_info().num_ack_pending as u64
             }),
         ));
-        waiting
+        pending
     }
 
-    /// True when no message waits for anyone, and all that were told to end have.
+    /// Whether no message is pending, and every process that got SIGTERM has ended.
     pub async fn is_empty(&self) -> bool {
         self.ending.is_empty()
-            && self.waiting().await.iter().all(|(_, messages)| *messages == Some(0))
+            && self.pending().await.iter().all(|(_, messages)| *messages == Some(0))
     }
 
-    /// What was said about something.
+    /// All log lines that contain `part`.
     pub fn log_of(&self, part: &str) -> String {
         let running = self
             .services
@@ -218,14 +218,14 @@ impl World {
         self.ending.push((service, process));
     }
 
-    fn bury_dead(&mut self, service: Service) {
+    fn collect_ended(&mut self, service: Service) {
         let running = std::mem::take(self.services.get_mut(service).unwrap());
         for mut process in running {
             match process.ended() {
                 None => self.services.get_mut(service).unwrap().push(process),
-                Some(status) if is_deadly_frame(service, status) => {
-                    say("a detector died of a deadly frame");
-                    self.dead_letter(process);
+                Some(status) if is_crashing_frame(service, status) => {
+                    say("a frame crashed a detector");
+                    self.keep_log(process);
                 }
                 Some(status) => {
                     panic!("{service} ended by itself: {status}\n{:#?}", last_lines(&process))
@@ -234,17 +234,17 @@ impl World {
         }
     }
 
-    fn dead_letter(&mut self, mut process: Process) {
+    fn keep_log(&mut self, mut process: Process) {
         process.wait();
         self.log.extend(process.stderr());
     }
 
-    fn change_weather(&mut self, weather: Weather, time: Duration) {
-        self.proxy.set(weather);
-        self.fair_again = Some(Instant::now() + time);
+    fn change_link(&mut self, link: Link, time: Duration) {
+        self.proxy.set(link);
+        self.link_restored_at = Some(Instant::now() + time);
     }
 
-    async fn send_nonsense(&self, videos: &Videos) {
+    async fn send_invalid_messages(&self, videos: &Videos) {
         let some = videos.some_id().unwrap_or("nobody-2".into());
         for (subject, id) in [
             ("frames.nobody-1".to_owned(), Some("nobody-1/0".to_owned())),
@@ -262,14 +262,14 @@ impl World {
         }
         for (video, index) in [("nobody-1", 0), (some.as_str(), 1_000_000)] {
             let video = VideoId::try_from(video.to_owned()).unwrap();
-            let failed = Failed { index, reason: "nonsense".into(), detector: None, deliveries: 1 };
+            let failed = Failed { index, reason: "invalid".into(), detector: None, deliveries: 1 };
             let event = to_cbor(&VideoEvent::new(video.clone(), Event::Failed(failed)), 64);
             let _ = self.client.publish(format!("results.{video}"), event.into()).await;
         }
     }
 }
 
-fn is_deadly_frame(service: Service, status: ExitStatus) -> bool {
+fn is_crashing_frame(service: Service, status: ExitStatus) -> bool {
     service == "detector" && status.signal() == Some(Signal::FPE.as_raw())
 }
 

@@ -83,6 +83,7 @@ pub(crate) struct Videos(BTreeMap<String, Video>);
 impl Videos {
     /// An entry was written.
     pub(crate) fn update(&mut self, now: Instant, entry: &VideoEntry, written: SystemTime) {
+        let figures = entry.progress();
         let mut classes: Vec<_> =
             entry.classes.iter().map(|(label, n)| (printable(label), *n)).collect();
         classes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
@@ -94,7 +95,7 @@ impl Videos {
         let mut video = Video {
             name: printable(&entry.started.name),
             state: entry.state,
-            figures: entry.progress(),
+            figures,
             top: classes,
             final_rate: entry.summary.as_ref().map(|summary| summary.frames_per_second),
             uploaded_at: entry.started.uploaded_at,

@@ -1,54 +1,34 @@
-//! Each step of looking at a frame, on real frames: `cargo bench -p moliceiro-detector --bench
-//! steps`.
+//! Each step of analysing a frame, on real frames: `cargo bench -p moliceiro-vision --bench steps`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark may panic")]
 
+#[path = "../tests/vision/support.rs"]
+mod support;
+
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use moliceiro_messages::VideoId;
-use moliceiro_messages::{Color, Encoding, Frame, Letterbox, Matrix, Size};
-use moliceiro_vision::{Detector, Model, Options, Runtime, Steps};
+use moliceiro_messages::{Encoding, Frame};
+use moliceiro_vision::{Options, Steps};
+use support::{JFIF, data, detector, frame, jpeg};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 /// A busy street: 416 × 416 pixels, many objects.
-const PICTURE: &str = "tests/data/frames/bikes-80.jpg";
-/// So low that boxes overlap by the hundred.
+const PICTURE: &str = "frames/bikes-80.jpg";
+/// A threshold so low that hundreds of boxes overlap.
 const LOW: f32 = 0.05;
 
 fn steps(threshold: Option<f32>) -> Steps {
-    let options = Options { threshold, ..Options::default() };
-    Steps::of(
-        Detector::new(&Runtime::load(None, bundled()).unwrap(), &Model::builtin(), options)
-            .unwrap(),
-    )
-}
-
-fn frame(encoding: Encoding, size: Size, pixels: Vec<u8>) -> Frame {
-    let letterbox = Letterbox { source: size, left: 0, top: 0, content: size };
-    let color = Color { matrix: Matrix::Bt601, full_range: true };
-    Frame {
-        version: 1,
-        video: VideoId::for_name("bench", "1"),
-        index: 0,
-        pts: None,
-        decoded_at: None,
-        encoding,
-        size,
-        letterbox,
-        color,
-        pixels,
-    }
+    Steps::of(detector(Options { threshold, ..Options::default() }))
 }
 
 /// The same picture as JPEG and as I420.
 fn frames() -> [Frame; 2] {
-    let jpeg = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(PICTURE)).unwrap();
+    let bytes = std::fs::read(data(PICTURE)).unwrap();
     let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::YCbCr);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&jpeg), options);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&bytes), options);
     let triples = decoder.decode().unwrap();
     let (width, height) = decoder.dimensions().unwrap();
     let mut planes: Vec<u8> = triples.iter().step_by(3).copied().collect();
@@ -61,28 +41,27 @@ fn frames() -> [Frame; 2] {
                 .map(|(x, y)| at(x, y)),
         );
     }
-    let size = Size { width: width as u32, height: height as u32 };
-    [frame(Encoding::Jpeg, size, jpeg), frame(Encoding::I420, size, planes)]
+    let size = (width as u32, height as u32);
+    [jpeg(size, bytes), frame(Encoding::I420, JFIF, size, planes)]
 }
 
 fn each_step(criterion: &mut Criterion) {
     let [jpeg, i420] = frames();
     let mut usual = steps(None);
     criterion.bench_function("payload of a JPEG", |bencher| {
-        bencher.iter(|| usual.payload(black_box(&jpeg)).unwrap())
+        bencher.iter(|| usual.payload(black_box(&jpeg)).map(drop).unwrap())
     });
-    criterion.bench_function("tensor of a JPEG", |bencher| {
-        bencher.iter(|| usual.tensor(black_box(&jpeg)).len())
-    });
-    usual.payload(&i420).unwrap();
-    criterion.bench_function("tensor of I420", |bencher| {
-        bencher.iter(|| usual.tensor(black_box(&i420)).len())
-    });
+    for (name, frame) in [("tensor of a JPEG", &jpeg), ("tensor of I420", &i420)] {
+        let mut samples = usual.payload(frame).unwrap();
+        criterion.bench_function(name, |bencher| {
+            bencher.iter(|| black_box(&mut samples).tensor().len())
+        });
+    }
     let output = usual.output(&i420).unwrap();
     criterion.bench_function("boxes", |bencher| {
         bencher.iter(|| usual.boxes(black_box(&output), i420.size))
     });
-    assert!(usual.boxes(&output, i420.size) > 0, "there is something in the picture");
+    assert!(usual.boxes(&output, i420.size) > 0, "the picture has objects");
     criterion
         .bench_function("non-maximum suppression", |bencher| bencher.iter(|| usual.suppress()));
     let mut low = steps(Some(LOW));
@@ -94,12 +73,7 @@ fn each_step(criterion: &mut Criterion) {
 
 fn whole(criterion: &mut Criterion) {
     let [jpeg, i420] = frames();
-    let mut detector = Detector::new(
-        &Runtime::load(None, bundled()).unwrap(),
-        &Model::builtin(),
-        Options::default(),
-    )
-    .unwrap();
+    let mut detector = detector(Options::default());
     for (name, frame) in [("a whole JPEG frame", &jpeg), ("a whole I420 frame", &i420)] {
         criterion.bench_function(name, |bencher| {
             bencher.iter(|| detector.detect(black_box(frame)).unwrap().len())
@@ -118,8 +92,3 @@ criterion_group! {
     targets = whole
 }
 criterion_main!(fast, slow);
-
-/// The library that `make setup` installs.
-fn bundled() -> Option<PathBuf> {
-    Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.deps/lib/libonnxruntime.so"))
-}

@@ -1,12 +1,12 @@
-"""Make nanodet-int8.onnx of nanodet.onnx: convolutions in 8-bit integers, calibrated on frames of a video.
+"""Make nanodet-int8.onnx from nanodet.onnx: convolutions in 8-bit integers, calibrated on frames of a video.
 
     pip install onnx==1.20.0 onnxruntime==1.32.0 opencv-python-headless==5.0.0.93 sympy==1.14.0
     python quantize.py nanodet.onnx bikes.mp4 nanodet-int8.onnx
 
-Static QDQ: weights S8 for each channel, activations U8 for each tensor. Frames are letterboxed to 416 × 416
-as the detector gets them. Ranges are the least and greatest values seen, but before a LeakyRelu: there, the range that
-gives the least squared error after it. It is narrower, as a tenth is left of what is below 0.
-What is left in float32, and why, is at FLOAT.
+Static QDQ: weights are S8 per channel, activations U8 per tensor. Frames are letterboxed to 416 × 416, as for the
+detector. Ranges are the least and greatest values seen, except before a LeakyRelu: there, the range with the least
+squared error after it. It is narrower, as a LeakyRelu keeps a tenth of what is below 0.
+FLOAT lists what stays in float32, and why.
 """
 import itertools, pathlib, sys, tempfile
 import cv2, numpy as np, onnx, onnxruntime
@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from reference import letterbox
 
 EVERY = 8                                   # of 250 frames: 32
-FLOAT = ["conv_77", "conv_81", "conv_83"]   # the last convolutions: their outputs are scores and sides, where each bit counts
+FLOAT = ["conv_77", "conv_81", "conv_83"]   # the last convolutions: their outputs are scores and sides, which need full precision
 
 
 class Frames(CalibrationDataReader):
@@ -34,7 +34,7 @@ class Frames(CalibrationDataReader):
 
 
 def widened(model):
-    """The same model with float32 initialisers where it widens float16 ones, which the quantiser does not take, and with named nodes."""
+    """The same model with named nodes, and with float32 initialisers for float16 ones, which the quantiser does not support."""
     graph = model.graph
     half = {i.name: i for i in graph.initializer if i.data_type == onnx.TensorProto.FLOAT16}
     for node in [n for n in graph.node if n.op_type == "Cast" and n.input[0] in half]:
@@ -50,7 +50,7 @@ def widened(model):
 
 
 def ranges(path, tensors):
-    """For each convolution's output that a LeakyRelu takes: the least and the greatest value to be told apart."""
+    """For each convolution's output that feeds a LeakyRelu: the least and the greatest value to distinguish."""
     model = onnx.load(path)
     slopes = {node.input[0]: node.attribute[0].f for node in model.graph.node if node.op_type == "LeakyRelu"}
     model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in slopes)
@@ -77,7 +77,7 @@ def ranges(path, tensors):
 
 
 def narrowed(model):
-    """The same model with the weights left in float32 kept as float16 again, which holds them exactly."""
+    """The same model with its float32 weights stored as float16 again, which represents them exactly."""
     graph, casts = model.graph, []
     for node in [n for n in graph.node if n.name in FLOAT]:
         weights = next(i for i in graph.initializer if i.name == node.input[1])

@@ -1,18 +1,65 @@
-//! Finds the objects in pictures with an ONNX model.
+//! Finds the objects in pictures with an ONNX model. It knows neither NATS nor an async runtime.
 //!
-//! The path of a picture: [`Detector`] turns pixels into a tensor (`pixels`), runs the model
-//! (`session`), reads its output as candidates (`families`) and suppresses overlaps (`nms`).
+//! The path of a picture, in [`Detector::detect`]:
+//!
+//! 1. `picture`: the picture as it arrives, a JPEG or I420, with its letterbox.
+//! 2. `pixels`: decodes it, converts the colours and normalises them into the model's input tensor.
+//! 3. `session`: runs the model in ONNX Runtime.
+//! 4. `families`: reads the model's output as candidates. A new kind of model is added here.
+//! 5. `nms`: suppresses candidates that overlap a better one.
+//!
+//! Before that, once: [`Runtime`] loads ONNX Runtime; [`Model`] reads an ONNX file and its
+//! `manifest`, which describes the model's `input` and the meaning of its output; and
+//! [`Detector::new`] compares the two.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use moliceiro_vision::{Detector, LibraryPaths, Model, Options, Picture, Runtime};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The library that ORT_DYLIB_PATH names, or else the system's libonnxruntime.so.
+//! let runtime = Runtime::load(&LibraryPaths::default())?;
+//! let model = Model::builtin();
+//! let mut detector = Detector::new(&runtime, &model, Options::default())?;
+//!
+//! // A JPEG of the size that the model takes: pictures are not scaled here.
+//! let jpeg = std::fs::read("street-416x416.jpg")?;
+//! for found in detector.detect(Picture::jpeg(model.size(), &jpeg))? {
+//!     println!("{} {:.2} at {:?}", found.label, found.score, found.bounds);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
+mod candidate;
+mod detector;
 mod families;
+mod frame_error;
+mod input;
 mod manifest;
 mod model;
+mod model_error;
 mod nms;
 mod phases;
+mod picture;
 mod pixels;
 mod runtime;
 mod session;
+mod steps;
+mod text;
+mod value;
 
-pub use model::{Model, ModelError};
+pub use detector::{Detector, Options};
+pub use families::UnexpectedOutput;
+pub use frame_error::{FrameError, InferenceError, JpegError, PictureError};
+pub use manifest::ManifestError;
+pub use model::Model;
+pub use model_error::{Mismatch, ModelError};
+pub use moliceiro_messages::{Color, Detection, Encoding, Letterbox, Matrix, Size};
 pub use phases::{Lap, Phases};
-pub use runtime::{Runtime, RuntimeError};
-pub use session::{Detector, FrameError, Options, Steps};
+pub use picture::Picture;
+pub use pixels::Samples;
+pub use runtime::{LibraryPaths, Runtime, RuntimeError};
+pub use steps::Steps;
+pub use value::InvalidValue;

@@ -1,18 +1,9 @@
-/// Something that may be an object.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Candidate {
-    /// Which of the model's classes.
-    pub class: usize,
-    /// 0 to 1.
-    pub score: f32,
-    /// Left, top, right, bottom.
-    pub bounds: [f32; 4],
-}
+use crate::candidate::Candidate;
 
-/// Sorts by score, best first, and drops each one that overlaps a better one of its class by more
-/// than `iou`.
+/// Non-maximum suppression: sorts by score, best first, and removes each candidate that overlaps a
+/// better one of its class by more than `iou`.
 ///
-/// Of equal scores the one that came first is the better one.
+/// Of equal scores, the first is the better one.
 pub(crate) fn suppress(candidates: &mut Vec<Candidate>, iou: f32) {
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut kept = 0;
@@ -29,7 +20,7 @@ pub(crate) fn suppress(candidates: &mut Vec<Candidate>, iou: f32) {
     candidates.truncate(kept);
 }
 
-/// Intersection over union: 0 when the boxes do not overlap, 1 when they are the same.
+/// Intersection over union: 0 if the boxes do not overlap, 1 if they are the same.
 pub(crate) fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
     let width = a[2].min(b[2]) - a[0].max(b[0]);
     let height = a[3].min(b[3]) - a[1].max(b[1]);
@@ -64,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_a_class_hides_its_like_and_nothing_else() {
+    fn the_best_box_hides_only_overlapping_ones_of_its_class() {
         let square = [0.0, 0.0, 10.0, 10.0];
         let (shifted, beyond) = ([1.0, 0.0, 11.0, 10.0], [0.0, 5.0, 10.0, 15.0]);
         let mut candidates = vec![
@@ -81,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_of_just_the_limit_is_allowed() {
+    fn an_overlap_equal_to_the_limit_is_allowed() {
         let mut candidates = vec![
             candidate(0, 0.9, [0.0, 0.0, 10.0, 10.0]),
             candidate(0, 0.8, [0.0, 0.0, 5.0, 10.0]),
@@ -102,8 +93,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_kept_is_apart_and_what_is_dropped_was_hidden(
-            raw in prop::collection::vec((0usize..3, 0u8..20, 0u8..30, 0u8..30, 1u8..20, 1u8..20), 0..40), limit in 0.0f32..1.0
+        fn kept_boxes_do_not_overlap_and_removed_ones_were_hidden(
+            raw in prop::collection::vec(
+                (0usize..3, 0u8..20, 0u8..30, 0u8..30, 1u8..20, 1u8..20), 0..40,
+            ),
+            limit in 0.0f32..1.0,
         ) {
             let all: Vec<_> = raw.into_iter().map(|(class, score, x, y, w, h)| {
                 let [x, y, w, h] = [x, y, w, h].map(f32::from);
@@ -112,12 +106,15 @@ mod tests {
             let mut kept = all.clone();
             suppress(&mut kept, limit);
             prop_assert!(kept.is_sorted_by_key(|c| Reverse((c.score * 20.0).round() as u32)));
-            let hides = |a: &Candidate, b: &Candidate| a.class == b.class && overlap(&a.bounds, &b.bounds) > limit;
+            let hides = |a: &Candidate, b: &Candidate| {
+                a.class == b.class && overlap(&a.bounds, &b.bounds) > limit
+            };
             for (index, candidate) in kept.iter().enumerate() {
                 prop_assert!(!kept[..index].iter().any(|better| hides(better, candidate)));
             }
             for candidate in &all {
-                prop_assert!(kept.contains(candidate) || kept.iter().any(|c| c.score >= candidate.score && hides(c, candidate)));
+                let hidden = |c: &Candidate| c.score >= candidate.score && hides(c, candidate);
+                prop_assert!(kept.contains(candidate) || kept.iter().any(hidden));
             }
         }
     }

@@ -6,29 +6,50 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 use thiserror::Error;
 
-const IN_SYSTEM: &str = "libonnxruntime.so";
+use crate::text::one_line;
+
+const SYSTEM_LIBRARY: &str = "libonnxruntime.so";
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 
 /// ONNX Runtime has one environment per process, which cannot be built a second time.
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
 
-/// ONNX Runtime, loaded. A process loads it once: later loads give the same library.
+/// ONNX Runtime, loaded. A process loads it once: later loads return the same library.
 #[derive(Clone, Debug)]
 pub struct Runtime {
     environment: Environment,
     library: PathBuf,
 }
 
+/// Where a program may have ONNX Runtime's library.
+#[derive(Clone, Debug, Default)]
+pub struct LibraryPaths {
+    /// The path that the user configured. It comes before the variable `ORT_DYLIB_PATH`.
+    pub configured: Option<PathBuf>,
+    /// The library that is installed with the program. It comes after that variable, and before the
+    /// system's library.
+    pub bundled: Option<PathBuf>,
+}
+
 /// ONNX Runtime could not be loaded.
 #[derive(Debug, Error)]
-#[error("cannot load ONNX Runtime from {library} ({origin}): {reason}; {}", origin.way_out())]
+#[error("cannot load ONNX Runtime from {library} ({origin}): {cause}; {}", origin.way_out())]
 pub struct RuntimeError {
     library: String,
     origin: Origin,
-    reason: String,
+    cause: LoadError,
 }
 
-/// Who says where the library is.
+#[derive(Debug, Error)]
+enum LoadError {
+    #[error("no such file")]
+    NoSuchFile,
+    /// The message of the system's loader, or of ONNX Runtime.
+    #[error("{0}")]
+    Library(String),
+}
+
+/// What names the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     Settings,
@@ -46,9 +67,10 @@ impl Origin {
             Self::Variable => {
                 "correct that variable, or unset it to use the library that comes with Moliceiro"
             }
-            Self::Bundled => "install Moliceiro anew, or run `make setup` in its checkout",
+            Self::Bundled => "reinstall Moliceiro, or run `make setup` in its checkout",
             Self::System => {
-                "none came with Moliceiro: run `make setup` in its checkout, or let ORT_DYLIB_PATH name a libonnxruntime.so"
+                "Moliceiro is installed without one: run `make setup` in its checkout, or set \
+                 ORT_DYLIB_PATH to the path of a libonnxruntime.so"
             }
         }
     }
@@ -59,38 +81,38 @@ impl std::fmt::Display for Origin {
         f.write_str(match self {
             Self::Settings => "named by the settings",
             Self::Variable => "named by ORT_DYLIB_PATH",
-            Self::Bundled => "came with Moliceiro",
+            Self::Bundled => "installed with Moliceiro",
             Self::System => "the system's own",
         })
     }
 }
 
 impl Runtime {
-    /// Loads the library that `configured` names; else the one that the variable `ORT_DYLIB_PATH`
-    /// names; else `bundled`, which came with the program; else the system's.
+    /// Loads the library that is configured; else the one that `ORT_DYLIB_PATH` names; else the
+    /// bundled one; else the system's.
     ///
-    /// The first of these that is named or present is used: when it doesn't load, the next isn't
-    /// tried.
-    pub fn load(configured: Option<&Path>, bundled: Option<PathBuf>) -> Result<Self, RuntimeError> {
+    /// Only the first of these that is named is tried: a wrong path is an error, not a reason to
+    /// use another library.
+    pub fn load(paths: &LibraryPaths) -> Result<Self, RuntimeError> {
         let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
-        let (library, origin) = choose(configured, variable, bundled);
-        let error = |reason: String| RuntimeError {
-            library: library.display().to_string(),
-            origin,
-            reason: one_line(&reason),
-        };
-        // Once a library is loaded, `init_from` takes any path for granted.
+        let (library, origin) = choose(paths, variable);
+        let failed = |cause| RuntimeError { library: library.display().to_string(), origin, cause };
+        let rejected = |message: String| failed(LoadError::Library(one_line(&message)));
+        // Once a library is loaded, `init_from` accepts any path.
         if origin != Origin::System && !library.is_file() {
-            return Err(error("no such file".to_owned()));
+            return Err(failed(LoadError::NoSuchFile));
         }
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(loaded) = &*loaded {
             return Ok(loaded.clone());
         }
-        let builder = ort::init_from(&library).map_err(|e| error(e.to_string()))?;
-        let builder =
-            builder.with_name("moliceiro").with_telemetry(false).with_logger(Arc::new(log));
-        let environment = builder.build().map_err(|e| error(e.to_string()))?;
+        let environment = ort::init_from(&library)
+            .map_err(|error| rejected(error.to_string()))?
+            .with_name("moliceiro")
+            .with_telemetry(false)
+            .with_logger(Arc::new(log))
+            .build()
+            .map_err(|error| rejected(error.to_string()))?;
         environment.set_log_level(LogLevel::Warning);
         Ok(loaded.insert(Self { environment, library }).clone())
     }
@@ -100,7 +122,7 @@ impl Runtime {
         &self.library
     }
 
-    /// What the library says of its own build.
+    /// The library's description of its own build.
     pub fn description(&self) -> &'static str {
         ort::info()
     }
@@ -110,7 +132,7 @@ impl Runtime {
     }
 }
 
-/// What fails is returned as an error too: here it is for finding out more.
+/// ONNX Runtime's own log. A failure is returned as an error too; the log helps to find its cause.
 fn log(level: LogLevel, category: &str, _id: &str, location: &str, message: &str) {
     match level {
         LogLevel::Error | LogLevel::Fatal => {
@@ -120,25 +142,15 @@ fn log(level: LogLevel, category: &str, _id: &str, location: &str, message: &str
     }
 }
 
-fn choose(
-    configured: Option<&Path>,
-    variable: Option<OsString>,
-    bundled: Option<PathBuf>,
-) -> (PathBuf, Origin) {
-    // ort takes a relative path as relative to the program, people mean it relative to where they
-    // are.
+fn choose(paths: &LibraryPaths, variable: Option<OsString>) -> (PathBuf, Origin) {
+    // ort resolves a relative path against the program's folder; users mean the current folder.
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    match (configured, variable, bundled) {
+    match (&paths.configured, variable, &paths.bundled) {
         (Some(path), _, _) => (absolute(path), Origin::Settings),
         (None, Some(path), _) => (absolute(Path::new(&path)), Origin::Variable),
-        (None, None, Some(path)) => (path, Origin::Bundled),
-        (None, None, None) => (PathBuf::from(IN_SYSTEM), Origin::System),
+        (None, None, Some(path)) => (path.clone(), Origin::Bundled),
+        (None, None, None) => (PathBuf::from(SYSTEM_LIBRARY), Origin::System),
     }
-}
-
-/// The text without line breaks, as error messages must be.
-pub(crate) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -146,17 +158,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_settings_win_then_the_variable_then_what_came_along_then_the_system() {
-        let (settings, variable, bundled) =
-            (Path::new("/a.so"), OsString::from("/b.so"), PathBuf::from("/c.so"));
-        let origin = |choice: (PathBuf, Origin)| choice.1;
-        assert_eq!(
-            origin(choose(Some(settings), Some(variable.clone()), Some(bundled.clone()))),
-            Origin::Settings
-        );
-        assert_eq!(origin(choose(None, Some(variable), Some(bundled.clone()))), Origin::Variable);
-        assert_eq!(choose(None, None, Some(bundled.clone())), (bundled, Origin::Bundled));
-        assert_eq!(choose(None, None, None), (PathBuf::from("libonnxruntime.so"), Origin::System));
-        assert!(choose(Some(Path::new("lib/a.so")), None, None).0.is_absolute());
+    fn the_settings_win_then_the_variable_then_the_bundled_library_then_the_system() {
+        let path = |path: &str| Some(PathBuf::from(path));
+        let variable = || Some(OsString::from("/b.so"));
+        let choice = |configured: Option<PathBuf>, variable, bundled: Option<PathBuf>| {
+            choose(&LibraryPaths { configured, bundled }, variable)
+        };
+        assert_eq!(choice(path("/a.so"), variable(), path("/c.so")).1, Origin::Settings);
+        assert_eq!(choice(None, variable(), path("/c.so")).1, Origin::Variable);
+        assert_eq!(choice(None, None, path("/c.so")), ("/c.so".into(), Origin::Bundled));
+        assert_eq!(choice(None, None, None), ("libonnxruntime.so".into(), Origin::System));
+        assert!(choice(path("lib/a.so"), None, None).0.is_absolute());
     }
 }

@@ -1,6 +1,9 @@
-//! What a frame costs the allocator, once the buffers are there that are used again.
+//! How much a frame allocates once the reusable buffers exist.
+//!
+//! Apart from the other tests, as it replaces the allocator of its process and counts its blocks.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "vision/support.rs"]
 mod support;
 
 use dhat::{HeapStats, Profiler};
@@ -13,22 +16,22 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const FRAMES: u64 = 10;
 const MOST_BLOCKS: u64 = 40;
-/// Tables and rows of the JPEG decoder, which it makes anew for each picture.
+/// Tables and rows that the JPEG decoder allocates for each picture, in bytes.
 const JPEG_DECODER: u64 = 60_000;
-/// Boxes and their labels.
+/// Boxes and their labels, in bytes.
 const DETECTIONS: u64 = 8_000;
 
-/// Blocks and bytes that a frame takes from its payload to its detections.
+/// Blocks and bytes that are allocated for a frame, from its payload to its detections.
 fn per_frame(frame: &Frame) -> (u64, u64) {
     let payload = frame.to_cbor();
     let mut detector = detector(Options::default());
-    let mut look = || detector.detect(&Frame::from_cbor(&payload).unwrap()).unwrap();
+    let mut analyse = || detector.detect(&Frame::from_cbor(&payload).unwrap()).unwrap();
     for _ in 0..3 {
-        look();
+        analyse();
     }
     let before = HeapStats::get();
     for _ in 0..FRAMES {
-        look();
+        analyse();
     }
     let after = HeapStats::get();
     (
@@ -37,8 +40,8 @@ fn per_frame(frame: &Frame) -> (u64, u64) {
     )
 }
 
-/// The pixels are copied out of their message, into a block that doubles as they come; all else
-/// that is as large is made once and used again.
+/// The pixels are copied out of their message, into a block that doubles as it grows. Every other
+/// block of that size is allocated once and reused.
 #[test]
 fn a_frame_is_copied_once_on_its_way_through_a_detector() {
     let _profiler = Profiler::builder().testing().build();

@@ -4,19 +4,20 @@ use gstreamer_video::{
 };
 use moliceiro_messages::{Color, Matrix};
 
-/// What the values of an I420 picture made from frames of `source` mean, for GStreamer's converter
-/// and for the detector.
-pub(super) struct PictureColor {
-    /// What to tell the converter that the source's values mean.
-    pub(super) source: VideoColorimetry,
-    /// What to ask of the converter.
-    pub(super) picture: VideoColorimetry,
-    pub(super) color: Color,
+/// What the values of a frame and of its picture mean.
+pub(crate) struct PictureColor {
+    /// The frame's colours, for GStreamer's converter.
+    pub(crate) source: VideoColorimetry,
+    /// The picture's colours, for GStreamer's converter.
+    pub(crate) picture: VideoColorimetry,
+    /// The picture's colours, for detectors.
+    pub(crate) color: Color,
 }
 
-/// Y'CbCr keeps its values. R'G'B' becomes what a JPEG is by its standard (JFIF): BT.601 of full
-/// range.
-pub(super) fn of_picture(source: &VideoInfo) -> PictureColor {
+/// The colours of pictures of frames in the format `source`.
+///
+/// Y'CbCr keeps its values. R'G'B' becomes BT.601 with full range, as in a JPEG (JFIF).
+pub(crate) fn of_picture(source: &VideoInfo) -> PictureColor {
     let given = source.colorimetry();
     if source.is_rgb() || given.matrix() == VideoColorMatrix::Rgb {
         let picture = VideoColorimetry::new(
@@ -41,7 +42,7 @@ pub(super) fn of_picture(source: &VideoInfo) -> PictureColor {
     PictureColor { source: known, picture: known, color }
 }
 
-/// Puts GStreamer's own defaults for a size in place of what a stream leaves open.
+/// Replaces what a stream leaves open by GStreamer's defaults for frames of its size.
 fn fill_in(given: VideoColorimetry, source: &VideoInfo) -> VideoColorimetry {
     let default = VideoInfo::builder(VideoFormat::I420, source.width(), source.height())
         .build()

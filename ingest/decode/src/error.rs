@@ -3,218 +3,181 @@ use std::time::Duration;
 use gstreamer as gst;
 use thiserror::Error;
 
-/// Why nothing of a video could be decoded.
+/// Why nothing could be decoded of a video.
+///
+/// `path` and `video` name the file, and `reason` is the text of GStreamer or the operating system.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the fields are explained above")]
 pub enum DecodeError {
-    /// The URI's scheme is none that is read.
+    /// Only `file` URIs are read.
     #[error(
-        "{uri}: cannot read {scheme} URIs; give a file, as file:///folder/video.mp4 or http://server/video.mp4"
+        "{uri}: cannot read {scheme} URIs; give a file, such as file:///folder/video.mp4 or \
+         http://server/video.mp4"
     )]
-    UnsupportedScheme {
-        /// What was asked for.
-        uri: String,
-        /// Its scheme.
-        scheme: String,
-    },
-    /// A `file` URI that names no local path.
+    UnsupportedScheme { uri: String, scheme: String },
+    /// A `file` URI with a host, or without a path.
     #[error(
-        "{uri} names no file of this machine; write it as file:///folder/video.mp4, with no host"
+        "{uri} does not name a file on this machine; write it as file:///folder/video.mp4, \
+         without a host"
     )]
-    NotLocal {
-        /// What was asked for.
-        uri: String,
-    },
-    /// There is no such file.
+    NotLocal { uri: String },
+    /// The path does not exist.
     #[error("{path}: no such file; the path must exist on the machine that decodes")]
-    NotFound {
-        /// The path.
-        path: String,
-    },
-    /// The file is there, but cannot be opened.
+    NotFound { path: String },
+    /// The file exists, but cannot be opened.
     #[error("{path} cannot be read ({reason}); make it readable for the user that runs the ingest")]
-    NotReadable {
-        /// The path.
-        path: String,
-        /// What the operating system says.
-        reason: String,
-    },
-    /// A pipe, a socket, a device.
+    NotReadable { path: String, reason: String },
+    /// A pipe, a socket or a device.
     #[error("{path} is {what}, not a file; give one video file")]
-    NotAFile {
-        /// The path.
-        path: String,
-        /// What it is.
-        what: &'static str,
-    },
-    /// A folder in which nothing is a picture.
+    NotAFile { path: String, what: &'static str },
+    /// No file of the folder has the extension of a picture.
     #[error(
-        "{path} is a folder without pictures; give one with files such as .jpg or .png, or one video file"
+        "{path} is a folder without pictures; give a folder with files such as .jpg or .png, or \
+         one video file"
     )]
-    NoPictures {
-        /// The path.
-        path: String,
-    },
-    /// A folder with more pictures than are taken for one video.
-    #[error("{path} has more than {most} pictures; divide them into several folders")]
-    TooManyPictures {
-        /// The path.
-        path: String,
-        /// How many there may be.
-        most: usize,
-    },
+    NoPictures { path: String },
+    /// A folder with more pictures than one video may have.
+    #[error("{path} has more than {most} pictures; split them across several folders")]
+    TooManyPictures { path: String, most: usize },
     /// The file has no bytes.
     #[error("{path} is empty; copy it here again")]
-    Empty {
-        /// The path.
-        path: String,
-    },
-    /// No demuxer and no decoder takes these bytes for its format.
+    Empty { path: String },
+    /// No demuxer or decoder recognises the file.
     #[error(
-        "{video} is not in a format that GStreamer knows as video or picture; convert it, for example to MP4 with H.264"
+        "{video} is not in a format that GStreamer knows as video or picture; convert it, for \
+         example to MP4 with H.264"
     )]
-    UnknownFormat {
-        /// The file.
-        video: String,
-    },
-    /// It has no moving picture, only sound or text.
+    UnknownFormat { video: String },
+    /// It has only sound or text.
     #[error("{video} has no video stream; give a file with moving pictures")]
-    NoVideo {
-        /// The file.
-        video: String,
-    },
+    NoVideo { video: String },
     /// The container or its stream is broken before the first frame.
     #[error("{video} is damaged or incomplete ({reason}); copy or record it again")]
-    Damaged {
-        /// The file.
-        video: String,
-        /// What GStreamer says.
-        reason: String,
-    },
-    /// No installed plugin decodes it.
+    Damaged { video: String, reason: String },
+    /// `what` describes the plugin that would decode it.
     #[error(
-        "{video} needs a GStreamer plugin that is not installed: {what}; install it (most are in gstreamer1.0-libav and gstreamer1.0-plugins-ugly), or convert the video to H.264"
+        "{video} needs a GStreamer plugin that is not installed: {what}; install it (most are in \
+         gstreamer1.0-libav and gstreamer1.0-plugins-ugly), or convert the video to H.264"
     )]
-    MissingPlugin {
-        /// The file.
-        video: String,
-        /// What the plugin would be.
-        what: String,
-    },
-    /// It names other addresses, which would be opened unchecked.
+    MissingPlugin { video: String, what: String },
+    /// It names other addresses, which would be opened without a check. `format` is its media type.
     #[error(
-        "{video} is a playlist ({format}), which is not followed; give the file or the address of the video itself"
+        "{video} is a playlist ({format}), and playlists are not followed; give the file or the \
+         address of the video itself"
     )]
-    Playlist {
-        /// The file.
-        video: String,
-        /// Its media type.
-        format: String,
-    },
-    /// Frames of unreasonable size.
+    Playlist { video: String, format: String },
+    /// Its frames would take more memory than one video may. Sizes are in pixels.
     #[error(
-        "{video} announces frames of {width}×{height} pixels, more than is decoded; make it smaller first"
+        "{video} declares frames of {width}×{height} pixels, which exceeds the limit; scale it \
+         down first"
     )]
-    TooLarge {
-        /// The file.
-        video: String,
-        /// Pixels in a row.
-        width: u32,
-        /// Rows.
-        height: u32,
-    },
+    TooLarge { video: String, width: u32, height: u32 },
     /// It ended, without an error, before the first frame.
-    #[error("{video} holds no frame that can be decoded; record or convert it again")]
-    NoFrames {
-        /// The file.
-        video: String,
-    },
-    /// It ended, or was stopped, before the first frame that is wanted.
-    #[error("{video} has no frame in the wanted range; give another start or end")]
-    OutOfRange {
-        /// The file.
-        video: String,
-    },
-    /// Nothing came for too long.
+    #[error("{video} contains no frame that can be decoded; record or convert it again")]
+    NoFrames { video: String },
+    /// It ended, or was stopped, before the first selected frame.
+    #[error("{video} has no frame in the selected range; change its start or end")]
+    OutOfRange { video: String },
+    /// The decoder produced nothing for `after`, before the first frame.
     #[error(
-        "{video} gave no frame for {after:?}; if it is only slow, make ingest.stall_timeout longer"
+        "{video} produced no frame for {after:?}; if it is only slow, make ingest.stall_timeout \
+         longer"
     )]
-    Stalled {
-        /// The file.
-        video: String,
-        /// How long it was waited for.
-        after: Duration,
-    },
-    /// GStreamer itself could not do something with the video, which is not known to be the video's
-    /// fault.
-    #[error("{video}: GStreamer failed ({reason}); run the file through gst-play-1.0 to see more")]
-    Failed {
-        /// The file.
-        video: String,
-        /// What GStreamer says.
-        reason: String,
-    },
-    /// GStreamer cannot start at all.
+    Stalled { video: String, after: Duration },
+    /// GStreamer failed for a cause that may not be in the video.
+    #[error("{video}: GStreamer failed ({reason}); play the file with gst-play-1.0 to see more")]
+    Failed { video: String, reason: String },
+    /// GStreamer cannot be initialised.
     #[error("GStreamer does not start ({reason}); check its installation with gst-inspect-1.0")]
-    NoGStreamer {
-        /// What it says.
-        reason: String,
-    },
-    /// A part of GStreamer that every video needs is not installed.
+    NoGStreamer { reason: String },
+    /// An element that every video needs is not installed. `package` is Debian's.
     #[error("GStreamer's element {element} is missing; install the package {package}")]
-    MissingElement {
-        /// Its name.
-        element: &'static str,
-        /// Debian's name for the package that has it.
-        package: &'static str,
-    },
-    /// Nobody wanted the frames any more.
+    MissingElement { element: &'static str, package: &'static str },
+    /// The consumer dropped its [`Decoding`](crate::Decoding).
     #[error("decoding was cancelled")]
     Cancelled,
-    /// A fault of the program.
-    #[error("decoding ended by a fault in the program; see its log, and report it")]
+    /// A bug in this program.
+    #[error("decoding ended with a bug in the program; see its log, and report it")]
     Panicked,
 }
 
-/// Why a video has fewer frames than it should have.
+/// Why a video has fewer frames than it should.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Problem {
-    /// It ends without an error, but before the end that its container announces.
-    #[error("cut short: it ends after {} of the {} that its container announces", seconds(*.decoded), seconds(*.announced))]
-    CutShort {
-        /// End of what was decoded, on the video's timeline, in nanoseconds.
+pub enum Incomplete {
+    /// It ends without an error, but before the end that its container declares.
+    #[error(
+        "truncated: it ends after {} of the {} that its container declares",
+        seconds(*.decoded),
+        seconds(*.declared)
+    )]
+    Truncated {
+        /// End of the last decoded frame on the video's timeline, in nanoseconds.
         decoded: u64,
-        /// End of the video as the container has it, in nanoseconds.
-        announced: u64,
+        /// End of the video according to its container, in nanoseconds.
+        declared: u64,
     },
-    /// Some of its frames could not be decoded.
+    /// The decoder could not decode some of its frames.
     #[error("damaged: {lost} of its frames cannot be decoded")]
     Damaged {
-        /// How many.
+        /// Number of frames.
         lost: u64,
     },
-    /// An error in the middle.
+    /// An error between two frames.
     #[error("broken: {reason}")]
     Broken {
-        /// What GStreamer says.
+        /// GStreamer's text.
         reason: String,
     },
-    /// A live source broke off, or there was no room for some of its frames.
+    /// A live source disconnected, or some of its frames were dropped.
     #[error("{reason}")]
     Interrupted {
         /// What happened.
         reason: String,
     },
-    /// Nothing came for too long.
+    /// The decoder produced nothing more for `after`.
     #[error("stalled: no further frame for {after:?}")]
     Stalled {
-        /// How long it was waited for.
+        /// The stall timeout.
         after: Duration,
     },
 }
 
+/// The only error of delivering a frame: the consumer dropped its
+/// [`Decoding`](crate::Decoding).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cancelled;
+
+/// Why a frame cannot be made a picture.
+#[derive(Debug, Error)]
+pub(crate) enum PictureError {
+    #[error(transparent)]
+    GStreamer(#[from] gst::glib::BoolError),
+    #[error("the decoder returned a frame without a format")]
+    NoFormat,
+    /// The JPEG encoder reported an error on its bus.
+    #[error("{0}")]
+    JpegEncoder(String),
+    #[error("the JPEG encoder does not accept pictures: {0}")]
+    JpegEncoderInput(#[from] gst::FlowError),
+    #[error("the JPEG encoder returned no picture")]
+    NoJpeg,
+    #[error("the JPEG encoder returned a buffer that cannot be read")]
+    UnreadableJpeg,
+    #[error("a side of {0} pixels is too long for a thumbnail")]
+    ThumbnailTooLarge(u32),
+    #[error(transparent)]
+    Thumbnail(#[from] jpeg_encoder::EncodingError),
+}
+
+impl From<Cancelled> for DecodeError {
+    fn from(Cancelled: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
 impl DecodeError {
-    /// What GStreamer says; else the whole text.
-    pub(super) fn into_reason(self) -> String {
+    /// The text of GStreamer or the operating system, or else the whole text.
+    pub(crate) fn into_reason(self) -> String {
         match self {
             Self::Damaged { reason, .. }
             | Self::Failed { reason, .. }
@@ -224,9 +187,9 @@ impl DecodeError {
     }
 }
 
-impl Problem {
-    /// The same, when there is no frame before it.
-    pub(super) fn into_error(self, name: &str) -> DecodeError {
+impl Incomplete {
+    /// The error of a video called `name` that has no frame before this.
+    pub(crate) fn into_error(self, name: &str) -> DecodeError {
         let video = name.to_owned();
         match self {
             Self::Stalled { after } => DecodeError::Stalled { video, after },
@@ -235,44 +198,12 @@ impl Problem {
     }
 }
 
+impl PictureError {
+    pub(crate) fn into_decode_error(self, name: &str) -> DecodeError {
+        DecodeError::Failed { video: name.to_owned(), reason: self.to_string() }
+    }
+}
+
 fn seconds(nanoseconds: u64) -> String {
     format!("{:.2} s", Duration::from_nanos(nanoseconds).as_secs_f64())
-}
-
-/// What an error message of GStreamer means for the video called `name`.
-pub(super) fn from_message(name: &str, message: &gst::message::Error) -> DecodeError {
-    let (video, error) = (name.to_owned(), message.error());
-    let reason = describe(&error, message.debug().as_deref());
-    match (
-        error.kind::<gst::StreamError>(),
-        error.kind::<gst::ResourceError>(),
-        error.kind::<gst::CoreError>(),
-    ) {
-        (Some(gst::StreamError::TypeNotFound | gst::StreamError::WrongType), ..) => {
-            DecodeError::UnknownFormat { video }
-        }
-        (Some(gst::StreamError::CodecNotFound), ..)
-        | (_, _, Some(gst::CoreError::MissingPlugin)) => {
-            DecodeError::MissingPlugin { video, what: reason }
-        }
-        (Some(_), ..) => DecodeError::Damaged { video, reason },
-        (_, Some(gst::ResourceError::NotFound), _) => DecodeError::NotFound { path: video },
-        (_, Some(gst::ResourceError::OpenRead | gst::ResourceError::NotAuthorized), _) => {
-            DecodeError::NotReadable { path: video, reason }
-        }
-        _ => DecodeError::Failed { video, reason },
-    }
-}
-
-/// An error's text in one line, with the last line of its details, where elements say what they
-/// mean.
-pub(super) fn describe(error: &gst::glib::Error, debug: Option<&str>) -> String {
-    let text = error.message().lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
-    match debug
-        .and_then(|debug| debug.lines().skip(1).last())
-        .map(|line| line.trim().trim_end_matches('.'))
-    {
-        Some(detail) if !detail.is_empty() && detail != text => format!("{text}: {detail}"),
-        _ => text,
-    }
 }

@@ -1,19 +1,19 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::error::DecodeError;
-use super::file::unreadable;
+use crate::error::DecodeError;
+use crate::file::unreadable;
 
-/// How the names of pictures end.
-const ENDINGS: [&str; 12] =
+/// In lower case.
+const EXTENSIONS: [&str; 12] =
     ["bmp", "gif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "ppm", "tif", "tiff", "webp"];
-/// Their names are all held at once.
-const MOST_PICTURES: usize = 1_000_000;
+/// All names are in memory at once.
+const MAX_PICTURES: usize = 1_000_000;
 
-/// The pictures of a folder, in the order in which people count: `b2.png` comes before `b10.png`.
+/// The pictures of a folder in natural order: `b2.png` comes before `b10.png`.
 ///
-/// Folders in it, hidden files and links out of it are none of its pictures.
-pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DecodeError> {
+/// Subfolders, hidden files and links that lead out of the folder are left out.
+pub(crate) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DecodeError> {
     let path = folder.display().to_string();
     let failed = |error| unreadable(&path, &error);
     let real = folder.canonicalize().map_err(failed)?;
@@ -23,8 +23,8 @@ pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DecodeError> {
         if is_picture(&name) && is_inside(&real, &name) {
             pictures.push((name.to_string_lossy().into_owned(), name));
         }
-        if pictures.len() > MOST_PICTURES {
-            return Err(DecodeError::TooManyPictures { path, most: MOST_PICTURES });
+        if pictures.len() > MAX_PICTURES {
+            return Err(DecodeError::TooManyPictures { path, most: MAX_PICTURES });
         }
     }
     if pictures.is_empty() {
@@ -37,14 +37,15 @@ pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DecodeError> {
 }
 
 fn is_picture(name: &OsString) -> bool {
-    let ending =
-        Path::new(name).extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    let extension = Path::new(name)
+        .extension()
+        .map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     !name.to_string_lossy().starts_with('.')
-        && ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+        && extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }
 
-/// What may be read is a matter of folders: a link must not lead out of one. One that leads nowhere
-/// is told as such.
+/// Read access is granted by folder, so a link must not lead out of one. A broken link counts as
+/// inside: opening it reports the error.
 fn is_inside(folder: &Path, name: &OsString) -> bool {
     let path = folder.join(name);
     path.canonicalize().map_or(true, |real| real.starts_with(folder) && !real.is_dir())
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_come_in_the_order_in_which_people_count() {
+    fn pictures_are_in_natural_order() {
         let folder = tempfile::tempdir().unwrap();
         let expected = ["b1.jpg", "b2.PNG", "b02.png", "b10.webp", "b10a.bmp", "c.tiff", "ü 3.gif"];
         for name in expected.iter().rev().chain(&["notes.txt", ".hidden.png", "Thumbs.db", "png"]) {
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_pictures_is_told() {
+    fn a_folder_without_pictures_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
         assert!(matches!(pictures(folder.path()), Err(DecodeError::NoPictures { .. })));

@@ -1,17 +1,17 @@
 use gstreamer_video::VideoOrientationMethod;
 use moliceiro_messages::{Letterbox, Size};
 
-/// How a stored picture is to be turned to stand upright: the upright pixel (x, y) is the stored
-/// one at (x, y), swapped if `transpose`, and then counted from the other side where mirrored.
+/// How to turn a stored picture upright: the upright pixel (x, y) is the stored one at (x, y),
+/// swapped if `transpose`, and then counted from the other side where mirrored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Orientation {
+pub(crate) struct Orientation {
     transpose: bool,
     mirror_columns: bool,
     mirror_rows: bool,
 }
 
 impl Orientation {
-    pub(super) fn from_method(method: VideoOrientationMethod) -> Self {
+    pub(crate) fn from_method(method: VideoOrientationMethod) -> Self {
         let (transpose, mirror_columns, mirror_rows) = match method {
             VideoOrientationMethod::_90r => (true, false, true),
             VideoOrientationMethod::_180 => (false, true, true),
@@ -25,17 +25,17 @@ impl Orientation {
         Self { transpose, mirror_columns, mirror_rows }
     }
 
-    /// The size that a stored picture has when upright, and the other way round.
-    pub(super) fn turn(self, size: Size) -> Size {
+    /// Converts the size of a stored picture to that of the upright one, or back.
+    pub(crate) fn turn(self, size: Size) -> Size {
         if self.transpose { Size { width: size.height, height: size.width } } else { size }
     }
 
-    pub(super) fn is_upright(self) -> bool {
+    pub(crate) fn is_upright(self) -> bool {
         self == Self::default()
     }
 
     /// Where in a stored plane of `width` × `height` the upright pixel (x, y) lies.
-    pub(super) fn stored(self, x: usize, y: usize, width: usize, height: usize) -> (usize, usize) {
+    pub(crate) fn stored(self, x: usize, y: usize, width: usize, height: usize) -> (usize, usize) {
         let (x, y) = if self.transpose { (y, x) } else { (x, y) };
         (
             if self.mirror_columns { width - 1 - x } else { x },
@@ -44,9 +44,9 @@ impl Orientation {
     }
 }
 
-/// Where a stored frame, turned upright, lies in a picture of size `picture`: as large as fits with
-/// its display aspect ratio kept, and centred.
-pub(super) fn letterbox(
+/// Where a stored frame, turned upright, lies in a picture of size `picture`: centred, and as large
+/// as fits with its display aspect ratio.
+pub(crate) fn letterbox(
     stored: Size,
     pixel_aspect: (u32, u32),
     orientation: Orientation,
@@ -73,10 +73,10 @@ pub(super) fn letterbox(
     }
 }
 
-/// The part of a picture that its frame needs, on sides that are multiples of `step` unless the
-/// picture itself ends before; and where the frame lies in it. It depends on nothing but the frame:
-/// whoever decodes the frame again gets the same.
-pub(super) fn trim(letterbox: Letterbox, picture: Size, step: u32) -> (Letterbox, Size) {
+/// The part of a picture that its frame needs, and where the frame lies in it. Sides are multiples
+/// of `step`, unless the picture itself is smaller. The result depends on the frame alone, so
+/// decoding the frame again has the same result.
+pub(crate) fn trim(letterbox: Letterbox, picture: Size, step: u32) -> (Letterbox, Size) {
     let side = |content: u32, limit: u32| content.next_multiple_of(step).min(limit);
     let content = letterbox.content;
     let trimmed = Size {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn pixel_aspect_counts_before_turning() {
+    fn pixel_aspect_applies_before_turning() {
         let turned = Orientation::from_method(VideoOrientationMethod::_90r);
         let expected =
             Letterbox { source: size(576, 720), left: 91, top: 0, content: size(234, 416) };
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn no_size_or_aspect_leaves_the_picture() {
+    fn the_frame_lies_inside_the_picture_for_any_size_and_aspect() {
         for stored in [size(1, 1), size(1, 65_535), size(65_535, 1), size(3, 5), size(u32::MAX, 1)]
         {
             for aspect in [(1, 1), (0, 1), (1, 0), (u32::MAX, 1), (1, u32::MAX)] {

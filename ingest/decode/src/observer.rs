@@ -1,25 +1,25 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// What happens while a video is decoded.
+/// An event while a video is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeEvent {
     /// A frame was decoded, whether it was selected or not.
     FrameDecoded,
-    /// A frame of a live source was dropped, because the frames before it were not taken in time.
+    /// A frame of a live source was dropped, because the consumer was too slow.
     LiveFrameDropped,
 }
 
 type Callback = dyn Fn(DecodeEvent) + Send + Sync;
 
-/// Receives each [`DecodeEvent`], on the thread that decodes: it must not block.
+/// Receives each [`DecodeEvent`], on the thread that decodes. The callback must not block.
 ///
-/// The default ignores them.
+/// The default ignores events.
 #[derive(Clone, Default)]
 pub struct Observer(Option<Arc<Callback>>);
 
 impl Observer {
-    /// Calls `callback` with each event.
+    /// An observer that calls `callback` with each event.
     pub fn new(callback: impl Fn(DecodeEvent) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(callback)))
     }

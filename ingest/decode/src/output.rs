@@ -1,212 +1,251 @@
-use gstreamer as gst;
-use gstreamer_video::VideoInfo;
+//! The way of one frame after the decoder: selected, made a picture, delivered, counted.
+
 use moliceiro_messages::{Encoding, thumbnail_slot};
 
-use super::chooser::{Chosen, FrameSelector};
-use super::error::{DecodeError, Problem};
-use super::geometry::Orientation;
-use super::jpeg::JpegEncoder;
-use super::picture::{Chroma, PictureMaker};
-use super::verdict::Covered;
-use super::{
-    Announced, DecodeEvent, DecodeSettings, Decoded, DecodedFrame, DecodedThumbnail, LostFrame,
-    still,
-};
+use crate::container_info::ContainerInfo;
+use crate::decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, UndecodableFrame};
+use crate::decoding::{DecodingSender, FrameSender};
+use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
+use crate::frame_selector::{FrameSelector, Selected};
+use crate::jpeg::JpegEncoder;
+use crate::observer::DecodeEvent;
+use crate::picture::{Chroma, PictureMaker};
+use crate::raw_frame::RawFrame;
+use crate::settings::DecodeSettings;
+use crate::thumbnail;
+use crate::timeline::Coverage;
 
-pub(super) type Frames = async_channel::Sender<Result<DecodedFrame, LostFrame>>;
-
-/// Why there are no more frames.
-pub(super) enum End {
-    OfVideo,
-    /// Of the part that is wanted.
-    OfRange,
-    Problem(Problem),
-}
-
-/// A frame as a decoder gives it.
-pub(super) struct RawFrame<'a> {
-    pub(super) buffer: &'a gst::BufferRef,
-    /// How it lies in the buffer.
-    pub(super) info: VideoInfo,
-    pub(super) orientation: Orientation,
-    /// When it is shown, and how long, in nanoseconds.
-    pub(super) pts: Option<u64>,
-    pub(super) length: Option<u64>,
-}
-
-/// What is to be done with a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    HandOver,
-    CountOnly,
-    /// Nothing, and with those behind it neither.
-    Over,
+/// Where a video's frames go. Call [`next_frame`](Self::next_frame) for each frame, in decode
+/// order; the value that it returns delivers and counts that frame.
+pub(crate) struct Output {
+    settings: DecodeSettings,
+    container_info: ContainerInfo,
+    frames: FrameSender,
+    jpeg: Option<JpegEncoder>,
+    selector: FrameSelector,
+    picture_maker: Option<PictureMaker>,
+    totals: Totals,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Totals {
-    pub(super) decoded: u64,
-    pub(super) frames: u64,
-    pub(super) covered: Covered,
-    in_range: Covered,
+struct Totals {
+    decoded: u64,
+    selected: u64,
+    covered: Coverage,
+    covered_in_range: Coverage,
 }
 
-/// Where a video's frames go: it counts them, makes pictures of those that are chosen, and hands
-/// these over.
-pub(super) struct Output {
-    settings: DecodeSettings,
-    pub(super) announced: Announced,
-    frames: Frames,
-    jpeg: Option<JpegEncoder>,
-    chooser: FrameSelector,
-    /// Whether the frame whose turn it is was chosen.
-    chosen: bool,
-    maker: Option<PictureMaker>,
-    pub(super) totals: Totals,
+/// What to do with the next frame.
+pub(crate) enum NextFrame<'a> {
+    Selected(SelectedFrame<'a>),
+    Skipped(SkippedFrame<'a>),
+    /// This frame and all after it lie past the end of the range.
+    EndOfRange,
+}
+
+/// A frame that is to be delivered. It is counted by [`deliver`](Self::deliver) or
+/// [`fail`](Self::fail).
+#[must_use]
+pub(crate) struct SelectedFrame<'a>(&'a mut Output);
+
+/// A frame that is only counted, by [`count`](Self::count).
+#[must_use]
+pub(crate) struct SkippedFrame<'a> {
+    output: &'a mut Output,
+    /// Whether it was delivered by an earlier run.
+    is_selected: bool,
+}
+
+/// A picture of a selected frame.
+pub(crate) struct Picture {
+    frame: DecodedFrame,
+    /// Display time of the frame, in nanoseconds.
+    length: Option<u64>,
+}
+
+/// What [`Output::take`] did with a frame.
+pub(crate) enum Taken {
+    Counted,
+    EndOfRange,
+    /// No picture could be made of it.
+    Broken(PictureError),
 }
 
 impl Output {
-    pub(super) fn new(
+    pub(crate) fn new(
         settings: DecodeSettings,
-        announced: Announced,
-        frames: Frames,
-    ) -> Result<Self, String> {
+        sender: &DecodingSender,
+    ) -> Result<Self, PictureError> {
         let jpeg = match settings.encoding {
-            Encoding::Jpeg => Some(
-                JpegEncoder::new(settings.size, settings.jpeg_quality)
-                    .map_err(|error| error.to_string())?,
-            ),
+            Encoding::Jpeg => Some(JpegEncoder::new(settings.size, settings.jpeg_quality)?),
             Encoding::I420 => None,
         };
-        let chooser = FrameSelector::new(settings.choice);
+        let selector = FrameSelector::new(settings.selection);
         Ok(Self {
             settings,
-            announced,
-            frames,
+            container_info: sender.container_info().clone(),
+            frames: sender.frames().clone(),
             jpeg,
-            chooser,
-            chosen: false,
-            maker: None,
+            selector,
+            picture_maker: None,
             totals: Totals::default(),
         })
     }
 
-    /// Whether nobody wants the frames any more.
-    pub(super) fn is_closed(&self) -> bool {
+    /// Whether the consumer has dropped its [`Decoding`](crate::Decoding).
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.frames.is_closed()
     }
 
-    /// Counts a frame, and hands it over if it is wanted. Gives the end if this was it.
-    pub(super) fn take(&mut self, frame: &RawFrame<'_>) -> Result<Option<End>, DecodeError> {
-        match self.turn(frame.pts) {
-            Turn::Over => return Ok(Some(End::OfRange)),
-            Turn::CountOnly => {}
-            Turn::HandOver => match self.hand_over(frame)? {
-                Ok(()) => {}
-                Err(reason) => return Ok(Some(End::Problem(Problem::Broken { reason }))),
+    pub(crate) fn container_info(&self) -> &ContainerInfo {
+        &self.container_info
+    }
+
+    /// Number of frames so far, selected or not.
+    pub(crate) fn decoded(&self) -> u64 {
+        self.totals.decoded
+    }
+
+    /// The part of the timeline that the frames so far cover.
+    pub(crate) fn covered(&self) -> &Coverage {
+        &self.totals.covered
+    }
+
+    /// Counts a frame, and delivers it if it is selected.
+    pub(crate) fn take(&mut self, frame: &RawFrame) -> Result<Taken, Cancelled> {
+        match self.next_frame(frame.pts) {
+            NextFrame::EndOfRange => return Ok(Taken::EndOfRange),
+            NextFrame::Skipped(skipped) => skipped.count(frame.pts, frame.length),
+            NextFrame::Selected(mut selected) => match selected.picture(frame) {
+                Ok(picture) => selected.deliver(picture)?,
+                Err(error) => return Ok(Taken::Broken(error)),
             },
         }
-        self.count(frame.pts, frame.length);
-        Ok(None)
+        Ok(Taken::Counted)
     }
 
-    /// Chooses whether the next frame is wanted. It is to be counted then.
-    pub(super) fn turn(&mut self, pts: Option<u64>) -> Turn {
+    /// Decides about the next frame. `pts` is in nanoseconds.
+    pub(crate) fn next_frame(&mut self, pts: Option<u64>) -> NextFrame<'_> {
         let index = self.totals.decoded;
-        let chosen = self.chooser.choose(index, pts.or_else(|| self.nominal_start(index)));
-        self.chosen = chosen == Chosen::Yes;
-        match chosen {
-            Chosen::Over => Turn::Over,
-            Chosen::Yes if index >= self.settings.skip_before => Turn::HandOver,
-            Chosen::Yes | Chosen::No => Turn::CountOnly,
+        match self.selector.select(index, pts.or_else(|| self.nominal_start(index))) {
+            Selected::EndOfRange => NextFrame::EndOfRange,
+            Selected::Yes if index >= self.settings.skip_before => {
+                NextFrame::Selected(SelectedFrame(self))
+            }
+            Selected::Yes => NextFrame::Skipped(SkippedFrame { output: self, is_selected: true }),
+            Selected::No => NextFrame::Skipped(SkippedFrame { output: self, is_selected: false }),
         }
     }
 
-    /// Hands over a picture of the frame whose turn it is. The inner error says why there can be
-    /// none.
-    pub(super) fn hand_over(
-        &mut self,
-        frame: &RawFrame<'_>,
-    ) -> Result<Result<(), String>, DecodeError> {
-        match self.picture(frame) {
-            Ok(picture) => self.send(Ok(picture)).map(Ok),
-            Err(reason) => Ok(Err(reason)),
-        }
-    }
-
-    /// Tells that the frame whose turn it is cannot be had.
-    pub(super) fn lose(&self, reason: String) -> Result<(), DecodeError> {
-        self.send(Err(LostFrame { index: self.totals.decoded, number: self.totals.frames, reason }))
-    }
-
-    fn send(&self, frame: Result<DecodedFrame, LostFrame>) -> Result<(), DecodeError> {
-        self.frames.send_blocking(frame).map_err(|_| DecodeError::Cancelled)
-    }
-
-    /// Counts the frame whose turn it is.
-    pub(super) fn count(&mut self, pts: Option<u64>, length: Option<u64>) {
-        self.totals.decoded += 1;
-        self.settings.observer.report(DecodeEvent::FrameDecoded);
-        self.totals.frames += u64::from(self.chosen);
-        let rate = self.announced.frame_rate();
-        self.totals.covered.add(pts, length, rate);
-        if self.chooser.is_in_range(pts) {
-            self.totals.in_range.add(pts, length, rate);
-        }
-    }
-
-    /// What the video turned out to be. `name` is what errors call it.
-    pub(super) fn finish(
-        self,
-        name: String,
-        problem: Option<Problem>,
-    ) -> Result<Decoded, DecodeError> {
-        let Totals { decoded, frames, in_range, .. } = self.totals;
-        match problem {
-            Some(problem) if frames == 0 => Err(problem.into_error(&name)),
-            None if frames == 0 => Err(DecodeError::OutOfRange { video: name }),
-            problem => Ok(Decoded { frames, decoded, duration: in_range.duration(), problem }),
-        }
-    }
-
-    /// When a frame would be shown whose container says nothing but the rate.
+    /// When a frame is shown if the container has no times but a frame rate.
     fn nominal_start(&self, index: u64) -> Option<u64> {
-        let (numerator, denominator) = self.announced.frame_rate()?;
+        let (numerator, denominator) = self.container_info.frame_rate()?;
         u64::try_from(
             u128::from(index) * u128::from(denominator) * 1_000_000_000 / u128::from(numerator),
         )
         .ok()
     }
 
-    fn picture(&mut self, frame: &RawFrame<'_>) -> Result<DecodedFrame, String> {
-        let text = |error: gst::glib::BoolError| error.to_string();
-        let &RawFrame { buffer, ref info, orientation, pts, .. } = frame;
-        let DecodeSettings { size: most, fit, .. } = self.settings;
-        let fitting = self.maker.take().filter(|maker| maker.fits(info, orientation)).map(Ok);
-        let maker = self.maker.insert(
-            fitting
-                .unwrap_or_else(|| PictureMaker::new(info, orientation, most, fit))
-                .map_err(text)?,
-        );
+    fn count(&mut self, is_selected: bool, pts: Option<u64>, length: Option<u64>) {
+        self.totals.decoded += 1;
+        self.settings.observer.report(DecodeEvent::FrameDecoded);
+        self.totals.selected += u64::from(is_selected);
+        let rate = self.container_info.frame_rate();
+        self.totals.covered.add(pts, length, rate);
+        if self.selector.is_in_range(pts) {
+            self.totals.covered_in_range.add(pts, length, rate);
+        }
+    }
+
+    /// The outcome of the video, which errors call `name`.
+    pub(crate) fn finish(
+        self,
+        name: &str,
+        incomplete: Option<Incomplete>,
+    ) -> Result<DecodedVideo, DecodeError> {
+        let Totals { decoded, selected, covered_in_range, .. } = self.totals;
+        match incomplete {
+            Some(incomplete) if selected == 0 => Err(incomplete.into_error(name)),
+            None if selected == 0 => Err(DecodeError::OutOfRange { video: name.to_owned() }),
+            incomplete => Ok(DecodedVideo {
+                frames: selected,
+                decoded,
+                duration: covered_in_range.duration(),
+                incomplete,
+            }),
+        }
+    }
+}
+
+impl SkippedFrame<'_> {
+    /// Counts it. Times are in nanoseconds.
+    pub(crate) fn count(self, pts: Option<u64>, length: Option<u64>) {
+        self.output.count(self.is_selected, pts, length);
+    }
+}
+
+impl SelectedFrame<'_> {
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Scales, turns upright, letterboxes and encodes it.
+    pub(crate) fn picture(&mut self, frame: &RawFrame) -> Result<Picture, PictureError> {
+        let output = &mut *self.0;
+        let &RawFrame { ref buffer, ref info, orientation, pts, length } = frame;
+        let DecodeSettings { size: most, fit, .. } = output.settings;
+        let fitting = output.picture_maker.take().filter(|maker| maker.fits(info, orientation));
+        let maker = output.picture_maker.insert(match fitting {
+            Some(maker) => maker,
+            None => PictureMaker::new(info, orientation, most, fit)?,
+        });
         let (size, letterbox, color) = (maker.size(), maker.letterbox(), maker.color());
-        let (encoding, pixels) = match &mut self.jpeg {
-            Some(encoder) => (
-                Encoding::Jpeg,
-                encoder.encode(maker.make(buffer, Chroma::Full).map_err(text)?, size)?,
-            ),
-            None => (Encoding::I420, maker.make(buffer, Chroma::Halved).map_err(text)?),
+        let (encoding, pixels) = match &mut output.jpeg {
+            Some(encoder) => {
+                (Encoding::Jpeg, encoder.encode(maker.make(buffer, Chroma::Full)?, size)?)
+            }
+            None => (Encoding::I420, maker.make(buffer, Chroma::Halved)?),
         };
-        let (index, number) = (self.totals.decoded, self.totals.frames);
-        let still = match thumbnail_slot(number).filter(|_| self.settings.stills) {
+        let (index, number) = (output.totals.decoded, output.totals.selected);
+        let thumbnail = match thumbnail_slot(number).filter(|_| output.settings.thumbnails) {
             Some(slot) => {
-                let planes = maker.make(buffer, Chroma::Full).map_err(text)?;
-                Some(DecodedThumbnail {
-                    slot,
-                    jpeg: still::encode(&planes, size, letterbox, color)?,
-                })
+                let planes = maker.make(buffer, Chroma::Full)?;
+                let jpeg = thumbnail::encode(&planes, size, letterbox, color)?;
+                Some(DecodedThumbnail { slot, jpeg })
             }
             None => None,
         };
-        Ok(DecodedFrame { index, number, pts, size, letterbox, color, encoding, pixels, still })
+        let frame = DecodedFrame {
+            index,
+            number,
+            pts,
+            size,
+            letterbox,
+            color,
+            encoding,
+            pixels,
+            thumbnail,
+        };
+        Ok(Picture { frame, length })
+    }
+
+    /// Delivers and counts it. Blocks while the consumer's buffer is full.
+    pub(crate) fn deliver(self, picture: Picture) -> Result<(), Cancelled> {
+        let (pts, length) = (picture.frame.pts, picture.length);
+        self.send(Ok(picture.frame))?;
+        self.0.count(true, pts, length);
+        Ok(())
+    }
+
+    /// Reports that it cannot be decoded, and counts it.
+    pub(crate) fn fail(self, reason: String) -> Result<(), Cancelled> {
+        let Totals { decoded: index, selected: number, .. } = self.0.totals;
+        self.send(Err(UndecodableFrame { index, number, reason }))?;
+        self.0.count(true, None, None);
+        Ok(())
+    }
+
+    fn send(&self, frame: Result<DecodedFrame, UndecodableFrame>) -> Result<(), Cancelled> {
+        self.0.frames.send_blocking(frame).map_err(|_| Cancelled)
     }
 }

@@ -2,29 +2,29 @@ use gstreamer as gst;
 use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
 use moliceiro_messages::{Area, Color, Letterbox, Size};
 
-use super::FIT_STEP;
-use super::color;
-use super::geometry::{Orientation, letterbox, trim};
-use super::scale::Scaler;
+use crate::color;
+use crate::geometry::{Orientation, letterbox, trim};
+use crate::scale::Scaler;
+use crate::settings::FIT_STEP;
 
 /// A chroma sample without colour.
 const NO_CHROMA: u8 = 128;
 
-/// Makes letterboxed pictures of frames that have one format and orientation.
-pub(super) struct PictureMaker {
+/// Makes letterboxed pictures of frames with one format and orientation.
+pub(crate) struct PictureMaker {
     source: VideoInfo,
     orientation: Orientation,
     picture: Size,
     letterbox: Letterbox,
     color: Color,
     scaler: Scaler,
-    /// A chroma plane of the picture that is to be halved.
-    placed: Vec<u8>,
+    /// A full chroma plane, before it is halved. Kept to reuse its memory.
+    full_chroma: Vec<u8>,
 }
 
 /// Samples of each chroma plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chroma {
+pub(crate) enum Chroma {
     /// One for each pixel (4:4:4).
     Full,
     /// One for two by two pixels (4:2:0).
@@ -32,8 +32,8 @@ pub(super) enum Chroma {
 }
 
 impl PictureMaker {
-    /// For pictures of size `most`, or with `fit` the part of it that the frames need.
-    pub(super) fn new(
+    /// Pictures have the size `most`, or with `fit` the part of it that the frames need.
+    pub(crate) fn new(
         source: &VideoInfo,
         orientation: Orientation,
         most: Size,
@@ -54,29 +54,30 @@ impl PictureMaker {
             letterbox,
             color: colors.color,
             scaler,
-            placed: Vec::new(),
+            full_chroma: Vec::new(),
         })
     }
 
-    pub(super) fn fits(&self, source: &VideoInfo, orientation: Orientation) -> bool {
+    /// Whether it was made for frames with this format and orientation.
+    pub(crate) fn fits(&self, source: &VideoInfo, orientation: Orientation) -> bool {
         self.source == *source && self.orientation == orientation
     }
 
-    pub(super) fn size(&self) -> Size {
+    pub(crate) fn size(&self) -> Size {
         self.picture
     }
 
-    pub(super) fn letterbox(&self) -> Letterbox {
+    pub(crate) fn letterbox(&self) -> Letterbox {
         self.letterbox
     }
 
-    pub(super) fn color(&self) -> Color {
+    pub(crate) fn color(&self) -> Color {
         self.color
     }
 
-    /// The planes of the picture, or with halved chroma of the area that is sampled, without
-    /// padding.
-    pub(super) fn make(
+    /// The planes of the picture, without padding. With halved chroma, they are those of the
+    /// letterbox's sampled area.
+    pub(crate) fn make(
         &mut self,
         frame: &gst::BufferRef,
         chroma: Chroma,
@@ -99,19 +100,19 @@ impl PictureMaker {
             match chroma {
                 Chroma::Full => self.place(&scaled, plane, area, NO_CHROMA, &mut picture)?,
                 Chroma::Halved => {
-                    self.placed.clear();
-                    let mut placed = std::mem::take(&mut self.placed);
-                    self.place(&scaled, plane, area, NO_CHROMA, &mut placed)?;
-                    halve(&placed, width, &mut picture);
-                    self.placed = placed;
+                    let mut full = std::mem::take(&mut self.full_chroma);
+                    full.clear();
+                    self.place(&scaled, plane, area, NO_CHROMA, &mut full)?;
+                    halve(&full, width, &mut picture);
+                    self.full_chroma = full;
                 }
             }
         }
         Ok(picture)
     }
 
-    /// Turns a plane of the scaled frame upright, and appends it to `to` with as much of the
-    /// picture's border as is in `area`, which has all of the frame.
+    /// Turns a plane of the scaled frame upright, and appends it to `to` with the part of the
+    /// picture's border that lies in `area`. `area` contains the whole frame.
     fn place(
         &self,
         scaled: &VideoFrameRef<&gst::BufferRef>,
@@ -146,12 +147,12 @@ impl PictureMaker {
     }
 }
 
-/// Appends a plane of half the width and height: each value is the mean of the four pixels that it
-/// stands for, wherever among them the frame's edge lies.
+/// Appends a plane of half the width and height. Each value is the mean of the four pixels that it
+/// covers, even at the frame's edge.
 fn halve(plane: &[u8], width: usize, to: &mut Vec<u8>) {
     for rows in plane.chunks(2 * width) {
         let (even, odd) = rows.split_at(width);
-        // The last row of an odd number of them has no other, and neither has the last column.
+        // With an odd number of rows, the last one is its own partner; so is the last column.
         let odd = if odd.is_empty() { even } else { odd };
         let mean = |(a, b): (&[u8], &[u8])| {
             let sum = u16::from(a[0])
@@ -164,7 +165,7 @@ fn halve(plane: &[u8], width: usize, to: &mut Vec<u8>) {
     }
 }
 
-/// One plane of a frame that is not turned yet.
+/// One plane of a frame, as stored.
 struct Plane<'a> {
     data: &'a [u8],
     stride: usize,

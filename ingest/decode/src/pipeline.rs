@@ -1,3 +1,5 @@
+//! The GStreamer pipeline that decodes a file.
+
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -7,74 +9,64 @@ use gstreamer_video::VideoOrientationMethod;
 use moliceiro_messages::Size;
 use tracing::{debug, warn};
 
-use super::elements::{self, accept_strides, watch_elements};
-use super::error::{self, DecodeError};
-use super::file::Kind;
-use super::geometry::Orientation;
-use super::watch::Watch;
+use crate::autoplug::configure_plugged_elements;
+use crate::bus;
+use crate::elements::{accept_strides, discard, element, is_video, link};
+use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
+use crate::file::LocalFile;
+use crate::format::FileFormat;
+use crate::geometry::Orientation;
+use crate::probes::Probes;
+use crate::raw_frame::RawFrame;
+use crate::running::RunningPipeline;
 
-/// Decoded frames that wait in the pipeline. Each may be tens of megabytes.
+/// Decoded frames that the pipeline buffers. Each may be tens of megabytes.
 const QUEUED_FRAMES: u32 = 3;
-/// How long a demuxer may look as if it had given up.
+/// Compressed data that is buffered for the decoder. A single packet may be larger.
+const QUEUED_BYTES: u32 = 4 << 20;
+/// How often a wait is interrupted to check for cancellation.
+const POLL: gst::ClockTime = gst::ClockTime::from_mseconds(50);
+/// How long frames that were decoded before an error may take to arrive.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long a demuxer may be idle while it is being plugged.
 const PLUGGING: Duration = Duration::from_secs(1);
+/// How long the other streams may make no progress after the last frame.
 const END_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(2);
 
-/// A pipeline that stops when it is dropped, whatever the reason.
-pub(super) struct Running(gst::Pipeline);
-
-impl Running {
-    pub(super) fn new(pipeline: gst::Pipeline) -> Self {
-        Self(pipeline)
-    }
-
-    pub(super) fn play(&self) -> Result<(), gst::glib::BoolError> {
-        self.0
-            .set_state(gst::State::Playing)
-            .map(drop)
-            .map_err(|_| gst::glib::bool_error!("the pipeline does not start"))
-    }
-
-    /// The next message of one of these types that is there already.
-    pub(super) fn pop(&self, types: &[gst::MessageType]) -> Option<gst::Message> {
-        self.0.bus()?.pop_filtered(types)
-    }
+/// A video's file, demuxer and decoder, and a short queue of its frames.
+pub(crate) struct FilePipeline {
+    name: String,
+    running: RunningPipeline,
+    sink: AppSink,
+    probes: Probes,
+    /// How the frames from here on are stored.
+    orientation: Orientation,
+    missing_plugin: Option<String>,
+    failure: Option<DecodeError>,
+    all_streams_ended: bool,
+    demuxer_idle_since: Option<Instant>,
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.0.set_state(gst::State::Null).is_err() {
-            warn!("a pipeline does not stop");
-        }
-    }
+/// What follows in a video.
+pub(crate) enum Next {
+    Frame(RawFrame),
+    End,
+    /// Frames are missing from here on.
+    Stopped(Incomplete),
 }
 
-/// What comes next out of a video.
-pub(super) enum Next {
-    Frame(gst::Sample),
-    /// Frames from here on are stored like this.
+enum Pulled {
+    Sample(gst::Sample),
     Orientation(Orientation),
-    /// Nothing yet.
     Nothing,
-    /// No more frames.
     End,
 }
 
-/// A video's file, demuxer and decoder, and a short queue of its frames.
-pub(super) struct Source {
-    name: String,
-    running: Running,
-    sink: AppSink,
-    watch: Watch,
-    missing: Option<String>,
-    failure: Option<DecodeError>,
-    ended: bool,
-    given_up: Option<Instant>,
-}
-
-impl Source {
-    /// Starts decoding. `name` is what errors call the video.
-    pub(super) fn open(uri: &str, kind: Kind, name: &str) -> Result<Self, DecodeError> {
-        let failed = |reason: String| DecodeError::Failed { video: name.to_owned(), reason };
+impl FilePipeline {
+    /// Starts decoding a file.
+    pub(crate) fn open(file: &LocalFile) -> Result<Self, DecodeError> {
+        let name = &file.name;
+        let failed = |reason: String| DecodeError::Failed { video: name.clone(), reason };
         let raw = gst::Caps::new_empty_simple("video/x-raw");
         let sink = AppSink::builder()
             .sync(false)
@@ -85,114 +77,134 @@ impl Source {
             .build();
         accept_strides(&sink);
         let pipeline =
-            elements::build(uri, kind, &sink).map_err(|error| failed(error.to_string()))?;
-        let watch = Watch::default();
-        watch_elements(&pipeline, &watch);
+            build(&file.uri, file.format, &sink).map_err(|error| failed(error.to_string()))?;
+        let probes = Probes::default();
+        configure_plugged_elements(&pipeline, &probes);
         if let Some(bus) = pipeline.bus() {
-            bus.set_sync_handler(|_, message| {
-                if is_of_interest(message) {
-                    gst::BusSyncReply::Pass
-                } else {
-                    gst::BusSyncReply::Drop
-                }
-            });
+            bus::drop_unread_messages(&bus);
         }
-        let source = Self {
-            name: name.to_owned(),
-            running: Running::new(pipeline),
+        let mut opened = Self {
+            name: name.clone(),
+            running: RunningPipeline::new(pipeline),
             sink,
-            watch,
-            missing: None,
+            probes,
+            orientation: Orientation::default(),
+            missing_plugin: None,
             failure: None,
-            ended: false,
-            given_up: None,
+            all_streams_ended: false,
+            demuxer_idle_since: None,
         };
-        if let Err(error) = source.running.play() {
-            // The reason is on the bus.
-            let mut source = source;
-            source.read_bus();
-            return Err(source.failure.take().unwrap_or_else(|| failed(error.to_string())));
+        if let Err(error) = opened.running.play() {
+            opened.read_bus();
+            return Err(opened.failure.take().unwrap_or_else(|| failed(error.to_string())));
         }
-        Ok(source)
+        Ok(opened)
     }
 
-    /// Waits for `patience` at most.
-    pub(super) fn next(&mut self, patience: gst::ClockTime) -> Next {
-        let Some(object) = self.sink.try_pull_object(patience) else {
+    /// Waits for the next frame, up to `stall_timeout`.
+    pub(crate) fn next_frame(
+        &mut self,
+        stall_timeout: Duration,
+        is_cancelled: impl Fn() -> bool,
+    ) -> Result<Next, Cancelled> {
+        let since = Instant::now();
+        while !is_cancelled() {
+            match self.pull() {
+                Pulled::Sample(sample) => {
+                    let reason = || PictureError::NoFormat.to_string();
+                    return Ok(match RawFrame::from_sample(&sample, self.orientation) {
+                        Some(frame) => Next::Frame(frame),
+                        None => Next::Stopped(Incomplete::Broken { reason: reason() }),
+                    });
+                }
+                Pulled::Orientation(orientation) => self.orientation = orientation,
+                Pulled::End => return Ok(Next::End),
+                Pulled::Nothing if self.is_failing() && since.elapsed() > GRACE => {
+                    return Ok(Next::End);
+                }
+                Pulled::Nothing if since.elapsed() > stall_timeout => {
+                    return Ok(Next::Stopped(Incomplete::Stalled { after: stall_timeout }));
+                }
+                Pulled::Nothing => {}
+            }
+        }
+        Err(Cancelled)
+    }
+
+    fn pull(&mut self) -> Pulled {
+        let Some(object) = self.sink.try_pull_object(POLL) else {
             self.read_bus();
-            self.look_after_demuxer();
+            self.check_demuxer();
             return if self.sink.is_eos() || self.failure.as_ref().is_some_and(is_final) {
-                Next::End
+                Pulled::End
             } else {
-                Next::Nothing
+                Pulled::Nothing
             };
         };
         let event = match object.downcast::<gst::Sample>() {
-            Ok(sample) => return Next::Frame(sample),
+            Ok(sample) => return Pulled::Sample(sample),
             Err(object) => object.downcast::<gst::Event>(),
         };
         match event.as_ref().map(|event| event.view()) {
-            Ok(gst::EventView::StreamStart(_)) => Next::Orientation(Orientation::default()),
+            Ok(gst::EventView::StreamStart(_)) => Pulled::Orientation(Orientation::default()),
             Ok(gst::EventView::Tag(tags)) => match VideoOrientationMethod::from_tag(tags.tag()) {
-                Some(method) => Next::Orientation(Orientation::from_method(method)),
-                None => Next::Nothing,
+                Some(method) => Pulled::Orientation(Orientation::from_method(method)),
+                None => Pulled::Nothing,
             },
-            _ => Next::Nothing,
+            _ => Pulled::Nothing,
         }
     }
 
-    /// Whether there was an error that may end the video. Frames that were decoded before may still
-    /// come.
-    pub(super) fn is_failing(&self) -> bool {
-        self.failure.is_some() || self.missing.is_some()
+    /// Whether there was an error that may end the video. Frames that were decoded before it may
+    /// still arrive.
+    fn is_failing(&self) -> bool {
+        self.failure.is_some() || self.missing_plugin.is_some()
     }
 
-    /// The error that it ended with, if any. `empty` says that there was no frame.
-    pub(super) fn into_failure(mut self, empty: bool) -> Option<DecodeError> {
-        self.finish();
+    /// The error that the video ended with, if any. `is_empty` means that it had no frame.
+    pub(crate) fn into_failure(mut self, is_empty: bool) -> Option<DecodeError> {
+        self.drain_other_streams();
         let missing = self
-            .missing
+            .missing_plugin
             .take()
-            .filter(|_| empty)
+            .filter(|_| is_empty)
             .map(|what| DecodeError::MissingPlugin { video: self.name.clone(), what });
         missing.or(self.failure.take())
     }
 
-    /// After the last frame, waits for the end of the other streams, and for errors that belong to
-    /// it.
-    fn finish(&mut self) {
-        let Some(bus) = self.running.0.bus() else { return };
-        while self.sink.is_eos() && !self.ended && self.failure.is_none() {
-            let reached = self.watch.end();
+    /// After the last frame, waits for the end of the other streams, and for their errors.
+    fn drain_other_streams(&mut self) {
+        let Some(bus) = self.running.bus() else { return };
+        while self.sink.is_eos() && !self.all_streams_ended && self.failure.is_none() {
+            let reached = self.probes.demuxed_end();
             match bus.timed_pop(END_TIMEOUT) {
                 Some(message) => self.read(&message),
-                None if self.watch.end() == reached => return,
+                None if self.probes.demuxed_end() == reached => return,
                 None => {}
             }
         }
     }
 
-    /// Length of the whole as the container has it, in nanoseconds.
-    pub(super) fn announced_duration(&self) -> Option<u64> {
-        self.running.0.query_duration::<gst::ClockTime>().map(gst::ClockTime::nseconds)
+    /// Duration of the whole that the container declares, in nanoseconds.
+    pub(crate) fn declared_duration(&self) -> Option<u64> {
+        self.running.declared_duration()
     }
 
-    /// What passed through the demuxer and the decoder.
-    pub(super) fn watch(&self) -> &Watch {
-        &self.watch
+    pub(crate) fn probes(&self) -> &Probes {
+        &self.probes
     }
 
-    fn look_after_demuxer(&mut self) {
-        if !self.watch.has_given_up() {
-            self.given_up = None;
-        } else if self.given_up.get_or_insert_with(Instant::now).elapsed() > PLUGGING {
-            let reason = "no streams are found in it".to_owned();
+    fn check_demuxer(&mut self) {
+        if !self.probes.demuxer_gave_up() {
+            self.demuxer_idle_since = None;
+        } else if self.demuxer_idle_since.get_or_insert_with(Instant::now).elapsed() > PLUGGING {
+            let reason = "it has no recognisable streams".to_owned();
             self.failure.get_or_insert(DecodeError::Damaged { video: self.name.clone(), reason });
         }
     }
 
     fn read_bus(&mut self) {
-        let Some(bus) = self.running.0.bus() else { return };
+        let Some(bus) = self.running.bus() else { return };
         while let Some(message) = bus.pop() {
             self.read(&message);
         }
@@ -202,29 +214,37 @@ impl Source {
         let video = || self.name.clone();
         let failure = match message.view() {
             gst::MessageView::Error(message) => {
-                debug!(video = self.name, error = %message.error(), details = message.debug().as_deref(), "GStreamer reports an error");
-                match self.watch.too_large() {
+                let details = message.debug();
+                debug!(
+                    video = self.name,
+                    error = %message.error(),
+                    details = details.as_deref(),
+                    "GStreamer error"
+                );
+                match self.probes.too_large() {
                     Some(Size { width, height }) => {
                         DecodeError::TooLarge { video: video(), width, height }
                     }
-                    None => error::from_message(&self.name, message),
+                    None => bus::decode_error(&self.name, message),
                 }
             }
             gst::MessageView::StreamCollection(message)
-                if !has_video(&message.stream_collection()) =>
+                if !bus::has_video(&message.stream_collection()) =>
             {
                 DecodeError::NoVideo { video: video() }
             }
-            gst::MessageView::Element(message) => match message.structure().and_then(playlist) {
-                Some(format) => DecodeError::Playlist { video: video(), format },
-                None => {
-                    self.missing =
-                        self.missing.take().or(message.structure().and_then(missing_plugin));
-                    return;
+            gst::MessageView::Element(message) => {
+                match message.structure().and_then(bus::playlist) {
+                    Some(format) => DecodeError::Playlist { video: video(), format },
+                    None => {
+                        let missing = message.structure().and_then(bus::missing_plugin);
+                        self.missing_plugin = self.missing_plugin.take().or(missing);
+                        return;
+                    }
                 }
-            },
+            }
             gst::MessageView::Eos(_) => {
-                self.ended = true;
+                self.all_streams_ended = true;
                 return;
             }
             _ => return,
@@ -233,7 +253,7 @@ impl Source {
     }
 }
 
-/// Whether no frame can come after this error.
+/// Whether no frame can follow this error.
 fn is_final(error: &DecodeError) -> bool {
     matches!(
         error,
@@ -244,53 +264,52 @@ fn is_final(error: &DecodeError) -> bool {
     )
 }
 
-fn has_video(streams: &gst::StreamCollection) -> bool {
-    streams.iter().any(|stream| stream.stream_type().contains(gst::StreamType::VIDEO))
-}
-
-/// The format for which a plugin is missing.
-fn missing_format(plugin: &gst::StructureRef) -> Option<String> {
-    plugin
-        .get::<gst::Caps>("detail")
-        .ok()
-        .and_then(|caps| Some(caps.structure(0)?.name().to_string()))
-}
-
-/// The format, if it is one of those whose demuxers are not plugged because they fetch.
-fn playlist(plugin: &gst::StructureRef) -> Option<String> {
-    const PLAYLISTS: [&str; 4] = [
-        "application/x-hls",
-        "application/dash+xml",
-        "application/vnd.ms-sstr+xml",
-        "application/sdp",
-    ];
-    missing_format(plugin).filter(|format| PLAYLISTS.contains(&format.as_str()))
-}
-
-/// What a missing plugin would be, unless it is only for sound or text.
-fn missing_plugin(plugin: &gst::StructureRef) -> Option<String> {
-    let format = missing_format(plugin);
-    let needless = |format: String| {
-        ["audio/", "text/", "subpicture/", "closedcaption/"]
-            .iter()
-            .any(|kind| format.starts_with(kind))
-    };
-    if format.is_some_and(needless) { None } else { plugin.get::<String>("name").ok() }
-}
-
-/// The bus has no bound: only what is read from it may go there.
-fn is_of_interest(message: &gst::MessageRef) -> bool {
-    match message.view() {
-        gst::MessageView::Error(_)
-        | gst::MessageView::Eos(_)
-        | gst::MessageView::StreamCollection(_) => true,
-        gst::MessageView::Element(message) => {
-            message.structure().is_some_and(|structure| structure.has_name("missing-plugin"))
+/// Decodes the first video stream of a file into `sink`, and discards its other streams.
+///
+/// `decodebin3` would do the same in one element, but in GStreamer 1.22 it crashes on some
+/// truncated files. Reproduced, with `decodebin3` in place of these two, by
+/// `a_truncated_fragmented_video_does_not_crash`.
+fn build(uri: &str, format: FileFormat, sink: &AppSink) -> Result<gst::Pipeline, gst::glib::Error> {
+    let internal =
+        |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
+    let raw = gst::Caps::new_empty_simple("video/x-raw");
+    let source = gst::Element::make_from_uri(gst::URIType::Src, uri, None)?;
+    let demuxer = element("parsebin").build().map_err(internal)?;
+    let queue = element("queue")
+        .property("max-size-bytes", QUEUED_BYTES)
+        .property("max-size-buffers", 0u32)
+        .property("max-size-time", 0u64);
+    let queue = queue.build().map_err(internal)?;
+    let decoder = element("decodebin").property("caps", &raw).build().map_err(internal)?;
+    let pipeline = gst::Pipeline::new();
+    pipeline
+        .add_many([&source, &demuxer, &queue, &decoder, sink.upcast_ref()])
+        .map_err(internal)?;
+    match format {
+        FileFormat::Jpeg => {
+            let parser = element("jpegparse").build().map_err(internal)?;
+            pipeline.add(&parser).map_err(internal)?;
+            gst::Element::link_many([&source, &parser, &demuxer]).map_err(internal)?;
         }
-        gst::MessageView::Warning(message) => {
-            debug!(warning = %message.error(), details = message.debug().as_deref(), "GStreamer warns");
-            false
-        }
-        _ => false,
+        FileFormat::Image(_) | FileFormat::Other => source.link(&demuxer).map_err(internal)?,
     }
+    queue.link(&decoder).map_err(internal)?;
+    let bin = pipeline.downgrade();
+    demuxer.connect_pad_added(move |_, pad| {
+        let linked = if is_video(pad) && link(pad, &queue) {
+            Ok(())
+        } else {
+            bin.upgrade().map_or(Ok(()), |bin| discard(&bin, pad))
+        };
+        if let Err(error) = linked {
+            warn!(%error, pad = %pad.name(), "cannot link a stream");
+        }
+    });
+    let output = sink.downgrade();
+    decoder.connect_pad_added(move |_, pad| {
+        if !output.upgrade().is_some_and(|output| link(pad, output.upcast_ref())) {
+            warn!(caps = ?pad.current_caps(), "cannot use the decoder's output");
+        }
+    });
+    Ok(pipeline)
 }

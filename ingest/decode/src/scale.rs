@@ -6,23 +6,24 @@ use gstreamer_video::{
 };
 use moliceiro_messages::Size;
 
-use super::color::PictureColor;
+use crate::color::PictureColor;
 
-/// Scales frames of one format, and makes them Y'CbCr with one byte per value and full chroma.
-pub(super) struct Scaler {
-    /// GStreamer's converter writes rubbish when it scales more than 8 bits up in one direction and
-    /// down in the other (seen in 1.22): such frames are brought to 8 bits first.
+/// Scales frames of one format, and converts them to 8-bit Y'CbCr with full chroma (4:4:4).
+pub(crate) struct Scaler {
+    /// GStreamer's converter (seen in 1.22) corrupts frames of more than 8 bits that it scales up
+    /// in one direction and down in the other, so such frames are converted to 8 bits first.
+    /// Reproduced by `each_format_is_scaled_to_its_edges` and `the_frame_fills_its_letterbox`.
     to_8_bits: Option<Step>,
     scale: Step,
 }
 
 impl Scaler {
-    pub(super) fn new(
+    pub(crate) fn new(
         source: &VideoInfo,
         colors: &PictureColor,
         size: Size,
     ) -> Result<Self, gst::glib::BoolError> {
-        // Interlaced frames are scaled as a whole, whatever their fields.
+        // Without the interlace mode: both fields of an interlaced frame are scaled together.
         let info = |format, size: Size, colors: &VideoColorimetry| {
             VideoInfo::builder(format, size.width, size.height)
                 .colorimetry(colors)
@@ -42,8 +43,8 @@ impl Scaler {
         })
     }
 
-    /// Scales a frame. `info` says how it lies in memory.
-    pub(super) fn scale(
+    /// Scales a frame with the layout `info`. [`scaled`](Self::scaled) returns the result.
+    pub(crate) fn scale(
         &mut self,
         frame: &gst::BufferRef,
         info: &VideoInfo,
@@ -58,13 +59,13 @@ impl Scaler {
         }
     }
 
-    /// The last frame that was scaled.
-    pub(super) fn scaled(&self) -> Result<VideoFrameRef<&gst::BufferRef>, gst::glib::BoolError> {
+    /// The last frame that was scaled, until the next one.
+    pub(crate) fn scaled(&self) -> Result<VideoFrameRef<&gst::BufferRef>, gst::glib::BoolError> {
         self.scale.result()
     }
 }
 
-/// One run of GStreamer's converter.
+/// One pass of GStreamer's converter, into a buffer that is reused.
 struct Step {
     converter: VideoConverter,
     info: VideoInfo,
@@ -74,7 +75,7 @@ struct Step {
 impl Step {
     fn new(from: &VideoInfo, to: VideoInfo) -> Result<Self, gst::glib::BoolError> {
         let mut config = VideoConverterConfig::new();
-        // Of GStreamer's methods the one whose counts come closest to the reference's on the sample
+        // Of GStreamer's methods, this one has counts closest to the reference's on the sample
         // videos.
         config.set_resampler_method(VideoResamplerMethod::Lanczos);
         config.set_gamma_mode(VideoGammaMode::None);
@@ -105,8 +106,8 @@ impl Step {
 mod tests {
     use gstreamer_video::VideoFrameExt;
 
-    use super::super::color;
     use super::*;
+    use crate::color;
 
     /// A white frame.
     fn white(info: &VideoInfo) -> gst::Buffer {

@@ -1,4 +1,5 @@
-//! What a frame costs the allocator on its way from the decoder to its message.
+//! What a frame costs the allocator on its way from the decoder to its message. It is a test binary
+//! of its own, because it replaces the allocator and counts what the whole process allocates.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod videos;
@@ -13,10 +14,10 @@ use videos::{H264, SOURCE, Videos, settings, uri};
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const WARM_UP: u64 = 10;
-/// Of the frame's message beside its pixels, of channels, and of what GStreamer's bindings
-/// allocate.
+/// Bytes for the frame's message without its pixels, for channels, and for what the bindings of
+/// GStreamer allocate.
 const SMALL: u64 = 8_000;
-const MOST_BLOCKS: u64 = 40;
+const MAX_BLOCKS: u64 = 40;
 
 fn message(frame: DecodedFrame, video: &VideoId) -> Vec<u8> {
     let DecodedFrame { index, pts, size, letterbox, color, encoding, pixels, .. } = frame;
@@ -35,8 +36,7 @@ fn message(frame: DecodedFrame, video: &VideoId) -> Vec<u8> {
     .to_cbor()
 }
 
-/// Once as a picture and once in its message, that is. Scaling and encoding are done in buffers
-/// that are used again.
+/// Once as a picture, and once in its message. Scaling and encoding reuse their buffers.
 #[tokio::test]
 async fn a_frame_is_stored_twice_on_its_way_through_an_ingest() {
     let videos = Videos::new();
@@ -61,11 +61,11 @@ async fn a_frame_is_stored_twice_on_its_way_through_an_ingest() {
             (last.total_bytes - before.total_bytes) / n,
         );
         println!(
-            "{encoding:?}: messages of {largest} bytes, {blocks} blocks of {bytes} bytes in all"
+            "{encoding:?}: messages of {largest} bytes, {blocks} blocks of {bytes} bytes in total"
         );
         let planes = if encoding == Encoding::Jpeg { 416 * 416 * 3 } else { 0 };
         assert!(
-            blocks <= MOST_BLOCKS && bytes <= 2 * largest + planes + SMALL,
+            blocks <= MAX_BLOCKS && bytes <= 2 * largest + planes + SMALL,
             "{encoding:?}: {blocks} blocks of {bytes} bytes"
         );
         decoding.outcome().await.unwrap();

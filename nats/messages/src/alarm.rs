@@ -31,8 +31,8 @@ impl From<RuleMatch> for (u64, Option<u64>, u8, u32) {
     }
 }
 
-/// An alarm that a rule raised, as JSON on `alarms.<video>`; its [`Display`](fmt::Display) is the line
-/// that people read.
+/// An alarm that a rule raised, as JSON on `alarms.<video>`; its [`Display`](fmt::Display) is the
+/// line that people read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
     /// [`super::VERSION`]

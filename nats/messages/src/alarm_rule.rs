@@ -28,8 +28,8 @@ pub struct AlarmRule {
     pub count: u32,
     /// Where they are counted; `None`: in the whole picture.
     pub region: Option<Region>,
-    /// In how many analysed frames in a row it must hold; 1: every frame in which it holds raises an
-    /// alarm.
+    /// In how many analysed frames in a row it must hold; 1: every frame in which it holds raises
+    /// an alarm.
     pub frames: u32,
 }
 

@@ -131,9 +131,9 @@ impl Letterbox {
             && inside(self.top, self.content.height, picture.height)
     }
 
-    /// The area of the picture that an [`Encoding::I420`] payload holds: the frame, widened to whole
-    /// chroma samples. The black border around it is not sent: it would be most of a wide video's
-    /// bytes.
+    /// The area of the picture that an [`Encoding::I420`] payload holds: the frame, widened to
+    /// whole chroma samples. The black border around it is not sent: it would be most of a wide
+    /// video's bytes.
     pub fn sampled(self, picture: Size) -> Area {
         let along = |offset: u32, length: u32, whole: u32| {
             let end = offset

@@ -6,8 +6,8 @@
 //! 2. Ingest reports [`Started`], publishes each [`Frame`] that the [`FrameSelection`] selects, a
 //!    [`Thumbnail`] now and then, and reports [`Ended`].
 //! 3. A detector reports a [`FrameResult`] with its [`Detection`]s, or [`Failed`].
-//! 4. The aggregator keeps a [`VideoEntry`], from which [`VideoStatus`] and [`VideoProgress`] follow;
-//!    it raises an [`Alarm`] when an [`AlarmRule`] holds, and publishes the [`Summary`].
+//! 4. The aggregator keeps a [`VideoEntry`], from which [`VideoStatus`] and [`VideoProgress`]
+//!    follow; it raises an [`Alarm`] when an [`AlarmRule`] holds, and publishes the [`Summary`].
 //!
 //! Every message has a `version`. Readers ignore unknown fields, so they can read newer senders.
 //!
@@ -77,7 +77,8 @@ pub enum MalformedMessage {
     Json(#[from] serde_json::Error),
     /// Another release of Moliceiro wrote it.
     #[error(
-        "message version {0} is not the one that this program reads ({VERSION}): run the same release everywhere"
+        "message version {0} is not the one that this program reads ({VERSION}): \
+         run the same release everywhere"
     )]
     Version(u8),
     /// A frame's fields contradict each other.

@@ -41,8 +41,8 @@ pub struct Summary {
     /// Number of alarms raised.
     #[serde(default)]
     pub alarms: u64,
-    /// The models that analysed its frames. With more than one, the counts depend on which model got
-    /// which frame.
+    /// The models that analysed its frames. With more than one, the counts depend on which model
+    /// got which frame.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub models: BTreeSet<String>,
     /// Status of a live source. Its objects are counted in its windows, which are videos.

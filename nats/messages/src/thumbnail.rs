@@ -30,11 +30,12 @@ impl Versioned for Thumbnail {
 /// The most thumbnails that a video has.
 pub const STILLS: u8 = 8;
 
-/// The slot of a video's `n`th analysed frame among its thumbnails, from 0; `None` if it is not kept.
+/// The slot of a video's `n`th analysed frame among its thumbnails, from 0; `None` if it is not
+/// kept.
 ///
-/// However long a video becomes, its thumbnails are spread over it: each time the slots are full, the
-/// distance between kept frames doubles, and new ones replace those that are not multiples of it.
-/// The same frame always has the same slot.
+/// However long a video becomes, its thumbnails are spread over it: each time the slots are full,
+/// the distance between kept frames doubles, and new ones replace those that are not multiples of
+/// it. The same frame always has the same slot.
 pub fn thumbnail_slot(n: u64) -> Option<u8> {
     const HALF: u64 = STILLS as u64 / 2;
     if n < 2 * HALF {

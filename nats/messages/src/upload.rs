@@ -22,8 +22,8 @@ pub struct Upload {
     /// [`super::VERSION`]; may be left out.
     #[serde(default = "current_version")]
     pub version: u8,
-    /// The video's identity, chosen by the sender. Left out, it is made from the name and the stored
-    /// message.
+    /// The video's identity, chosen by the sender. Left out, it is made from the name and the
+    /// stored message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<VideoId>,
     /// Where the video is, such as `file:///data/a.mp4`.
@@ -228,7 +228,8 @@ impl Upload {
         self.selection.or_every(default_every)
     }
 
-    /// The first event of the video's life. `default_every` holds for uploads that leave `every` out.
+    /// The first event of the video's life. `default_every` holds for uploads that leave `every`
+    /// out.
     pub fn started(&self, stored_at: SystemTime, default_every: u64) -> Started {
         let uploaded_at = stored_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         Started {

@@ -42,8 +42,8 @@ pub(super) struct ChunkStore {
 }
 
 impl ChunkStore {
-    /// Deletes the chunks of an object that was never completed. Tries for some seconds; chunks that
-    /// remain expire.
+    /// Deletes the chunks of an object that was never completed. Tries for some seconds; chunks
+    /// that remain expire.
     pub(super) async fn purge(&self, nuid: &str) {
         let subject = chunk_subject(nuid);
         for _ in 0..PURGE_ATTEMPTS {

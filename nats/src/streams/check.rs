@@ -8,9 +8,9 @@ use tracing::warn;
 use super::StreamsError;
 
 /// The oldest server whose replicated work queues keep messages that ran out of deliveries
-/// (<https://github.com/nats-io/nats-server/pull/7845>) and refuse the same messages on every replica
-/// (<https://github.com/nats-io/nats-server/pull/7607>). Patch releases of 2.12 may have both; which
-/// ones is unknown.
+/// (<https://github.com/nats-io/nats-server/pull/7845>) and refuse the same messages on every
+/// replica (<https://github.com/nats-io/nats-server/pull/7607>). Patch releases of 2.12 may have
+/// both; which ones is unknown.
 const OLDEST_REPLICATING: semver::Version = semver::Version::new(2, 14, 0);
 
 /// Refuses a server whose replicated streams would lose frames.

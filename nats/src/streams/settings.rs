@@ -11,8 +11,8 @@ use crate::subjects::{
     INGEST_CONSUMER, RESULTS, STILLS, SUMMARIES, UPLOADS, max_deliveries_advisories,
 };
 
-/// Results that a crashed aggregator had in flight are redelivered after this time. A result that is
-/// counted twice changes nothing.
+/// Results that a crashed aggregator had in flight are redelivered after this time. A result that
+/// is counted twice changes nothing.
 const RESULT_ACK_WAIT: Duration = Duration::from_secs(5);
 const ADVISORY_ACK_WAIT: Duration = Duration::from_secs(30);
 
@@ -43,8 +43,8 @@ pub struct StreamsSettings {
     /// How long the server remembers message ids. A frame published twice within it is stored once.
     #[serde(with = "humantime_serde")]
     pub duplicate_window: Duration,
-    /// How long summaries, alarms, thumbnails and uploaded bytes are kept, and entries of videos since
-    /// their last change.
+    /// How long summaries, alarms, thumbnails and uploaded bytes are kept, and entries of videos
+    /// since their last change.
     #[serde(with = "humantime_serde")]
     pub keep: Duration,
     /// How long results are kept, and with them the objects found in each frame.

@@ -1,54 +1,26 @@
-//! The contract against a real server: streams are created once and always checked, and messages are
-//! stored for certain.
+//! The contract against a real server: streams are created once and always checked, and messages
+//! are stored for certain.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
-use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::{EmbeddedError, EmbeddedServer};
-use moliceiro_nats::messages::{Event, Failed, FrameResult};
+use moliceiro_nats::messages::Failed;
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{
     ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, connect,
 };
-use tempfile::TempDir;
+use moliceiro_testing::events;
+use moliceiro_testing::paths::nats_server;
+use moliceiro_testing::server::{self, RestartableServer, Server};
 
 const IN_FLIGHT: usize = 64;
-
-fn deps() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps")
-}
-
-fn program() -> PathBuf {
-    deps().join("bin/nats-server")
-}
-
-struct Server {
-    process: EmbeddedServer,
-    folder: TempDir,
-}
-
-impl Server {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let process = EmbeddedServer::start(&program(), folder.path()).unwrap();
-        Self { process, folder }
-    }
-
-    fn settings(&self) -> NatsSettings {
-        NatsSettings { url: self.process.url().into(), credentials: None }
-    }
-
-    async fn client(&self) -> Client {
-        connect(&self.settings(), "test", Patience::FailAtOnce).await.unwrap()
-    }
-}
 
 #[tokio::test]
 async fn nothing_on_the_server_grows_without_bound() {
@@ -154,7 +126,7 @@ async fn an_incompatible_stream_is_refused_with_its_field() {
 }
 
 #[tokio::test]
-async fn limits_that_an_operator_chose_are_kept() {
+async fn limits_set_by_an_operator_are_kept() {
     let server = Server::start();
     let chosen = StreamsSettings {
         frames_max_per_video: 3,
@@ -214,19 +186,9 @@ async fn a_result_that_comes_after_its_frame_was_dead_lettered_is_stored() {
     let failed = Failed { index: 7, reason: "too slow".into(), detector: None, deliveries: 5 };
     dead_letter(&streams.publisher, &frame, &failed, Bytes::new()).await.unwrap();
     dead_letter(&streams.publisher, &frame, &failed, Bytes::new()).await.unwrap();
-    let found = FrameResult {
-        index: 7,
-        pts: None,
-        decoded_at: None,
-        detections: vec![],
-        size: None,
-        processing_us: 1,
-        detector: "late".into(),
-        model: None,
-    };
     streams
         .publisher
-        .publish_event(&frame.video, Some(&frame.message_id), Event::Frame(found))
+        .publish_event(&frame.video, Some(&frame.message_id), events::frame(7, &[]))
         .await
         .unwrap();
     assert_eq!(streams.results.get_info().await.unwrap().state.messages, 2);
@@ -234,14 +196,11 @@ async fn a_result_that_comes_after_its_frame_was_dead_lettered_is_stored() {
 
 #[tokio::test]
 async fn a_restarted_server_has_everything_that_was_stored() {
-    let mut server = Server::start();
+    let server = Server::start();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     streams.publisher.publish("frames.a", "a/0", Bytes::from_static(b"frame")).await.unwrap();
-    let Server { process, folder } = server;
-    process.stop();
-    let process = EmbeddedServer::start(&program(), folder.path()).unwrap();
-    server = Server { process, folder };
+    let server = server.restart();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     assert_eq!(streams.frames.get_info().await.unwrap().state.messages, 1);
@@ -250,7 +209,7 @@ async fn a_restarted_server_has_everything_that_was_stored() {
 #[tokio::test]
 async fn one_folder_has_one_server() {
     let server = Server::start();
-    let second = EmbeddedServer::start(&program(), server.folder.path());
+    let second = EmbeddedServer::start(&nats_server(), server.folder());
     assert!(matches!(second, Err(EmbeddedError::InUse { .. })), "{:?}", second.err());
 }
 
@@ -263,13 +222,16 @@ async fn a_program_that_is_missing_or_not_a_server_is_reported() {
     assert!(matches!(other, Err(EmbeddedError::Ended { .. })), "{:?}", other.err());
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    assert!(matches!(EmbeddedServer::start(&program(), &file), Err(EmbeddedError::Folder { .. })));
+    assert!(matches!(
+        EmbeddedServer::start(&nats_server(), &file),
+        Err(EmbeddedError::Folder { .. })
+    ));
 }
 
 #[tokio::test]
 async fn a_refusing_server_is_reported_without_the_password() {
     let server = Server::start();
-    let address = server.process.url().rsplit_once('@').unwrap().1.to_owned();
+    let address = server.url().rsplit_once('@').unwrap().1.to_owned();
     for url in [
         format!("nats://moliceiro:wrong@{address}"),
         format!("nats://{address}"),
@@ -284,30 +246,13 @@ async fn a_refusing_server_is_reported_without_the_password() {
 
 #[tokio::test]
 async fn a_server_without_jetstream_or_too_old_is_reported() {
-    for (program, arguments, expected) in [
-        ("nats-server-2.10", &["--jetstream"][..], "is version 2.10"),
-        ("nats-server", &[], "runs without JetStream"),
+    for (server, expected) in [
+        (RestartableServer::start_old(), "is version 2.10"),
+        (RestartableServer::start_without_jetstream(), "runs without JetStream"),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Command::new(deps().join("bin").join(program))
-            .args([
-                "--addr",
-                "127.0.0.1",
-                "--port",
-                &port.to_string(),
-                "--store_dir",
-                folder.path().to_str().unwrap(),
-            ])
-            .args(arguments)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let settings = NatsSettings { url: format!("nats://127.0.0.1:{port}"), credentials: None };
-        // Waits until it listens. More waiting does not change what it is.
+        let settings = server::settings(&server.url());
+        // Waiting does not help here, and so must not happen.
         let error = connect(&settings, "test", Patience::WaitForServer).await.unwrap_err();
-        server.kill().unwrap();
-        server.wait().unwrap();
         assert!(error.to_string().contains(expected), "{error}");
     }
 }

@@ -2,35 +2,23 @@
 //! reported.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
-use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
     Event, Started, Upload, VERSION, VideoEntry, VideoState, from_json, to_json,
 };
 use moliceiro_nats::{
-    KnownVideo, NatsSettings, Patience, StoredEntry, Streams, StreamsSettings, VideoChange,
-    VideoError, VideoId, connect, subjects,
+    KnownVideo, StoredEntry, Streams, StreamsSettings, VideoChange, VideoError, VideoId, subjects,
 };
-use tempfile::TempDir;
-
-struct Server {
-    _process: EmbeddedServer,
-    _folder: TempDir,
-    nats: NatsSettings,
-}
+use moliceiro_testing::server::Server;
 
 async fn start() -> (Server, Streams) {
-    let folder = tempfile::tempdir().unwrap();
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps/bin/nats-server");
-    let process = EmbeddedServer::start(&program, folder.path()).unwrap();
-    let nats = NatsSettings { url: process.url().into(), credentials: None };
-    let client = connect(&nats, "test", Patience::FailAtOnce).await.unwrap();
-    let streams = Streams::open(client, &StreamsSettings::default(), 256).await.unwrap();
-    (Server { _process: process, _folder: folder, nats }, streams)
+    let server = Server::start();
+    let streams =
+        Streams::open(server.client().await, &StreamsSettings::default(), 256).await.unwrap();
+    (server, streams)
 }
 
 fn video(name: impl Into<String>) -> VideoId {
@@ -59,7 +47,7 @@ async fn put(streams: &Streams, entry: &VideoEntry) {
 
 /// Counts the requests that JetStream receives from now on.
 async fn count_requests(server: &Server) -> impl AsyncFnMut() -> usize {
-    let client = connect(&server.nats, "counter", Patience::FailAtOnce).await.unwrap();
+    let client = server.client().await;
     let mut requests = client.subscribe("$JS.API.>").await.unwrap();
     client.flush().await.unwrap();
     async move || {

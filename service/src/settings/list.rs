@@ -1,5 +1,5 @@
-//! A setting that is a list: an array in a file, comma-separated text on the command line and in the
-//! environment.
+//! A setting that is a list: an array in a file, comma-separated text on the command line and in
+//! the environment.
 
 use std::fmt;
 

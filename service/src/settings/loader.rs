@@ -261,8 +261,8 @@ fn choices<S: Section>(key: &str, text: &str) -> Option<String> {
     error.lines().find(|line| line.contains("expected")).map(str::to_owned)
 }
 
-/// A source, for people. The library reports only "the environment"; the variable's name follows from
-/// the key.
+/// A source, for people. The library reports only "the environment"; the variable's name follows
+/// from the key.
 pub(super) fn shown(origin: Option<&str>, key: &str) -> String {
     match origin {
         None | Some("the environment") => {

@@ -6,7 +6,8 @@ use super::loader::{defaults, shown};
 use super::{Section, Settings, SettingsError};
 
 impl Settings {
-    /// One section as a TOML table, each line with the source of its value. Checks the section first.
+    /// One section as a TOML table, each line with the source of its value. Checks the section
+    /// first.
     pub fn print<S: Section>(&self) -> Result<String, SettingsError> {
         self.section::<S>()?;
         let given = self.sections.get(S::NAME);

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use async_nats::jetstream::kv::Watch;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use moliceiro_analytics::VideoCount;
+use moliceiro_analytics::VideoTotals;
 use moliceiro_nats::messages::{
     Detection, Ended, Event, FrameResult, FrameSelection, Progress, Started, VideoEntry,
     VideoEvent, from_json, milliseconds_now, to_cbor, to_json,
@@ -135,8 +135,8 @@ async fn memory(context: &PartContext<'_>) -> anyhow::Result<f64> {
 }
 
 /// A video with some frames not counted yet, among them the first.
-fn in_progress(frames: u64) -> VideoCount {
-    let mut count = VideoCount::new(started(), &[]);
+fn in_progress(frames: u64) -> VideoTotals {
+    let mut count = VideoTotals::new(started(), &[]);
     count.apply(
         &Event::Progress(Progress { published: frames, frames: None, announced: Some(frames) }),
         0,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use moliceiro_decode::{Announced, DecodedFrame};
+use moliceiro_decode::{ContainerInfo, DecodedFrame};
 use moliceiro_ingest::metrics::Metrics;
 use moliceiro_ingest::{FramePublisher, IngestSettings, Watermark};
 use moliceiro_nats::{StreamsSettings, VideoId, subjects};
@@ -92,7 +92,7 @@ async fn rate(
         None => {
             let settings = IngestSettings::default();
             let (sender, receiver) = async_channel::bounded(settings.publish_window);
-            let (started_at, announced) = (Instant::now(), Announced::default());
+            let (started_at, announced) = (Instant::now(), ContainerInfo::default());
             let give = async {
                 for index in 0..total {
                     let frame = DecodedFrame {

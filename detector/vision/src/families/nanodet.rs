@@ -1,16 +1,17 @@
 use moliceiro_messages::Size;
 use serde::Deserialize;
 
-use super::Decoder;
-use crate::nms::Candidate;
+use crate::candidate::Candidate;
+use crate::families::decoder::{Decoder, UnexpectedOutput};
+use crate::value::InvalidValue;
 
 const SIDES: usize = 4;
 
 /// NanoDet's output, [1, cells, classes + 4 · bins]: a row holds the classes' scores (0 to 1,
-/// sigmoid applied), then for the left, top, right and bottom side of the box a distribution of its
-/// distance from the cell's centre, as logits.
+/// sigmoid applied), then for the left, top, right and bottom side of the box the distribution of
+/// its distance from the cell's centre, as logits.
 ///
-/// Cells come stride by stride, row by row; cell (column, row) of a stride s has its centre at
+/// Cells are ordered by stride, then row by row. Cell (column, row) of a stride s has its centre at
 /// ((column + ½) s, (row + ½) s). A distance is s · Σ k · softmax(logits)ₖ (Generalized Focal Loss,
 /// arXiv 2006.04388).
 #[derive(Clone, Debug, Deserialize)]
@@ -22,18 +23,16 @@ pub(crate) struct Nanodet {
 }
 
 impl Decoder for Nanodet {
-    fn multiple_of(&self) -> Result<u32, String> {
+    fn multiple_of(&self) -> Result<u32, InvalidValue> {
         let largest = self.strides.iter().copied().max().unwrap_or(0);
-        if self.strides.iter().any(|stride| *stride == 0 || !largest.is_multiple_of(*stride))
-            || largest == 0
-        {
-            return Err(
-                "family.nanodet.strides must be numbers above 0 that the largest is a multiple of"
-                    .to_owned(),
-            );
+        let divides = |stride: &u32| *stride > 0 && largest.is_multiple_of(*stride);
+        if largest == 0 || !self.strides.iter().all(divides) {
+            let rule = "numbers above 0 that the largest of them is a multiple of";
+            return Err(InvalidValue::new("family.nanodet.strides", rule));
         }
         if !(2..=256).contains(&self.bins) {
-            return Err(format!("family.nanodet.bins must be from 2 to 256, and is {}", self.bins));
+            let rule = format!("from 2 to 256, and is {}", self.bins);
+            return Err(InvalidValue::new("family.nanodet.bins", rule));
         }
         Ok(largest)
     }
@@ -55,7 +54,7 @@ impl Decoder for Nanodet {
         classes: usize,
         size: Size,
         threshold: f32,
-        found: &mut Vec<Candidate>,
+        candidates: &mut Vec<Candidate>,
     ) {
         let mut rows = output.chunks_exact(classes + self.extra_columns());
         for &stride in &self.strides {
@@ -71,7 +70,7 @@ impl Decoder for Nanodet {
                 let (x, y) = ((x as f32 + 0.5) * stride, (y as f32 + 0.5) * stride);
                 let [left, top, right, bottom] =
                     distances(logits, self.bins).map(|distance| distance * stride);
-                found.push(Candidate {
+                candidates.push(Candidate {
                     class,
                     score,
                     bounds: [x - left, y - top, x + right, y + bottom],
@@ -80,29 +79,27 @@ impl Decoder for Nanodet {
         }
     }
 
-    fn check(&self, output: &[f32], classes: usize) -> Result<(), String> {
+    fn check(&self, output: &[f32], classes: usize) -> Result<(), UnexpectedOutput> {
         for row in output.chunks_exact(classes + self.extra_columns()) {
             let (scores, logits) = row.split_at(classes);
             if let Some(score) = scores.iter().find(|score| !(0.0..=1.0).contains(*score)) {
-                return Err(format!(
-                    "gives a class the score {score}, and scores are from 0 to 1: is the sigmoid in the graph?"
-                ));
+                return Err(UnexpectedOutput::Score(*score));
             }
             if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {
-                return Err(format!("gives a box the logit {logit}"));
+                return Err(UnexpectedOutput::NotFinite(*logit));
             }
         }
         Ok(())
     }
 }
 
-/// Almost every row of almost every frame ends here: without a branch per score this is a few
-/// vector instructions.
+/// Almost every row of almost every frame is skipped here. Without a branch per score, this is a
+/// few vector instructions.
 fn any_above(scores: &[f32], threshold: f32) -> bool {
     scores.iter().fold(false, |any, score| any | (*score > threshold))
 }
 
-/// The highest score and its class; of equal ones the first.
+/// The class with the highest score, and that score. Of equal scores, the first wins.
 fn best(scores: &[f32]) -> (usize, f32) {
     let best = |best: (usize, f32), (class, score): (usize, &f32)| {
         if *score > best.1 { (class, *score) } else { best }
@@ -114,7 +111,7 @@ fn best(scores: &[f32]) -> (usize, f32) {
 fn distances(logits: &[f32], bins: usize) -> [f32; SIDES] {
     let mut distances = [0.0; SIDES];
     for (distance, logits) in distances.iter_mut().zip(logits.chunks_exact(bins)) {
-        // Without the highest one, exp overflows where the quotient doesn't.
+        // Subtracting the highest logit keeps exp from overflowing; the quotient is the same.
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let (mut sum, mut weighted) = (0.0, 0.0);
         for (k, logit) in logits.iter().enumerate() {
@@ -139,7 +136,8 @@ mod tests {
         Nanodet { strides: vec![16, 32], bins: BINS }
     }
 
-    /// An output of nothing but row `index`, whose sides are the given numbers of strides away.
+    /// An output in which only row `index` has scores; its box's sides are the given numbers of
+    /// strides from the centre.
     fn output(index: usize, scores: [f32; CLASSES], sides: [usize; SIDES]) -> Vec<f32> {
         let columns = CLASSES + SIDES * BINS;
         let mut output = vec![0.0; nanodet().rows(SIZE) * columns];
@@ -158,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_come_stride_by_stride_and_row_by_row() {
+    fn cells_are_ordered_by_stride_and_row_by_row() {
         assert_eq!(nanodet().rows(SIZE), 4 * 2 + 2);
         let bounds = |index| decode(&output(index, [0.0, 0.9, 0.0], [1, 0, 2, 7]))[0].bounds;
         assert_eq!(bounds(0), [8.0 - 16.0, 8.0, 8.0 + 32.0, 8.0 + 112.0]);
@@ -186,14 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_cannot_be_this_familys_is_refused() {
-        assert!(nanodet().check(&output(0, [0.0, 1.0, 0.5], [1; 4]), CLASSES).is_ok());
-        assert!(
-            nanodet()
-                .check(&output(0, [0.0, -3.5, 0.0], [1; 4]), CLASSES)
-                .unwrap_err()
-                .contains("sigmoid")
-        );
-        assert!(nanodet().check(&vec![f32::NAN; 10 * 35], CLASSES).is_err());
+    fn an_output_that_this_family_cannot_produce_is_rejected() {
+        let check = |output: &[f32]| nanodet().check(output, CLASSES);
+        assert_eq!(check(&output(0, [0.0, 1.0, 0.5], [1; 4])), Ok(()));
+        let error = check(&output(0, [0.0, -3.5, 0.0], [1; 4])).unwrap_err();
+        assert_eq!(error, UnexpectedOutput::Score(-3.5));
+        assert!(error.to_string().contains("sigmoid"), "{error}");
+        assert!(check(&vec![f32::NAN; 10 * 35]).is_err());
+        let mut infinite = output(0, [0.0; CLASSES], [1; 4]);
+        infinite[CLASSES] = f32::INFINITY;
+        assert_eq!(check(&infinite), Err(UnexpectedOutput::NotFinite(f32::INFINITY)));
     }
 }

@@ -1,10 +1,10 @@
-"""Makes what the detector's tests compare with: frames/ (pictures, and what reference.py finds in them), pictures/ (JPEGs
-of other kinds) and models/ (tiny models, good and bad).
+"""Makes the data of the tests: frames/ (pictures, and what reference.py finds in them), pictures/ (JPEGs of other kinds)
+and models/ (tiny models, valid and invalid ones).
 
 Usage: generate.py FOLDER_OF_SAMPLE_VIDEOS   (numpy, opencv-python-headless, onnxruntime, onnx)
 
 A picture is one frame of a sample video, letterboxed by the reference's own function and stored as a JPEG. The reference
-then looks at that very JPEG, decoded again, so that both it and the detector see the same pixels.
+then analyses that same JPEG, decoded again, so that both it and the detector see the same pixels.
 """
 import json, pathlib, sys
 import cv2, onnx, onnxruntime
@@ -94,7 +94,7 @@ def write_models():
     sides = ("sides", TensorProto.FLOAT, [1, 1, 8], [0.0] * 8)
     write_model("planes", [image], [1, 1, 11], [mean, rows, join], [shape, sides])
     write_model("of-another-shape", [image], [1, 3], [node("Identity", ["mean"], ["output"]), mean][::-1])
-    # The graph leaves open what only a run tells: two rows instead of one.
+    # Only a run shows what the graph leaves open: two rows instead of one.
     twice = node("Concat", ["row", "row"], ["output"], axis=1)
     join = node("Concat", ["scores", "sides"], ["row"], axis=2)
     write_model("of-two-rows", [image], ["n", "rows", "columns"], [mean, rows, join, twice], [shape, sides])

@@ -1,4 +1,4 @@
-//! Videos made by ffmpeg, and what decoding them gives.
+//! Makes videos with ffmpeg, and decodes them.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it, and may panic")]
 
 use std::path::{Path, PathBuf};
@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use moliceiro_decode::{
-    DecodeError, DecodeSettings, Decoded, DecodedFrame, LostFrame, Observer, start,
+    DecodeError, DecodeSettings, DecodedFrame, DecodedVideo, UndecodableFrame, start,
 };
-use moliceiro_messages::{Area, Encoding, FrameSelection, Size};
+use moliceiro_messages::{Area, Size};
 use tempfile::TempDir;
 use url::Url;
 
@@ -19,18 +19,9 @@ pub const SOUND: &str = "-f lavfi -i sine=duration=2";
 pub const H264: &str = "-c:v libx264 -preset ultrafast -pix_fmt yuv420p";
 
 pub fn settings() -> DecodeSettings {
-    DecodeSettings {
-        size: Size { width: 416, height: 416 },
-        fit: false,
-        encoding: Encoding::I420,
-        jpeg_quality: 90,
-        choice: FrameSelection::every(1),
-        skip_before: 0,
-        stills: false,
-        queue: 4,
-        stall_timeout: Duration::from_secs(60),
-        observer: Observer::default(),
-    }
+    let size = Size { width: 416, height: 416 };
+    let stall_timeout = Duration::from_secs(60);
+    DecodeSettings { queue: 4, stall_timeout, ..DecodeSettings::new(size) }
 }
 
 pub fn uri(path: &Path) -> Url {
@@ -41,17 +32,17 @@ pub fn uri(path: &Path) -> Url {
 pub async fn decode_with(
     path: &Path,
     settings: DecodeSettings,
-) -> (Vec<DecodedFrame>, Result<Decoded, DecodeError>) {
+) -> (Vec<DecodedFrame>, Result<DecodedVideo, DecodeError>) {
     let (frames, lost, outcome) = decode_folder(path, settings).await;
     assert_eq!(lost, []);
     (frames, outcome)
 }
 
-/// As [`decode_with`], with the pictures that cannot be had.
+/// As [`decode_with`], for a folder in which some pictures cannot be decoded.
 pub async fn decode_folder(
     path: &Path,
     settings: DecodeSettings,
-) -> (Vec<DecodedFrame>, Vec<LostFrame>, Result<Decoded, DecodeError>) {
+) -> (Vec<DecodedFrame>, Vec<UndecodableFrame>, Result<DecodedVideo, DecodeError>) {
     let decoding = start(&uri(path), settings);
     let (mut frames, mut lost) = (Vec::new(), Vec::new());
     while let Ok(frame) = decoding.frames.recv().await {
@@ -63,8 +54,8 @@ pub async fn decode_folder(
     (frames, lost, decoding.outcome().await)
 }
 
-/// The same of a video from which something can be decoded.
-pub async fn decode(path: &Path) -> (Vec<DecodedFrame>, Decoded) {
+/// As [`decode_with`], for a video with at least one decodable frame.
+pub async fn decode(path: &Path) -> (Vec<DecodedFrame>, DecodedVideo) {
     let (frames, outcome) = decode_with(path, settings()).await;
     (frames, outcome.unwrap_or_else(|error| panic!("{error}")))
 }
@@ -81,7 +72,7 @@ impl Videos {
         self.0.path().join(name)
     }
 
-    /// What ffmpeg makes of these arguments, which spaces divide.
+    /// Makes a video with ffmpeg. Spaces separate the arguments.
     pub fn make(&self, name: &str, arguments: &str) -> PathBuf {
         let path = self.path(name);
         run("ffmpeg", &format!("-v error -y {arguments}"), &path);
@@ -95,7 +86,7 @@ impl Videos {
     }
 }
 
-/// The bytes that ffmpeg writes to its output.
+/// The bytes that ffmpeg writes to standard output.
 pub fn ffmpeg_output(input: &Path, arguments: &str) -> Vec<u8> {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
@@ -113,7 +104,7 @@ pub fn ffmpeg_output(input: &Path, arguments: &str) -> Vec<u8> {
     output.stdout
 }
 
-/// What a program says of a file.
+/// The output of a program that gets the file as its last argument.
 pub fn run(program: &str, arguments: &str, file: &Path) -> String {
     let done = Command::new(program).args(arguments.split(' ')).arg(file).output().unwrap();
     assert!(
@@ -125,7 +116,7 @@ pub fn run(program: &str, arguments: &str, file: &Path) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-/// The luma value at a place of an I420 picture.
+/// The luma value of a pixel in an I420 picture.
 pub fn luma(frame: &DecodedFrame, x: u32, y: u32) -> u8 {
     let Area { left, top, size } = frame.letterbox.sampled(frame.size);
     let inside = (left..left + size.width).contains(&x) && (top..top + size.height).contains(&y);

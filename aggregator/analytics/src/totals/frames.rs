@@ -1,0 +1,123 @@
+//! Which frames of a video are counted and which failed, and what was found in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use moliceiro_messages::{FailedFrame, RuleMatch, Unconfirmed};
+use roaring::RoaringTreemap;
+
+use crate::alarms::FrameStatus;
+
+/// Failed frames whose reasons are kept: enough to see a pattern, few enough for one entry.
+const MAX_FAILURES: usize = 20;
+
+/// Names of models kept. A video should have one.
+const MAX_MODELS: usize = 8;
+
+/// The frames of one video. Those that are counted or failed are *settled*: ingest has confirmed
+/// that they exist.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Frames {
+    pub(super) counted: RoaringTreemap,
+    pub(super) failed: RoaringTreemap,
+    /// The first of the failed frames, by index.
+    pub(super) failures: Vec<FailedFrame>,
+    /// Results of frames that ingest has not confirmed, by index.
+    pub(super) unconfirmed: BTreeMap<u64, Unconfirmed>,
+    /// The detectors' own time on the counted frames, in microseconds.
+    pub(super) processing_us: u64,
+    /// Objects found, by class.
+    pub(super) classes: BTreeMap<String, u64>,
+    pub(super) models: BTreeSet<String>,
+}
+
+impl Frames {
+    /// True if the result adds nothing. A failure adds nothing to a frame that has a result; a
+    /// frame that was analysed takes the place of its failure.
+    pub(super) fn contain(&self, result: &Unconfirmed) -> bool {
+        let is_failure = result.failure.is_some();
+        match self.unconfirmed.get(&result.index) {
+            Some(known) => known.failure.is_none() || is_failure,
+            None => {
+                self.counted.contains(result.index)
+                    || (is_failure && self.failed.contains(result.index))
+            }
+        }
+    }
+
+    /// Settles the results of frames with an index below `published`. Returns the alarm rules that
+    /// hold in those frames.
+    pub(super) fn confirm_below(&mut self, published: u64) -> Vec<RuleMatch> {
+        let still_unconfirmed = self.unconfirmed.split_off(&published);
+        let confirmed = std::mem::replace(&mut self.unconfirmed, still_unconfirmed);
+        let matches = confirmed.into_values().flat_map(|result| self.settle(result)).collect();
+        while self.models.len() > MAX_MODELS {
+            self.models.pop_last();
+        }
+        // Frames counted in a row become one run.
+        self.counted.optimize();
+        self.failed.optimize();
+        self.failures.sort_by_key(|failure| failure.index);
+        self.failures.truncate(MAX_FAILURES);
+        matches
+    }
+
+    fn settle(&mut self, result: Unconfirmed) -> Vec<RuleMatch> {
+        let index = result.index;
+        match result.failure {
+            Some(reason) => {
+                self.failed.insert(index);
+                self.failures.push(FailedFrame { index, reason });
+            }
+            None => {
+                self.counted.insert(index);
+                if self.failed.remove(index) {
+                    self.failures.retain(|failure| failure.index != index);
+                }
+            }
+        }
+        self.processing_us = self.processing_us.saturating_add(result.processing_us);
+        for (label, n) in result.classes {
+            *self.classes.entry(label).or_insert(0) += n;
+        }
+        self.models.extend(result.model);
+        result.matches
+    }
+
+    pub(super) fn drop_unconfirmed(&mut self) {
+        self.unconfirmed.clear();
+    }
+
+    /// How many frames are settled.
+    pub(super) fn settled(&self) -> u64 {
+        self.counted.len() + self.failed.len()
+    }
+
+    /// How many frames with an index below `end` are settled.
+    pub(super) fn settled_below(&self, end: u64) -> u64 {
+        self.counted.range_cardinality(..end) + self.failed.range_cardinality(..end)
+    }
+
+    /// The settled frames from `start` to below `end`, in order, each with true if it was analysed.
+    pub(super) fn settled_between(
+        &self,
+        start: u64,
+        end: u64,
+    ) -> impl Iterator<Item = (u64, bool)> + '_ {
+        let mut settled = &self.counted | &self.failed;
+        settled.remove_range(..start);
+        settled
+            .into_iter()
+            .take_while(move |index| *index < end)
+            .map(|index| (index, self.counted.contains(index)))
+    }
+
+    pub(super) fn status(&self, index: u64) -> FrameStatus {
+        if self.counted.contains(index) {
+            FrameStatus::Analysed
+        } else if self.failed.contains(index) {
+            FrameStatus::Failed
+        } else {
+            FrameStatus::Unknown
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The summary that a finished video's totals make.
+
+use moliceiro_messages::{Cancelled, Summary, VERSION, VideoId};
+
+use super::VideoTotals;
+
+/// How many classes a summary names as found most often.
+const TOP_CLASSES: usize = 3;
+
+impl VideoTotals {
+    /// The summary, once the video's [state](Self::state) is final.
+    pub fn summary(&self, video: &VideoId) -> Option<Summary> {
+        let finished_at = self.finished_at?;
+        let ended = self.ended.as_ref();
+        let problem = match &self.cancelled {
+            Some(Cancelled { reason }) => Some(reason.clone()),
+            None => ended.and_then(|ended| ended.problem.clone()),
+        };
+        let frames = &self.frames;
+        let counted = frames.counted.len();
+        let wall_time_s = finished_at.saturating_sub(self.started.uploaded_at) as f64 / 1e3;
+        Some(Summary {
+            version: VERSION,
+            video: video.clone(),
+            name: self.started.name.clone(),
+            uri: self.started.uri.clone(),
+            state: self.state(),
+            problem,
+            corrections: self.corrections,
+            processed_frames: counted,
+            failed_frames: frames.failed.len(),
+            failed: frames.failures.clone(),
+            average_processing_ms: ratio(frames.processing_us as f64 / 1e3, counted as f64),
+            classes: frames.classes.clone(),
+            top: Summary::ranking(&frames.classes, TOP_CLASSES),
+            alarms: self.alarms.raised(),
+            models: frames.models.clone(),
+            live: self.live.clone(),
+            duration_s: ended.and_then(|ended| ended.duration).map(|ns| ns as f64 / 1e9),
+            wall_time_s,
+            frames_per_second: ratio(counted as f64, wall_time_s),
+        })
+    }
+}
+
+/// 0 where there is nothing to divide by.
+fn ratio(total: f64, n: f64) -> f64 {
+    if n > 0.0 { total / n } else { 0.0 }
+}

@@ -1,0 +1,248 @@
+//! The steps of counting one video's results, in order. Each consumes the value of the step before:
+//!
+//! [`apply`] → [`AppliedResults::write`] → [`WrittenTotals::publish`] → [`PublishedTotals::finish`]
+//!
+//! Only the last step returns what to acknowledge.
+
+use std::time::Duration;
+
+use moliceiro_analytics::{Applied, VideoTotals};
+use moliceiro_nats::messages::{AlarmRule, Event, Started, VideoState, milliseconds_now};
+use moliceiro_nats::{Streams, VideoId, subjects};
+use thiserror::Error;
+use tracing::warn;
+
+use crate::alarm_publisher::publish_alarms;
+use crate::entries::{Entries, EntryError};
+use crate::metrics::Metrics;
+use crate::output::Publication;
+use crate::publication::PublicationError;
+use crate::result_message::{Disposition, ResultMessage};
+use crate::summary_publisher::publish_summary;
+
+const NOT_YET_RETRY: Duration = Duration::from_secs(1);
+
+/// Alarms of one video that are published in one go: one after the other, while other videos wait.
+const MAX_ALARMS: usize = 100;
+const MORE_ALARMS_RETRY: Duration = Duration::from_millis(10);
+
+#[derive(Debug, Error)]
+pub(super) enum CountError {
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    #[error(transparent)]
+    Publication(#[from] PublicationError),
+}
+
+impl CountError {
+    /// False if the same results will fail again.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Entry(EntryError::Conflict | EntryError::Unavailable(_))
+                | Self::Publication(PublicationError::Lookup { .. })
+        )
+    }
+}
+
+/// A video's totals and the state of its entry.
+pub(super) struct StoredTotals {
+    totals: VideoTotals,
+    /// The revision of the entry that stores them; `None` before the first write.
+    revision: Option<u64>,
+    summary_published: bool,
+    /// The corrections in the published summary.
+    corrections_published: u64,
+}
+
+/// Totals with a batch of results in them, which are not stored yet.
+pub(super) struct AppliedResults {
+    stored: StoredTotals,
+    dispositions: Vec<Disposition>,
+    changed: bool,
+}
+
+/// Totals that are stored: what follows from them may be published.
+pub(super) struct WrittenTotals {
+    stored: StoredTotals,
+    dispositions: Vec<Disposition>,
+}
+
+/// Totals whose alarms and summary are published: their results may be acknowledged.
+pub(super) struct PublishedTotals {
+    stored: StoredTotals,
+    dispositions: Vec<Disposition>,
+}
+
+impl StoredTotals {
+    pub(super) fn loaded(
+        totals: VideoTotals,
+        revision: u64,
+        summary_published: bool,
+        corrections_published: u64,
+    ) -> Self {
+        Self { totals, revision: Some(revision), summary_published, corrections_published }
+    }
+
+    fn new(totals: VideoTotals, revision: Option<u64>) -> Self {
+        Self { totals, revision, summary_published: false, corrections_published: 0 }
+    }
+
+    /// True once the summary is published.
+    pub(super) fn is_finished(&self) -> bool {
+        self.summary_published
+    }
+
+    async fn write(&mut self, entries: &Entries, video: &VideoId) -> Result<(), EntryError> {
+        let entry = self.totals.to_entry(video, self.summary_published);
+        self.revision = Some(entries.write(&entry, self.revision).await?);
+        Ok(())
+    }
+}
+
+/// Adds results to the totals of their video. Returns `None` if the video is unknown: it does not
+/// have an entry, and none of the results starts it.
+pub(super) fn apply(
+    stored: Option<StoredTotals>,
+    results: &[ResultMessage],
+    rules: &[AlarmRule],
+) -> Option<AppliedResults> {
+    let (mut stored, mut changed) = start(stored, results, rules)?;
+    let now = milliseconds_now();
+    let mut dispositions = Vec::with_capacity(results.len());
+    for result in results {
+        dispositions.push(match stored.totals.apply(&result.event().event, now) {
+            Applied::Changed => {
+                changed = true;
+                Disposition::Counted
+            }
+            Applied::Duplicate => Disposition::Duplicate,
+            Applied::NoSuchFrame => Disposition::Drop("its video has no such frame"),
+            Applied::NotYet => Disposition::Retry(NOT_YET_RETRY),
+        });
+    }
+    Some(AppliedResults { stored, dispositions, changed })
+}
+
+/// The totals as they are stored, or as the first of these results starts them; and true if that
+/// changes them.
+fn start(
+    stored: Option<StoredTotals>,
+    results: &[ResultMessage],
+    rules: &[AlarmRule],
+) -> Option<(StoredTotals, bool)> {
+    let first = |of: fn(&Event) -> Option<&Started>| {
+        results.iter().find_map(|result| of(&result.event().event)).cloned()
+    };
+    let started =
+        || first(|event| if let Event::Started(started) = event { Some(started) } else { None });
+    let queued =
+        || first(|event| if let Event::Queued(queued) = event { Some(queued) } else { None });
+    match stored {
+        Some(stored) if !stored.totals.is_queued() => Some((stored, false)),
+        Some(stored) => match started() {
+            Some(started) => {
+                let totals = VideoTotals::new(started, rules);
+                Some((StoredTotals::new(totals, stored.revision), true))
+            }
+            None => Some((stored, false)),
+        },
+        None => {
+            let totals = started()
+                .map(|started| VideoTotals::new(started, rules))
+                .or_else(|| queued().map(VideoTotals::queued))?;
+            Some((StoredTotals::new(totals, None), true))
+        }
+    }
+}
+
+impl AppliedResults {
+    /// Writes the totals, if they changed.
+    pub(super) async fn write(
+        mut self,
+        entries: &Entries,
+        video: &VideoId,
+    ) -> Result<WrittenTotals, CountError> {
+        if self.changed {
+            let stored = &mut self.stored;
+            // A correction makes a new summary.
+            stored.summary_published = stored.summary_published
+                && stored
+                    .totals
+                    .summary(video)
+                    .is_some_and(|summary| summary.corrections == stored.corrections_published);
+            stored.write(entries, video).await?;
+        }
+        Ok(WrittenTotals { stored: self.stored, dispositions: self.dispositions })
+    }
+}
+
+impl WrittenTotals {
+    /// Publishes alarms and, once every frame is counted, the summary.
+    ///
+    /// If there are more alarms than may hold up other videos, the last result is redelivered, and
+    /// the rest is published then.
+    pub(super) async fn publish(
+        mut self,
+        streams: &Streams,
+        entries: &Entries,
+        metrics: &Metrics,
+        video: &VideoId,
+        on_publication: &mut impl FnMut(Publication<'_>),
+    ) -> Result<PublishedTotals, CountError> {
+        let alarms = self.stored.totals.unpublished_alarms(video);
+        let next = &alarms[..alarms.len().min(MAX_ALARMS)];
+        publish_alarms(streams, metrics, video, next, |alarm| {
+            on_publication(Publication::Alarm(alarm));
+        })
+        .await?;
+        self.stored.totals.mark_alarms_published(next.len());
+        if next.len() < alarms.len() {
+            if let Some(last) = self.dispositions.last_mut() {
+                *last = Disposition::Retry(MORE_ALARMS_RETRY);
+            }
+        } else {
+            self.publish_summary(streams, entries, metrics, video, on_publication).await?;
+        }
+        Ok(PublishedTotals { stored: self.stored, dispositions: self.dispositions })
+    }
+
+    /// Publishes the summary if there is one that is not published, and then stores that it is.
+    async fn publish_summary(
+        &mut self,
+        streams: &Streams,
+        entries: &Entries,
+        metrics: &Metrics,
+        video: &VideoId,
+        on_publication: &mut impl FnMut(Publication<'_>),
+    ) -> Result<(), CountError> {
+        let stored = &mut self.stored;
+        let Some(summary) = stored.totals.summary(video).filter(|_| !stored.summary_published)
+        else {
+            return Ok(());
+        };
+        if summary.state == VideoState::Cancelled {
+            remove_frames(streams, video).await;
+        }
+        publish_summary(streams, metrics, &summary).await?;
+        // Also if another aggregator published it, which may have died before it printed it.
+        on_publication(Publication::Summary(&summary));
+        stored.summary_published = true;
+        stored.corrections_published = summary.corrections;
+        Ok(stored.write(entries, video).await?)
+    }
+}
+
+impl PublishedTotals {
+    /// The totals to continue from, and what becomes of each result.
+    pub(super) fn finish(self) -> (StoredTotals, Vec<Disposition>) {
+        (self.stored, self.dispositions)
+    }
+}
+
+/// The frames of a cancelled video need not be analysed. Those in flight change nothing.
+async fn remove_frames(streams: &Streams, video: &VideoId) {
+    if let Err(error) = streams.frames.purge().filter(subjects::frames(video)).await {
+        warn!(%video, %error, "cannot remove the frames of a cancelled video");
+    }
+}

@@ -1,0 +1,32 @@
+//! What publishing alarms and summaries has in common.
+//!
+//! Several aggregators may publish the same alarm or summary, or one of them again after a crash.
+//! Each message is published on the condition that a known message is still the last on its
+//! subject, so that every one is stored once and in order.
+
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind};
+use moliceiro_nats::Streams;
+use moliceiro_nats::publish::StoreError;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub(crate) enum PublicationError {
+    /// The stream refuses the message; the publisher itself retries what may pass.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot read the last message on {subject}: {source}")]
+    Lookup { subject: String, source: LastRawMessageError },
+}
+
+/// The last message that is stored on a subject of alarms or summaries.
+pub(crate) async fn last_message(
+    streams: &Streams,
+    subject: &str,
+) -> Result<Option<StreamMessage>, PublicationError> {
+    match streams.summaries.get_last_raw_message_by_subject(subject).await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(source) => Err(PublicationError::Lookup { subject: subject.to_owned(), source }),
+    }
+}

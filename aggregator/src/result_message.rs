@@ -1,0 +1,146 @@
+//! A result together with the message to acknowledge for it, and the one place that acknowledges.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::{AckKind, Message};
+use moliceiro_nats::messages::{MalformedMessage, VideoEvent, from_cbor};
+use moliceiro_nats::{VideoId, subjects};
+use thiserror::Error;
+use tracing::warn;
+
+use crate::metrics::Metrics;
+
+/// A result that was delivered. Only [`Settled::acknowledge`] acknowledges it.
+pub(crate) struct ResultMessage {
+    event: VideoEvent,
+    message: Message,
+}
+
+/// What becomes of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// Totals that contain it are stored.
+    Counted,
+    /// The stored totals contained it before, or it adds nothing to them.
+    Duplicate,
+    /// It cannot be counted yet: redeliver it after this time.
+    Retry(Duration),
+    /// It can never be counted, for this reason: remove it from the log.
+    Drop(&'static str),
+    /// Its video cannot be counted: do not redeliver it, but keep it in the log.
+    GiveUp,
+}
+
+/// Results whose disposition is final: what they change is stored and published.
+#[must_use = "results that are not acknowledged are redelivered"]
+pub(crate) struct Settled(Vec<(ResultMessage, Disposition)>);
+
+#[derive(Debug, Error)]
+enum InvalidResult {
+    #[error(transparent)]
+    Malformed(#[from] MalformedMessage),
+    #[error("a result of video {0} arrived on the subject of another video")]
+    WrongSubject(VideoId),
+}
+
+impl ResultMessage {
+    /// Reads a message. One that is not a result is reported and removed from the log.
+    pub(crate) async fn accept(message: Message, log: &Stream, metrics: &Metrics) -> Option<Self> {
+        match read(&message) {
+            Ok(event) => Some(Self { event, message }),
+            Err(error) => {
+                metrics.malformed(&message.subject, &error);
+                discard(log, &message).await;
+                None
+            }
+        }
+    }
+
+    pub(crate) fn event(&self) -> &VideoEvent {
+        &self.event
+    }
+
+    /// How often the message was delivered, this time included. `None` if its reply subject does
+    /// not say so.
+    pub(crate) fn deliveries(&self) -> Option<i64> {
+        self.message.info().ok().map(|info| info.delivered)
+    }
+}
+
+fn read(message: &Message) -> Result<VideoEvent, InvalidResult> {
+    let event: VideoEvent = from_cbor(&message.payload)?;
+    if message.subject.as_str() == subjects::results(&event.video) {
+        Ok(event)
+    } else {
+        Err(InvalidResult::WrongSubject(event.video))
+    }
+}
+
+impl Settled {
+    pub(crate) fn new(
+        results: Vec<ResultMessage>,
+        disposition: impl Fn(&ResultMessage) -> Disposition,
+    ) -> Self {
+        let pair = |result: ResultMessage| {
+            let disposition = disposition(&result);
+            (result, disposition)
+        };
+        Self(results.into_iter().map(pair).collect())
+    }
+
+    /// `dispositions` has one element for each result, in the same order.
+    pub(crate) fn with_dispositions(
+        results: Vec<ResultMessage>,
+        dispositions: Vec<Disposition>,
+    ) -> Self {
+        Self(results.into_iter().zip(dispositions).collect())
+    }
+
+    /// Reports and acknowledges each result.
+    pub(crate) async fn acknowledge(self, log: &Stream, metrics: &Metrics) {
+        for (ResultMessage { event, message }, disposition) in self.0 {
+            let ack = match disposition {
+                Disposition::Counted => {
+                    metrics.counted(&event);
+                    AckKind::Ack
+                }
+                Disposition::Duplicate => {
+                    metrics.duplicate();
+                    AckKind::Ack
+                }
+                Disposition::Retry(pause) => {
+                    metrics.retried();
+                    AckKind::Nak(Some(pause))
+                }
+                Disposition::Drop(reason) => {
+                    metrics.late(&event, reason);
+                    discard(log, &message).await;
+                    continue;
+                }
+                Disposition::GiveUp => {
+                    metrics.late(&event, "its video cannot be counted");
+                    AckKind::Term
+                }
+            };
+            if let Err(error) = message.ack_with(ack).await {
+                warn!(
+                    video = %event.video,
+                    %error,
+                    "cannot acknowledge a result: it will be redelivered, which changes nothing"
+                );
+            }
+        }
+    }
+}
+
+/// Terminates a message and deletes it: what does not belong to a video must not fill the log.
+async fn discard(log: &Stream, message: &Message) {
+    if let Err(error) = message.ack_with(AckKind::Term).await {
+        return warn!(%error, "cannot drop a result: it will be redelivered");
+    }
+    let Ok(info) = message.info() else { return };
+    if let Err(error) = log.delete_message(info.stream_sequence).await {
+        warn!(%error, "cannot remove a dropped result from the log");
+    }
+}

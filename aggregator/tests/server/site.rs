@@ -1,0 +1,85 @@
+//! A server with its streams, and aggregators on it.
+
+use moliceiro_aggregator::{AggregatorService, AggregatorSettings, Publication};
+use moliceiro_nats::messages::{Event, Summary, VideoEntry, from_json};
+use moliceiro_nats::{NatsSettings, Streams, StreamsSettings, VideoId, subjects};
+use moliceiro_service::{Base, LogSettings, MetricsSettings, Telemetry};
+use moliceiro_testing::server::{self, Server};
+use moliceiro_testing::until;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub struct Site {
+    pub streams: Streams,
+    pub settings: StreamsSettings,
+    nats: NatsSettings,
+    _server: Server,
+}
+
+impl Site {
+    pub async fn start() -> Self {
+        Self::start_with(StreamsSettings::default()).await
+    }
+
+    pub async fn start_with(settings: StreamsSettings) -> Self {
+        let server = Server::start();
+        let nats = server::settings(&server.url());
+        let client = server.client().await;
+        let streams = Streams::open(client, &settings, 16).await.unwrap();
+        Self { streams, settings, nats, _server: server }
+    }
+
+    pub async fn store(&self, video: &VideoId, event: Event) {
+        self.streams.publisher.publish_event(video, None, event).await.unwrap();
+    }
+
+    pub fn aggregator(&self) -> Aggregator {
+        let base = Base {
+            log: LogSettings::default(),
+            metrics: MetricsSettings { listen: "off".parse().unwrap() },
+            metrics_port: 0,
+        };
+        let service = AggregatorService {
+            base,
+            nats: self.nats.clone(),
+            streams: self.settings.clone(),
+            aggregator: AggregatorSettings::default(),
+        };
+        let shutdown = CancellationToken::new();
+        let ignore = |_: Publication<'_>| {};
+        let running =
+            moliceiro_aggregator::run(service, ignore, Telemetry::default(), shutdown.clone());
+        Aggregator { shutdown, task: tokio::spawn(async { running.await.unwrap() }) }
+    }
+
+    /// Waits until `reached` is true of the video's entry.
+    pub async fn entry_where(&self, video: &VideoId, reached: impl Fn(&VideoEntry) -> bool) {
+        until("the video's entry", async || {
+            let entry = self.streams.videos.get(video.as_str()).await.unwrap()?;
+            reached(&from_json(&entry).unwrap()).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits for the video's summary.
+    pub async fn summary(&self, video: &VideoId) -> Summary {
+        let (summaries, subject) = (&self.streams.summaries, subjects::summary(video));
+        until("the video's summary", async || {
+            let message = summaries.get_last_raw_message_by_subject(&subject).await.ok()?;
+            Some(from_json(&message.payload).unwrap())
+        })
+        .await
+    }
+}
+
+pub struct Aggregator {
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Aggregator {
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+}

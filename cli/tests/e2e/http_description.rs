@@ -1,0 +1,60 @@
+//! The OpenAPI description is true: schemathesis makes valid and invalid requests from it, and
+//! checks the answers.
+
+use moliceiro_testing::ingest::IngestApi;
+use moliceiro_testing::paths::{project, test_tool};
+use moliceiro_testing::process::{self, Process};
+use moliceiro_testing::server::Server;
+use moliceiro_testing::video::short_video;
+use std::process::Command;
+
+const PROGRAM: &str = "from schemathesis.cli import schemathesis; schemathesis()";
+
+#[test]
+fn schemathesis_finds_no_answer_that_the_description_lacks() {
+    let server = Server::start();
+    let _others = ["aggregator", "detector"].map(|name| {
+        Process::start(process::service(name).args([
+            "--nats",
+            &server.url(),
+            "--set",
+            "metrics.listen=off",
+        ]))
+    });
+    let http = IngestApi::start(&server, &[]);
+    // So that the list has a failed and a counted video.
+    let id = http.upload(&["POST /videos?name=known"], b"this is no video");
+    assert_eq!(http.summary(&id)["state"], "failed");
+    let folder = tempfile::tempdir().unwrap();
+    let counted = http.upload(
+        &["POST /videos?name=counted"],
+        &std::fs::read(short_video(folder.path(), "a.mp4")).unwrap(),
+    );
+    assert_eq!(http.summary(&counted)["state"], "done");
+    let folder = test_tool("schemathesis");
+    let config = project().join("cli/tests/data/schemathesis.toml");
+    // The events of an unfinished video do not end.
+    let arguments = [
+        "--max-examples",
+        "30",
+        "--seed",
+        "1",
+        "--exclude-path-regex",
+        "events$",
+        "--request-timeout",
+        "30",
+        "--no-color",
+    ];
+    let done = Command::new("python3")
+        .args(["-c", PROGRAM, "--config-file"])
+        .arg(config)
+        .args(["run", &format!("http://{}/openapi.json", http.address)])
+        .args(arguments)
+        .env("PYTHONPATH", folder)
+        .current_dir(tempfile::tempdir().unwrap().path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}\n{}", String::from_utf8_lossy(&done.stderr));
+    assert!(said.contains("Stateful"), "{said}");
+}

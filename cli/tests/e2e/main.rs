@@ -1,0 +1,30 @@
+//! The programs as their users run them, on real servers, from outside.
+//!
+//! All in one binary, side by side: each test has servers, folders and addresses of its own, so
+//! that tests that wait cost the others nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod browser;
+
+mod alarms;
+mod bad_input;
+mod bench;
+mod cancel;
+mod cluster;
+mod http;
+mod http_description;
+mod http_limits;
+mod kept;
+mod killed;
+mod live;
+mod messages;
+mod network;
+mod observed;
+mod page;
+mod processes;
+mod prometheus;
+mod run;
+mod settings;
+mod sources;
+mod top;
+mod waiting;

@@ -1,0 +1,65 @@
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{Detection, Frame, MalformedMessage, Size};
+use moliceiro_vision::{Detector, FrameError, Lap, Phases};
+use thiserror::Error;
+
+/// The objects in a frame, and what of the frame its result repeats.
+pub(crate) struct Analysis {
+    /// Nanoseconds.
+    pub pts: Option<u64>,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub decoded_at: Option<u64>,
+    /// Of the video's own upright frame.
+    pub size: Size,
+    pub detections: Vec<Detection>,
+    /// From the payload to the detections, without waiting.
+    pub phases: Phases,
+}
+
+impl Analysis {
+    /// Time from the payload to the detections, in microseconds.
+    pub fn processing_us(&self) -> u64 {
+        u64::try_from(self.phases.total().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Why a frame was not analysed.
+#[derive(Debug, Error)]
+pub(crate) enum AnalysisError {
+    #[error(transparent)]
+    Malformed(#[from] MalformedMessage),
+    /// The payload belongs to another frame than the message's subject and id.
+    #[error("the payload is that of frame {index} of {video}")]
+    OtherFrame { index: u64, video: VideoId },
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+impl AnalysisError {
+    /// True if no detector can ever analyse the frame; else another attempt may succeed.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Malformed(_) | Self::OtherFrame { .. } => true,
+            Self::Frame(error) => error.is_permanent(),
+        }
+    }
+}
+
+/// Parses the payload of frame `index` of `video`, and finds the objects in it.
+pub(crate) fn analyse(
+    detector: &mut Detector,
+    video: &VideoId,
+    index: u64,
+    payload: &[u8],
+) -> Result<Analysis, AnalysisError> {
+    let mut lap = Lap::start();
+    let frame = Frame::from_cbor(payload)?;
+    if frame.video != *video || frame.index != index {
+        return Err(AnalysisError::OtherFrame { index: frame.index, video: frame.video });
+    }
+    let parsing = lap.take();
+    let (detections, mut phases) = detector.detect_timed(&frame)?;
+    phases.payload += parsing;
+    let Frame { pts, decoded_at, letterbox, .. } = frame;
+    Ok(Analysis { pts, decoded_at, size: letterbox.source, detections, phases })
+}

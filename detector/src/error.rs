@@ -1,0 +1,26 @@
+use moliceiro_service::OpenError;
+use moliceiro_vision::{ModelError, RuntimeError};
+use thiserror::Error;
+
+/// Why a detector ends before it is asked to.
+#[derive(Debug, Error)]
+pub enum DetectorError {
+    /// ONNX Runtime cannot be loaded.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The model cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The server or its streams cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The system cannot start a thread.
+    #[error("cannot start a thread for inference: {0}")]
+    Thread(std::io::Error),
+    /// An inference thread panicked: a defect of this program. Its frame goes to another detector.
+    #[error("an inference thread panicked; the frames in flight go to other detectors")]
+    ThreadDied,
+    /// Loading the model panicked: a defect of this program or of ONNX Runtime.
+    #[error("loading the model panicked")]
+    LoadingPanicked,
+}

@@ -1,0 +1,230 @@
+use std::slice;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::pull::BatchError;
+use async_nats::jetstream::{AckKind, Message};
+use moliceiro_nats::dead::{FrameIdentity, dead_letter};
+use moliceiro_nats::messages::{Event, Failed, FrameResult};
+use moliceiro_nats::publish::StoreError;
+use moliceiro_nats::{Streams, subjects};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::analysis::{Analysis, AnalysisError};
+use crate::inference::{Inference, Outcome};
+use crate::metrics::Metrics;
+
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Handles frames, each from its delivery to its acknowledgement.
+pub(crate) struct FrameWorker {
+    streams: Streams,
+    inference: Inference,
+    /// The detector's name in results.
+    name: String,
+    metrics: Arc<Metrics>,
+    ack_wait: Duration,
+    max_deliver: u64,
+    /// Cancelled when an inference thread died.
+    broken: CancellationToken,
+}
+
+/// What becomes of a frame's message.
+enum Disposition {
+    /// Its result is stored.
+    Done,
+    /// It will never have a result: it is a dead letter, or not a frame.
+    Discard,
+    /// Another delivery may succeed.
+    Retry,
+    /// This detector is broken. The server delivers the frame to another after `ack_wait`.
+    Abandon,
+}
+
+/// How often the message was delivered, including this time.
+pub(crate) fn deliveries(message: &Message) -> u64 {
+    message.info().map_or(1, |info| u64::try_from(info.delivered).unwrap_or(1))
+}
+
+impl FrameWorker {
+    pub fn new(
+        streams: Streams,
+        inference: Inference,
+        name: String,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        // The consumer's own limits, which may not be those of this service's settings.
+        let consumer = &streams.detectors.cached_info().config;
+        Self {
+            ack_wait: consumer.ack_wait,
+            // -1 stands for "unlimited".
+            max_deliver: u64::try_from(consumer.max_deliver).unwrap_or(u64::MAX),
+            streams,
+            inference,
+            name,
+            metrics,
+            broken: CancellationToken::new(),
+        }
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Cancelled when an inference thread died: then this detector must end.
+    pub fn broken(&self) -> &CancellationToken {
+        &self.broken
+    }
+
+    /// Asks for at most `frames` frames. The answer ends once they are there, or after `expiry`.
+    pub async fn pull(&self, frames: usize, expiry: Duration) -> Result<pull::Batch, BatchError> {
+        self.streams.detectors.batch().max_messages(frames).expires(expiry).messages().await
+    }
+
+    /// Waits until the server has everything that was sent to it, acknowledgements included.
+    pub async fn flush(&self) {
+        self.streams.flush().await;
+    }
+
+    /// Repeats [`ack_progress`](Self::ack_progress) until `work` is done, so that the server does
+    /// not redeliver these frames.
+    pub async fn keep_in_progress<T>(
+        &self,
+        frames: &[Message],
+        work: impl Future<Output = T>,
+    ) -> T {
+        let progress = async {
+            let mut ticks = tokio::time::interval(self.ack_wait / 3);
+            ticks.tick().await;
+            loop {
+                ticks.tick().await;
+                self.ack_progress(frames).await;
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            () = progress => unreachable!("the loop has no end"),
+        }
+    }
+
+    /// Reports to the server that these frames are in progress: their `ack_wait` starts again.
+    pub async fn ack_progress(&self, frames: &[Message]) {
+        for message in frames {
+            if let Err(error) = message.ack_with(AckKind::Progress).await {
+                warn!(%error, "cannot report to the server that a frame is in progress");
+            }
+        }
+    }
+
+    /// Analyses a frame, stores what came of it, and acknowledges its message accordingly.
+    pub async fn handle(&self, message: &Message) {
+        let _in_flight = self.metrics.in_flight();
+        let disposition =
+            self.keep_in_progress(slice::from_ref(message), self.process(message)).await;
+        let acknowledged = match disposition {
+            Disposition::Done => message.ack().await,
+            Disposition::Discard => message.ack_with(AckKind::Term).await,
+            Disposition::Retry => message.ack_with(AckKind::Nak(Some(RETRY_DELAY))).await,
+            Disposition::Abandon => return self.broken.cancel(),
+        };
+        if let Err(error) = acknowledged {
+            warn!(
+                %error,
+                "cannot acknowledge a frame: it will be redelivered, and counted once"
+            );
+        }
+    }
+
+    async fn process(&self, message: &Message) -> Disposition {
+        let Some(frame) = FrameIdentity::of(&message.subject, message.headers.as_ref()) else {
+            self.metrics.not_a_frame(&message.subject);
+            return Disposition::Discard;
+        };
+        let deliveries = deliveries(message);
+        let last_delivery = deliveries >= self.max_deliver;
+        if last_delivery && deliveries > 1 {
+            self.record_attempt(&frame).await;
+        }
+        let outcome =
+            self.inference.analyse(frame.video.clone(), frame.index, message.payload.clone());
+        let stored = match outcome.await {
+            Outcome::Analysed(analysis) => self.publish_result(&frame, analysis).await,
+            Outcome::Failed(error) if error.is_permanent() || last_delivery => {
+                self.give_up(&frame, message, &error, deliveries).await
+            }
+            Outcome::Failed(error) => {
+                self.metrics.frame_retried(&frame, &error, deliveries);
+                Ok(Disposition::Retry)
+            }
+            Outcome::ThreadDied => {
+                self.metrics.frame_abandoned(&frame);
+                Ok(Disposition::Abandon)
+            }
+        };
+        stored.unwrap_or_else(|error| {
+            self.metrics.not_stored(&frame, &error);
+            Disposition::Retry
+        })
+    }
+
+    async fn publish_result(
+        &self,
+        frame: &FrameIdentity,
+        analysis: Analysis,
+    ) -> Result<Disposition, StoreError> {
+        self.metrics.analysed(&analysis);
+        let processing_us = analysis.processing_us();
+        let Analysis { pts, decoded_at, size, detections, .. } = analysis;
+        let objects = detections.len();
+        let result = FrameResult {
+            index: frame.index,
+            pts,
+            decoded_at,
+            detections,
+            size: Some(size),
+            processing_us,
+            detector: self.name.clone(),
+            model: Some(self.inference.model().short_name().to_owned()),
+        };
+        let started = Instant::now();
+        self.streams
+            .publisher
+            .publish_event(&frame.video, Some(&frame.message_id), Event::Frame(result))
+            .await?;
+        self.metrics.frame_done(frame, objects, processing_us, started.elapsed());
+        Ok(Disposition::Done)
+    }
+
+    async fn give_up(
+        &self,
+        frame: &FrameIdentity,
+        message: &Message,
+        error: &AnalysisError,
+        deliveries: u64,
+    ) -> Result<Disposition, StoreError> {
+        let failed = Failed {
+            index: frame.index,
+            reason: error.to_string(),
+            detector: Some(self.name.clone()),
+            deliveries,
+        };
+        self.metrics.frame_dead(frame, &failed);
+        dead_letter(&self.streams.publisher, frame, &failed, message.payload.clone()).await?;
+        Ok(Disposition::Discard)
+    }
+
+    /// Records that this detector has the frame at its last delivery. Nothing else could name it if
+    /// the frame kills this process.
+    async fn record_attempt(&self, frame: &FrameIdentity) {
+        let FrameIdentity { video, index, .. } = frame;
+        let key = subjects::attempt(video, *index);
+        if let Err(error) = self.streams.attempts.put(key, self.name.clone().into()).await {
+            warn!(
+                %video, frame = index, %error,
+                "cannot record the attempt before a frame's last delivery"
+            );
+        }
+    }
+}

@@ -1,0 +1,122 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::Message;
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::error::DetectorError;
+use crate::frame_worker::{FrameWorker, deliveries};
+use crate::prefetch::{Permits, Prefetch};
+
+/// How long a pull waits for frames. At the end, the last pull is waited for, so that every frame
+/// that the server delivers to it is handled.
+const PULL_EXPIRY: Duration = Duration::from_millis(250);
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Pulls as many frames as may be in flight, until `shutdown`; then finishes those.
+pub(crate) async fn run(
+    worker: FrameWorker,
+    max_in_flight: u32,
+    shutdown: &CancellationToken,
+) -> Result<(), DetectorError> {
+    let puller =
+        Puller { worker: Arc::new(worker), prefetch: Arc::new(Prefetch::new(max_in_flight)) };
+    let broken = puller.worker.broken();
+    let tasks = TaskTracker::new();
+    while !shutdown.is_cancelled() && !broken.is_cancelled() {
+        let permits = tokio::select! {
+            permits = puller.prefetch.acquire() => permits,
+            () = shutdown.cancelled() => break,
+            () = broken.cancelled() => break,
+        };
+        let redelivered = puller.pull(permits, &tasks).await;
+        if !redelivered.is_empty() {
+            puller.handle_alone(redelivered).await;
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+    puller.worker.flush().await;
+    if broken.is_cancelled() { Err(DetectorError::ThreadDied) } else { Ok(()) }
+}
+
+struct Puller {
+    worker: Arc<FrameWorker>,
+    prefetch: Arc<Prefetch>,
+}
+
+impl Puller {
+    /// Pulls a frame for each permit, and spawns a task for each frame at its first delivery, which
+    /// holds its permit. Returns the redelivered frames.
+    async fn pull(&self, mut permits: Permits, tasks: &TaskTracker) -> Vec<Message> {
+        let Self { worker, prefetch } = self;
+        let mut redelivered = Vec::new();
+        let mut messages = match worker.pull(permits.num_permits(), PULL_EXPIRY).await {
+            Ok(messages) => messages,
+            Err(error) => {
+                warn!(%error, "cannot pull frames; trying again");
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                return redelivered;
+            }
+        };
+        let mut pulled = 0;
+        while let Some(next) = worker.keep_in_progress(&redelivered, messages.next()).await {
+            worker.ack_progress(&redelivered).await;
+            let message = match next {
+                Ok(message) => message,
+                Err(error) => {
+                    warn!(%error, "a pull of frames failed");
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                    continue;
+                }
+            };
+            worker.metrics().frame_pulled(&message);
+            pulled += 1;
+            if deliveries(&message) > 1 {
+                redelivered.push(message);
+                continue;
+            }
+            let (worker, prefetch) = (worker.clone(), prefetch.clone());
+            let permit = permits.split(1);
+            tasks.spawn(async move {
+                worker.handle(&message).await;
+                prefetch.grow();
+                drop(permit);
+            });
+        }
+        worker.metrics().pulled(pulled);
+        redelivered
+    }
+
+    /// Handles redelivered frames: one after the other, with nothing else in flight.
+    async fn handle_alone(&self, redelivered: Vec<Message>) {
+        let Self { worker, prefetch } = self;
+        let permits = worker.keep_in_progress(&redelivered, prefetch.acquire_all()).await;
+        let suspects = in_turn(redelivered);
+        for (turn, message) in suspects.iter().enumerate() {
+            let waiting = &suspects[turn + 1..];
+            worker.ack_progress(waiting).await;
+            worker.keep_in_progress(waiting, worker.handle(message)).await;
+            if worker.broken().is_cancelled() {
+                break;
+            }
+        }
+        prefetch.restrict();
+        drop(permits);
+    }
+}
+
+/// The order in which to analyse redelivered frames, one of which may be deadly.
+///
+/// Frames that were in flight together are redelivered together. The order is reversed at every
+/// other delivery: so each has been before the deadly one at its third delivery at the latest.
+fn in_turn(mut redelivered: Vec<Message>) -> Vec<Message> {
+    redelivered.sort_by_key(|message| {
+        let sequence = message.info().map_or(0, |info| info.stream_sequence);
+        if deliveries(message).is_multiple_of(2) { u64::MAX - sequence } else { sequence }
+    });
+    redelivered
+}

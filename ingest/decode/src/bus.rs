@@ -1,0 +1,99 @@
+//! What GStreamer's messages mean for a video.
+
+use gstreamer as gst;
+use tracing::debug;
+
+use crate::error::DecodeError;
+
+/// Formats whose demuxers are never plugged, because they would open the addresses that the file
+/// names.
+const PLAYLISTS: [&str; 4] =
+    ["application/x-hls", "application/dash+xml", "application/vnd.ms-sstr+xml", "application/sdp"];
+
+/// The meaning of an error message for the video called `name`.
+pub(crate) fn decode_error(name: &str, message: &gst::message::Error) -> DecodeError {
+    let (video, error) = (name.to_owned(), message.error());
+    let reason = describe(&error, message.debug().as_deref());
+    match (
+        error.kind::<gst::StreamError>(),
+        error.kind::<gst::ResourceError>(),
+        error.kind::<gst::CoreError>(),
+    ) {
+        (Some(gst::StreamError::TypeNotFound | gst::StreamError::WrongType), ..) => {
+            DecodeError::UnknownFormat { video }
+        }
+        (Some(gst::StreamError::CodecNotFound), ..)
+        | (_, _, Some(gst::CoreError::MissingPlugin)) => {
+            DecodeError::MissingPlugin { video, what: reason }
+        }
+        (Some(_), ..) => DecodeError::Damaged { video, reason },
+        (_, Some(gst::ResourceError::NotFound), _) => DecodeError::NotFound { path: video },
+        (_, Some(gst::ResourceError::OpenRead | gst::ResourceError::NotAuthorized), _) => {
+            DecodeError::NotReadable { path: video, reason }
+        }
+        _ => DecodeError::Failed { video, reason },
+    }
+}
+
+/// An error's text on one line, with the last line of its details, where elements put the cause.
+pub(crate) fn describe(error: &gst::glib::Error, debug: Option<&str>) -> String {
+    let text = error.message().lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
+    match debug
+        .and_then(|debug| debug.lines().skip(1).last())
+        .map(|line| line.trim().trim_end_matches('.'))
+    {
+        Some(detail) if !detail.is_empty() && detail != text => format!("{text}: {detail}"),
+        _ => text,
+    }
+}
+
+/// Drops messages that nothing reads: the bus is unbounded.
+pub(crate) fn drop_unread_messages(bus: &gst::Bus) {
+    bus.set_sync_handler(|_, message| {
+        if is_read(message) { gst::BusSyncReply::Pass } else { gst::BusSyncReply::Drop }
+    });
+}
+
+fn is_read(message: &gst::MessageRef) -> bool {
+    match message.view() {
+        gst::MessageView::Error(_)
+        | gst::MessageView::Eos(_)
+        | gst::MessageView::StreamCollection(_) => true,
+        gst::MessageView::Element(message) => {
+            message.structure().is_some_and(|structure| structure.has_name("missing-plugin"))
+        }
+        gst::MessageView::Warning(message) => {
+            let details = message.debug();
+            debug!(warning = %message.error(), details = details.as_deref(), "GStreamer warning");
+            false
+        }
+        _ => false,
+    }
+}
+
+pub(crate) fn has_video(streams: &gst::StreamCollection) -> bool {
+    streams.iter().any(|stream| stream.stream_type().contains(gst::StreamType::VIDEO))
+}
+
+/// The media type of a playlist, if the missing plugin is one that would read it.
+pub(crate) fn playlist(plugin: &gst::StructureRef) -> Option<String> {
+    missing_format(plugin).filter(|format| PLAYLISTS.contains(&format.as_str()))
+}
+
+/// A description of a missing plugin, unless it is only needed for sound or text.
+pub(crate) fn missing_plugin(plugin: &gst::StructureRef) -> Option<String> {
+    let format = missing_format(plugin);
+    let is_not_video = |format: String| {
+        ["audio/", "text/", "subpicture/", "closedcaption/"]
+            .iter()
+            .any(|kind| format.starts_with(kind))
+    };
+    if format.is_some_and(is_not_video) { None } else { plugin.get::<String>("name").ok() }
+}
+
+fn missing_format(plugin: &gst::StructureRef) -> Option<String> {
+    plugin
+        .get::<gst::Caps>("detail")
+        .ok()
+        .and_then(|caps| Some(caps.structure(0)?.name().to_string()))
+}

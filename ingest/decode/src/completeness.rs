@@ -1,0 +1,32 @@
+use crate::container_info::ContainerInfo;
+use crate::error::Incomplete;
+use crate::probes::Probes;
+use crate::timeline::Coverage;
+
+/// How much earlier than declared a video may end, in nanoseconds: containers round times, and
+/// sound comes in packets.
+const TOLERANCE: u64 = 200_000_000;
+
+/// Whether the video ends before the end that its container declares.
+///
+/// Sound that is longer than the pictures does not make a video incomplete: if any stream reaches
+/// the declared end, the file is whole.
+pub(crate) fn truncated(
+    covered: &Coverage,
+    container_info: &ContainerInfo,
+    probes: &Probes,
+) -> Option<Incomplete> {
+    let (decoded, declared) = (covered.end()?, container_info.duration()?);
+    let tolerance = TOLERANCE.max(covered.last_length().saturating_mul(2));
+    let reaches_end = |end: u64| end.saturating_add(tolerance) >= declared;
+    // Without a demuxer, GStreamer estimates the duration from the bit rate.
+    let demuxed = probes.demuxed_end()?;
+    (!reaches_end(decoded) && !reaches_end(demuxed))
+        .then_some(Incomplete::Truncated { decoded, declared })
+}
+
+/// Whether the decoder received more frames than it returned.
+pub(crate) fn damaged(decoded: u64, probes: &Probes) -> Option<Incomplete> {
+    let lost = probes.packets()?.checked_sub(decoded).filter(|lost| *lost > 0)?;
+    Some(Incomplete::Damaged { lost })
+}

@@ -1,0 +1,206 @@
+//! Decodes a file or a folder, from its first byte to the verdict on whether it is complete.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gstreamer_video::VideoInfo;
+use tracing::{debug, info};
+
+use crate::avi;
+use crate::completeness;
+use crate::container_info::ContainerInfo;
+use crate::decoded::DecodedVideo;
+use crate::decoding::DecodingSender;
+use crate::elements;
+use crate::error::{DecodeError, Incomplete};
+use crate::file::{self, CheckedInput, Input, LocalFile};
+use crate::folder;
+use crate::format::{FileFormat, ImageFormat};
+use crate::images;
+use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
+use crate::pipeline::{FilePipeline, Next};
+use crate::settings::DecodeSettings;
+
+/// Decodes a whole video on this thread.
+pub(crate) fn decode(
+    input: &Input,
+    settings: DecodeSettings,
+    sender: &DecodingSender,
+) -> Result<DecodedVideo, DecodeError> {
+    elements::init()?;
+    let checked = file::check(input)?;
+    let name = checked.name().to_owned();
+    let stall_timeout = settings.stall_timeout;
+    let output = Output::new(settings, sender).map_err(|error| error.into_decode_error(&name))?;
+    let mut run = Run { stall_timeout, output };
+    let incomplete = match checked {
+        CheckedInput::Folder { path, .. } => {
+            run.decode_folder(&folder::pictures(&path)?).map(|()| None)
+        }
+        CheckedInput::File(file) => match file.format {
+            FileFormat::Image(format) => run.decode_image(&file, format),
+            FileFormat::Jpeg | FileFormat::Other => run.decode_video(&file),
+        },
+    }?;
+    info!(
+        name,
+        decoded = run.output.decoded(),
+        problem = incomplete.as_ref().map(tracing::field::display),
+        "decoded a video"
+    );
+    run.output.finish(&name, incomplete)
+}
+
+struct Run {
+    stall_timeout: Duration,
+    output: Output,
+}
+
+impl Run {
+    /// Decodes a file with GStreamer.
+    fn decode_video(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
+        let mut pipeline = FilePipeline::open(file)?;
+        let avi_duration = avi::declared_duration(&file.path);
+        let stopped = loop {
+            match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
+                Next::End => break None,
+                Next::Stopped(incomplete) => break Some(incomplete),
+                Next::Frame(frame) => {
+                    if self.output.decoded() == 0 {
+                        record_format(self.output.container_info(), &frame.info);
+                        self.record_duration(&pipeline, avi_duration);
+                    }
+                    match self.output.take(&frame)? {
+                        Taken::Counted => {}
+                        Taken::EndOfRange => {
+                            self.record_duration(&pipeline, avi_duration);
+                            // Whatever is wrong past the range does not matter.
+                            return Ok(None);
+                        }
+                        Taken::Broken(error) => {
+                            break Some(Incomplete::Broken { reason: error.to_string() });
+                        }
+                    }
+                }
+            }
+        };
+        self.record_duration(&pipeline, avi_duration);
+        self.verdict(file, pipeline, stopped)
+    }
+
+    /// Decides whether a video that has ended is complete.
+    fn verdict(
+        &self,
+        file: &LocalFile,
+        pipeline: FilePipeline,
+        stopped: Option<Incomplete>,
+    ) -> Result<Option<Incomplete>, DecodeError> {
+        let decoded = self.output.decoded();
+        let probes = pipeline.probes().clone();
+        let failure = pipeline.into_failure(decoded == 0);
+        if decoded == 0 {
+            let error = failure.or(stopped.map(|stopped| stopped.into_error(&file.name)));
+            return Err(error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() }));
+        }
+        let container_info = self.output.container_info();
+        Ok(stopped
+            .or_else(|| failure.map(|error| Incomplete::Broken { reason: error.into_reason() }))
+            .or_else(|| completeness::truncated(self.output.covered(), container_info, &probes))
+            .or_else(|| completeness::damaged(decoded, &probes)))
+    }
+
+    fn record_duration(&self, pipeline: &FilePipeline, avi_duration: Option<u64>) {
+        if let Some(duration) = pipeline.declared_duration().max(avi_duration) {
+            self.output.container_info().set_duration(duration);
+        }
+    }
+
+    /// Decodes a file of one of the formats that do not need GStreamer.
+    fn decode_image(
+        &mut self,
+        file: &LocalFile,
+        format: ImageFormat,
+    ) -> Result<Option<Incomplete>, DecodeError> {
+        for frame in images::open(file, format)? {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) if self.output.decoded() == 0 => return Err(error),
+                Err(error) => return Ok(Some(Incomplete::Broken { reason: error.into_reason() })),
+            };
+            if self.output.is_cancelled() {
+                return Err(DecodeError::Cancelled);
+            }
+            match self.output.take(&frame)? {
+                Taken::Counted => {}
+                Taken::EndOfRange => break,
+                Taken::Broken(error) => {
+                    return Ok(Some(Incomplete::Broken { reason: error.to_string() }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Decodes each picture of a folder as a frame. One that cannot be decoded is reported, and
+    /// does not stop the others.
+    fn decode_folder(&mut self, paths: &[PathBuf]) -> Result<(), DecodeError> {
+        self.output.container_info().set_frames(paths.len() as u64);
+        for path in paths {
+            if self.output.is_cancelled() {
+                return Err(DecodeError::Cancelled);
+            }
+            match self.output.next_frame(None) {
+                NextFrame::EndOfRange => break,
+                NextFrame::Skipped(skipped) => skipped.count(None, None),
+                NextFrame::Selected(mut selected) => {
+                    match first_picture(path, &mut selected, self.stall_timeout) {
+                        Ok(picture) => selected.deliver(picture)?,
+                        Err(DecodeError::Cancelled) => return Err(DecodeError::Cancelled),
+                        Err(error) => selected.fail(error.to_string())?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first frame of a file, as a picture.
+fn first_picture(
+    path: &Path,
+    selected: &mut SelectedFrame<'_>,
+    stall_timeout: Duration,
+) -> Result<Picture, DecodeError> {
+    let file = file::check_file(path, None)?;
+    let no_frames = || DecodeError::NoFrames { video: file.name.clone() };
+    if let FileFormat::Image(format) = file.format {
+        let frame = images::open(&file, format)?.next().ok_or_else(no_frames)??;
+        return selected
+            .picture(&frame.without_time())
+            .map_err(|error| error.into_decode_error(&file.name));
+    }
+    let mut pipeline = FilePipeline::open(&file)?;
+    let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
+        Next::Frame(frame) => {
+            return selected
+                .picture(&frame.without_time())
+                .map_err(|error| error.into_decode_error(&file.name));
+        }
+        Next::Stopped(incomplete) => Some(incomplete.into_error(&file.name)),
+        Next::End => None,
+    };
+    Err(pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames))
+}
+
+fn record_format(container_info: &ContainerInfo, info: &VideoInfo) {
+    let rate = info.fps();
+    container_info.set_frame_rate(rate.numer().unsigned_abs(), rate.denom().unsigned_abs());
+    debug!(
+        format = info.name(),
+        width = info.width(),
+        height = info.height(),
+        colors = %info.colorimetry(),
+        frame_rate = ?container_info.frame_rate(),
+        "first frame"
+    );
+}

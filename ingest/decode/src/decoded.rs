@@ -1,0 +1,64 @@
+use moliceiro_messages::{Color, Encoding, Letterbox, Size};
+use thiserror::Error;
+
+use crate::error::Incomplete;
+
+/// One frame of a video, as a letterboxed picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodedFrame {
+    /// Its position among all decoded frames, from 0.
+    pub index: u64,
+    /// Its position among the selected frames, from 0, whether those were delivered or skipped.
+    pub number: u64,
+    /// Presentation time in nanoseconds from the start of the video's timeline, if the container
+    /// has one.
+    pub pts: Option<u64>,
+    /// Size of the picture, in pixels.
+    pub size: Size,
+    /// Where the video's frame lies in the picture.
+    pub letterbox: Letterbox,
+    /// Colour matrix and range of the picture's Y'CbCr values.
+    pub color: Color,
+    /// Format of `pixels`.
+    pub encoding: Encoding,
+    /// The picture, in the format that `encoding` names.
+    pub pixels: Vec<u8>,
+    /// Set for the frames that [`thumbnail_slot`](moliceiro_messages::thumbnail_slot) picks.
+    pub thumbnail: Option<DecodedThumbnail>,
+}
+
+/// A small JPEG of a frame, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodedThumbnail {
+    /// Its place among the video's thumbnails.
+    pub slot: u8,
+    /// The whole frame, without a border, as a JPEG file.
+    pub jpeg: Vec<u8>,
+}
+
+/// A selected frame that cannot be decoded although its neighbours can: a file of a folder that is
+/// not a picture.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("frame {index} cannot be decoded: {reason}")]
+pub struct UndecodableFrame {
+    /// Its position among all frames, from 0.
+    pub index: u64,
+    /// Its position among the selected frames, from 0.
+    pub number: u64,
+    /// The cause, with the name of the file.
+    pub reason: String,
+}
+
+/// What was decoded of a video.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodedVideo {
+    /// Number of selected frames, whether they were delivered or skipped.
+    pub frames: u64,
+    /// Number of all frames before the end of the range.
+    pub decoded: u64,
+    /// Time from the start of the range's first frame to the end of its last one, in nanoseconds,
+    /// if frames have times.
+    pub duration: Option<u64>,
+    /// Why the video has fewer frames than it should, if it does.
+    pub incomplete: Option<Incomplete>,
+}

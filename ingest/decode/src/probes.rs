@@ -1,0 +1,175 @@
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use moliceiro_messages::Size;
+
+use crate::limits::is_within_limits;
+use crate::timeline::stream_time;
+
+/// Formats with exactly one frame in each packet. Others have hidden frames, or several frames in a
+/// packet.
+const ONE_FRAME_PER_PACKET: [&str; 3] = ["video/x-h264", "video/x-h265", "image/jpeg"];
+
+/// Observes what passes through the demuxer and the decoder of a video. GStreamer's threads write
+/// the values, which clones share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Probes(Arc<Observed>);
+
+#[derive(Debug, Default)]
+struct Observed {
+    has_demuxed: AtomicBool,
+    demuxed_end: AtomicU64,
+    packets: AtomicU64,
+    is_uncountable: AtomicBool,
+    too_large: OnceLock<Size>,
+    demuxers: Mutex<Vec<gst::glib::WeakRef<gst::Element>>>,
+}
+
+impl Probes {
+    /// Where the container's streams end, sound included, whether they are decoded or not, in
+    /// nanoseconds of the video's timeline; `None` if nothing was demuxed.
+    pub(crate) fn demuxed_end(&self) -> Option<u64> {
+        let has_demuxed = self.0.has_demuxed.load(Ordering::Relaxed);
+        has_demuxed.then(|| self.0.demuxed_end.load(Ordering::Relaxed))
+    }
+
+    /// How many packets the decoder received, if each of them is one frame.
+    pub(crate) fn packets(&self) -> Option<u64> {
+        (!self.0.is_uncountable.load(Ordering::Relaxed))
+            .then(|| self.0.packets.load(Ordering::Relaxed))
+    }
+
+    /// The size of frames that were kept from the decoder because they exceed the limits.
+    pub(crate) fn too_large(&self) -> Option<Size> {
+        self.0.too_large.get().copied()
+    }
+
+    /// Whether a demuxer has stopped reading without any output.
+    ///
+    /// In GStreamer 1.22, `parsebin` discards the error of a demuxer that fails while it is being
+    /// plugged. It depends on timing: no test reproduces it reliably.
+    pub(crate) fn demuxer_gave_up(&self) -> bool {
+        let demuxers = self.0.demuxers.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.0.has_demuxed.load(Ordering::Relaxed)
+            && demuxers
+                .iter()
+                .filter_map(gst::glib::WeakRef::upgrade)
+                .any(|demuxer| is_idle(&demuxer))
+    }
+
+    /// Observes what leaves `demuxer`.
+    pub(crate) fn attach_to_demuxer(&self, demuxer: &gst::Element) {
+        self.0.demuxers.lock().unwrap_or_else(PoisonError::into_inner).push(demuxer.downgrade());
+        for pad in demuxer.src_pads() {
+            self.attach_to_demuxed_stream(&pad);
+        }
+        let probes = self.clone();
+        demuxer.connect_pad_added(move |_, pad| {
+            if pad.direction() == gst::PadDirection::Src {
+                probes.attach_to_demuxed_stream(pad);
+            }
+        });
+    }
+
+    fn attach_to_demuxed_stream(&self, pad: &gst::Pad) {
+        let probes = self.clone();
+        pad.add_probe(
+            gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
+            move |pad, info| {
+                for_each_buffer(info, |buffer| probes.record_end(pad, buffer));
+                gst::PadProbeReturn::Ok
+            },
+        );
+    }
+
+    fn record_end(&self, pad: &gst::Pad, buffer: &gst::BufferRef) {
+        self.0.has_demuxed.store(true, Ordering::Relaxed);
+        let Some(start) = buffer.pts().or(buffer.dts()) else { return };
+        let end = with_segment(pad, |segment| {
+            stream_time(segment, start.saturating_add(buffer.duration().unwrap_or_default()))
+        });
+        if let Some(end) = end.flatten() {
+            self.0.demuxed_end.fetch_max(end, Ordering::Relaxed);
+        }
+    }
+
+    /// Observes what enters `decoder`, and keeps frames that exceed the limits from it.
+    pub(crate) fn attach_to_decoder(&self, decoder: &gst::Element) {
+        for pad in decoder.sink_pads() {
+            let probes = self.clone();
+            pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+                match info.event().map(|event| event.view()) {
+                    Some(gst::EventView::Caps(caps)) => probes.check_format(caps.caps()),
+                    _ => gst::PadProbeReturn::Ok,
+                }
+            });
+            let probes = self.clone();
+            pad.add_probe(
+                gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
+                move |pad, info| {
+                    for_each_buffer(info, |buffer| {
+                        if is_presented(pad, buffer) {
+                            probes.0.packets.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                    gst::PadProbeReturn::Ok
+                },
+            );
+        }
+    }
+
+    fn check_format(&self, caps: &gst::CapsRef) -> gst::PadProbeReturn {
+        let Some(format) = caps.structure(0) else { return gst::PadProbeReturn::Ok };
+        // The two fields of an interlaced frame may come as two packets.
+        let interlaced =
+            format.get::<&str>("interlace-mode").is_ok_and(|mode| mode != "progressive");
+        if interlaced || !ONE_FRAME_PER_PACKET.contains(&format.name().as_str()) {
+            self.0.is_uncountable.store(true, Ordering::Relaxed);
+        }
+        let length = |name| format.get::<i32>(name).map_or(0, i32::unsigned_abs);
+        let size = Size { width: length("width"), height: length("height") };
+        if is_within_limits(size) {
+            return gst::PadProbeReturn::Ok;
+        }
+        self.0.too_large.get_or_init(|| size);
+        // Without caps, the decoder rejects the packets that follow, and that error ends the video.
+        gst::PadProbeReturn::Drop
+    }
+}
+
+/// Whether a demuxer that pulls its input has stopped doing so.
+fn is_idle(demuxer: &gst::Element) -> bool {
+    demuxer
+        .sink_pads()
+        .iter()
+        .any(|pad| pad.mode() == gst::PadMode::Pull && pad.task_state() != gst::TaskState::Started)
+}
+
+fn for_each_buffer(info: &gst::PadProbeInfo, mut action: impl FnMut(&gst::BufferRef)) {
+    match &info.data {
+        Some(gst::PadProbeData::Buffer(buffer)) => action(buffer),
+        Some(gst::PadProbeData::BufferList(list)) => list.iter().for_each(action),
+        _ => {}
+    }
+}
+
+/// Whether a packet's frame lies in the part of the stream that the container presents. Decoders
+/// drop the others.
+fn is_presented(pad: &gst::Pad, buffer: &gst::BufferRef) -> bool {
+    if buffer.flags().contains(gst::BufferFlags::DECODE_ONLY) {
+        return false;
+    }
+    let Some(start) = buffer.pts() else { return true };
+    let end = buffer.duration().map(|duration| start.saturating_add(duration));
+    with_segment(pad, |segment| segment.clip(start, end).is_some()).unwrap_or(true)
+}
+
+fn with_segment<T>(
+    pad: &gst::Pad,
+    read: impl FnOnce(&gst::FormattedSegment<gst::ClockTime>) -> T,
+) -> Option<T> {
+    let event = pad.sticky_event::<gst::event::Segment>(0)?;
+    event.segment().downcast_ref::<gst::ClockTime>().map(read)
+}

@@ -1,0 +1,54 @@
+use std::time::Duration;
+
+use moliceiro_messages::{Encoding, FrameSelection, Size};
+
+use crate::observer::Observer;
+
+/// Fitted pictures (see [`DecodeSettings::fit`]) have sides that are multiples of this, which
+/// suits models with strides of up to 32.
+pub const FIT_STEP: u32 = 32;
+
+/// Which frames of a video to deliver, and how.
+#[derive(Clone, Debug)]
+pub struct DecodeSettings {
+    /// Size of each picture, in pixels.
+    pub size: Size,
+    /// Whether a picture is only as large as its frame needs: its sides are multiples of
+    /// [`FIT_STEP`], and at most `size`.
+    pub fit: bool,
+    /// How each picture's pixels are encoded.
+    pub encoding: Encoding,
+    /// Quality for [`Encoding::Jpeg`], from 1 (smallest file) to 100 (closest to the original).
+    pub jpeg_quality: u8,
+    /// Which frames are delivered. Decoding stops at the end of the range.
+    pub selection: FrameSelection,
+    /// Frames with a smaller index are decoded and counted, but not delivered.
+    pub skip_before: u64,
+    /// Whether some of the frames carry a thumbnail.
+    pub thumbnails: bool,
+    /// How many pictures are buffered. While the buffer is full, decoding pauses.
+    pub queue: usize,
+    /// How long the decoder may take to produce a frame. Time in which it waits for a slow
+    /// consumer does not count.
+    pub stall_timeout: Duration,
+    /// Receives events during decoding.
+    pub observer: Observer,
+}
+
+impl DecodeSettings {
+    /// Delivers every frame as an I420 picture of this size, without thumbnails.
+    pub fn new(size: Size) -> Self {
+        Self {
+            size,
+            fit: false,
+            encoding: Encoding::I420,
+            jpeg_quality: 90,
+            selection: FrameSelection::every(1),
+            skip_before: 0,
+            thumbnails: false,
+            queue: 8,
+            stall_timeout: Duration::from_secs(30),
+            observer: Observer::default(),
+        }
+    }
+}

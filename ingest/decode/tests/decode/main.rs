@@ -1,0 +1,13 @@
+//! What users of the decoder rely on, with videos that ffmpeg makes.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod consumer;
+mod containers;
+mod cut;
+mod errors;
+mod folder;
+mod incomplete;
+mod pictures;
+mod selection;
+#[path = "../videos/mod.rs"]
+mod videos;

@@ -1,0 +1,78 @@
+//! Three servers with the configuration that operators get.
+
+use std::process::Command;
+
+use async_nats::jetstream;
+use tempfile::TempDir;
+
+use crate::loopback::Loopback;
+use crate::paths::{nats_server, project};
+use crate::process::Process;
+
+const NODES: usize = 3;
+const CLIENTS: u16 = 0;
+const ROUTES: u16 = 1;
+
+/// Each node has an address of its own: its ports are known before it listens, and stay its own
+/// while it is down.
+pub struct Cluster {
+    stores: TempDir,
+    nodes: [Loopback; NODES],
+    servers: Vec<Process>,
+}
+
+impl Cluster {
+    /// Starts all nodes, and waits until they are ready.
+    pub fn start() -> Self {
+        let nodes = [(); NODES].map(|()| Loopback::claim());
+        let mut cluster = Self { stores: tempfile::tempdir().unwrap(), nodes, servers: vec![] };
+        cluster.servers = (0..NODES).map(|node| cluster.spawn(node)).collect();
+        for server in &cluster.servers {
+            server.wait_for_stderr("Server is ready", 1);
+        }
+        cluster
+    }
+
+    fn spawn(&self, node: usize) -> Process {
+        let mut command = Command::new(nats_server());
+        command
+            .arg("--config")
+            .arg(project().join("nats/cluster.conf"))
+            .env("MOLICEIRO_NODE", format!("node-{node}"))
+            .env("MOLICEIRO_STORE", self.stores.path().join(node.to_string()))
+            .env("MOLICEIRO_LISTEN", self.nodes[node].port(CLIENTS).to_string())
+            .env("MOLICEIRO_CLUSTER_LISTEN", self.nodes[node].port(ROUTES).to_string());
+        for (number, other) in self.nodes.iter().enumerate() {
+            command.env(
+                format!("MOLICEIRO_ROUTE_{}", number + 1),
+                format!("nats://{}", other.port(ROUTES)),
+            );
+        }
+        Process::start(&mut command)
+    }
+
+    /// The addresses of all nodes, as the setting `nats.url` has them.
+    pub fn url(&self) -> String {
+        self.nodes
+            .iter()
+            .map(|node| format!("nats://{}", node.port(CLIENTS)))
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+
+    pub fn kill(&mut self, node: usize) {
+        self.servers[node].kill();
+    }
+
+    /// Starts a node without anything that it had stored.
+    pub fn restart_empty(&mut self, node: usize) {
+        std::fs::remove_dir_all(self.stores.path().join(node.to_string())).unwrap();
+        self.servers[node] = self.spawn(node);
+    }
+}
+
+/// Which node leads a stream, if one does.
+pub async fn leader(jetstream: &jetstream::Context, stream: &str) -> Option<usize> {
+    let info = jetstream.get_stream(stream).await.ok()?.get_info().await.ok()?;
+    info.cluster?.leader?.strip_prefix("node-")?.parse().ok()
+}

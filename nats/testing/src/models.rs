@@ -1,0 +1,111 @@
+//! Models that fail on a white picture, and a video with one such frame.
+
+use std::path::{Path, PathBuf};
+
+use crate::paths::{project, sample};
+use crate::video::ffmpeg;
+
+/// Mean of the tensor's values above which a picture is white. White, letterboxed from 176×144, has
+/// 208; the sample stays below 160.
+const WHITE_MEAN: f32 = 190.0;
+
+const FLOAT: u64 = 1;
+const INT32: u64 = 6;
+
+/// The built-in model with an integer division in its graph that overflows for a white picture: the
+/// process dies of SIGFPE on x86.
+pub fn crashing_model(folder: &Path) -> PathBuf {
+    let divide = part(1, &node("Div", &["least", "chosen"], "added"));
+    let least = part(5, &constant("least", INT32, i32::MIN.to_le_bytes()));
+    with_white_choosing(folder, [1, -1], &[divide, least].concat(), INT32)
+}
+
+/// The built-in model with an index out of bounds in its graph for a white picture: ONNX Runtime
+/// returns an error for that frame.
+pub fn failing_model(folder: &Path) -> PathBuf {
+    with_white_choosing(
+        folder,
+        [0, 7],
+        &part(1, &node("Gather", &["mean_of_all", "chosen"], "added")),
+        FLOAT,
+    )
+}
+
+/// The built-in model with an output `added` of this type. `nodes` compute it from `chosen`, which
+/// is the second of the values for a white picture, else the first.
+///
+/// Protocol buffers that follow each other are merged, and lists in them are joined, so nodes are
+/// added by appending them. Field numbers: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
+fn with_white_choosing(
+    folder: &Path,
+    [other, white]: [i32; 2],
+    nodes: &[u8],
+    kind: u64,
+) -> PathBuf {
+    let models = project().join("detector/vision/models");
+    for file in ["nanodet.toml", "coco-labels.txt"] {
+        std::fs::copy(models.join(file), folder.join(file)).unwrap();
+    }
+    let graph = [
+        &part(1, &node("ReduceMean", &["images"], "mean_of_all"))[..],
+        &part(1, &node("Less", &["mean_of_all", "white_mean"], "harmless")),
+        &part(1, &node("Where", &["harmless", "for_others", "for_white"], "chosen")),
+        nodes,
+        &part(5, &constant("white_mean", FLOAT, WHITE_MEAN.to_le_bytes())),
+        &part(5, &constant("for_others", INT32, other.to_le_bytes())),
+        &part(5, &constant("for_white", INT32, white.to_le_bytes())),
+        // ONNX Runtime removes what does not lead to an output.
+        &part(12, &[part(1, b"added"), part(2, &part(1, &number(1, kind)))].concat()),
+    ]
+    .concat();
+    let mut model = std::fs::read(models.join("nanodet.onnx")).unwrap();
+    model.extend(part(7, &graph));
+    let path = folder.join("nanodet.onnx");
+    std::fs::write(&path, model).unwrap();
+    path
+}
+
+/// The sample with one frame painted white, and the same without that frame.
+pub fn videos_with_and_without_a_white_frame(folder: &Path, index: u64) -> [PathBuf; 2] {
+    let lossless = |input: &Path, filter: &str, output: &str| {
+        let output = folder.join(output);
+        let encode =
+            ["-fps_mode", "passthrough", "-c:v", "libx264", "-qp", "0", "-pix_fmt", "yuv420p"];
+        ffmpeg(
+            &[&["-i", input.to_str().unwrap(), "-an", "-vf", filter], &encode[..]].concat(),
+            &output,
+        );
+        output
+    };
+    let paint = format!("drawbox=color=white:thickness=fill:enable='eq(n,{index})'");
+    let with = lossless(&sample("carphone_pristine.mp4"), &paint, "with.mkv");
+    let without = lossless(&with, &format!("select='not(eq(n,{index}))'"), "without.mkv");
+    [with, without]
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+fn number(field: u64, value: u64) -> Vec<u8> {
+    [varint(field << 3), varint(value)].concat()
+}
+
+fn part(field: u64, content: &[u8]) -> Vec<u8> {
+    [&varint(field << 3 | 2), &varint(content.len() as u64), content].concat()
+}
+
+fn node(operator: &str, inputs: &[&str], output: &str) -> Vec<u8> {
+    let inputs = inputs.iter().flat_map(|input| part(1, input.as_bytes())).collect::<Vec<_>>();
+    [inputs, part(2, output.as_bytes()), part(4, operator.as_bytes())].concat()
+}
+
+fn constant(name: &str, element: u64, value: [u8; 4]) -> Vec<u8> {
+    [number(2, element), part(8, name.as_bytes()), part(9, &value)].concat()
+}
