@@ -3,6 +3,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use moliceiro_aggregator::AggregatorSettings;
+use moliceiro_api::HttpSettings;
 use moliceiro_detector::DetectorSettings;
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::{NatsSettings, StreamsSettings};
@@ -24,6 +25,7 @@ pub(crate) fn run(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
         settings.print::<NatsSettings>()?,
         settings.print::<StreamsSettings>()?,
         settings.print::<IngestSettings>()?,
+        settings.print::<HttpSettings>()?,
         settings.print::<DetectorSettings>()?,
         settings.print::<AggregatorSettings>()?,
     ];

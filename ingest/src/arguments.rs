@@ -17,13 +17,14 @@ pub struct IngestArguments {
     /// Arguments of every service
     #[command(flatten)]
     pub common: CommonArguments,
-    /// Encoding of frames on the queue: jpeg (small) or i420 (large, but costs no CPU) [setting: ingest.encoding]
+    /// Encoding of frames on the queue: jpeg (small) or i420 (large, but costs no CPU) [setting:
+    /// ingest.encoding]
     #[arg(long, value_name = "ENCODING")]
     pub encoding: Option<String>,
     /// Analyse every Nth frame only [setting: ingest.every]
     #[arg(long, value_name = "N")]
     pub every: Option<String>,
-    /// Accept uploads by HTTP at this address; '' for no HTTP [setting: ingest.listen]
+    /// Serve HTTP at this address; '' turns HTTP off [setting: http.listen]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
     /// Folder, file or URI prefix that videos may be read from; repeatable [setting:
@@ -41,7 +42,7 @@ impl IngestArguments {
             .loader()
             .flag("--encoding", "ingest.encoding", self.encoding.as_ref())
             .flag("--every", "ingest.every", self.every.as_ref())
-            .flag("--listen", "ingest.listen", self.listen.as_ref())
+            .flag("--listen", "http.listen", self.listen.as_ref())
             .flag("--allow", "ingest.allow", allow);
         IngestService::from_settings(&loader.load()?)
     }

@@ -53,7 +53,7 @@ pub(crate) enum FetchError {
     )]
     Untrusted { uri: String, reason: String },
     /// It is larger than the settings allow.
-    #[error("{uri} has more than the {max_bytes} bytes that ingest.upload_max_bytes allows")]
+    #[error("{uri} has more than the {max_bytes} bytes that http.upload_max_bytes allows")]
     TooLarge { uri: String, max_bytes: u64 },
     /// It redirects to an address that may not be read.
     #[error("{uri} redirects: {refused}")]

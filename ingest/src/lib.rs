@@ -1,5 +1,8 @@
 //! Turns uploads into frames on the queue.
 //!
+//! [`run`] composes the HTTP API ([`moliceiro_api`]), which queues uploads, with the jobs that
+//! decode them; the two meet only in the streams.
+//!
 //! The path of a video: `uploads` takes its message from the queue, `upload_job` decides what
 //! becomes of it, `allow` checks its URI, `source` opens it (`fetch`, `spool`) and decodes it with
 //! [`moliceiro_decode`] on threads of its own, `publisher` stores the frames as fast as the queue
@@ -9,7 +12,6 @@
 mod allow;
 mod arguments;
 mod fetch;
-mod http;
 mod live;
 pub mod metrics;
 mod publisher;
@@ -21,17 +23,19 @@ mod uploads;
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+use moliceiro_api::{Backend, HttpError, UriPolicy, UriRefused};
 use moliceiro_service::{OpenError, Telemetry, open_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+use url::Url;
 
 use allow::Allowed;
 pub use arguments::IngestArguments;
-pub use http::HttpError;
 use metrics::Metrics;
 pub use publisher::{FramePublisher, Watermark};
-pub use settings::{IngestService, IngestSettings, Token};
+pub use settings::{IngestService, IngestSettings};
 use uploads::Context;
 
 /// Why an ingest ends before its shutdown.
@@ -56,7 +60,7 @@ pub async fn run(
 ) -> Result<(), IngestError> {
     moliceiro_decode::init()?;
     // An unavailable address is reported before waiting for the server.
-    let listener = http::bind(&service.ingest)?;
+    let listener = moliceiro_api::bind(&service.http)?;
     let publishes_in_flight = service.ingest.videos * (service.ingest.publish_window + 2);
     let opening =
         open_streams("ingest", &service.nats, &service.streams, publishes_in_flight, &telemetry);
@@ -68,10 +72,15 @@ pub async fn run(
     let metrics = Arc::new(Metrics::new(&mut telemetry.catalogue()));
     let service = Arc::new(service);
     let context = Context { streams, allowed, service: service.clone(), metrics };
+    let backend = Backend {
+        streams: context.streams.clone(),
+        uri_policy: context.allowed.clone(),
+        default_every: service.ingest.every,
+    };
     let serving = async {
         let Some(listener) = listener else { return Ok(()) };
         let served =
-            Box::pin(http::serve(listener, context.clone(), &service.ingest, &shutdown)).await;
+            Box::pin(moliceiro_api::serve(listener, backend, &service.http, &shutdown)).await;
         // Unfinished uploads return to the queue before the error is reported.
         shutdown.cancel();
         served
@@ -79,4 +88,10 @@ pub async fn run(
     info!("ingest is ready");
     let (served, ()) = tokio::join!(serving, Box::pin(uploads::run(&context, &shutdown)));
     Ok(served?)
+}
+
+impl UriPolicy for Allowed {
+    fn permit<'a>(&'a self, uri: &'a Url) -> BoxFuture<'a, Result<(), UriRefused>> {
+        Box::pin(async { self.check(uri).await.map(drop).map_err(UriRefused::new) })
+    }
 }

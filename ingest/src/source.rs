@@ -55,7 +55,7 @@ pub(crate) async fn open(
     if fetch::is_http(uri) {
         let limits = Limits {
             folder: ingest.spool.as_deref(),
-            max_bytes: ingest.upload_max_bytes,
+            max_bytes: context.service.http.upload_max_bytes,
             read_timeout: ingest.stall_timeout,
             first_pause: fetch::FIRST_PAUSE,
         };

@@ -6,6 +6,7 @@
 pub mod list;
 mod loader;
 mod print;
+mod renamed;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -65,8 +66,8 @@ impl Section for StreamsSettings {
 }
 
 /// All tables that a settings file may have. A service ignores those of other services.
-pub const SECTIONS: [&str; 7] =
-    ["log", "metrics", "nats", "streams", "ingest", "detector", "aggregator"];
+pub const SECTIONS: [&str; 8] =
+    ["log", "metrics", "nats", "streams", "ingest", "http", "detector", "aggregator"];
 
 /// Invalid settings. Each message names the key, its source, and the values that are allowed.
 #[derive(Debug, Error)]

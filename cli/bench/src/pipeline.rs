@@ -103,7 +103,7 @@ impl Pipeline {
         let ingest = [
             format!("ingest.width={}", size.width),
             format!("ingest.height={}", size.height),
-            "ingest.listen=".into(),
+            "http.listen=".into(),
             setup.allow_videos(),
         ];
         if services.ingest {

@@ -72,7 +72,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE")]
     nats_server: Option<PathBuf>,
     /// Also accept uploads over HTTP on an address such as 127.0.0.1:5000, until you press Ctrl-C
-    /// [setting: ingest.listen]
+    /// [setting: http.listen]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
     #[command(flatten)]
@@ -112,8 +112,8 @@ impl RunArguments {
             .default_for(COMMAND, "log.format", "text")
             .default_for(COMMAND, "metrics.listen", "off")
             .default_for(COMMAND, "ingest.encoding", "i420")
-            .default_for(COMMAND, "ingest.listen", "")
-            .flag("--listen", "ingest.listen", self.listen.as_ref())
+            .default_for(COMMAND, "http.listen", "")
+            .flag("--listen", "http.listen", self.listen.as_ref())
             .flag("--detectors", "detector.sessions", self.detectors.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())
             .flag("--fit", "ingest.fit", self.fit.then_some("true"))

@@ -6,8 +6,8 @@
 //!    options of each upload (`options.rs`).
 //! 2. `inputs.rs` turns each VIDEO into a URI and a name: [`VideoInput`].
 //! 3. `server.rs` starts the private NATS server, unless the settings name another server.
-//! 4. `plan.rs` decides which videos this run follows: what an earlier run left unfinished, and
-//!    what is new.
+//! 4. `plan.rs` decides which videos this run follows: what an earlier run left (`unfinished.rs`)
+//!    and what is new.
 //! 5. `follower.rs` subscribes to summaries, alarms and video entries; only then the plan submits
 //!    the new uploads, so that the follower misses nothing.
 //! 6. `services.rs` runs ingest, detector and aggregator as tasks of this process: [`Services`].
@@ -119,7 +119,7 @@ impl Session {
         let plan = RunPlan::make(&streams, inputs, &self.options, kind).await?;
         let mut follower =
             SummaryFollower::open(&streams, kind, self.format, plan.videos()).await?;
-        let listen = self.services.ingest.listen.clone();
+        let listen = self.services.http.listen.clone();
         if follower.is_finished() && listen.is_empty() {
             anyhow::bail!(SettingsError::Invalid(vec![
                 "no VIDEO is given, and no earlier run left one unfinished; see --help".into()

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use moliceiro_aggregator::{AggregatorService, AggregatorSettings};
+use moliceiro_api::HttpSettings;
 use moliceiro_detector::{DetectorService, DetectorSettings};
 use moliceiro_ingest::{IngestService, IngestSettings};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
@@ -20,6 +21,7 @@ pub struct ServiceSettings {
     pub(crate) nats: NatsSettings,
     pub(crate) streams: StreamsSettings,
     pub(crate) ingest: IngestSettings,
+    pub(crate) http: HttpSettings,
     pub(crate) detector: DetectorSettings,
     pub(crate) aggregator: AggregatorSettings,
 }
@@ -36,6 +38,7 @@ impl ServiceSettings {
             nats: settings.section()?,
             streams: settings.section()?,
             ingest: settings.section()?,
+            http: settings.section()?,
             detector: settings.section()?,
             aggregator: settings.section()?,
         })
@@ -57,7 +60,7 @@ pub struct Services {
 impl Services {
     /// Starts the services on the current tokio runtime.
     pub fn start(settings: &ServiceSettings, telemetry: &Telemetry) -> Self {
-        let ServiceSettings { base, nats, streams, ingest, detector, aggregator } =
+        let ServiceSettings { base, nats, streams, ingest, http, detector, aggregator } =
             settings.clone();
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
@@ -66,6 +69,7 @@ impl Services {
             nats: nats.clone(),
             streams: streams.clone(),
             ingest,
+            http,
         };
         let (ready, token) = (telemetry.clone(), shutdown.clone());
         running.spawn(async { Ok(moliceiro_ingest::run(service, ready, token).await?) });

@@ -338,7 +338,7 @@ fn a_cancelled_video_is_not_decoded_further() {
         "GET /videos/nobody/detections",
         "GET /videos/a%20b",
     ] {
-        http.send(&[unknown], b"").is_problem(404, "there is no video");
+        http.send(&[unknown], b"").is_problem(404, "does not exist");
     }
 }
 

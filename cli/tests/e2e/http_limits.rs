@@ -16,7 +16,7 @@ use serde_json::json;
 #[test]
 fn an_invalid_upload_is_answered_with_a_problem() {
     let server = Server::start();
-    let http = IngestApi::start(&server, &["ingest.upload_max_bytes=100000"]);
+    let http = IngestApi::start(&server, &["http.upload_max_bytes=100000"]);
     let large = vec![7; 100_001];
     http.send(&["POST /videos"], &large).is_problem(413, "100000 bytes");
     http.send(&["POST /", FORM], &form(&[("a.mp4", &large)])).is_problem(413, "100000 bytes");
@@ -52,8 +52,7 @@ fn an_invalid_upload_is_answered_with_a_problem() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_disconnects_or_stalls_leaves_nothing_behind() {
     let server = Server::start();
-    let http =
-        IngestApi::start(&server, &["ingest.idle_timeout=500ms", "ingest.header_timeout=500ms"]);
+    let http = IngestApi::start(&server, &["http.idle_timeout=500ms", "http.header_timeout=500ms"]);
     let jetstream = server.jetstream().await;
     let empty = async || {
         until("the bytes of a truncated upload are deleted", async || {
@@ -94,7 +93,7 @@ async fn a_client_that_disconnects_or_stalls_leaves_nothing_behind() {
 #[test]
 fn uploads_beyond_the_limit_are_asked_to_retry_later() {
     let server = Server::start();
-    let http = IngestApi::start(&server, &["ingest.uploads=1"]);
+    let http = IngestApi::start(&server, &["http.uploads=1"]);
     let mut first = http.connect();
     let head = "POST /videos HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
     first.write_all(head.as_bytes()).unwrap();
@@ -103,7 +102,7 @@ fn uploads_beyond_the_limit_are_asked_to_retry_later() {
     first.read_exact(&mut proceed).unwrap();
     first.write_all(b"ab").unwrap();
     let refused = http.send(&["POST /videos"], b"x");
-    refused.is_problem(429, "ingest.uploads");
+    refused.is_problem(429, "http.uploads");
     assert_eq!(refused.header("retry-after"), Some("5"));
     assert_eq!(http.get("/videos").status, 200);
     first.write_all(b"cd").unwrap();
@@ -115,7 +114,7 @@ fn requests_without_a_token_or_from_another_origin_are_refused() {
     let server = Server::start();
     let http = IngestApi::start(
         &server,
-        &["ingest.tokens=first-token,second-token", "ingest.origins=https://friend.example"],
+        &["http.tokens=first-token,second-token", "http.origins=https://friend.example"],
     );
     for wrong in [
         "x: y",
@@ -127,7 +126,7 @@ fn requests_without_a_token_or_from_another_origin_are_refused() {
             ["GET /videos", "POST /videos", "POST /", "DELETE /videos/a", "GET /videos/a/events"]
         {
             let reply = http.send(&[request, wrong], b"");
-            reply.is_problem(401, "ingest.tokens");
+            reply.is_problem(401, "http.tokens");
             assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
         }
     }
@@ -138,7 +137,7 @@ fn requests_without_a_token_or_from_another_origin_are_refused() {
 
     let own = format!("origin: http://{}", http.address);
     http.send(&["POST /videos", TOKEN, "origin: https://foe.example"], b"x")
-        .is_problem(403, "ingest.origins");
+        .is_problem(403, "http.origins");
     assert_eq!(http.send(&["POST /videos", TOKEN, &own], b"x").status, 202);
     let friend = http.send(&["POST /videos", TOKEN, "origin: https://friend.example"], b"x");
     assert_eq!(
@@ -157,10 +156,10 @@ fn requests_without_a_token_or_from_another_origin_are_refused() {
 #[test]
 fn an_unknown_host_name_is_refused_unless_it_is_configured_or_a_token_is_sent() {
     let server = Server::start();
-    let http = IngestApi::start(&server, &["ingest.origins=http://videos.example:5000"]);
+    let http = IngestApi::start(&server, &["http.origins=http://videos.example:5000"]);
     for host in ["foe.example", "foe.example:5000", "videos.example"] {
         for request in ["GET /videos", "POST /videos", "GET /", "GET /page/app.js"] {
-            http.send_to(host, &[request], b"x").is_problem(421, "ingest.origins");
+            http.send_to(host, &[request], b"x").is_problem(421, "http.origins");
         }
     }
     for host in ["localhost:1", "127.0.0.1", "[::1]:5000", "server", "videos.example:5000"] {
@@ -171,7 +170,7 @@ fn an_unknown_host_name_is_refused_unless_it_is_configured_or_a_token_is_sent() 
             "{host}"
         );
     }
-    let guarded = IngestApi::start(&server, &["ingest.tokens=first-token"]);
+    let guarded = IngestApi::start(&server, &["http.tokens=first-token"]);
     assert_eq!(
         guarded
             .send_to("any.example", &["GET /videos", "authorization: Bearer first-token"], b"")
@@ -205,7 +204,7 @@ fn a_listen_address_in_use_is_reported_with_its_setting() {
     ]));
     process.expect_code(1);
     let said = process.stderr().join("\n");
-    assert!(said.contains(&format!("ingest.listen {address}: Address already in use")), "{said}");
+    assert!(said.contains(&format!("http.listen {address}: Address already in use")), "{said}");
 }
 
 #[test]
@@ -214,8 +213,8 @@ fn a_certificate_turns_on_https() {
     let data = project().join("cli/tests/data");
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| data.join(name));
     let settings = [
-        format!("ingest.tls_certificate={}", certificate.display()),
-        format!("ingest.tls_key={}", key.display()),
+        format!("http.tls_certificate={}", certificate.display()),
+        format!("http.tls_key={}", key.display()),
     ];
     let http = IngestApi::start(&server, &settings.each_ref().map(String::as_str));
     let mut roots = rustls::RootCertStore::empty();

@@ -222,7 +222,7 @@ async fn everything_on_the_page_can_be_done_with_the_keyboard() {
         }
     }
     assert!(
-        ["class", "position", "The same as a table", "Detections, CSV"]
+        ["class", "position", "Show as a table", "Detections, CSV"]
             .iter()
             .all(|wanted| reached.iter().any(|id| id == wanted)),
         "{reached:?}"
@@ -232,7 +232,7 @@ async fn everything_on_the_page_can_be_done_with_the_keyboard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_shows_why_a_video_cannot_be_counted() {
-    let site = Site::start(&["ingest.upload_max_bytes=400000"]);
+    let site = Site::start(&["http.upload_max_bytes=400000"]);
     let browser = Browser::open(&site.url()).await;
     let drop = "const data = new DataTransfer(); \
         data.items.add(new File(['This is no video.'], 'notes.mp4')); \
@@ -254,7 +254,7 @@ async fn the_page_shows_why_a_video_cannot_be_counted() {
     browser.choose_files(&[sample("bikes.mp4")]).await;
     browser.wait_for("document.querySelector('#uploads .failed')").await;
     let shown = browser.text("#uploads .failed").await;
-    assert!(shown.contains("400000 bytes") && shown.contains("ingest.upload_max_bytes"), "{shown}");
+    assert!(shown.contains("400000 bytes") && shown.contains("http.upload_max_bytes"), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,7 +271,7 @@ async fn a_video_can_be_cancelled_and_a_lost_connection_is_restored() {
     browser.wait_for("document.querySelector('#bar').value > 0").await;
     proxy.set(Link::Down);
     browser
-        .wait_for("document.querySelector('#notice').textContent.includes('cannot be reached')")
+        .wait_for("document.querySelector('#notice').textContent.includes('is unreachable')")
         .await;
     let before = browser.text("#frames").await;
     proxy.set(Link::FAST);
@@ -288,7 +288,7 @@ async fn a_video_can_be_cancelled_and_a_lost_connection_is_restored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_asks_for_a_token_if_one_is_needed() {
-    let site = Site::start(&["ingest.tokens=correct-horse"]);
+    let site = Site::start(&["http.tokens=correct-horse"]);
     let browser = Browser::open(&site.url()).await;
     browser.wait_for("document.querySelector('#token-dialog').open").await;
     assert!(browser.barriers().await.is_empty());
@@ -309,7 +309,7 @@ async fn the_page_asks_for_a_token_if_one_is_needed() {
 #[test]
 fn the_page_is_for_browsers_and_loads_nothing_from_elsewhere() {
     let server = Server::start();
-    let http = IngestApi::start(&server, &["ingest.tokens=correct-horse"]);
+    let http = IngestApi::start(&server, &["http.tokens=correct-horse"]);
     let html = "accept: text/html,application/xhtml+xml,*/*;q=0.8";
     let page = http.send(&["GET /", html], b"");
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));

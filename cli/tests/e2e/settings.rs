@@ -120,11 +120,50 @@ fn a_password_is_not_printed() {
     let (out, _) = config(&["--nats", "nats://me:secret@a:4222"], &[], 0);
     let out = out.join("\n");
     assert!(out.contains("nats://***@a:4222") && !out.contains("secret"), "{out}");
-    let (out, _) = config(&["--set", "ingest.tokens=long-secret"], &[], 0);
+    let (out, _) = config(&["--set", "http.tokens=long-secret"], &[], 0);
     assert!(out.iter().any(|line| line.starts_with("# tokens is set, and not shown")), "{out:#?}");
-    let (_, err) = config(&["--set", "ingest.tokens=secret"], &[], 64);
+    let (_, err) = config(&["--set", "http.tokens=secret"], &[], 64);
     let said = [out, err].concat().join("\n");
-    assert!(!said.contains("secret") && said.contains("ingest.tokens = ***"), "{said}");
+    assert!(!said.contains("secret") && said.contains("http.tokens = ***"), "{said}");
+}
+
+#[test]
+fn old_keys_of_http_work_and_warn_with_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("moliceiro.toml");
+    std::fs::write(&file, "[ingest]\nuploads = 3\ntokens = [\"long-secret\"]\n").unwrap();
+    let file = file.to_str().unwrap();
+    let environment = [("MOLICEIRO__INGEST__LISTEN", "127.0.0.1:1")];
+    let (out, err) = config(&["--config", file, "--set", "ingest.uploads=4"], &environment, 0);
+    let http = out.iter().skip_while(|line| *line != "[http]");
+    let line = |start: &str| http.clone().find(|line| line.starts_with(start)).unwrap();
+    for (start, source) in [
+        ("uploads = 4 ", "command line --set"),
+        ("listen = \"127.0.0.1:1\" ", "environment MOLICEIRO__INGEST__LISTEN"),
+        ("# tokens is set, and not shown", file),
+    ] {
+        assert!(line(start).ends_with(&format!("# {source}")), "{}", line(start));
+    }
+    let err = err.join("\n");
+    for key in ["uploads", "listen", "tokens"] {
+        let warnings = err.lines().filter(|line| line.contains(&format!("use http.{key}")));
+        let warnings: Vec<_> = warnings.collect();
+        assert!(matches!(&warnings[..], [one] if one.contains(&format!("ingest.{key}"))), "{err}");
+    }
+    assert!(!out.join("\n").contains("secret") && !err.contains("secret"), "{out:?}\n{err}");
+
+    let (_, err) = config(&["--config", file, "--set", "http.uploads=4"], &[], 64);
+    let err = err.join("\n");
+    assert!(err.contains("ingest.uploads (from ") && err.contains("http.uploads (from "), "{err}");
+    assert!(!err.contains("secret"), "{err}");
+    let wrong = [("MOLICEIRO__INGEST__TOKENS", "secret")];
+    let (_, err) = config(&[], &wrong, 64);
+    let err = err.join("\n");
+    assert!(
+        err.contains("http.tokens = *** (from environment MOLICEIRO__INGEST__TOKENS)"),
+        "{err}"
+    );
+    assert!(!err.contains("secret"), "{err}");
 }
 
 #[test]

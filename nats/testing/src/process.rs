@@ -173,7 +173,7 @@ pub fn service(name: &str) -> Command {
             project().join(".deps/samples").display(),
             std::env::temp_dir().display()
         );
-        command.env("MOLICEIRO__INGEST__LISTEN", "").env("MOLICEIRO__INGEST__ALLOW", allowed);
+        command.env("MOLICEIRO__HTTP__LISTEN", "").env("MOLICEIRO__INGEST__ALLOW", allowed);
     }
     command
 }

@@ -1,12 +1,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
+use super::renamed::{Tables, rename};
 use super::{Problem, SECTIONS, Section, SettingsError};
 
 const PREFIX: &str = "MOLICEIRO";
 const SEPARATOR: &str = "__";
+const COMMAND_LINE: &str = "command line ";
+/// The origin of a value that names its key itself; all other options stand for one key each.
+const SET_ORIGIN: &str = "command line --set";
 /// Jaro-Winkler similarity from which a name may be a typing error for another.
 const SIMILAR: f64 = 0.8;
 
@@ -17,6 +23,8 @@ pub struct Loader {
     file: Option<(String, Result<String, String>)>,
     flags: Vec<Flag>,
     defaults: Vec<Flag>,
+    /// Shared with clones: a program that loads twice warns once.
+    warned: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Debug)]
@@ -26,30 +34,53 @@ struct Flag {
     value: String,
 }
 
-/// Values of the command line, or defaults that a command changes, as a source that keeps their
-/// origin.
+/// The tables of one source. Each value keeps its origin.
 #[derive(Clone, Debug)]
-struct Flags(Vec<Flag>);
+struct Given(Tables);
 
-impl Source for Flags {
+impl Source for Given {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
         Box::new(self.clone())
     }
 
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        let mut sections: Map<String, Map<String, Value>> = Map::new();
-        for Flag { origin, key, value } in &self.0 {
-            let (section, key) = key.split_once('.').unwrap_or((key, ""));
-            sections
-                .entry(section.to_owned())
-                .or_default()
-                .insert(key.to_owned(), Value::new(Some(origin), value.clone()));
-        }
-        Ok(sections
-            .into_iter()
-            .map(|(name, keys)| (name, Value::new(None, ValueKind::Table(keys))))
-            .collect())
+    fn collect(&self) -> Result<Tables, ConfigError> {
+        Ok(self.0.clone())
     }
+}
+
+fn tables_of_flags(flags: &[Flag]) -> Tables {
+    let mut sections: Map<String, Tables> = Map::new();
+    for Flag { origin, key, value } in flags {
+        let (section, key) = key.split_once('.').unwrap_or((key, ""));
+        sections
+            .entry(section.to_owned())
+            .or_default()
+            .insert(key.to_owned(), Value::new(Some(origin), value.clone()));
+    }
+    sections
+        .into_iter()
+        .map(|(name, keys)| (name, Value::new(None, ValueKind::Table(keys))))
+        .collect()
+}
+
+/// The values of a file, each with the file as its origin.
+fn tables_of_file(name: &String, table: Tables) -> Tables {
+    let own = |value: Value| Value::new(Some(name), value.kind);
+    let section = |value: Value| match value.kind {
+        ValueKind::Table(keys) => Value::new(
+            Some(name),
+            ValueKind::Table(keys.into_iter().map(|(k, v)| (k, own(v))).collect()),
+        ),
+        other => Value::new(Some(name), other),
+    };
+    table.into_iter().map(|(name, value)| (name, section(value))).collect()
+}
+
+/// Turns keys such as `nats.url` into tables.
+fn tables_of_environment() -> Result<Tables, ConfigError> {
+    let environment =
+        Environment::with_prefix(PREFIX).prefix_separator(SEPARATOR).separator(SEPARATOR);
+    Config::builder().add_source(environment).build()?.cache.into_table()
 }
 
 impl Loader {
@@ -70,7 +101,7 @@ impl Loader {
     pub fn flag<T: ToString>(mut self, flag: &str, key: &str, value: Option<T>) -> Self {
         if let Some(value) = value {
             self.flags.push(Flag {
-                origin: format!("command line {flag}"),
+                origin: format!("{COMMAND_LINE}{flag}"),
                 key: key.to_owned(),
                 value: value.to_string(),
             });
@@ -91,22 +122,35 @@ impl Loader {
     /// Reads all sources, and refuses unknown tables. [`Settings::section`] checks the keys of a
     /// table.
     pub fn load(self) -> Result<Settings, SettingsError> {
-        let mut sources = Config::builder().add_source(Flags(self.defaults));
-        if let Some((name, text)) = self.file {
-            let text = text.map_err(|reason| SettingsError::File { file: name.clone(), reason })?;
-            let table: Map<String, Value> = File::from_str(&text, FileFormat::Toml)
-                .collect()
-                .map_err(|e| SettingsError::File {
-                    file: name.clone(),
-                    reason: e.to_string().trim().replace('\n', " "),
-                })?;
-            sources = sources.add_source(FromFile { name, table });
+        let file = match self.file {
+            None => Tables::new(),
+            Some((name, text)) => {
+                let failed = |reason| SettingsError::File { file: name.clone(), reason };
+                let table = File::from_str(&text.map_err(failed)?, FileFormat::Toml)
+                    .collect()
+                    .map_err(|e| failed(e.to_string().trim().replace('\n', " ")))?;
+                tables_of_file(&name, table)
+            }
+        };
+        let unusable = |e: ConfigError| SettingsError::Invalid(vec![e.to_string()]);
+        let environment = tables_of_environment().map_err(unusable)?;
+        let mut sources = [file, environment, tables_of_flags(&self.flags)];
+        let renamed =
+            rename(&mut sources, |origin| origin.starts_with(COMMAND_LINE) && origin != SET_ORIGIN);
+        if !renamed.conflicts.is_empty() {
+            return Err(SettingsError::Invalid(renamed.conflicts));
         }
-        let environment =
-            Environment::with_prefix(PREFIX).prefix_separator(SEPARATOR).separator(SEPARATOR);
-        let sources = sources.add_source(environment).add_source(Flags(self.flags));
-        let merged = sources.build().map_err(|e| SettingsError::Invalid(vec![e.to_string()]))?;
-        let mut settings = Settings { sections: BTreeMap::new() };
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            // Logging starts later: its settings are among these.
+            renamed.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        }
+        let defaults = Config::builder().add_source(Given(tables_of_flags(&self.defaults)));
+        let merged = sources
+            .into_iter()
+            .fold(defaults, |builder, source| builder.add_source(Given(source)))
+            .build()
+            .map_err(unusable)?;
+        let mut settings = Settings { sections: BTreeMap::new(), warnings: renamed.warnings };
         let mut problems = Vec::new();
         for (name, value) in merged.cache.into_table().unwrap_or_default() {
             let origin = value.origin().map(str::to_owned);
@@ -133,38 +177,19 @@ impl Loader {
     }
 }
 
-/// The values of a file, with the file as their origin.
-#[derive(Clone, Debug)]
-struct FromFile {
-    name: String,
-    table: Map<String, Value>,
-}
-
-impl Source for FromFile {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        let own = |value: Value| Value::new(Some(&self.name), value.kind);
-        let section = |value: Value| match value.kind {
-            ValueKind::Table(keys) => Value::new(
-                Some(&self.name),
-                ValueKind::Table(keys.into_iter().map(|(k, v)| (k, own(v))).collect()),
-            ),
-            other => Value::new(Some(&self.name), other),
-        };
-        Ok(self.table.clone().into_iter().map(|(name, value)| (name, section(value))).collect())
-    }
-}
-
 /// All values that override built-in defaults, by section and key.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub(super) sections: BTreeMap<String, Map<String, Value>>,
+    pub(super) sections: BTreeMap<String, Tables>,
+    warnings: Vec<String>,
 }
 
 impl Settings {
+    /// One sentence for each deprecated key in use, with the key that replaces it.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// The source of the value of a key such as `nats.url`; `None` for the built-in default.
     pub fn origin(&self, key: &str) -> Option<String> {
         let (section, name) = key.split_once('.')?;

@@ -1,0 +1,59 @@
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{Detection, FrameResult, to_json};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::problem::Problem;
+use crate::responses::VideoErrors;
+use crate::result_stream::stream_results;
+use crate::state::SharedState;
+use crate::video::find_video;
+
+/// An analysed frame.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AnalysedFrame {
+    /// The frame's index.
+    frame: u64,
+    /// The frame's presentation time, in seconds.
+    time_s: Option<f64>,
+    /// The objects in the frame, the highest score first: `label`, `score` from 0 to 1, and `box`
+    /// (left, top, right, bottom) in pixels of the video's own upright frame.
+    #[schema(value_type = Vec<Object>)]
+    objects: Vec<Detection>,
+}
+
+fn line(FrameResult { index, pts, detections, .. }: FrameResult) -> Bytes {
+    let frame =
+        AnalysedFrame { frame: index, time_s: pts.map(|ns| ns as f64 / 1e9), objects: detections };
+    [to_json(&frame), b"\n".to_vec()].concat().into()
+}
+
+/// Lists the analysed frames
+///
+/// One line for each frame analysed so far, including frames without objects. They are kept for
+/// `streams.keep_detections`. Nearly in order: a frame whose analysis took longer may be late.
+#[utoipa::path(
+    get, path = "/videos/{id}/frames", tag = "videos",
+    params(("id" = VideoId, Path, description = "The video's id")),
+    responses(
+        (
+            status = 200, description = "One frame per line",
+            content_type = "application/x-ndjson", body = AnalysedFrame
+        ),
+        VideoErrors
+    )
+)]
+pub(crate) async fn list(
+    State(state): State<SharedState>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(id) = id?;
+    let video = find_video(&state, &id).await?.id;
+    let body = stream_results(&state, &video, Bytes::new(), line).await?;
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}

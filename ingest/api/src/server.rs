@@ -1,0 +1,76 @@
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::error::HttpError;
+use crate::routes::router;
+use crate::settings::HttpSettings;
+use crate::state::{ApiState, Backend};
+use crate::tls;
+
+/// How long requests in flight may take after shutdown has begun.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A bound address, and the certificate to use on it.
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Binds `http.listen` and reads the certificate. `None` if the settings turn HTTP off.
+pub fn bind(settings: &HttpSettings) -> Result<Option<Listener>, HttpError> {
+    if settings.listen.is_empty() {
+        return Ok(None);
+    }
+    let tls = tls::configuration(settings)?;
+    let failed = |source| HttpError::Listen { address: settings.listen.clone(), source };
+    let socket = TcpListener::bind(&settings.listen).map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok(Some(Listener { socket, address, tls }))
+}
+
+/// Serves until `shutdown`, then finishes the requests in flight.
+pub async fn serve(
+    listener: Listener,
+    backend: Backend,
+    settings: &HttpSettings,
+    shutdown: &CancellationToken,
+) -> Result<(), HttpError> {
+    let state = Arc::new(ApiState::new(backend, settings, shutdown));
+    let tasks = state.tasks.clone();
+    let Listener { socket, address, tls } = listener;
+    let handle = Handle::new();
+    let service = router(state).into_make_service();
+    info!(%address, tls = tls.is_some(), "listening for HTTP");
+    let stopping = async {
+        shutdown.cancelled().await;
+        handle.graceful_shutdown(Some(GRACE));
+        std::future::pending().await
+    };
+    let mut server = axum_server::from_tcp(socket)
+        .map_err(HttpError::Failed)?
+        .handle(handle.clone())
+        .http1_only();
+    server.http_builder().http1().header_read_timeout(settings.header_timeout);
+    let serving = async {
+        match tls {
+            Some(config) => {
+                server.map(|_| tls::acceptor(config, settings.header_timeout)).serve(service).await
+            }
+            None => server.serve(service).await,
+        }
+    };
+    tokio::select! {
+        served = serving => served.map_err(HttpError::Failed)?,
+        () = stopping => {}
+    }
+    tasks.close();
+    // Bytes that a task leaves behind after that expire in the object store.
+    let _ = tokio::time::timeout(GRACE, tasks.wait()).await;
+    Ok(())
+}

@@ -1,0 +1,104 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::ContextBuilder;
+use axum::http::HeaderValue;
+use moliceiro_nats::Streams;
+use moliceiro_nats::objects::Objects;
+use moliceiro_nats::publish::StoreError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::idempotency::SentKeys;
+use crate::problem::Problem;
+use crate::settings::HttpSettings;
+use crate::tokens::Tokens;
+use crate::uri_policy::UriPolicy;
+
+/// Chunks of all uploads together that are in flight to the object store: at 256 KiB each, 16 MiB.
+const CHUNKS_IN_FLIGHT: usize = 64;
+const STORE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the API needs of the service that serves it.
+#[derive(Clone)]
+pub struct Backend {
+    /// Where uploads are stored and results are read.
+    pub streams: Streams,
+    /// Which URIs clients may upload.
+    pub uri_policy: Arc<dyn UriPolicy>,
+    /// Every how many frames a video is analysed if its upload does not say.
+    pub default_every: u64,
+}
+
+/// What all requests share.
+pub(crate) struct ApiState {
+    pub(crate) streams: Streams,
+    pub(crate) uri_policy: Arc<dyn UriPolicy>,
+    pub(crate) default_every: u64,
+    /// Has a context of its own, so that uploads do not use up the frames' share of publishes.
+    pub(crate) objects: Objects,
+    pub(crate) sent_keys: SentKeys,
+    pub(crate) settings: HttpSettings,
+    pub(crate) tokens: Tokens,
+    pub(crate) origins: Vec<HeaderValue>,
+    /// Work that outlives the request it belongs to.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+    upload_permits: Arc<Semaphore>,
+}
+
+/// The state as handlers get it.
+pub(crate) type SharedState = Arc<ApiState>;
+
+impl ApiState {
+    pub(crate) fn new(
+        backend: Backend,
+        settings: &HttpSettings,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let Backend { streams, uri_policy, default_every } = backend;
+        let origins =
+            settings.origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+        Self {
+            objects: streams.objects.through(uploads_context(&streams.jetstream)),
+            sent_keys: SentKeys::new(streams.requests.clone()),
+            streams,
+            uri_policy,
+            default_every,
+            tokens: Tokens::new(&settings.tokens),
+            origins: origins.collect(),
+            upload_permits: Arc::new(Semaphore::new(settings.uploads)),
+            tasks: TaskTracker::new(),
+            shutdown: shutdown.clone(),
+            settings: settings.clone(),
+        }
+    }
+
+    /// Admits one more upload, unless `http.uploads` are being received already.
+    pub(crate) fn admit_upload(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.upload_permits
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Problem::too_many(self.settings.uploads))
+    }
+}
+
+/// Waits for a publish, but not for as long as a full or unreachable stream would make it wait.
+pub(crate) async fn stored_in_time<T>(
+    publish: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Problem> {
+    match tokio::time::timeout(STORE_TIMEOUT, publish).await {
+        Ok(stored) => stored.map_err(Problem::unavailable),
+        Err(_) => Err(Problem::unavailable("not stored in time")),
+    }
+}
+
+fn uploads_context(jetstream: &Context) -> Context {
+    ContextBuilder::new()
+        .timeout(STORE_TIMEOUT)
+        .ack_timeout(STORE_TIMEOUT)
+        .max_ack_inflight(CHUNKS_IN_FLIGHT)
+        .build(jetstream.client())
+}

@@ -1,0 +1,165 @@
+//! Makes a video of stored bytes or of a URI, and queues it.
+
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{Event, RequestedSelection, Upload, to_json};
+use moliceiro_nats::objects::{self, CommittedBytes};
+use moliceiro_nats::publish::StoreError;
+use moliceiro_nats::subjects;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+use utoipa::ToSchema;
+
+use crate::idempotency::{Key, SentUpload, digest};
+use crate::problem::Problem;
+use crate::state::{ApiState, SharedState, stored_in_time};
+use crate::video::Links;
+
+/// A video that is queued: it survives the failure of any service from now on.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Accepted {
+    /// The video's id.
+    pub(crate) id: VideoId,
+    /// The video's name.
+    pub(crate) name: String,
+    /// Where to query the video.
+    pub(crate) links: Links,
+}
+
+impl IntoResponse for Accepted {
+    fn into_response(self) -> Response {
+        (StatusCode::ACCEPTED, location(&self.links.video), Json(self)).into_response()
+    }
+}
+
+/// The `Location` header.
+pub(crate) fn location(path: &str) -> [(HeaderName, HeaderValue); 1] {
+    [(header::LOCATION, HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/videos")))]
+}
+
+/// Queues a video whose bytes are in the object store.
+pub(crate) async fn submit_bytes(
+    state: &SharedState,
+    name: String,
+    selection: RequestedSelection,
+    bytes: CommittedBytes,
+    key: Option<Key>,
+) -> Result<Accepted, Problem> {
+    if let Some(key) = &key
+        && let Some(earlier) = state.sent_keys.find(key).await?
+    {
+        let digest = bytes.digest.clone();
+        state.tasks.spawn(bytes.discard());
+        return submit_again(state, earlier, &digest).await;
+    }
+    let video = VideoId::for_name(&name, &nuid::next());
+    let uri = object_uri(&video).parse().map_err(Problem::unavailable)?;
+    let upload = Upload { id: Some(video.clone()), name: Some(name), selection, ..Upload::of(uri) };
+    let (digest, size) = (bytes.digest.clone(), bytes.size());
+    bytes.keep(video.as_str(), video.as_str()).await?;
+    info!(%video, size, "upload stored");
+    match record(state, key, SentUpload { digest: digest.clone(), upload }).await {
+        Ok(Recorded::First(upload)) => queue(state, upload).await,
+        Ok(Recorded::Repeated(earlier)) => {
+            state.objects.remove(video.as_str()).await?;
+            submit_again(state, earlier, &digest).await
+        }
+        Err(problem) => {
+            let objects = state.objects.clone();
+            state.tasks.spawn(async move {
+                if let Err(error) = objects.remove(video.as_str()).await {
+                    warn!(%video, %error, "cannot delete a rejected upload's bytes: they expire");
+                }
+            });
+            Err(problem)
+        }
+    }
+}
+
+/// Queues a video that the client only names by its URI.
+pub(crate) async fn submit_uri(
+    state: &ApiState,
+    upload: Upload,
+    key: Option<Key>,
+) -> Result<Accepted, Problem> {
+    if let Err(refused) = state.uri_policy.permit(&upload.uri).await {
+        return Err(Problem::new(StatusCode::FORBIDDEN, refused.to_string()));
+    }
+    if upload.uri.scheme() == objects::SCHEME {
+        state.objects.info(&upload.uri).await?;
+    }
+    let digest = digest(&to_json(&upload));
+    let video = VideoId::for_name(&upload.name(), &nuid::next());
+    let upload = Upload { id: Some(video), ..upload };
+    match record(state, key, SentUpload { digest: digest.clone(), upload }).await? {
+        Recorded::First(upload) => queue(state, upload).await,
+        Recorded::Repeated(earlier) => submit_again(state, earlier, &digest).await,
+    }
+}
+
+enum Recorded {
+    /// No other upload has this key.
+    First(Upload),
+    /// The key was used before, for this upload.
+    Repeated(SentUpload),
+}
+
+async fn record(state: &ApiState, key: Option<Key>, sent: SentUpload) -> Result<Recorded, Problem> {
+    let Some(key) = key else { return Ok(Recorded::First(sent.upload)) };
+    Ok(match state.sent_keys.record(&key, &sent).await? {
+        None => Recorded::First(sent.upload),
+        Some(earlier) => Recorded::Repeated(earlier),
+    })
+}
+
+/// Returns the video of an earlier request with the same key, if the content is the same.
+async fn submit_again(
+    state: &ApiState,
+    earlier: SentUpload,
+    digest: &str,
+) -> Result<Accepted, Problem> {
+    if earlier.digest != digest {
+        return Err(Problem::unprocessable(
+            "this Idempotency-Key was used for other content; choose a new key",
+        ));
+    }
+    let upload = earlier.upload;
+    let is_known = match &upload.id {
+        Some(video) => state.streams.videos().entry(video).await?.is_some(),
+        None => false,
+    };
+    // The ingest that received the first request may have died before it queued the upload.
+    if is_known { accepted(&upload) } else { queue(state, upload).await }
+}
+
+/// Queues the upload. After this, the video is counted whichever service fails.
+async fn queue(state: &ApiState, upload: Upload) -> Result<Accepted, Problem> {
+    let accepted = accepted(&upload)?;
+    let video = accepted.id.clone();
+    let publisher = &state.streams.publisher;
+    let publish = async {
+        // Harmless if an ingest has started the video in between, or if it is published twice.
+        let queued = Event::Queued(upload.started(SystemTime::now(), state.default_every));
+        let id = format!("upload/{video}");
+        publisher.publish(subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
+        publisher
+            .publish_event(&video, Some(&subjects::event_message_id(&video, "queued")), queued)
+            .await?;
+        Ok::<_, StoreError>(())
+    };
+    stored_in_time(publish).await?;
+    Ok(accepted)
+}
+
+fn accepted(upload: &Upload) -> Result<Accepted, Problem> {
+    let id = upload.id.clone().ok_or_else(|| Problem::unavailable("an upload without an id"))?;
+    Ok(Accepted { links: Links::of(&id), name: upload.name(), id })
+}
+
+fn object_uri(video: &VideoId) -> String {
+    format!("{}://{}/{video}", objects::SCHEME, subjects::UPLOADS_BUCKET)
+}
