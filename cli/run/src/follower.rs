@@ -5,12 +5,11 @@ use anyhow::Context;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{Message, kv};
 use futures_util::StreamExt;
-use moliceiro_aggregator::{OutputFormat, Publication};
+use moliceiro_aggregator::{OutputFormat, Printed, Publication};
 use moliceiro_nats::messages::{Alarm, Summary, VideoEntry, VideoState, from_json};
 use moliceiro_nats::{Streams, VideoId};
 use tracing::warn;
 
-use crate::output;
 use crate::progress::Progress;
 use crate::server::ServerKind;
 
@@ -226,7 +225,7 @@ impl SummaryFollower {
         if !self.concerns_us(&alarm.video) {
             return Ok(());
         }
-        self.print_line(progress, Publication::Alarm(alarm))
+        self.print_publication(progress, Publication::Alarm(alarm))
             .with_context(|| format!("cannot write an alarm of {} to standard output", alarm.name))
     }
 
@@ -235,58 +234,27 @@ impl SummaryFollower {
             return Ok(());
         }
         progress.finish(&summary.video);
-        self.print_line(progress, Publication::Summary(summary)).with_context(|| {
+        self.print_publication(progress, Publication::Summary(summary)).with_context(|| {
             format!("cannot write the summary of {} to standard output", summary.name)
         })?;
-        let is_text = self.format == OutputFormat::Text;
-        if is_text && summary.live.is_some() && summary.state != VideoState::Failed {
-            let end = if summary.state == VideoState::Cancelled { "stopped" } else { "ended" };
-            progress.print(&format!("{}: {end}", summary.name));
+        if summary.state != VideoState::Done || summary.failed_frames > 0 {
+            self.outcome = Outcome::WithProblems;
         }
-        self.report_problems(progress, summary);
         self.pending.remove(&summary.video);
         self.open_windows.remove(&summary.video);
         Ok(())
     }
 
-    fn print_line(&self, progress: &Progress, publication: Publication<'_>) -> std::io::Result<()> {
-        match output::line(self.format, publication) {
-            Some(line) => progress.suspended(|| output::print(&line)),
-            None => Ok(()),
+    fn print_publication(
+        &self,
+        progress: &Progress,
+        publication: Publication<'_>,
+    ) -> std::io::Result<()> {
+        let Printed { stdout, stderr } = Printed::of(publication, self.format);
+        if let Some(text) = stdout {
+            progress.print_result(&text)?;
         }
-    }
-
-    fn report_problems(&mut self, progress: &Progress, summary: &Summary) {
-        let problem = summary.problem.as_deref().unwrap_or("reason unknown");
-        match summary.state {
-            VideoState::Done => {}
-            // Cancelling is the only way to end a live source.
-            VideoState::Cancelled if summary.live.is_some() => {}
-            VideoState::Incomplete => {
-                progress.print(&format!("error: {} is incomplete: {problem}", summary.name))
-            }
-            VideoState::Cancelled => {
-                progress.print(&format!("error: {} was cancelled: {problem}", summary.name))
-            }
-            _ if problem.contains(&summary.name) => progress.print(&format!("error: {problem}")),
-            _ => progress.print(&format!("error: {}: {problem}", summary.name)),
-        }
-        if let Some(first) = summary.failed.first() {
-            let (n, reason) = (summary.failed_frames, &first.reason);
-            progress.print(&format!(
-                "error: {}: {n} of its frames could not be analysed; frame {}: {reason}",
-                summary.name, first.index
-            ));
-        }
-        if summary.models.len() > 1 {
-            let models = summary.models.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            progress.print(&format!(
-                "warning: {}: different models analysed its frames ({models})",
-                summary.name
-            ));
-        }
-        if summary.state != VideoState::Done || summary.failed_frames > 0 {
-            self.outcome = Outcome::WithProblems;
-        }
+        stderr.iter().for_each(|line| progress.print(line));
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@
 //!    the new uploads, so that the follower misses nothing.
 //! 6. `services.rs` runs ingest, detector and aggregator as tasks of this process: [`Services`].
 //! 7. While they work, `progress.rs` draws bars on standard error. Each alarm and summary goes to
-//!    standard output, as `output.rs` formats it.
+//!    standard output, in the format that the aggregator uses too.
 //!
 //! The benchmark measures the same pipeline, so [`VideoInput`], [`ServiceSettings`], [`Services`]
 //! and [`RunArguments::start_server`] are public.
@@ -21,7 +21,6 @@ mod arguments;
 mod follower;
 mod inputs;
 mod options;
-mod output;
 mod plan;
 mod progress;
 mod server;
