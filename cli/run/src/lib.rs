@@ -11,8 +11,8 @@
 //! 5. `follower.rs` subscribes to summaries, alarms and video entries; only then the plan submits
 //!    the new uploads, so that the follower misses nothing.
 //! 6. `services.rs` runs ingest, detector and aggregator as tasks of this process: [`Services`].
-//! 7. While they work, `progress.rs` draws bars on standard error. `follower.rs` prints each alarm
-//!    and summary by the aggregator's rules ([`Printed`](moliceiro_aggregator::Printed)).
+//! 7. While they work, `progress.rs` draws bars on standard error. Each alarm and summary goes to
+//!    standard output, in the format that the aggregator uses too.
 //!
 //! The benchmark measures the same pipeline, so [`VideoInput`], [`ServiceSettings`], [`Services`]
 //! and [`RunArguments::start_server`] are public.
