@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -224,7 +225,7 @@ impl SummaryFollower {
         if !self.concerns_us(&alarm.video) {
             return Ok(());
         }
-        self.print_publication(progress, Publication::Alarm(alarm))
+        print(progress, Printed::of(Publication::Alarm(alarm), self.format))
             .with_context(|| format!("cannot write an alarm of {} to standard output", alarm.name))
     }
 
@@ -233,27 +234,30 @@ impl SummaryFollower {
             return Ok(());
         }
         progress.finish(&summary.video);
-        self.print_publication(progress, Publication::Summary(summary)).with_context(|| {
-            format!("cannot write the summary of {} to standard output", summary.name)
-        })?;
-        if summary.state != VideoState::Done || summary.failed_frames > 0 {
+        print(progress, Printed::of(Publication::Summary(summary), self.format)).with_context(
+            || format!("cannot write the summary of {} to standard output", summary.name),
+        )?;
+        if !is_complete(summary) {
             self.outcome = Outcome::WithProblems;
         }
         self.pending.remove(&summary.video);
         self.open_windows.remove(&summary.video);
         Ok(())
     }
+}
 
-    fn print_publication(
-        &self,
-        progress: &Progress,
-        publication: Publication<'_>,
-    ) -> std::io::Result<()> {
-        let Printed { stdout, stderr } = Printed::of(publication, self.format);
-        if let Some(text) = stdout {
-            progress.print_result(&text)?;
-        }
-        stderr.iter().for_each(|line| progress.print(line));
-        Ok(())
+/// False for a live source that was stopped, too.
+fn is_complete(summary: &Summary) -> bool {
+    summary.state == VideoState::Done && summary.failed_frames == 0
+}
+
+/// Writes to standard output at once, and above the bars; then to standard error.
+fn print(progress: &Progress, printed: Printed) -> io::Result<()> {
+    if let Some(text) = printed.stdout {
+        progress.print_result(&text)?;
     }
+    for line in printed.stderr {
+        progress.print(&line);
+    }
+    Ok(())
 }
