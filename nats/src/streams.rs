@@ -91,7 +91,7 @@ impl Streams {
         .await
     }
 
-    /// As [`Streams::open`], but waits for ever: while a cluster starts, one server may answer long
+    /// As [`Streams::open`], but waits forever: while a cluster starts, one server may answer long
     /// before there is a majority.
     pub async fn wait_for(
         client: Client,

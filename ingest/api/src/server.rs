@@ -12,7 +12,7 @@ use crate::settings::HttpSettings;
 use crate::state::{ApiState, Backend};
 use crate::tls;
 
-/// How long requests in flight may take after shutdown has begun.
+/// How long requests in flight may take after shutdown has started.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A bound address, and the certificate to use on it.
@@ -71,6 +71,6 @@ pub async fn serve(
     }
     tasks.close();
     // Bytes that a task leaves behind after that expire in the object store.
-    let _ = tokio::time::timeout(GRACE, tasks.wait()).await;
+    tokio::time::timeout(GRACE, tasks.wait()).await.ok();
     Ok(())
 }

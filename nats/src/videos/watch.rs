@@ -22,7 +22,7 @@ pub enum VideoChange {
 /// A video's or all videos' entries and their changes: a stream that ends only with the client.
 ///
 /// It survives reconnects. [`VideoError::Malformed`] does not end it; after
-/// [`VideoError::Unavailable`], watch anew.
+/// [`VideoError::Unavailable`], start another watch.
 pub struct VideoChanges {
     messages: push::Ordered,
     prefix: String,

@@ -27,7 +27,7 @@ impl Settings {
                 None => format!("# {key} is not set"),
             };
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{line:<50} # {from}");
+            writeln!(text, "{line:<50} # {from}").ok();
         }
         Ok(text)
     }
