@@ -45,17 +45,17 @@ pub struct Streams {
     pub frames: Stream,
     /// The log of each video: its events and results.
     pub results: Stream,
-    /// Summaries and alarms.
+    /// Summaries and alarms, one message each.
     pub summaries: Stream,
-    /// Thumbnails of each video.
+    /// Thumbnails: JPEGs of some frames of each video.
     pub stills: Stream,
     /// The server's notices of messages that ran out of deliveries.
     pub advisories: Stream,
-    /// Dead letters.
+    /// Frames that failed for good, with their payload: see [`crate::dead`].
     pub dead: Stream,
     /// The entry of each video. Read it with [`videos()`](Self::videos).
     pub videos: kv::Store,
-    /// What was uploaded with which `Idempotency-Key`.
+    /// The upload that each `Idempotency-Key` stands for.
     pub requests: kv::Store,
     /// The bytes of uploads.
     pub objects: Objects,

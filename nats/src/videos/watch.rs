@@ -7,7 +7,7 @@ use futures_util::Stream;
 
 use super::{StoredEntry, VideoError, is_deletion, parse};
 
-/// What a watch yields.
+/// A change of the bucket, or the end of what was in it when the watch started.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VideoChange {
     /// A video's entry: as it is when the watch starts, or written since.
