@@ -24,7 +24,7 @@ LONGEST = ["e2e", "soak"]
 def build():
     """The test binaries, each with its name and the folder of its package.
 
-    Tests start the programs of every package; cargo builds these with the tests only if told to.
+    Tests start the programs of every package; cargo builds these with the tests only with `--bins`.
     """
     command = "cargo build --workspace --locked --bins --tests --message-format=json-render-diagnostics"
     built = subprocess.run(command.split(), cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -45,7 +45,7 @@ impl Printer {
                 }
             }
             // The receiver is dropped if this took too long.
-            let _ = ended.send(());
+            ended.send(()).ok();
         })?;
         Ok(Self { lines: Some(lines), done })
     }

@@ -61,7 +61,7 @@ impl Inference {
                 while let Ok(Job { video, index, payload, reply }) = queue.recv_blocking() {
                     // It fails when the service ends and has dropped the receiver: then the frame
                     // goes to another detector.
-                    let _ = reply.send(analyse(&mut detector, &video, index, &payload));
+                    reply.send(analyse(&mut detector, &video, index, &payload)).ok();
                 }
             };
             thread::Builder::new()

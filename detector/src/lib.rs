@@ -62,7 +62,7 @@ pub async fn run(
     metrics.ready(sessions, inference.model().name(), inference.runtime());
     let name = service.section.instance_name();
     let worker = FrameWorker::new(streams, inference, name, metrics);
-    pull::run(worker, max_in_flight as u32, &shutdown).await
+    pull::run(worker, u32::try_from(max_in_flight).unwrap_or(u32::MAX), &shutdown).await
 }
 
 async fn start_inference(settings: &DetectorSettings) -> Result<Inference, DetectorError> {

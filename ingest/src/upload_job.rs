@@ -223,7 +223,7 @@ impl UploadJob {
         };
         let followed = tokio::select! {
             followed = live::follow(&source, origin, status, &stop) => followed?,
-            () = cancelled => unreachable!("it is pending for ever"),
+            () = cancelled => unreachable!("it never completes"),
         };
         match followed {
             Some(published) => {

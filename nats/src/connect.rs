@@ -37,7 +37,7 @@ impl Default for NatsSettings {
 /// What to do while the server is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// Retry for ever, and log each attempt: for services.
+    /// Retry forever, and log each attempt: for services.
     WaitForServer,
     /// Return the error: for commands.
     FailAtOnce,
@@ -103,7 +103,7 @@ impl ConnectError {
 /// Connects, and checks that the server is new enough and has JetStream. `name` is the connection's
 /// name in the server's monitoring.
 ///
-/// The client reconnects for ever when the connection is lost later.
+/// The client reconnects forever when the connection is lost later.
 pub async fn connect(
     settings: &NatsSettings,
     name: &str,

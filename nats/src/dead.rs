@@ -92,16 +92,16 @@ async fn store_payload(
         .map(drop)
 }
 
-/// A frame that failed, with its payload.
+/// A frame that failed, as the stream `DEAD` keeps it.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Its sequence in the stream `DEAD`.
+    /// The message's sequence in that stream.
     pub sequence: u64,
-    /// Its video.
+    /// From the subject.
     pub video: VideoId,
-    /// Its index and why it failed.
+    /// From the headers: the frame's index, and why it failed.
     pub failed: Failed,
-    /// The frame's message.
+    /// The frame's message as it was in `FRAMES`; it may be malformed.
     pub payload: Bytes,
 }
 

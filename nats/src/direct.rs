@@ -34,7 +34,7 @@ pub enum ReadError {
     /// The stream has no leader, or does not allow direct gets.
     #[error("no server answers for the stream {stream}")]
     NoResponders {
-        /// Its name.
+        /// The stream's name.
         stream: String,
     },
     /// The connection is lost, or the server overloaded.
@@ -43,9 +43,9 @@ pub enum ReadError {
     /// The server answers with an error.
     #[error("the server answers {status}: {description}")]
     Refused {
-        /// As in HTTP.
+        /// The server's code, with HTTP's meaning.
         status: u16,
-        /// The server's words for it.
+        /// The server's description of the error.
         description: String,
     },
     /// The server sends something that is not a message of a stream.

@@ -230,8 +230,10 @@ fn listening(ports: &Path) -> Option<String> {
 fn configuration(folder: &Path, ports: &Path, log: &Path, password: &str) -> String {
     let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
     format!(
-        "# Overwritten at each start.\nserver_name: moliceiro\nlisten: 127.0.0.1:-1\nports_file_dir: {}\nlog_file: {}\nmax_payload: 8MB\n\
-         authorization {{ user: moliceiro, password: {password:?} }}\njetstream {{ store_dir: {}, sync_interval: always }}\n",
+        "# Overwritten at each start.\nserver_name: moliceiro\nlisten: 127.0.0.1:-1\n\
+         ports_file_dir: {}\nlog_file: {}\nmax_payload: 8MB\n\
+         authorization {{ user: moliceiro, password: {password:?} }}\n\
+         jetstream {{ store_dir: {}, sync_interval: always }}\n",
         quoted(ports),
         quoted(log),
         quoted(&folder.join("jetstream")),
@@ -275,11 +277,11 @@ fn spawn(
         .spawn(move || match command.spawn() {
             Ok(mut child) => {
                 // Sending fails when the process is already exiting.
-                let _ = started.send(Ok(pid(&child)));
-                let _ = ended.send(child.wait().unwrap_or_else(|_| ExitStatus::from_raw(0)));
+                started.send(Ok(pid(&child))).ok();
+                ended.send(child.wait().unwrap_or_else(|_| ExitStatus::from_raw(0))).ok();
             }
             Err(error) => {
-                let _ = started.send(Err(error));
+                started.send(Err(error)).ok();
             }
         })
         .map_err(missing)?;

@@ -83,7 +83,7 @@ pub enum StoreError {
     TooLarge {
         /// The message's subject.
         subject: String,
-        /// Its size, and the server's limit.
+        /// The client's error, with the size and the limit.
         source: PublishError,
     },
     /// Another message was stored on the subject first.
@@ -97,7 +97,7 @@ pub enum StoreError {
     Refused {
         /// The message's subject.
         subject: String,
-        /// The server's reason.
+        /// The server's answer.
         source: PublishError,
     },
 }

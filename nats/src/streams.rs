@@ -45,17 +45,17 @@ pub struct Streams {
     pub frames: Stream,
     /// The log of each video: its events and results.
     pub results: Stream,
-    /// Summaries and alarms.
+    /// Summaries and alarms, one message each.
     pub summaries: Stream,
-    /// Thumbnails of each video.
+    /// Thumbnails: JPEGs of some frames of each video.
     pub stills: Stream,
     /// The server's notices of messages that ran out of deliveries.
     pub advisories: Stream,
-    /// Dead letters.
+    /// Frames that failed for good, with their payload: see [`crate::dead`].
     pub dead: Stream,
     /// The entry of each video, for [`videos()`](Self::videos).
     pub(crate) videos: kv::Store,
-    /// What was uploaded with which `Idempotency-Key`.
+    /// The upload that each `Idempotency-Key` stands for.
     pub requests: kv::Store,
     /// The bytes of uploads.
     pub objects: Objects,
@@ -91,7 +91,7 @@ impl Streams {
         .await
     }
 
-    /// As [`Streams::open`], but waits for ever: while a cluster starts, one server may answer long
+    /// As [`Streams::open`], but waits forever: while a cluster starts, one server may answer long
     /// before there is a majority.
     pub async fn wait_for(
         client: Client,

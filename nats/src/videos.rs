@@ -37,9 +37,9 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// An entry, and what the server knows about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredEntry {
-    /// The entry.
+    /// The video's state and totals.
     pub entry: VideoEntry,
-    /// Its revision, for compare-and-swap.
+    /// The key's revision in the bucket, for compare-and-swap.
     pub revision: u64,
     /// When the server stored it.
     pub written_at: SystemTime,

@@ -19,7 +19,12 @@ pub struct CommonArguments {
     #[arg(long = "log", value_name = "LEVEL", help_heading = "Settings")]
     pub log_level: Option<String>,
     /// Any setting, such as streams.replicas=3; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment, help_heading = "Settings")]
+    #[arg(
+        long = "set",
+        value_name = "KEY=VALUE",
+        value_parser = assignment,
+        help_heading = "Settings"
+    )]
     pub assignments: Vec<(String, String)>,
 }
 

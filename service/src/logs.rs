@@ -71,9 +71,9 @@ where
         LogFormat::Json => true,
     };
     // An error means that logging has already started.
-    let _ = if json {
-        logs.json().flatten_event(true).try_init()
+    if json {
+        logs.json().flatten_event(true).try_init().ok();
     } else {
-        logs.with_target(false).try_init()
-    };
+        logs.with_target(false).try_init().ok();
+    }
 }

@@ -47,11 +47,11 @@ impl fmt::Display for Kind {
 pub struct Described {
     /// Its full name, with its unit.
     pub name: &'static str,
-    /// Its type.
+    /// Its type in the exposition format.
     pub kind: Kind,
     /// The names of its labels.
     pub labels: Vec<&'static str>,
-    /// What it measures.
+    /// What it measures: its `# HELP` line.
     pub help: &'static str,
 }
 

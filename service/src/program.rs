@@ -21,7 +21,7 @@ pub const EX_USAGE: u8 = 64;
 pub fn parse_arguments<A: Parser>() -> Result<A, ExitCode> {
     A::try_parse().map_err(|error| {
         // An error cannot be reported on a closed terminal.
-        let _ = error.print();
+        error.print().ok();
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
             _ => ExitCode::from(EX_USAGE),

@@ -39,7 +39,7 @@ impl Readiness {
         self.set(what, Condition::NotYet(reason));
     }
 
-    /// Sets a condition that is met for ever.
+    /// Sets a condition that stays met.
     pub fn met(&self, what: &str) {
         self.set(what, Condition::Met);
     }

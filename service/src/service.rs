@@ -12,7 +12,7 @@ pub trait ServiceSection: Section {
 /// The settings of a service: its own section, and those that every service has.
 #[derive(Clone, Debug)]
 pub struct Service<S> {
-    /// `[log]` and `[metrics]`
+    /// `[log]` and `[metrics]`, which every program has.
     pub base: Base,
     /// `[nats]`
     pub nats: NatsSettings,

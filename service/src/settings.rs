@@ -19,7 +19,7 @@ pub use loader::{Loader, Settings};
 /// An invalid value of a section's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The key.
+    /// The key within its section.
     pub key: &'static str,
     /// The values that are allowed, as text behind "give".
     pub allowed: String,
@@ -34,7 +34,7 @@ impl Problem {
 
 /// One table of the settings file.
 pub trait Section: Default + Serialize + DeserializeOwned {
-    /// The table's name.
+    /// The table's name in the file, such as `log`.
     const NAME: &'static str;
     /// The keys whose values are never shown.
     const SECRETS: &'static [&'static str] = &[];
@@ -75,7 +75,7 @@ pub enum SettingsError {
     /// The file cannot be read.
     #[error("the settings file {file}: {reason}")]
     File {
-        /// Its path.
+        /// The path as it was given.
         file: String,
         /// The system's or the parser's error.
         reason: String,

@@ -24,6 +24,10 @@ pub fn shutdown_on_signals() -> io::Result<CancellationToken> {
             }
             if shutdown.is_cancelled() {
                 warn!("stopping at once");
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "destructors may be what the user does not want to wait for"
+                )]
                 std::process::exit(INTERRUPTED);
             }
             info!("stopping after work in flight; a second signal stops at once");

@@ -39,7 +39,7 @@ impl Default for Telemetry {
         {
             let process = prometheus::process_collector::ProcessCollector::for_self();
             // It fails only for names that are already registered, and the registry is new.
-            let _ = registry.register(Box::new(process));
+            registry.register(Box::new(process)).ok();
         }
         Self { readiness: Readiness::default(), registry, shared: Arc::new(shared) }
     }

@@ -1,6 +1,8 @@
 //! Counting the results of one video and of many:
 //! `cargo bench -p moliceiro-analytics --bench counting`.
 
+#![expect(clippy::cast_possible_truncation, reason = "the numbers are the constants below")]
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

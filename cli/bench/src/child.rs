@@ -161,7 +161,7 @@ fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()
     }?;
     print(&summary(&measurements, started_at.elapsed()))?;
     // The benchmark reads the usage of this process before it exits.
-    let _ = wait_for_line();
+    wait_for_line().ok();
     Ok(())
 }
 
@@ -217,7 +217,12 @@ fn alone(
         while let index = next.fetch_add(1, Relaxed)
             && index < times
         {
-            measurements.analyse(detector, &frames[index as usize % frames.len()])?;
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "it only decides which of the frames is analysed"
+            )]
+            let frame = &frames[index as usize % frames.len()];
+            measurements.analyse(detector, frame)?;
         }
         Ok(measurements)
     })

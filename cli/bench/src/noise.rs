@@ -43,7 +43,10 @@ mod tests {
     }
 
     fn arm(limit: bool, slowest: f64, others: f64) -> Arm {
-        let measured = |min: f64, max: f64| json!({"median": max, "min": min, "max": max, "mad": 0.0, "times": 5});
+        let measured = |min: f64, max: f64| {
+            let (mad, times) = (0.0, 5);
+            json!({ "median": max, "min": min, "max": max, "mad": mad, "times": times })
+        };
         let arm = json!({
             "arm": "fused", "detectors": 2, "arrangement": "2 × 1", "limit": limit,
             "frames_per_second": measured(slowest, 50.0), "ratio": null, "over_one": null,

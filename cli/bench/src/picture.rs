@@ -65,10 +65,8 @@ fn draw(report: &Report, arms: &[Arm], path: &Path) -> anyhow::Result<()> {
                 .map(|ratio| format!("{:.0} %", ratio.median * 100.0)),
         );
         below.extend(arm.limit.then(|| "limit".to_owned()));
-        for (line, text) in below.into_iter().enumerate() {
-            chart.draw_series([
-                EmptyElement::at((middle, 0.0)) + centred(text, 6 + 16 * line as i32)
-            ])?;
+        for (line, text) in (0..).zip(below) {
+            chart.draw_series([EmptyElement::at((middle, 0.0)) + centred(text, 6 + 16 * line)])?;
         }
     }
     area.present()?;

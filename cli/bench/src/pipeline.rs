@@ -227,7 +227,7 @@ impl Pipeline {
         futures_util::future::join_all(self.processes.into_iter().map(Process::stop)).await;
         if let Some(server) = self.server {
             // The next measurement starts a server of its own, whatever became of this one.
-            let _ = tokio::task::spawn_blocking(|| server.stop()).await;
+            tokio::task::spawn_blocking(|| server.stop()).await.ok();
         }
     }
 }

@@ -94,7 +94,8 @@ impl Process {
             Ok(Ok(Some(line))) => serde_json::from_str(&line)
                 .with_context(|| format!("{} printed {line:?}", self.name)),
             Ok(_) => {
-                let _ = tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await;
+                // A process that is still running is killed when it is dropped.
+                tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await.ok();
                 Err(self.failure())
             }
             Err(_) => {
@@ -132,9 +133,10 @@ impl Process {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid.filter(|_| self.stop_by == StopBy::Sigterm) {
             // An error means that it has exited.
-            let _ = kill_process(pid, Signal::TERM);
+            kill_process(pid, Signal::TERM).ok();
         }
-        let _ = tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await;
+        // A process that is still running is killed when it is dropped.
+        tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await.ok();
     }
 
     fn failure(&self) -> anyhow::Error {

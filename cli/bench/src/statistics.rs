@@ -61,6 +61,7 @@ fn middle(sorted: &[f64]) -> f64 {
 
 /// The smallest value that at least this share of the values does not exceed (nearest rank).
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    #[expect(clippy::cast_possible_truncation, reason = "a share of the length is at most that")]
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.max(1) - 1).copied()
 }

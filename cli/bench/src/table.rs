@@ -13,13 +13,14 @@ pub(crate) fn text(report: &Report) -> String {
     let mut text = String::new();
     let machine = &report.machine;
     let input = &report.input;
-    // Writing to a string cannot fail.
-    let _ = writeln!(
+    // `ok`: writing to a string cannot fail.
+    writeln!(
         text,
         "{} ({}), {} cores, {}",
         report.program, report.build, machine.cores, machine.processor
-    );
-    let _ = writeln!(
+    )
+    .ok();
+    writeln!(
         text,
         "{}: {} frames, {}, {} × {}; median of {} (min to max)",
         input.names(),
@@ -28,15 +29,13 @@ pub(crate) fn text(report: &Report) -> String {
         input.picture[0],
         input.picture[1],
         report.repetitions
-    );
+    )
+    .ok();
     if !report.arms.is_empty() {
-        let _ = write!(text, "\nSpeed\n{}\n", speed(&report.arms));
-        let _ = write!(
-            text,
-            "\nTime of a frame by stage, p50 / p99 in ms\n{}\n",
-            latency(&report.arms)
-        );
-        let _ = write!(text, "\nUsage of processes\n{}\n", processes(&report.arms));
+        write!(text, "\nSpeed\n{}\n", speed(&report.arms)).ok();
+        write!(text, "\nTime of a frame by stage, p50 / p99 in ms\n{}\n", latency(&report.arms))
+            .ok();
+        write!(text, "\nUsage of processes\n{}\n", processes(&report.arms)).ok();
     }
     if !report.figures.is_empty() {
         let mut table = table(&["part", "what", "value", "unit"]);
@@ -48,20 +47,19 @@ pub(crate) fn text(report: &Report) -> String {
                 figure.unit.clone(),
             ]);
         }
-        let _ = write!(text, "\nParts\n{table}\n");
+        write!(text, "\nParts\n{table}\n").ok();
     }
     if report.build == "debug" {
-        let _ = writeln!(
-            text,
-            "\nThis is a debug build: its figures mean little. Use a release build."
-        );
+        writeln!(text, "\nThis is a debug build: its figures mean little. Use a release build.")
+            .ok();
     }
     if !report.noise.is_empty() {
-        let _ = writeln!(
+        writeln!(
             text,
             "\nThe machine was too noisy for the figures to mean much: {}.",
             report.noise.join("; ")
-        );
+        )
+        .ok();
     }
     text.lines().map(str::trim_end).fold(String::new(), |text, line| text + line + "\n")
 }

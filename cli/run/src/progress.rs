@@ -142,6 +142,7 @@ fn text(figures: &VideoProgress, counted_since: u64, elapsed: Duration) -> Strin
 }
 
 fn clock(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
     let seconds = seconds.ceil() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),

@@ -138,7 +138,7 @@ fn a_killed_run_and_the_next_print_each_alarm_in_order() {
 async fn a_data_folder_from_a_release_without_alarms_prints_alarms_too() {
     let data = tempfile::tempdir().unwrap();
     let server = EmbeddedServer::start(&nats_server(), data.path()).unwrap();
-    let client = client(&server.url().to_owned()).await;
+    let client = client(server.url()).await;
     let streams = Streams::open(client, &StreamsSettings::default(), 4).await.unwrap();
     let printed = jetstream::consumer::pull::Config {
         durable_name: Some("printed".into()),
@@ -174,7 +174,8 @@ fn frames(alarms: &[Alarm]) -> Vec<(u64, String)> {
 async fn an_aggregator_killed_many_times_publishes_each_alarm_once() {
     let upload = json!({
         "uri": file_uri(&sample(VIDEO)), "name": "harbour",
-        "labels": ["person"], "alarms": ["person > 0", "person >= 1 in 0,0 1,0 1,1 0,1 for 7 frames"],
+        "labels": ["person"],
+        "alarms": ["person > 0", "person >= 1 in 0,0 1,0 1,1 0,1 for 7 frames"],
     });
     let faultless = {
         let server = Server::start();

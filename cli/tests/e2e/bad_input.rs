@@ -28,7 +28,7 @@ fn bad_videos(folder: &Path) -> Vec<(PathBuf, &'static str)> {
     vec![
         (folder.join("missing.mp4"), "no such file"),
         (file("empty.mp4", b""), "empty"),
-        (file("text.mp4", b"this is no video\n"), "format"),
+        (file("text.mp4", b"not a video\n"), "format"),
         (audio, "no video"),
         (file("truncated.mp4", &whole[..whole.len() / 2]), "damaged"),
         (no_frames, "fram"),
@@ -151,7 +151,7 @@ fn an_unusable_model_is_reported_before_anything_starts() {
         path.to_str().unwrap().to_owned()
     };
     refused(&["--model", "/nonexistent/model.onnx"], 1, "/nonexistent/model.onnx");
-    refused(&["--model", &model("text.onnx", b"this is no model")], 1, "text.onnx");
+    refused(&["--model", &model("text.onnx", b"not a model")], 1, "text.onnx");
     let shape = project().join("detector/vision/tests/data/models");
     let other = fs::read_dir(&shape)
         .unwrap()

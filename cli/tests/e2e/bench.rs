@@ -208,8 +208,8 @@ fn a_stopped_benchmark_leaves_nothing_running() {
     assert!(found.is_some());
     process.signal(Signal::INT);
     process.expect_code(130);
-    let gone = eventually(|| servers_of(data.path()).is_empty().then_some(()));
-    assert!(gone.is_some(), "{:?}", servers_of(data.path()));
+    let stopped = eventually(|| servers_of(data.path()).is_empty().then_some(()));
+    assert!(stopped.is_some(), "{:?}", servers_of(data.path()));
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn what_cannot_be_measured_is_reported() {
     assert!(run(&["--detectors", "0", "a.mp4"], 64).contains("--detectors"));
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.mp4");
-    std::fs::write(&text, "this is no video, whatever its name says").unwrap();
+    std::fs::write(&text, "not a video, despite its name").unwrap();
     assert!(run(&[text.to_str().unwrap()], 1).contains("text.mp4"));
     let times = folder.path().join("times.avi");
     ffmpeg(

@@ -150,9 +150,10 @@ async fn only_allowed_sources_are_read() {
     describe(json!({ "uri": "file:///a", "alarms": ["person"] })).is_problem(422, "alarm rule");
     http.send(&["POST /videos", JSON], b"{").is_problem(400, "JSON");
     let uri = Url::from_file_path(samples.join("carphone_pristine.mp4")).unwrap();
-    let accepted = describe(
-        json!({ "uri": uri, "name": "harbour", "every": 40, "labels": ["person"], "alarms": ["person >= 1"] }),
-    );
+    let accepted = describe(json!({
+        "uri": uri, "name": "harbour", "every": 40,
+        "labels": ["person"], "alarms": ["person >= 1"]
+    }));
     let id = accepted.json()["id"].as_str().unwrap().to_owned();
     let events = http.events(&id);
     assert_eq!(events.iter().filter(|(kind, _)| kind == "alarm").count(), 3, "{events:#?}");
@@ -191,7 +192,8 @@ fn a_request_selects_the_frames_that_are_analysed() {
     assert_eq!(http.summary(&id)["processed_frames"], 2);
     let shown = http.get(&format!("/videos/{id}")).json();
     assert_eq!([&shown["fps"], &shown["start"], &shown["end"]], [1.0, 1.0, 3.0]);
-    let described = json!({ "uri": file_uri(&sample("carphone_pristine.mp4")), "fps": 1, "start": 1, "end": 3 });
+    let uri = file_uri(&sample("carphone_pristine.mp4"));
+    let described = json!({ "uri": uri, "fps": 1, "start": 1, "end": 3 });
     let described = http.upload(
         &["POST /videos", "content-type: application/json"],
         described.to_string().as_bytes(),

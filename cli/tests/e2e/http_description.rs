@@ -23,7 +23,7 @@ fn schemathesis_finds_no_answer_that_the_description_lacks() {
     });
     let http = IngestApi::start(&server, &[]);
     // So that the list has a failed and a counted video.
-    let id = http.upload(&["POST /videos?name=known"], b"this is no video");
+    let id = http.upload(&["POST /videos?name=known"], b"not a video");
     assert_eq!(http.summary(&id)["state"], "failed");
     let folder = tempfile::tempdir().unwrap();
     let counted = http.upload(

@@ -21,11 +21,19 @@ fn an_invalid_upload_is_answered_with_a_problem() {
     http.send(&["POST /videos"], &large).is_problem(413, "100000 bytes");
     http.send(&["POST /", FORM], &form(&[("a.mp4", &large)])).is_problem(413, "100000 bytes");
     let mut chunked = http.connect();
-    chunked.write_all(b"POST /videos HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    chunked
+        .write_all(
+            b"POST /videos HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+              transfer-encoding: chunked\r\n\r\n",
+        )
+        .unwrap();
     for _ in 0..3 {
-        let _ = chunked.write_all(
-            &[format!("{:x}\r\n", 50_000).as_bytes(), &large[..50_000], b"\r\n"].concat(),
-        );
+        // It fails once the server has refused the upload.
+        chunked
+            .write_all(
+                &[format!("{:x}\r\n", 50_000).as_bytes(), &large[..50_000], b"\r\n"].concat(),
+            )
+            .ok();
     }
     Reply::read(chunked).unwrap().is_problem(413, "100000 bytes");
     http.send(&["POST /videos"], b"").is_problem(422, "empty");
@@ -95,7 +103,8 @@ fn uploads_beyond_the_limit_are_asked_to_retry_later() {
     let server = Server::start();
     let http = IngestApi::start(&server, &["http.uploads=1"]);
     let mut first = http.connect();
-    let head = "POST /videos HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
+    let head = "POST /videos HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         expect: 100-continue\r\ncontent-length: 4\r\n\r\n";
     first.write_all(head.as_bytes()).unwrap();
     // The server asks for the body when it starts to read.
     let mut proceed = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];

@@ -222,7 +222,10 @@ fn assert_failed_alone(
         Process::start(list.args(["dead", "list", "--nats", &site.url]).args(&site.settings))
             .expect_code(0);
     assert!(
-        matches!(&listed[..], [line] if line.starts_with(&format!("{}\t{index}\t{dead}", summary.video))),
+        matches!(
+            &listed[..],
+            [line] if line.starts_with(&format!("{}\t{index}\t{dead}", summary.video))
+        ),
         "{listed:#?}"
     );
 }

@@ -3,6 +3,7 @@
 //! All in one binary, side by side: each test has servers, folders and addresses of its own, so
 //! that tests that wait cost the others nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(clippy::cast_possible_truncation, reason = "test videos are short")]
 
 mod browser;
 

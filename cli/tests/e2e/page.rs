@@ -88,7 +88,12 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_page() {
     browser.wait_for("!document.querySelector('#empty').hidden").await;
     assert!(browser.text("#curl").await.contains(&site.http.address));
     browser.choose_files(&[sample("bikes.mp4")]).await;
-    browser.wait_for("document.querySelector('#bar').value > 0 && document.querySelector('#classes').children.length > 0").await;
+    browser
+        .wait_for(
+            "document.querySelector('#bar').value > 0 \
+             && document.querySelector('#classes').children.length > 0",
+        )
+        .await;
     assert!(browser.is_visible("#cancel").await);
     browser.wait_for_state("done").await;
     browser.wait_for("document.querySelectorAll('#stills img').length === 8").await;
@@ -161,7 +166,13 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_page() {
         browser.script("return document.querySelectorAll('#stills rect').length").await,
         drawn
     );
-    assert_eq!(browser.script("return [...document.querySelectorAll('#stills img')].every((i) => i.naturalWidth === 416)").await, true);
+    let whole = browser
+        .script(
+            "return [...document.querySelectorAll('#stills img')] \
+                 .every((i) => i.naturalWidth === 416)",
+        )
+        .await;
+    assert_eq!(whole, true);
 
     browser.click("[data-kind=csv]").await;
     let csv = browser.saved("bikes.csv").await;
@@ -201,7 +212,12 @@ async fn everything_on_the_page_can_be_done_with_the_keyboard() {
         (site.video()["every"].clone(), browser.text("#frames").await),
         (40.into(), "3".to_owned())
     );
-    browser.wait_for("document.querySelector('#live').textContent.includes('carphone_pristine.mp4: done, 3 frames counted')").await;
+    browser
+        .wait_for(
+            "document.querySelector('#live').textContent \
+                 .includes('carphone_pristine.mp4: done, 3 frames counted')",
+        )
+        .await;
 
     // Skip the list, and step through the video.
     browser.script("document.querySelector('#skip').focus()").await;
@@ -235,7 +251,7 @@ async fn the_page_shows_why_a_video_cannot_be_counted() {
     let site = Site::start(&["http.upload_max_bytes=400000"]);
     let browser = Browser::open(&site.url()).await;
     let drop = "const data = new DataTransfer(); \
-        data.items.add(new File(['This is no video.'], 'notes.mp4')); \
+        data.items.add(new File(['This is not a video.'], 'notes.mp4')); \
         data.items.add(new File([], 'empty.mp4')); \
         const how = { dataTransfer: data, bubbles: true, cancelable: true }; \
         document.body.dispatchEvent(new DragEvent('drop', how));";
@@ -295,7 +311,12 @@ async fn the_page_asks_for_a_token_if_one_is_needed() {
     browser.keys("#token", &format!("wrong-horse{ENTER}")).await;
     browser.wait_for("!document.querySelector('#token-problem').hidden").await;
     browser.keys("#token", &format!("correct-horse{ENTER}")).await;
-    browser.wait_for("!document.querySelector('#empty').hidden && !document.querySelector('#no-videos').hidden").await;
+    browser
+        .wait_for(
+            "!document.querySelector('#empty').hidden \
+             && !document.querySelector('#no-videos').hidden",
+        )
+        .await;
     browser.script("document.querySelector('#every').value = 40").await;
     browser.choose_files(&[sample("carphone_pristine.mp4")]).await;
     browser.wait_for_state("done").await;

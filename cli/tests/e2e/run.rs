@@ -150,8 +150,8 @@ fn a_killed_run_leaves_nothing_running_and_the_next_one_finishes_it() {
     let data = folder.path().join("data");
     for _ in 0..2 {
         interrupted(&data, &video, Signal::KILL);
-        let gone = eventually(|| servers_of(&data).is_empty().then_some(()));
-        assert!(gone.is_some(), "nats-server outlives the run: {:?}", servers_of(&data));
+        let stopped = eventually(|| servers_of(&data).is_empty().then_some(()));
+        assert!(stopped.is_some(), "nats-server outlives the run: {:?}", servers_of(&data));
     }
     let resumed = count(&data, &[]).remove(0);
     assert_eq!(counts(&resumed), counts(&whole));
@@ -191,8 +191,8 @@ fn a_second_ctrl_c_ends_at_once_and_leaves_nothing_running() {
     process.wait_for_stderr("a second signal stops at once", 1);
     process.signal(Signal::INT);
     process.expect_code(130);
-    let gone = eventually(|| servers_of(&data).is_empty().then_some(()));
-    assert!(gone.is_some(), "nats-server outlives the run");
+    let stopped = eventually(|| servers_of(&data).is_empty().then_some(()));
+    assert!(stopped.is_some(), "nats-server outlives the run");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_folder_of_pictures_is_one_video_and_a_bad_one_is_a_failed_frame() {
             &pictures.join(format!("p{number}.png")),
         );
     }
-    std::fs::write(pictures.join("p3.jpg"), "this is no picture").unwrap();
+    std::fs::write(pictures.join("p3.jpg"), "not a picture").unwrap();
     let mut process = Process::start(run(&folder.path().join("data")).arg("--json").arg(&pictures));
     let [summary] = &summaries(&process.expect_code(1))[..] else { panic!("one summary") };
     assert_eq!((summary.name.as_str(), summary.state), ("pictures", VideoState::Done));

@@ -119,7 +119,8 @@ impl Terminal {
         let folder = tempfile::tempdir().unwrap();
         let top = format!("{} top --nats '{url}' --interval 100ms", program("moliceiro").display());
         let shell = format!(
-            "cd {}; stty rows 30 cols 100; tty > tty; stty -a > before; sh -c 'echo $$ > pid; exec {}'; echo $? > code; stty -a > after",
+            "cd {}; stty rows 30 cols 100; tty > tty; stty -a > before; \
+             sh -c 'echo $$ > pid; exec {}'; echo $? > code; stty -a > after",
             folder.path().display(),
             top.replace('\'', "\"")
         );
@@ -200,8 +201,9 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // An error means that it has exited.
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 

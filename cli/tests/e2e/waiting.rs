@@ -101,7 +101,7 @@ async fn detectors_that_start_late() {
     for _ in 0..ACK_WAITS {
         sleep(ACK_WAIT).await;
         let frames = jetstream.get_stream("FRAMES").await.unwrap().get_info().await.unwrap();
-        assert!(frames.state.messages > 0, "frames wait in the queue while there is no detector");
+        assert!(frames.state.messages > 0, "frames wait in the queue until a detector starts");
     }
     let _late = site.start("detector");
     site.assert_unharmed().await;

@@ -120,7 +120,8 @@ impl Videos {
     async fn upload(&mut self, world: &World, specimen: usize) -> Option<()> {
         let Specimen { path, every, .. } = &self.specimens[specimen];
         let id = format!("soak-{}", self.uploaded);
-        let upload = json!({"uri": Url::from_file_path(path).unwrap(), "name": "soak", "every": every, "id": id});
+        let uri = Url::from_file_path(path).unwrap();
+        let upload = json!({"uri": uri, "name": "soak", "every": every, "id": id});
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", format!("upload/{id}"));
         let jetstream = world.jetstream();

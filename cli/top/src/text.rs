@@ -125,8 +125,8 @@ pub(crate) fn states(state: &State) -> String {
 pub(crate) fn snapshot(state: &State) -> String {
     let mut text = String::new();
     let mut line = |name: &str, what: &str| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:12}  {what}");
+        // `ok`, here and below: writing to a string cannot fail.
+        writeln!(text, "{name:12}  {what}").ok();
     };
     line("server", &state.server);
     for (name, what) in lines(state) {
@@ -148,11 +148,12 @@ pub(crate) fn snapshot(state: &State) -> String {
     let name_width =
         videos.iter().map(|video| video.name.chars().count()).max().unwrap_or(0).max(4);
     if !videos.is_empty() {
-        let _ = writeln!(
+        writeln!(
             text,
             "\n{:name_width$}  {:10}  {:>13}  {:>6}  {:>8}  TOP",
             "NAME", "STATE", "DONE", "FAILED", "FRAMES/S"
-        );
+        )
+        .ok();
     }
     for video in videos {
         let (name, state, failed) = (&video.name, video.state.name(), video.figures.failed);
@@ -162,7 +163,7 @@ pub(crate) fn snapshot(state: &State) -> String {
             rate(video.rate()),
             classes(video)
         );
-        let _ = writeln!(text, "{}", row.trim_end());
+        writeln!(text, "{}", row.trim_end()).ok();
     }
     text
 }

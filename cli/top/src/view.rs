@@ -97,7 +97,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, state: &State, ui: &mut Ui, now: Insta
 }
 
 fn draw_boxes(frame: &mut Frame<'_>, state: &State, queues: &Queues, ui: &mut Ui, now: Instant) {
-    let detectors = state.detectors().len().clamp(1, MAX_DETECTORS) as u16;
+    let detectors = cells(state.detectors().len().clamp(1, MAX_DETECTORS));
     let [head, flow, detecting, videos, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(6),
@@ -119,6 +119,11 @@ fn draw_boxes(frame: &mut Frame<'_>, state: &State, queues: &Queues, ui: &mut Ui
     draw_footer(frame, queues, foot);
 }
 
+/// A length in cells of the terminal, which has at most `u16::MAX`.
+fn cells(length: usize) -> u16 {
+    u16::try_from(length).unwrap_or(u16::MAX)
+}
+
 /// Draws as many lines as fit on a small terminal, the most important first.
 fn draw_lines(frame: &mut Frame<'_>, state: &State, ui: &mut Ui, now: Instant) {
     let lines: Vec<_> = text::lines(state)
@@ -127,7 +132,7 @@ fn draw_lines(frame: &mut Frame<'_>, state: &State, ui: &mut Ui, now: Instant) {
         .collect();
     let height = frame.area().height.saturating_sub(1);
     // Videos get at least a third of the screen.
-    let height_of_figures = (lines.len() as u16).min(height - height / 3);
+    let height_of_figures = cells(lines.len()).min(height - height / 3);
     let [head, figures, title, videos] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(height_of_figures),
@@ -303,6 +308,7 @@ fn failed(video: &Video) -> Span<'static> {
 
 fn bar(share: Option<f64>) -> String {
     let Some(share) = share else { return "?".into() };
+    #[expect(clippy::cast_possible_truncation, reason = "a share of the bar is at most that")]
     let filled = (share * BAR as f64).floor() as usize;
     format!(
         "{}{} {:>4}",
@@ -341,7 +347,7 @@ fn draw_footer(frame: &mut Frame<'_>, queues: &Queues, area: Rect) {
     ];
     let keys = "q quit  s sort  ? help";
     let [left, right] =
-        Layout::horizontal([Constraint::Min(0), Constraint::Length(keys.len() as u16)]).areas(area);
+        Layout::horizontal([Constraint::Min(0), Constraint::Length(cells(keys.len()))]).areas(area);
     frame.render_widget(Line::from(figures), left);
     frame.render_widget(Line::from(keys).dim(), right);
 }
@@ -361,9 +367,9 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect) {
         "pulls waiting       detectors that wait for frames",
         "redelivered         queued frames delivered more than once",
     ];
-    let width = HELP.iter().map(|line| line.len()).max().unwrap_or(0) as u16 + 2;
+    let width = cells(HELP.iter().map(|line| line.len()).max().unwrap_or(0) + 2);
     let [row] =
-        Layout::vertical([Constraint::Max(HELP.len() as u16 + 2)]).flex(Flex::Center).areas(area);
+        Layout::vertical([Constraint::Max(cells(HELP.len() + 2))]).flex(Flex::Center).areas(area);
     let [popup] = Layout::horizontal([Constraint::Max(width)]).flex(Flex::Center).areas(row);
     frame.render_widget(Clear, popup);
     frame.render_widget(

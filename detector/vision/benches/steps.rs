@@ -1,5 +1,6 @@
 //! Each step of analysing a frame, on real frames: `cargo bench -p moliceiro-vision --bench steps`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark may panic")]
+#![expect(clippy::cast_possible_truncation, reason = "frames are small")]
 
 #[path = "../tests/vision/support.rs"]
 mod support;

@@ -33,6 +33,7 @@ pub(crate) fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "scores are small")]
 mod tests {
     use std::cmp::Reverse;
 

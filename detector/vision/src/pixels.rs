@@ -5,6 +5,7 @@ mod i420;
 mod jpeg;
 mod tensor;
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small pictures, noise cut to bytes")]
 mod tests;
 
 use moliceiro_messages::{Area, Encoding, Size};

@@ -12,7 +12,7 @@ use crate::settings::HttpSettings;
 use crate::state::{ApiState, Backend};
 use crate::tls;
 
-/// How long requests in flight may take after shutdown has begun.
+/// How long requests in flight may take after shutdown has started.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A bound address, and the certificate to use on it.

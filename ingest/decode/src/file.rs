@@ -53,7 +53,7 @@ pub(crate) struct LocalFile {
 
 /// Checks what can be checked before GStreamer opens the file.
 ///
-/// GStreamer's own errors for these faults are vaguer, and a named pipe would block it for ever.
+/// GStreamer's own errors for these faults are vaguer, and a named pipe would block it forever.
 pub(crate) fn check(input: &Input) -> Result<CheckedInput, DecodeError> {
     let (uri, name) = match input {
         Input::Uri(uri) => (uri.clone(), None),

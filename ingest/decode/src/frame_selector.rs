@@ -84,6 +84,7 @@ fn tick(since: u64, thousandths: u32) -> u128 {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "test videos are short")]
 mod tests {
     use moliceiro_messages::{Fps, Offset};
     use proptest::prelude::*;

@@ -62,6 +62,7 @@ pub(crate) fn letterbox(
     );
     let (width, height) = if orientation.transpose { (display.1, display.0) } else { display };
     let scale = (f64::from(picture.width) / width).min(f64::from(picture.height) / height);
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and `clamp` limits it")]
     let fit = |length: f64, limit: u32| ((length * scale).round_ties_even() as u32).clamp(1, limit);
     let content = Size { width: fit(width, picture.width), height: fit(height, picture.height) };
     let centre = |whole: u32, part: u32| (whole - part) / 2;

@@ -154,6 +154,7 @@ fn halve(plane: &[u8], width: usize, to: &mut Vec<u8>) {
         let (even, odd) = rows.split_at(width);
         // With an odd number of rows, the last one is its own partner; so is the last column.
         let odd = if odd.is_empty() { even } else { odd };
+        #[expect(clippy::cast_possible_truncation, reason = "the mean of bytes fits into a byte")]
         let mean = |(a, b): (&[u8], &[u8])| {
             let sum = u16::from(a[0])
                 + u16::from(a[a.len() - 1])

@@ -47,6 +47,7 @@ struct Rgb {
 impl Rgb {
     fn new(color: Color) -> Self {
         let (red, blue) = color.matrix.luma_weights();
+        #[expect(clippy::cast_possible_truncation, reason = "a byte needs less precision than f32")]
         let (red, blue) = (red as f32, blue as f32);
         let (black, luma, chroma) =
             if color.full_range { (0.0, 1.0, 1.0) } else { (16.0, 255.0 / 219.0, 255.0 / 224.0) };
@@ -59,8 +60,9 @@ impl Rgb {
         let red = y + 2.0 * (1.0 - self.red) * cr;
         let blue = y + 2.0 * (1.0 - self.blue) * cb;
         let green = (y - self.red * red - self.blue * blue) / (1.0 - self.red - self.blue);
-        // `as` saturates.
-        [red, green, blue].map(|value| value.round() as u8)
+        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
+        let byte = |value: f32| value.round() as u8;
+        [red, green, blue].map(byte)
     }
 }
 

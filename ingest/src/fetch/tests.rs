@@ -78,7 +78,8 @@ async fn a_download_resumes_where_its_connection_was_lost() {
     let part = |from: usize, to: usize| {
         let (all, length) = (VIDEO.len(), VIDEO.len() - from);
         let head = format!(
-            "206 Partial Content\r\nContent-Range: bytes {from}-{}/{all}\r\nContent-Length: {length}",
+            "206 Partial Content\r\nContent-Range: bytes {from}-{}/{all}\r\n\
+             Content-Length: {length}",
             all - 1
         );
         answer(&head, &VIDEO[from..to])

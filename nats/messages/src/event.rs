@@ -47,7 +47,7 @@ pub enum Event {
     Ended(Ended),
     /// No ingest will publish the rest of its frames.
     Abandoned(Abandoned),
-    /// Somebody cancelled it: later events change nothing, unless it was finished before.
+    /// It was cancelled: later events change nothing, unless it was finished before.
     Cancelled(Cancelled),
 }
 
@@ -152,7 +152,7 @@ pub struct Abandoned {
     pub reason: String,
 }
 
-/// A video that somebody stopped.
+/// A video that a client stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancelled {
     /// Why, or by whom.

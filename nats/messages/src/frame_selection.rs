@@ -129,7 +129,9 @@ impl TryFrom<f64> for Fps {
     fn try_from(fps: f64) -> Result<Self, InvalidFps> {
         let thousandths = (fps * 1e3).round();
         if (1.0..=1e6).contains(&thousandths) {
-            Ok(Self(thousandths as u32))
+            #[expect(clippy::cast_possible_truncation, reason = "it is at most 1e6")]
+            let thousandths = thousandths as u32;
+            Ok(Self(thousandths))
         } else {
             Err(InvalidFps)
         }

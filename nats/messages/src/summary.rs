@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn the_summary_keeps_the_old_format_byte_for_byte() {
-        let text = "bikes.mp4\nProcessed frames: 250\nAverage processing time per frame: 26ms\nPerson objects detected: 109\n\
+        let text = "bikes.mp4\nProcessed frames: 250\nAverage processing time per frame: 26ms\n\
+                    Person objects detected: 109\n\
                     Total classes detected: 4\nTop 3 objects detected: car, person, motorcycle";
         assert_eq!(
             summary(&[("person", 109), ("motorcycle", 11), ("car", 154), ("chair", 1)]).to_string(),

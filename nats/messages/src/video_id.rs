@@ -15,7 +15,11 @@ const STAMP_DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 /// The same file uploaded twice is two videos. An upload that is delivered twice is one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$", examples("bikes-mp4-6tPophtKDyovJh2txo1oKE"))]
+#[schema(
+    value_type = String,
+    pattern = "^[A-Za-z0-9_-]{1,64}$",
+    examples("bikes-mp4-6tPophtKDyovJh2txo1oKE")
+)]
 pub struct VideoId(String);
 
 /// A text that cannot be a [`VideoId`].
@@ -61,7 +65,9 @@ impl VideoId {
         let mut tenths = started_at / 100;
         let mut stamp = [b'0'; STAMP_LENGTH];
         for digit in stamp.iter_mut().rev() {
-            *digit = STAMP_DIGITS[(tenths % STAMP_DIGITS.len() as u64) as usize];
+            #[expect(clippy::cast_possible_truncation, reason = "less than the number of digits")]
+            let value = (tenths % STAMP_DIGITS.len() as u64) as usize;
+            *digit = STAMP_DIGITS[value];
             tenths /= STAMP_DIGITS.len() as u64;
         }
         Self::try_from(format!("{self}{WINDOW_MARK}{}", String::from_utf8_lossy(&stamp))).ok()

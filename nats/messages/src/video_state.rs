@@ -30,7 +30,7 @@ pub enum VideoState {
     Incomplete,
     /// It did not have a frame to count.
     Failed,
-    /// Somebody stopped it.
+    /// A client stopped it.
     Cancelled,
 }
 

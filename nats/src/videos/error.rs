@@ -18,7 +18,7 @@ pub enum VideoError {
     /// The entry is not one that this release reads. A later attempt does not help.
     #[error("the entry of {key} cannot be parsed: {source}")]
     Malformed {
-        /// The entry's key: a video id, unless somebody else wrote it.
+        /// The entry's key: a video id, unless another program wrote it.
         key: String,
         /// What is wrong with it.
         source: MalformedMessage,

@@ -7,7 +7,7 @@ use futures_util::Stream;
 
 use super::{StoredEntry, VideoError, is_deletion, parse};
 
-/// What a watch yields.
+/// A change of the bucket, or the end of what was in it when the watch started.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VideoChange {
     /// A video's entry: as it is when the watch starts, or written since.
@@ -22,7 +22,7 @@ pub enum VideoChange {
 /// A video's or all videos' entries and their changes: a stream that ends only with the client.
 ///
 /// It survives reconnects. [`VideoError::Malformed`] does not end it; after
-/// [`VideoError::Unavailable`], watch anew.
+/// [`VideoError::Unavailable`], start another watch.
 pub struct VideoChanges {
     messages: push::Ordered,
     prefix: String,

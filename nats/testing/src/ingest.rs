@@ -49,7 +49,7 @@ impl IngestApi {
         stream
     }
 
-    /// Sends a request. `first` is its method and path, followed by headers. With HTTP/1.0 an answer
+    /// Sends a request. `first` is its method and path, then headers. With HTTP/1.0 an answer
     /// has no chunks.
     pub fn send(&self, first: &[&str], body: &[u8]) -> Reply {
         self.send_to(&self.address, first, body)
@@ -63,7 +63,7 @@ impl IngestApi {
         first[1..].iter().for_each(|header| head += &format!("{header}\r\n"));
         stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
         // A server that refuses a request need not read all of it.
-        let _ = stream.write_all(body);
+        stream.write_all(body).ok();
         Reply::read(stream).unwrap()
     }
 

@@ -17,7 +17,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "whatever goes wrong here fails the test that called"
+    reason = "an error here fails the test that called"
 )]
 
 pub mod cluster;

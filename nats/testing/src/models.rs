@@ -35,7 +35,8 @@ pub fn failing_model(folder: &Path) -> PathBuf {
 /// is the second of the values for a white picture, else the first.
 ///
 /// Protocol buffers that follow each other are merged, and lists in them are joined, so nodes are
-/// added by appending them. Field numbers: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
+/// added by appending them. Field numbers:
+/// <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
 fn with_white_choosing(
     folder: &Path,
     [other, white]: [i32; 2],
@@ -89,7 +90,7 @@ fn varint(mut value: u64) -> Vec<u8> {
         bytes.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
     }
-    bytes.push(value as u8);
+    bytes.push((value & 0x7f) as u8);
     bytes
 }
 

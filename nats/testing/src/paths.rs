@@ -33,7 +33,7 @@ pub fn test_tool(path: &str) -> PathBuf {
 
 /// A program of the workspace. Tests run in `target/<profile>/deps`, programs are one folder up.
 ///
-/// Cargo builds them before the tests only if told to: `cargo build --workspace --bins --tests`.
+/// Cargo builds them before the tests only with `cargo build --workspace --bins --tests`.
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.ancestors().nth(2).unwrap();

@@ -158,8 +158,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // An error means that it has exited.
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the engine promises whatever the order, repetition and batches of events.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(clippy::cast_possible_truncation, reason = "tests count in thousands")]
 
 mod alarms;
 mod counting;

@@ -57,12 +57,12 @@ async fn rate(context: &PartContext<'_>, detectors: usize) -> anyhow::Result<f64
     let mut results = jetstream.client().subscribe("results.*").await?;
     jetstream.client().flush().await?;
     let total = context.setup.frames;
-    let messages = (0..total).map(|n| {
+    let messages = (0..total).zip(frames.iter().cycle()).map(|(n, frame)| {
         let (video, index) = (
             VideoId::for_name("bench", &(n / FRAMES_OF_A_VIDEO).to_string()),
             n % FRAMES_OF_A_VIDEO,
         );
-        let payload = input::message(&frames[n as usize % frames.len()], &video, index).to_cbor();
+        let payload = input::message(frame, &video, index).to_cbor();
         (subjects::frames(&video), subjects::frame_message_id(&video, index), payload.into())
     });
     let started_at = Instant::now();

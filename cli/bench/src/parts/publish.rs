@@ -78,12 +78,8 @@ async fn rate(
                 bytes::Bytes::from(input::message(frame, &video, 0).to_cbor())
             };
             let payloads: Vec<_> = frames.iter().map(payload).collect();
-            let messages = (0..total).map(|n| {
-                (
-                    subjects::frames(&video),
-                    subjects::frame_message_id(&video, n),
-                    payloads[n as usize % payloads.len()].clone(),
-                )
+            let messages = (0..total).zip(payloads.iter().cycle()).map(|(n, payload)| {
+                (subjects::frames(&video), subjects::frame_message_id(&video, n), payload.clone())
             });
             let started_at = Instant::now();
             synthetic::publish(&pipeline.streams.jetstream, messages, window).await?;
@@ -94,12 +90,8 @@ async fn rate(
             let (sender, receiver) = async_channel::bounded(settings.publish_window);
             let (started_at, announced) = (Instant::now(), ContainerInfo::default());
             let give = async {
-                for index in 0..total {
-                    let frame = DecodedFrame {
-                        index,
-                        number: index,
-                        ..frames[index as usize % frames.len()].clone()
-                    };
+                for (index, frame) in (0..total).zip(frames.iter().cycle()) {
+                    let frame = DecodedFrame { index, number: index, ..frame.clone() };
                     if sender.send(Ok(frame)).await.is_err() {
                         break;
                     }

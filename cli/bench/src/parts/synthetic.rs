@@ -28,7 +28,7 @@ impl Detector {
                 };
                 while let Some(Ok(message)) = batch.next().await {
                     // The server redelivers a frame whose acknowledgement is lost.
-                    let _ = message.ack().await;
+                    message.ack().await.ok();
                 }
             }
         }))

@@ -80,16 +80,18 @@ impl ColorConversion {
             Colors::Rgb => [red, green, blue],
             Colors::Bgr => [blue, green, red],
         };
+        #[expect(clippy::cast_possible_truncation, reason = "bytes need less precision than f32")]
+        let coefficient = |value: f64| value as f32;
         let plane = |index: usize| {
             let (cb, cr) = order[index];
             Plane {
-                cb: cb as f32,
-                cr: cr as f32,
+                cb: coefficient(cb),
+                cr: coefficient(cr),
                 gain: normalisation.gain[index],
                 bias: normalisation.bias[index],
             }
         };
-        Self { black_luma, luma_gain: luma as f32, planes: [plane(0), plane(1), plane(2)] }
+        Self { black_luma, luma_gain: coefficient(luma), planes: [plane(0), plane(1), plane(2)] }
     }
 
     /// Black in Y'.

@@ -1,5 +1,6 @@
-//! The detector with the real ONNX Runtime: on pictures, on hostile frames, with models of your own.
+//! The detector with the real ONNX Runtime: on pictures, hostile frames, and other models.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::cast_possible_truncation, reason = "test pictures are small")]
 
 mod hostile;
 mod int8;

@@ -74,7 +74,8 @@ fn with_credentials<'a>(
         |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let mut bare = uri.clone();
     // Both fail only for URIs without a host, which have no credentials either.
-    let _ = (bare.set_username(""), bare.set_password(None));
+    bare.set_username("").ok();
+    bare.set_password(None).ok();
     let source = source.property("location", String::from(bare));
     match (uri.username(), uri.password()) {
         ("", None) => source,

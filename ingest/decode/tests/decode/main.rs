@@ -1,5 +1,6 @@
 //! What users of the decoder rely on, with videos that ffmpeg makes.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(clippy::cast_possible_truncation, reason = "test videos are small")]
 
 mod consumer;
 mod containers;

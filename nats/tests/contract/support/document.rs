@@ -84,7 +84,10 @@ impl Document {
             self.0["components"].pointer(&format!("/{path}")).is_some(),
             "the document has no {path}"
         );
-        let schema = json!({ "components": self.0["components"], "allOf": [{ "$ref": format!("#/components/{path}") }] });
+        let schema = json!({
+            "components": self.0["components"],
+            "allOf": [{ "$ref": format!("#/components/{path}") }]
+        });
         let validator = jsonschema::options()
             .with_draft(Draft::Draft7)
             .should_validate_formats(true)
