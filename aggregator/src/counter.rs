@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use moliceiro_analytics::VideoTotals;
 use moliceiro_nats::messages::{AlarmRule, Event, VideoEvent, from_cbor};
-use moliceiro_nats::{Streams, VideoId, subjects};
+use moliceiro_nats::{StoredEntry, Streams, VideoId, subjects};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -51,7 +51,7 @@ impl Counter {
         metrics: Arc<Metrics>,
         shutdown: CancellationToken,
     ) -> Self {
-        let entries = Entries::new(streams.videos.clone(), Arc::clone(&metrics), shutdown);
+        let entries = Entries::new(streams.clone(), Arc::clone(&metrics), shutdown);
         Self { streams, entries, rules, metrics, videos: HashMap::new() }
     }
 
@@ -94,7 +94,7 @@ impl Counter {
                     return Some(Settled::with_dispositions(results, dispositions));
                 }
                 Ok(None) => return Some(self.unknown(video, results).await),
-                Err(CountError::Entry(EntryError::Conflict)) => {}
+                Err(CountError::Entry(error)) if error.is_conflict() => {}
                 Err(error) if error.is_transient() => {
                     warn!(%video, %error, "results are not counted yet; they will be redelivered");
                     return None;
@@ -131,7 +131,8 @@ impl Counter {
     }
 
     async fn load(&self, video: &VideoId) -> Result<Option<StoredTotals>, EntryError> {
-        let Some((entry, revision)) = self.entries.load(video).await? else { return Ok(None) };
+        let Some(stored) = self.entries.load(video).await? else { return Ok(None) };
+        let StoredEntry { entry, revision, .. } = stored;
         let (summary_published, corrections) = (entry.summary_published, entry.corrections);
         let totals = VideoTotals::from_entry(entry)?;
         Ok(Some(StoredTotals::loaded(totals, revision, summary_published, corrections)))

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moliceiro_nats::Streams;
-use moliceiro_service::{OpenError, Telemetry, open_streams};
+use moliceiro_service::{OpenError, Telemetry, connect_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -73,19 +73,13 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), AggregatorError> {
     let metrics = Arc::new(Metrics::new(&mut telemetry.catalogue()));
-    let opening = open_streams(
-        "aggregator",
-        &service.nats,
-        &service.streams,
-        PUBLISHES_IN_FLIGHT,
-        &telemetry,
-    );
+    let opening = connect_streams(&service, PUBLISHES_IN_FLIGHT, &telemetry);
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());
     };
     metrics.ready();
     tokio::join!(
-        count_results(&streams, &service.aggregator, &metrics, on_publication, &shutdown),
+        count_results(&streams, &service.section, &metrics, on_publication, &shutdown),
         gauges::run(&streams, service.streams.keep, &metrics, &shutdown),
         max_deliveries::run(&streams, &metrics, &shutdown),
         orphans::run(&streams, &metrics, &shutdown),

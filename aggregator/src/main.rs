@@ -8,7 +8,7 @@ use moliceiro_service::serve;
 fn main() -> ExitCode {
     moliceiro_service::main(|arguments: AggregatorArguments| {
         let service = arguments.service()?;
-        let print = printer(service.aggregator.output)?;
+        let print = printer(service.section.output)?;
         serve(&service.base.clone(), |telemetry, shutdown| run(service, print, telemetry, shutdown))
     })
 }

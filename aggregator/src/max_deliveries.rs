@@ -10,9 +10,9 @@ use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
-use moliceiro_nats::messages::{Abandoned, Event, Failed, Upload, VideoEntry, from_json, to_json};
+use moliceiro_nats::messages::{Abandoned, Event, Failed, Upload, VideoEntry, to_json};
 use moliceiro_nats::publish::StoreError;
-use moliceiro_nats::{Streams, VideoId, subjects};
+use moliceiro_nats::{Streams, VideoError, VideoId, subjects};
 use serde::Deserialize;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -126,8 +126,11 @@ async fn progress_since_queued(
         .get(PUBLISHED)
         .and_then(|published| published.as_str().parse().ok())
         .unwrap_or(0);
-    let entry = streams.videos.get(video.as_str()).await.map_err(GiveUpError::server)?;
-    let entry = entry.and_then(|entry| from_json::<VideoEntry>(&entry).ok());
+    let entry = match streams.videos().entry(video).await {
+        Ok(entry) => entry,
+        Err(VideoError::Malformed { .. }) => None,
+        Err(error) => return Err(GiveUpError::server(error)),
+    };
     let made_progress = |entry: &VideoEntry| {
         entry.ended.is_none() && entry.cancelled.is_none() && entry.published > before
     };

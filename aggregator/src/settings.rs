@@ -1,9 +1,8 @@
 use std::time::Duration;
 
 use moliceiro_nats::messages::AlarmRule;
-use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::settings::Problem;
-use moliceiro_service::{Base, Section, Settings, SettingsError};
+use moliceiro_service::{Section, Service, ServiceSection};
 use serde::{Deserialize, Serialize};
 
 mod rules;
@@ -67,35 +66,9 @@ impl Section for AggregatorSettings {
     }
 }
 
-/// The port of metrics with [`moliceiro_service::Listen::Auto`].
-const METRICS_PORT: u16 = 9473;
+impl ServiceSection for AggregatorSettings {
+    const METRICS_PORT: u16 = 9473;
+}
 
 /// All settings of an aggregator.
-#[derive(Clone, Debug)]
-pub struct AggregatorService {
-    /// `[log]` and `[metrics]`
-    pub base: Base,
-    /// `[nats]`
-    pub nats: NatsSettings,
-    /// `[streams]`
-    pub streams: StreamsSettings,
-    /// `[aggregator]`
-    pub aggregator: AggregatorSettings,
-}
-
-impl AggregatorService {
-    /// Reads and checks the sections.
-    pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        let base = Base {
-            log: settings.section()?,
-            metrics: settings.section()?,
-            metrics_port: METRICS_PORT,
-        };
-        Ok(Self {
-            base,
-            nats: settings.section()?,
-            streams: settings.section()?,
-            aggregator: settings.section()?,
-        })
-    }
-}
+pub type AggregatorService = Service<AggregatorSettings>;

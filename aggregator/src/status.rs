@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::kv::Store;
 use async_nats::service::{ServiceExt, endpoint::Endpoint, error::Error};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use moliceiro_nats::messages::{VideoEntry, VideoStatus, from_json, to_json};
-use moliceiro_nats::{Streams, VideoId, subjects};
+use moliceiro_nats::messages::{VideoStatus, to_json};
+use moliceiro_nats::{Streams, VideoError, VideoId, subjects};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -38,7 +37,7 @@ pub(crate) async fn serve(streams: &Streams, shutdown: &CancellationToken) {
             }
         };
         match service.endpoint_builder().name("status").add(subjects::STATUS_SUBJECT).await {
-            Ok(mut requests) => answer_all(&mut requests, &streams.videos, shutdown).await,
+            Ok(mut requests) => answer_all(&mut requests, streams, shutdown).await,
             Err(error) => warn!(%error, "cannot subscribe to status requests; retrying"),
         }
         if let Err(error) = service.stop().await {
@@ -47,25 +46,24 @@ pub(crate) async fn serve(streams: &Streams, shutdown: &CancellationToken) {
     }
 }
 
-async fn answer_all(requests: &mut Endpoint, videos: &Store, shutdown: &CancellationToken) {
+async fn answer_all(requests: &mut Endpoint, streams: &Streams, shutdown: &CancellationToken) {
     while let Some(Some(request)) = shutdown.run_until_cancelled(requests.next()).await {
-        let answer = status(videos, &request.message.payload).await;
+        let answer = status(streams, &request.message.payload).await;
         if let Err(error) = request.respond(answer).await {
             warn!(%error, "cannot answer a request for a video's status");
         }
     }
 }
 
-async fn status(videos: &Store, payload: &[u8]) -> Result<Bytes, Error> {
+async fn status(streams: &Streams, payload: &[u8]) -> Result<Bytes, Error> {
     let error = |code, status: String| Error { code, status };
     let id = String::from_utf8_lossy(payload).trim().to_owned();
     let video = VideoId::try_from(id).map_err(|e| error(INVALID_ID, e.to_string()))?;
-    let entry = videos
-        .get(video.as_str())
-        .await
-        .map_err(|e| error(UNAVAILABLE, format!("the bucket of videos is unavailable: {e}")))?;
+    let entry = streams.videos().entry(&video).await.map_err(|e| match e {
+        VideoError::Unavailable { .. } => error(UNAVAILABLE, e.to_string()),
+        VideoError::Malformed { .. } => error(MALFORMED_ENTRY, e.to_string()),
+    })?;
     let entry =
         entry.ok_or_else(|| error(UNKNOWN_VIDEO, format!("video {video} does not exist")))?;
-    let entry: VideoEntry = from_json(&entry).map_err(|e| error(MALFORMED_ENTRY, e.to_string()))?;
     Ok(to_json(&VideoStatus::from(entry)).into())
 }

@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         Command::Top(arguments) => moliceiro_top::run(&arguments),
         Command::Ingest(arguments) => {
             let service = arguments.service()?;
-            serve(&service.base.clone(), |telemetry, shutdown| {
+            serve(&service.ingest.base.clone(), |telemetry, shutdown| {
                 moliceiro_ingest::run(service, telemetry, shutdown)
             })
         }
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
         }
         Command::Aggregator(arguments) => {
             let service = arguments.service()?;
-            let print = moliceiro_aggregator::printer(service.aggregator.output)?;
+            let print = moliceiro_aggregator::printer(service.section.output)?;
             serve(&service.base.clone(), |telemetry, shutdown| {
                 moliceiro_aggregator::run(service, print, telemetry, shutdown)
             })

@@ -25,7 +25,7 @@ mod settings;
 
 use std::sync::Arc;
 
-use moliceiro_service::{Telemetry, open_streams};
+use moliceiro_service::{Telemetry, connect_streams};
 use tokio_util::sync::CancellationToken;
 
 pub use arguments::DetectorArguments;
@@ -50,18 +50,17 @@ pub async fn run(
 ) -> Result<(), DetectorError> {
     let metrics = Arc::new(Metrics::new(&mut telemetry.catalogue()));
     telemetry.readiness.not_yet(MODEL_CONDITION, "it is being loaded");
-    let inference = start_inference(&service.detector).await?;
+    let inference = start_inference(&service.section).await?;
     telemetry.readiness.met(MODEL_CONDITION);
 
     let sessions = inference.sessions();
     let max_in_flight = sessions * FRAMES_PER_SESSION;
-    let opening =
-        open_streams("detector", &service.nats, &service.streams, max_in_flight * 2, &telemetry);
+    let opening = connect_streams(&service, max_in_flight * 2, &telemetry);
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());
     };
     metrics.ready(sessions, inference.model().name(), inference.runtime());
-    let name = service.detector.instance_name();
+    let name = service.section.instance_name();
     let worker = FrameWorker::new(streams, inference, name, metrics);
     pull::run(worker, u32::try_from(max_in_flight).unwrap_or(u32::MAX), &shutdown).await
 }

@@ -2,9 +2,8 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::settings::Problem;
-use moliceiro_service::{Base, Section, Settings, SettingsError};
+use moliceiro_service::{Section, Service, ServiceSection};
 use serde::{Deserialize, Serialize};
 
 /// Settings `[detector]`.
@@ -83,35 +82,9 @@ impl DetectorSettings {
     }
 }
 
-/// The port of [`moliceiro_service::Listen::Auto`].
-const METRICS_PORT: u16 = 9472;
+impl ServiceSection for DetectorSettings {
+    const METRICS_PORT: u16 = 9472;
+}
 
 /// The settings of a detector as a service.
-#[derive(Clone, Debug)]
-pub struct DetectorService {
-    /// `[log]` and `[metrics]`
-    pub base: Base,
-    /// `[nats]`
-    pub nats: NatsSettings,
-    /// `[streams]`
-    pub streams: StreamsSettings,
-    /// `[detector]`
-    pub detector: DetectorSettings,
-}
-
-impl DetectorService {
-    /// Parses the sections and checks their values.
-    pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        let base = Base {
-            log: settings.section()?,
-            metrics: settings.section()?,
-            metrics_port: METRICS_PORT,
-        };
-        Ok(Self {
-            base,
-            nats: settings.section()?,
-            streams: settings.section()?,
-            detector: settings.section()?,
-        })
-    }
-}
+pub type DetectorService = Service<DetectorSettings>;

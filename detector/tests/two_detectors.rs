@@ -31,7 +31,7 @@ fn detector(nats: &NatsSettings, sessions: usize) -> DetectorService {
         },
         nats: nats.clone(),
         streams: StreamsSettings::default(),
-        detector: DetectorSettings {
+        section: DetectorSettings {
             sessions,
             onnxruntime: Some(dependency("lib/libonnxruntime.so")),
             ..DetectorSettings::default()

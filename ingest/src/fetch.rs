@@ -7,7 +7,8 @@ use std::io::{self, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::BackoffBuilder;
+use moliceiro_nats::backoff;
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED,
     LOCATION, RANGE,
@@ -156,11 +157,7 @@ struct Download<'a> {
 
 impl Download<'_> {
     async fn run(&mut self) -> Result<(), FetchError> {
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(self.first_pause)
-            .with_max_delay(MAX_PAUSE)
-            .with_jitter()
-            .without_max_times();
+        let pauses = backoff(self.first_pause, MAX_PAUSE);
         let mut pause = pauses.build();
         let mut attempts = 0;
         loop {

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use moliceiro_api::{Backend, HttpError, UriPolicy, UriRefused};
-use moliceiro_service::{OpenError, Telemetry, open_streams};
+use moliceiro_service::{OpenError, Telemetry, connect_streams};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -54,33 +54,38 @@ pub enum IngestError {
 
 /// Decodes uploads until `shutdown`.
 pub async fn run(
-    service: IngestService,
+    IngestService { ingest: service, http }: IngestService,
     telemetry: Telemetry,
     shutdown: CancellationToken,
 ) -> Result<(), IngestError> {
     moliceiro_decode::init()?;
     // An unavailable address is reported before waiting for the server.
-    let listener = moliceiro_api::bind(&service.http)?;
-    let publishes_in_flight = service.ingest.videos * (service.ingest.publish_window + 2);
-    let opening =
-        open_streams("ingest", &service.nats, &service.streams, publishes_in_flight, &telemetry);
+    let listener = moliceiro_api::bind(&http)?;
+    let settings = &service.section;
+    let publishes_in_flight = settings.videos * (settings.publish_window + 2);
+    let opening = connect_streams(&service, publishes_in_flight, &telemetry);
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());
     };
     // The setting was validated when it was read.
-    let allowed = Arc::new(Allowed::new(&service.ingest.allow).unwrap_or_default());
+    let allowed = Arc::new(Allowed::new(&settings.allow).unwrap_or_default());
     let metrics = Arc::new(Metrics::new(&mut telemetry.catalogue()));
-    let service = Arc::new(service);
-    let context = Context { streams, allowed, service: service.clone(), metrics };
+    let default_every = settings.every;
+    let context = Context {
+        streams,
+        allowed,
+        service: Arc::new(service),
+        max_fetched_bytes: http.upload_max_bytes,
+        metrics,
+    };
     let backend = Backend {
         streams: context.streams.clone(),
         uri_policy: context.allowed.clone(),
-        default_every: service.ingest.every,
+        default_every,
     };
     let serving = async {
         let Some(listener) = listener else { return Ok(()) };
-        let served =
-            Box::pin(moliceiro_api::serve(listener, backend, &service.http, &shutdown)).await;
+        let served = Box::pin(moliceiro_api::serve(listener, backend, &http, &shutdown)).await;
         // Unfinished uploads return to the queue before the error is reported.
         shutdown.cancel();
         served

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind};
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::BackoffBuilder;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -14,10 +13,10 @@ use moliceiro_decode::DecodeSettings;
 use moliceiro_decode::live::{Disconnected, LiveOrigin, Window, connect};
 use moliceiro_nats::messages::{
     Abandoned, Connection as State, Ended, Event, FrameSelection, LiveStatus, Started, VideoEntry,
-    VideoEvent, from_cbor, milliseconds_now,
+    milliseconds_now,
 };
 use moliceiro_nats::publish::StoreError;
-use moliceiro_nats::{Streams, VideoId, subjects};
+use moliceiro_nats::{Streams, VideoError, VideoId, backoff, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -84,7 +83,7 @@ pub(crate) fn check(video: &VideoId, selection: FrameSelection) -> Result<(), Li
 pub(crate) enum TakeOverError {
     /// The last event of the source cannot be read.
     #[error("cannot read the video's last event: {0}")]
-    Results(#[from] LastRawMessageError),
+    Read(#[from] VideoError),
     /// The end of a window cannot be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -96,13 +95,7 @@ pub(crate) async fn take_over(
     video: &VideoId,
     entry: Option<&VideoEntry>,
 ) -> Result<LiveStatus, TakeOverError> {
-    let last =
-        match streams.results.get_last_raw_message_by_subject(&subjects::results(video)).await {
-            Ok(message) => from_cbor::<VideoEvent>(&message.payload).ok().map(|last| last.event),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => None,
-            Err(error) => return Err(error.into()),
-        };
-    let mut status = match last {
+    let mut status = match streams.videos().last_event(video).await? {
         Some(Event::Live(status)) => status,
         _ => entry.and_then(|entry| entry.live.clone()).unwrap_or_default(),
     };
@@ -185,11 +178,7 @@ struct Follower<'a> {
 
 impl Follower<'_> {
     async fn run(&mut self, stop: &CancellationToken) -> Result<SourceEnd, StoreError> {
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(FIRST_PAUSE)
-            .with_max_delay(MAX_PAUSE)
-            .with_jitter()
-            .without_max_times();
+        let pauses = backoff(FIRST_PAUSE, MAX_PAUSE);
         let mut pause = pauses.build();
         loop {
             let windows = self.status.windows + self.open.len() as u64;

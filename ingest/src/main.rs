@@ -8,6 +8,7 @@ use moliceiro_service::serve;
 fn main() -> ExitCode {
     moliceiro_service::main(|arguments: IngestArguments| {
         let service = arguments.service()?;
-        serve(&service.base.clone(), |telemetry, shutdown| run(service, telemetry, shutdown))
+        let base = service.ingest.base.clone();
+        serve(&base, |telemetry, shutdown| run(service, telemetry, shutdown))
     })
 }

@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use moliceiro_api::HttpSettings;
 use moliceiro_nats::messages::{Encoding, FrameSelection, Size, WINDOWS};
-use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::settings::{Problem, list};
-use moliceiro_service::{Base, Section, Settings, SettingsError};
+use moliceiro_service::{Section, Service, ServiceSection, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
 use crate::allow::Allowed;
@@ -115,20 +114,15 @@ impl IngestSettings {
     }
 }
 
-/// The port of metrics with [`moliceiro_service::Listen::Auto`].
-const METRICS_PORT: u16 = 9471;
+impl ServiceSection for IngestSettings {
+    const METRICS_PORT: u16 = 9471;
+}
 
-/// The settings of an ingest.
+/// All settings of an ingest, which serves HTTP too.
 #[derive(Clone, Debug)]
 pub struct IngestService {
-    /// `[log]` and `[metrics]`
-    pub base: Base,
-    /// `[nats]`
-    pub nats: NatsSettings,
-    /// `[streams]`
-    pub streams: StreamsSettings,
-    /// `[ingest]`
-    pub ingest: IngestSettings,
+    /// `[ingest]`, and what every service has.
+    pub ingest: Service<IngestSettings>,
     /// `[http]`
     pub http: HttpSettings,
 }
@@ -136,17 +130,6 @@ pub struct IngestService {
 impl IngestService {
     /// Reads and checks the sections.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        let base = Base {
-            log: settings.section()?,
-            metrics: settings.section()?,
-            metrics_port: METRICS_PORT,
-        };
-        Ok(Self {
-            base,
-            nats: settings.section()?,
-            streams: settings.section()?,
-            ingest: settings.section()?,
-            http: settings.section()?,
-        })
+        Ok(Self { ingest: Service::from_settings(settings)?, http: settings.section()? })
     }
 }

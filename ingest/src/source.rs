@@ -48,14 +48,14 @@ pub(crate) async fn open(
     uri: &Url,
     settings: DecodeSettings,
 ) -> Result<Source, SourceError> {
-    let ingest = &context.service.ingest;
+    let ingest = &context.service.section;
     if live::is_rtsp(uri) {
         return Ok(Source::Live(LiveOrigin::Rtsp(uri.clone())));
     }
     if fetch::is_http(uri) {
         let limits = Limits {
             folder: ingest.spool.as_deref(),
-            max_bytes: context.service.http.upload_max_bytes,
+            max_bytes: context.max_fetched_bytes,
             read_timeout: ingest.stall_timeout,
             first_pause: fetch::FIRST_PAUSE,
         };

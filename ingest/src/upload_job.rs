@@ -6,8 +6,7 @@ use async_nats::jetstream::{AckKind, Message};
 use moliceiro_decode::live::LiveOrigin;
 use moliceiro_decode::{DecodeSettings, Observer};
 use moliceiro_nats::messages::{
-    Event, FrameSelection, LiveStatus, Offset, Started, Upload, VideoEntry, VideoEvent, VideoState,
-    from_cbor, from_json, to_json,
+    Event, FrameSelection, LiveStatus, Offset, Started, Upload, VideoEntry, VideoState, to_json,
 };
 use moliceiro_nats::objects;
 use moliceiro_nats::publish::StoreError;
@@ -24,7 +23,6 @@ use crate::source::{self, Source, SourceError};
 use crate::uploads::Context;
 
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-const CANCEL_CHECK: Duration = Duration::from_millis(500);
 
 /// One upload being ingested.
 pub(crate) struct UploadJob {
@@ -152,9 +150,9 @@ impl UploadJob {
         upload: Upload,
         stored_at: SystemTime,
     ) -> Result<Disposition, RetryReason> {
-        let Context { streams, allowed, service, metrics } = &self.context;
+        let Context { streams, allowed, service, metrics, .. } = &self.context;
         let entry = self.entry(video).await;
-        if entry.as_ref().is_some_and(is_cancelled) {
+        if entry.as_ref().is_some_and(VideoEntry::is_cancelled) {
             live::take_over(streams, video, entry.as_ref()).await?;
             return Ok(Disposition::Cancelled(video.clone(), upload.uri));
         }
@@ -173,7 +171,7 @@ impl UploadJob {
             Some(entry) if entry.state != VideoState::Queued => Some(entry.started),
             _ => self.started(video).await,
         };
-        let started = earlier.unwrap_or_else(|| upload.started(stored_at, service.ingest.every));
+        let started = earlier.unwrap_or_else(|| upload.started(stored_at, service.section.every));
         metrics.decoding(video, &started, stored.below);
         let selection = started.selection;
         let id = subjects::event_message_id(video, "started");
@@ -181,7 +179,7 @@ impl UploadJob {
         let decoding = self.decode(video, uri, selection, stored);
         let decoded = tokio::select! {
             decoded = self.requeue.run_until_cancelled(decoding) => decoded.transpose()?,
-            () = self.until_cancelled(video) => {
+            () = streams.videos().until_cancelled(video) => {
                 return Ok(Disposition::Cancelled(video.clone(), upload.uri));
             }
         };
@@ -207,7 +205,7 @@ impl UploadJob {
         status: LiveStatus,
     ) -> Result<Disposition, RetryReason> {
         let Context { streams, service, metrics, .. } = &self.context;
-        let (ingest, selection) = (&service.ingest, started.selection);
+        let (ingest, selection) = (&service.section, started.selection);
         let source = live::LiveSource {
             streams,
             metrics,
@@ -219,7 +217,7 @@ impl UploadJob {
         };
         let stop = self.requeue.child_token();
         let cancelled = async {
-            self.until_cancelled(video).await;
+            streams.videos().until_cancelled(video).await;
             stop.cancel();
             std::future::pending::<()>().await;
         };
@@ -246,7 +244,7 @@ impl UploadJob {
         stored: Watermark,
     ) -> Result<Decoded, RetryReason> {
         let Context { streams, service, metrics, .. } = &self.context;
-        let window = service.ingest.publish_window;
+        let window = service.section.publish_window;
         let publisher = FramePublisher { streams, metrics, video, window };
         let opened = match uri {
             Ok(uri) => {
@@ -273,7 +271,7 @@ impl UploadJob {
         let Context { service, metrics, .. } = &self.context;
         let metrics = metrics.clone();
         let observer = Observer::new(move |event| metrics.decode_event(event));
-        DecodeSettings { observer, ..service.ingest.decoding(selection, skip_before) }
+        DecodeSettings { observer, ..service.section.decoding(selection, skip_before) }
     }
 
     /// Before the last delivery, an upload that may not be read here is left to other ingests,
@@ -311,40 +309,18 @@ impl UploadJob {
 
     /// The video's entry. Without it, the video is decoded from its start, which is safe.
     async fn entry(&self, video: &VideoId) -> Option<VideoEntry> {
-        let bytes = match self.context.streams.videos.get(video.as_str()).await {
-            Ok(bytes) => bytes?,
-            Err(error) => {
-                warn!(%video, %error, "cannot read the video's entry");
-                return None;
-            }
-        };
-        from_json(&bytes)
-            .inspect_err(|error| warn!(%video, %error, "the video's entry is malformed"))
-            .ok()
-    }
-
-    async fn until_cancelled(&self, video: &VideoId) {
-        loop {
-            tokio::time::sleep(CANCEL_CHECK).await;
-            if self.entry(video).await.as_ref().is_some_and(is_cancelled) {
-                return;
-            }
-        }
+        self.context.streams.videos().entry(video).await.unwrap_or_else(|error| {
+            warn!(%video, %error, "decoding from the start");
+            None
+        })
     }
 
     /// How the video started, if no aggregator has seen that yet.
     async fn started(&self, video: &VideoId) -> Option<Started> {
-        let results = &self.context.streams.results;
-        let mut from = 1;
-        loop {
-            let subject = subjects::results(video);
-            let message = results.get_first_raw_message_by_subject(subject, from).await.ok()?;
-            match from_cbor::<VideoEvent>(&message.payload).ok()?.event {
-                Event::Started(started) => return Some(started),
-                Event::Queued(_) => from = message.sequence + 1,
-                _ => return None,
-            }
-        }
+        self.context.streams.videos().started(video).await.unwrap_or_else(|error| {
+            warn!(%video, %error, "starting it with the options of its upload");
+            None
+        })
     }
 
     /// Removes a cancelled video from the queues. The aggregator removed its frames too, but more
@@ -375,8 +351,4 @@ impl UploadJob {
 fn requeued(video: &VideoId, mut upload: Upload, selection: FrameSelection) -> Disposition {
     upload.selection.every = selection.fps.is_none().then_some(selection.every);
     Disposition::Requeue(video.clone(), upload)
-}
-
-fn is_cancelled(entry: &VideoEntry) -> bool {
-    entry.state == VideoState::Cancelled
 }

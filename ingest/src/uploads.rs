@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::Message;
 use futures_util::StreamExt;
 use moliceiro_nats::Streams;
+use moliceiro_service::Service;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,7 +14,7 @@ use tracing::warn;
 
 use crate::allow::Allowed;
 use crate::metrics::Metrics;
-use crate::settings::IngestService;
+use crate::settings::IngestSettings;
 use crate::upload_job::UploadJob;
 
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -26,13 +27,15 @@ const PULL_EXPIRY: Duration = Duration::from_secs(1);
 pub(crate) struct Context {
     pub(crate) streams: Streams,
     pub(crate) allowed: Arc<Allowed>,
-    pub(crate) service: Arc<IngestService>,
+    pub(crate) service: Arc<Service<IngestSettings>>,
+    /// Longest video that is fetched over HTTP.
+    pub(crate) max_fetched_bytes: u64,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Takes uploads until `shutdown`, then returns unfinished ones to the queue.
 pub(crate) async fn run(context: &Context, shutdown: &CancellationToken) {
-    let permits = Arc::new(Semaphore::new(context.service.ingest.videos));
+    let permits = Arc::new(Semaphore::new(context.service.section.videos));
     let jobs = TaskTracker::new();
     // Cancelled only after the last pull: this ingest must not get back what it returns.
     let requeue = CancellationToken::new();

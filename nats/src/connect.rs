@@ -4,14 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
-use backon::{ExponentialBuilder, Retryable};
+use backon::Retryable;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tracing::{info, warn};
 
+use crate::backoff::backoff;
+
 /// The oldest server with every feature that streams and readers use: batched direct get.
 const OLDEST_SERVER: semver::Version = semver::Version::new(2, 11, 0);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Settings `[nats]`: the server, and the credentials for it.
@@ -110,10 +113,7 @@ pub async fn connect(
     let client = match patience {
         Patience::FailAtOnce => attempt().await?,
         Patience::WaitForServer => {
-            let pauses = ExponentialBuilder::default()
-                .with_max_delay(LONGEST_PAUSE)
-                .with_jitter()
-                .without_max_times();
+            let pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE);
             let waiting = |error: &ConnectError, pause: Duration| {
                 warn!(%error, retry_in = ?pause, "waiting for the NATS server");
             };

@@ -16,6 +16,7 @@
 //! - [`videos`] reads videos: entries, changes, how a video started, which are unfinished.
 //! - [`detections`](mod@detections) reads the objects found in each frame.
 
+mod backoff;
 pub mod connect;
 pub mod dead;
 pub mod detections;
@@ -27,8 +28,9 @@ pub mod streams;
 pub mod subjects;
 pub mod videos;
 
+pub use backoff::backoff;
 pub use connect::{ConnectError, NatsSettings, Patience, connect};
 pub use moliceiro_messages as messages;
 pub use moliceiro_messages::{InvalidVideoId, VideoId};
 pub use streams::{Streams, StreamsError, StreamsSettings};
-pub use videos::{KnownVideo, StoredEntry, VideoChange, VideoError, Videos};
+pub use videos::{KnownVideo, StoredEntry, VideoChange, VideoError, Videos, WriteError};

@@ -9,11 +9,12 @@ use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::{self, Context, ErrorCode};
-use backon::{ExponentialBuilder, Retryable};
+use backon::Retryable;
 use bytes::Bytes;
 use thiserror::Error;
 use tracing::{debug, warn};
 
+use crate::backoff::backoff;
 use crate::messages::{Event, VideoEvent, to_cbor};
 use crate::{VideoId, subjects};
 
@@ -186,11 +187,7 @@ impl Publisher {
             let sent = self.jetstream.send_publish(subject.to_owned(), message.clone()).await?;
             sent.await
         };
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(FIRST_PAUSE)
-            .with_max_delay(LONGEST_PAUSE)
-            .with_jitter()
-            .without_max_times();
+        let pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE);
         let counters = &*self.counters;
         let mut space = WaitingForSpace { waiting: false, counters };
         let waiting = |error: &PublishError, _: Duration| {

@@ -53,8 +53,8 @@ pub struct Streams {
     pub advisories: Stream,
     /// Frames that failed for good, with their payload: see [`crate::dead`].
     pub dead: Stream,
-    /// The entry of each video. Read it with [`videos()`](Self::videos).
-    pub videos: kv::Store,
+    /// The entry of each video, for [`videos()`](Self::videos).
+    pub(crate) videos: kv::Store,
     /// The upload that each `Idempotency-Key` stands for.
     pub requests: kv::Store,
     /// The bytes of uploads.
@@ -124,7 +124,7 @@ impl Streams {
             .await
     }
 
-    /// The reader of videos.
+    /// The reader of videos, and the writer of their entries.
     pub fn videos(&self) -> Videos<'_> {
         Videos::new(self)
     }

@@ -1,4 +1,5 @@
-//! The one reader of videos: entries, how a video started, changes, cancellation.
+//! The one reader of videos: entries, how a video started, changes, cancellation; and the one
+//! writer of entries.
 //!
 //! Everything known about a video is in two places: its entry in the bucket `videos`, which only
 //! aggregators write, and its log in the stream `RESULTS`, which is ahead of the entry. The rules
@@ -7,6 +8,7 @@
 mod error;
 mod unfinished;
 mod watch;
+mod write;
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -27,6 +29,7 @@ use crate::{Streams, VideoId, direct, subjects};
 pub use error::VideoError;
 pub use unfinished::UnfinishedVideo;
 pub use watch::{VideoChange, VideoChanges, watch_all};
+pub use write::WriteError;
 
 /// Between attempts to watch a video whose bucket is unavailable.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -53,7 +56,7 @@ pub enum KnownVideo {
     Started(Started),
 }
 
-/// Reads videos, and cancels them. From [`Streams::videos`].
+/// Reads videos, cancels them, and writes their entries. From [`Streams::videos`].
 #[derive(Clone, Copy)]
 pub struct Videos<'a> {
     streams: &'a Streams,
@@ -166,6 +169,18 @@ impl<'a> Videos<'a> {
                 Err(_) => {}
             }
             from = message.sequence + 1;
+        }
+    }
+
+    /// The last event or result of the log; `None` without one, or if it is malformed.
+    pub async fn last_event(self, video: &VideoId) -> Result<Option<Event>, VideoError> {
+        let log = &self.streams.results;
+        match log.get_last_raw_message_by_subject(&subjects::results(video)).await {
+            Ok(message) => {
+                Ok(from_cbor::<VideoEvent>(&message.payload).ok().map(|last| last.event))
+            }
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(source) => Err(VideoError::unavailable(video.as_str(), source)),
         }
     }
 

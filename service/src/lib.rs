@@ -14,7 +14,9 @@
 //! use std::process::ExitCode;
 //!
 //! use clap::Parser;
-//! use moliceiro_service::{CommonArguments, LogSettings, MetricsSettings, Base, connect_streams};
+//! use moliceiro_service::settings::{Problem, Section};
+//! use moliceiro_service::{CommonArguments, Service, ServiceSection, connect_streams};
+//! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Parser)]
 //! struct Arguments {
@@ -22,17 +24,27 @@
 //!     common: CommonArguments,
 //! }
 //!
+//! #[derive(Default, Serialize, Deserialize)]
+//! struct ExampleSettings {}
+//!
+//! impl Section for ExampleSettings {
+//!     const NAME: &'static str = "example";
+//!
+//!     fn problems(&self) -> Vec<Problem> {
+//!         vec![]
+//!     }
+//! }
+//!
+//! impl ServiceSection for ExampleSettings {
+//!     const METRICS_PORT: u16 = 9999;
+//! }
+//!
 //! fn main() -> ExitCode {
 //!     moliceiro_service::main(|arguments: Arguments| {
 //!         let settings = arguments.common.loader().load()?;
-//!         let base = Base {
-//!             log: settings.section::<LogSettings>()?,
-//!             metrics: settings.section::<MetricsSettings>()?,
-//!             metrics_port: 9999,
-//!         };
-//!         let (nats, streams) = (settings.section()?, settings.section()?);
-//!         moliceiro_service::serve(&base, async |telemetry, shutdown| {
-//!             let streams = connect_streams("example", &nats, &streams, 64, &telemetry).await?;
+//!         let service = Service::<ExampleSettings>::from_settings(&settings)?;
+//!         moliceiro_service::serve(&service.base, async |telemetry, shutdown| {
+//!             let streams = connect_streams(&service, 64, &telemetry).await?;
 //!             shutdown.cancelled().await;
 //!             streams.flush().await;
 //!             anyhow::Ok(())
@@ -56,7 +68,7 @@ mod telemetry;
 
 pub use arguments::CommonArguments;
 pub use bundled::bundled;
-pub use connect::{OpenError, connect_streams, connect_streams as open_streams};
+pub use connect::{OpenError, connect_streams};
 pub use endpoint::{EndpointError, Listen, MetricsSettings, start_endpoint};
 pub use logs::{LogFormat, LogSettings, start_logging, start_logging_to};
 pub use program::{Base, EX_USAGE, main, parse_arguments, serve};

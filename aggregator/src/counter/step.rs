@@ -37,11 +37,10 @@ pub(super) enum CountError {
 impl CountError {
     /// False if the same results will fail again.
     pub(super) fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Entry(EntryError::Conflict | EntryError::Unavailable(_))
-                | Self::Publication(PublicationError::Lookup { .. })
-        )
+        match self {
+            Self::Entry(error) => error.is_conflict() || error.is_unavailable(),
+            Self::Publication(error) => matches!(error, PublicationError::Lookup { .. }),
+        }
     }
 }
 

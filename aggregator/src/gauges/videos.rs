@@ -1,20 +1,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use async_nats::jetstream::kv::{Entry, Operation, Watch, WatcherError};
 use futures_util::StreamExt;
-use moliceiro_nats::Streams;
 use moliceiro_nats::messages::VideoState;
-use serde::Deserialize;
+use moliceiro_nats::videos::VideoChanges;
+use moliceiro_nats::{Streams, VideoChange, VideoError};
 use tracing::debug;
 
 use crate::metrics::Metrics;
-
-/// What the gauges need of a video's entry.
-#[derive(Deserialize)]
-struct EntryState {
-    state: VideoState,
-}
 
 /// The videos of the bucket, each with its state and when its entry was written.
 type Videos = HashMap<String, (VideoState, SystemTime)>;
@@ -28,9 +21,9 @@ pub(super) async fn watch(
     let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
-        match streams.videos.watch_with_history(">").await {
-            Ok(entries) => {
-                if let Err(error) = follow(entries, keep, interval, metrics).await {
+        match streams.videos().watch_all().await {
+            Ok(changes) => {
+                if let Err(error) = follow(changes, keep, interval, metrics).await {
                     debug!(%error, "watching the videos' states failed; retrying");
                 }
             }
@@ -41,17 +34,17 @@ pub(super) async fn watch(
 
 /// Exports each change until the watch ends.
 async fn follow(
-    mut entries: Watch,
+    mut changes: VideoChanges,
     keep: Duration,
     interval: Duration,
     metrics: &Metrics,
-) -> Result<(), WatcherError> {
+) -> Result<(), VideoError> {
     let mut videos = Videos::new();
     let mut ticks = tokio::time::interval(interval);
     loop {
         tokio::select! {
-            next = entries.next() => match next {
-                Some(entry) => update(&mut videos, entry?),
+            next = changes.next() => match next {
+                Some(change) => update(&mut videos, change)?,
                 None => return Ok(()),
             },
             _ = ticks.tick() => {
@@ -63,13 +56,19 @@ async fn follow(
     }
 }
 
-fn update(videos: &mut Videos, entry: Entry) {
-    match (entry.operation, serde_json::from_slice::<EntryState>(&entry.value)) {
-        (Operation::Put, Ok(EntryState { state })) => {
-            videos.insert(entry.key, (state, entry.created.into()))
+fn update(videos: &mut Videos, change: Result<VideoChange, VideoError>) -> Result<(), VideoError> {
+    match change {
+        Ok(VideoChange::Written(stored)) => {
+            let key = stored.entry.video.to_string();
+            videos.insert(key, (stored.entry.state, stored.written_at));
         }
-        _ => videos.remove(&entry.key),
-    };
+        Ok(VideoChange::Deleted(key)) | Err(VideoError::Malformed { key, .. }) => {
+            videos.remove(&key);
+        }
+        Ok(VideoChange::Loaded) => {}
+        Err(error @ VideoError::Unavailable { .. }) => return Err(error),
+    }
+    Ok(())
 }
 
 fn export(videos: &Videos, metrics: &Metrics) {

@@ -21,7 +21,8 @@ async fn a_video_that_cannot_be_counted_does_not_block_the_others() {
     const RESULTS: u64 = 4_200;
     let site = Site::start().await;
     let (broken, whole) = (video("broken"), video("whole"));
-    site.streams.videos.put(broken.as_str(), "no entry".into()).await.unwrap();
+    let bucket = site.streams.jetstream.get_key_value(subjects::VIDEOS_BUCKET).await.unwrap();
+    bucket.put(broken.as_str(), "no entry".into()).await.unwrap();
     stream::iter(0..RESULTS)
         .for_each_concurrent(16, |index| site.store(&broken, frame(index, &[])))
         .await;

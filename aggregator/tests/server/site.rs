@@ -43,7 +43,7 @@ impl Site {
             base,
             nats: self.nats.clone(),
             streams: self.settings.clone(),
-            aggregator: AggregatorSettings::default(),
+            section: AggregatorSettings::default(),
         };
         let shutdown = CancellationToken::new();
         let ignore = |_: Publication<'_>| {};
@@ -55,8 +55,8 @@ impl Site {
     /// Waits until `reached` is true of the video's entry.
     pub async fn entry_where(&self, video: &VideoId, reached: impl Fn(&VideoEntry) -> bool) {
         until("the video's entry", async || {
-            let entry = self.streams.videos.get(video.as_str()).await.unwrap()?;
-            reached(&from_json(&entry).unwrap()).then_some(())
+            let entry = self.streams.videos().entry(video).await.unwrap()?;
+            reached(&entry).then_some(())
         })
         .await;
     }

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use async_nats::jetstream::kv;
 use futures_util::StreamExt;
-use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
     Event, FrameResult, RequestedSelection, Summary, Upload, VideoEntry, VideoEvent, VideoState,
     from_cbor, from_json, milliseconds_now, to_json,
 };
 use moliceiro_nats::subjects::UPLOAD_SUBJECT;
+use moliceiro_nats::{VideoChange, VideoId};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -70,7 +69,7 @@ pub(crate) async fn run(
     let client = streams.jetstream.client();
     let mut results = client.subscribe("results.*").await?;
     let mut summaries = client.subscribe("summaries.*").await?;
-    let mut entries = streams.videos.watch_all().await.context("cannot follow the videos")?;
+    let mut changes = streams.videos().watch_all().await.context("cannot follow the videos")?;
     client.flush().await?;
     let scraping =
         scrape.then(|| Scraping(tokio::spawn(scrape::every_second(pipeline.endpoints.clone()))));
@@ -99,9 +98,9 @@ pub(crate) async fn run(
             Some(message) = results.next() => {
                 record_result(&mut followed, &mut times, &from_cbor(&message.payload)?);
             }
-            Some(entry) = entries.next() => {
-                record_entry(&mut followed, &mut times, &mut run, started_at, &entry?)?;
-            }
+            Some(change) = changes.next() => if let VideoChange::Written(stored) = change? {
+                record_entry(&mut followed, &mut times, &mut run, started_at, &stored.entry)?;
+            },
             Some(message) = summaries.next() => {
                 let summary: Summary = from_json(&message.payload)?;
                 if let Some(video) = followed.get_mut(&summary.video) {
@@ -172,9 +171,8 @@ fn record_entry(
     times: &mut Times,
     run: &mut PipelineRun,
     started_at: Instant,
-    entry: &kv::Entry,
+    entry: &VideoEntry,
 ) -> anyhow::Result<()> {
-    let entry: VideoEntry = from_json(&entry.value)?;
     let Some(video) = followed.get_mut(&entry.video) else { return Ok(()) };
     let settled = usize::try_from(entry.progress().settled())?.min(video.done.len());
     let now = Instant::now();

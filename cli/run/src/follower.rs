@@ -1,16 +1,17 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
+use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::{Message, kv};
 use futures_util::StreamExt;
-use moliceiro_aggregator::{OutputFormat, Publication};
+use moliceiro_aggregator::{OutputFormat, Printed, Publication};
 use moliceiro_nats::messages::{Alarm, Summary, VideoEntry, VideoState, from_json};
-use moliceiro_nats::{Streams, VideoId};
+use moliceiro_nats::videos::VideoChanges;
+use moliceiro_nats::{Streams, VideoChange, VideoError, VideoId};
 use tracing::warn;
 
-use crate::output;
 use crate::progress::Progress;
 use crate::server::ServerKind;
 
@@ -45,7 +46,7 @@ pub(crate) struct SummaryFollower {
     outcome: Outcome,
     server: ServerKind,
     format: OutputFormat,
-    entries: kv::Watch,
+    changes: VideoChanges,
     publications: pull::Stream,
 }
 
@@ -86,8 +87,7 @@ impl SummaryFollower {
         };
         let publications =
             consumer.stream().max_messages_per_batch(1).messages().await.context(CONTEXT)?;
-        let entries =
-            streams.videos.watch_all_from_revision(1).await.context("cannot follow the videos")?;
+        let changes = streams.videos().watch_all().await.context("cannot follow the videos")?;
         Ok(Self {
             pending: videos,
             live_sources: BTreeSet::new(),
@@ -97,7 +97,7 @@ impl SummaryFollower {
             outcome: Outcome::Complete,
             server,
             format,
-            entries,
+            changes,
             publications,
         })
     }
@@ -152,8 +152,12 @@ impl SummaryFollower {
 
     async fn step(&mut self, progress: &Progress) -> anyhow::Result<()> {
         tokio::select! {
-            entry = self.entries.next() => match entry {
-                Some(Ok(entry)) => self.update(progress, &entry),
+            change = self.changes.next() => match change {
+                Some(Ok(VideoChange::Written(stored))) => self.update(progress, stored.entry),
+                Some(Ok(VideoChange::Deleted(_) | VideoChange::Loaded)) => {}
+                Some(Err(error @ VideoError::Malformed { .. })) => {
+                    warn!(%error, "skipping an unreadable video entry");
+                }
                 Some(Err(error)) => warn!(%error, "cannot follow the videos; trying again"),
                 None => anyhow::bail!("the NATS server stopped sending video entries"),
             },
@@ -166,23 +170,18 @@ impl SummaryFollower {
         Ok(())
     }
 
-    fn update(&mut self, progress: &Progress, entry: &kv::Entry) {
-        match from_json::<VideoEntry>(&entry.value) {
-            Ok(entry) if self.pending.contains_key(&entry.video) => {
-                progress.update(&entry);
-                if entry.live.is_some() {
-                    self.live_sources.insert(entry.video);
-                }
+    fn update(&mut self, progress: &Progress, entry: VideoEntry) {
+        if self.pending.contains_key(&entry.video) {
+            progress.update(&entry);
+            if entry.live.is_some() {
+                self.live_sources.insert(entry.video);
             }
-            Ok(entry) if self.is_window(&entry.video) => {
-                // Entries may arrive later than the summaries that belong to them.
-                match entry.summary_published {
-                    true => self.open_windows.remove(&entry.video),
-                    false => self.open_windows.insert(entry.video),
-                };
-            }
-            Ok(_) => {}
-            Err(error) => warn!(key = entry.key, %error, "skipping an unreadable video entry"),
+        } else if self.is_window(&entry.video) {
+            // Entries may arrive later than the summaries that belong to them.
+            match entry.summary_published {
+                true => self.open_windows.remove(&entry.video),
+                false => self.open_windows.insert(entry.video),
+            };
         }
     }
 
@@ -226,7 +225,7 @@ impl SummaryFollower {
         if !self.concerns_us(&alarm.video) {
             return Ok(());
         }
-        self.print_line(progress, Publication::Alarm(alarm))
+        print(progress, Printed::of(Publication::Alarm(alarm), self.format))
             .with_context(|| format!("cannot write an alarm of {} to standard output", alarm.name))
     }
 
@@ -235,58 +234,30 @@ impl SummaryFollower {
             return Ok(());
         }
         progress.finish(&summary.video);
-        self.print_line(progress, Publication::Summary(summary)).with_context(|| {
-            format!("cannot write the summary of {} to standard output", summary.name)
-        })?;
-        let is_text = self.format == OutputFormat::Text;
-        if is_text && summary.live.is_some() && summary.state != VideoState::Failed {
-            let end = if summary.state == VideoState::Cancelled { "stopped" } else { "ended" };
-            progress.print(&format!("{}: {end}", summary.name));
+        print(progress, Printed::of(Publication::Summary(summary), self.format)).with_context(
+            || format!("cannot write the summary of {} to standard output", summary.name),
+        )?;
+        if !is_complete(summary) {
+            self.outcome = Outcome::WithProblems;
         }
-        self.report_problems(progress, summary);
         self.pending.remove(&summary.video);
         self.open_windows.remove(&summary.video);
         Ok(())
     }
+}
 
-    fn print_line(&self, progress: &Progress, publication: Publication<'_>) -> std::io::Result<()> {
-        match output::line(self.format, publication) {
-            Some(line) => progress.suspended(|| output::print(&line)),
-            None => Ok(()),
-        }
-    }
+/// False for a live source that was stopped, too.
+fn is_complete(summary: &Summary) -> bool {
+    summary.state == VideoState::Done && summary.failed_frames == 0
+}
 
-    fn report_problems(&mut self, progress: &Progress, summary: &Summary) {
-        let problem = summary.problem.as_deref().unwrap_or("reason unknown");
-        match summary.state {
-            VideoState::Done => {}
-            // Cancelling is the only way to end a live source.
-            VideoState::Cancelled if summary.live.is_some() => {}
-            VideoState::Incomplete => {
-                progress.print(&format!("error: {} is incomplete: {problem}", summary.name))
-            }
-            VideoState::Cancelled => {
-                progress.print(&format!("error: {} was cancelled: {problem}", summary.name))
-            }
-            _ if problem.contains(&summary.name) => progress.print(&format!("error: {problem}")),
-            _ => progress.print(&format!("error: {}: {problem}", summary.name)),
-        }
-        if let Some(first) = summary.failed.first() {
-            let (n, reason) = (summary.failed_frames, &first.reason);
-            progress.print(&format!(
-                "error: {}: {n} of its frames could not be analysed; frame {}: {reason}",
-                summary.name, first.index
-            ));
-        }
-        if summary.models.len() > 1 {
-            let models = summary.models.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            progress.print(&format!(
-                "warning: {}: different models analysed its frames ({models})",
-                summary.name
-            ));
-        }
-        if summary.state != VideoState::Done || summary.failed_frames > 0 {
-            self.outcome = Outcome::WithProblems;
-        }
+/// Writes to standard output at once, and above the bars; then to standard error.
+fn print(progress: &Progress, printed: Printed) -> io::Result<()> {
+    if let Some(text) = printed.stdout {
+        progress.print_result(&text)?;
     }
+    for line in printed.stderr {
+        progress.print(&line);
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@
 //!    the new uploads, so that the follower misses nothing.
 //! 6. `services.rs` runs ingest, detector and aggregator as tasks of this process: [`Services`].
 //! 7. While they work, `progress.rs` draws bars on standard error. Each alarm and summary goes to
-//!    standard output, as `output.rs` formats it.
+//!    standard output, in the format that the aggregator uses too.
 //!
 //! The benchmark measures the same pipeline, so [`VideoInput`], [`ServiceSettings`], [`Services`]
 //! and [`RunArguments::start_server`] are public.
@@ -21,7 +21,6 @@ mod arguments;
 mod follower;
 mod inputs;
 mod options;
-mod output;
 mod plan;
 mod progress;
 mod server;
@@ -33,8 +32,7 @@ use std::time::Duration;
 use anyhow::Context;
 use moliceiro_aggregator::OutputFormat;
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{Cancelled, Event};
-use moliceiro_nats::{NatsSettings, Patience, Streams, connect, subjects};
+use moliceiro_nats::{NatsSettings, Patience, Streams, connect};
 use moliceiro_service::{
     SettingsError, Telemetry, shutdown_on_signals, start_endpoint, start_logging_to,
 };
@@ -166,10 +164,7 @@ impl Session {
     ) -> anyhow::Result<()> {
         let sources: Vec<_> = follower.live_sources().cloned().collect();
         for source in &sources {
-            let cancelled =
-                Event::Cancelled(Cancelled { reason: "stopped by Ctrl-C or a signal".into() });
-            let id = subjects::event_message_id(source, "cancelled");
-            streams.publisher.publish_event(source, Some(&id), cancelled).await?;
+            streams.videos().cancel(source, "stopped by Ctrl-C or a signal").await?;
         }
         let finished = follower.follow_live_sources(&self.progress);
         match tokio::time::timeout(LIVE_TIMEOUT, finished).await {

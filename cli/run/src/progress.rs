@@ -95,8 +95,17 @@ impl Progress {
         self.suspended(|| drop(writeln!(io::stderr(), "{line}")));
     }
 
+    /// Writes text to standard output at once, above the bars.
+    pub(crate) fn print_result(&self, text: &str) -> io::Result<()> {
+        self.suspended(|| {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{text}")?;
+            out.flush()
+        })
+    }
+
     /// Hides the bars while something else writes to the terminal.
-    pub(crate) fn suspended<T>(&self, write: impl FnOnce() -> T) -> T {
+    fn suspended<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bars.suspend(write)
     }
 

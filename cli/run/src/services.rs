@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use moliceiro_aggregator::{AggregatorService, AggregatorSettings};
+use moliceiro_aggregator::AggregatorSettings;
 use moliceiro_api::HttpSettings;
-use moliceiro_detector::{DetectorService, DetectorSettings};
+use moliceiro_detector::DetectorSettings;
 use moliceiro_ingest::{IngestService, IngestSettings};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
-use moliceiro_service::{Base, Settings, SettingsError, Telemetry};
+use moliceiro_service::{Base, Service, Settings, SettingsError, Telemetry};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -48,6 +48,11 @@ impl ServiceSettings {
     pub fn with_nats(self, nats: NatsSettings) -> Self {
         Self { nats, ..self }
     }
+
+    fn service<S>(&self, section: S) -> Service<S> {
+        let Self { base, nats, streams, .. } = self.clone();
+        Service { base, nats, streams, section }
+    }
 }
 
 /// Ingest, detector and aggregator as tasks of this process. Each has a connection of its own, as
@@ -60,28 +65,16 @@ pub struct Services {
 impl Services {
     /// Starts the services on the current tokio runtime.
     pub fn start(settings: &ServiceSettings, telemetry: &Telemetry) -> Self {
-        let ServiceSettings { base, nats, streams, ingest, http, detector, aggregator } =
-            settings.clone();
+        let ServiceSettings { ingest, http, detector, aggregator, .. } = settings.clone();
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
-        let service = IngestService {
-            base: base.clone(),
-            nats: nats.clone(),
-            streams: streams.clone(),
-            ingest,
-            http,
-        };
+        let service = IngestService { ingest: settings.service(ingest), http };
         let (ready, token) = (telemetry.clone(), shutdown.clone());
         running.spawn(async { Ok(moliceiro_ingest::run(service, ready, token).await?) });
-        let service = DetectorService {
-            base: base.clone(),
-            nats: nats.clone(),
-            streams: streams.clone(),
-            detector,
-        };
+        let service = settings.service(detector);
         let (ready, token) = (telemetry.clone(), shutdown.clone());
         running.spawn(async { Ok(moliceiro_detector::run(service, ready, token).await?) });
-        let service = AggregatorService { base, nats, streams, aggregator };
+        let service = settings.service(aggregator);
         let (ready, token) = (telemetry.clone(), shutdown.clone());
         // This run prints the summaries that it follows, whichever aggregator published them.
         running

@@ -144,7 +144,7 @@ async fn only_allowed_sources_are_read() {
         describe(json!({ "uri": uri })).is_problem(403, "may not be read");
     }
     assert!(elsewhere.accept().is_err(), "it was refused before any connection");
-    describe(json!({ "uri": "obj://uploads/nothing.mp4" })).is_problem(422, "no such object");
+    describe(json!({ "uri": "obj://uploads/nothing.mp4" })).is_problem(422, "does not exist");
     describe(json!({ "uri": 7 })).is_problem(422, "invalid type");
     describe(json!({ "uri": "file:///a", "id": "mine" })).is_problem(422, "id is chosen here");
     describe(json!({ "uri": "file:///a", "alarms": ["person"] })).is_problem(422, "alarm rule");
@@ -172,7 +172,7 @@ async fn only_allowed_sources_are_read() {
     assert_eq!(refused["state"], "failed");
     assert!(refused["problem"].as_str().unwrap().contains("ingest.allow"), "{refused}");
     let missing = publish("missing", "obj://uploads/missing.mp4").await;
-    assert!(missing["problem"].as_str().unwrap().contains("no such object"), "{missing}");
+    assert!(missing["problem"].as_str().unwrap().contains("does not exist"), "{missing}");
     let store = jetstream.get_object_store("uploads").await.unwrap();
     store.put("a.mp4", &mut &video().1[..]).await.unwrap();
     assert_eq!(publish("put", "obj://uploads/a.mp4").await["processed_frames"], 10);

@@ -84,9 +84,9 @@ async fn a_finished_video_has_a_status_and_the_objects_of_each_frame() {
     );
     assert_eq!(status.summary, Some(summary));
     for (id, code, part) in [
-        ("nobody", "404", "no video nobody"),
-        ("", "400", "no video id"),
-        ("a.b", "400", "no video id"),
+        ("nobody", "404", "video nobody does not exist"),
+        ("", "400", "is not a video id"),
+        ("a.b", "400", "is not a video id"),
     ] {
         let headers =
             client.request("videos.status", id.to_owned().into()).await.unwrap().headers.unwrap();

@@ -188,7 +188,7 @@ fn a_second_ctrl_c_ends_at_once_and_leaves_nothing_running() {
     let server = rustix::process::Pid::from_raw(server).unwrap();
     rustix::process::kill_process(server, Signal::STOP).unwrap();
     process.signal(Signal::INT);
-    process.wait_for_stderr("once more stops at once", 1);
+    process.wait_for_stderr("a second signal stops at once", 1);
     process.signal(Signal::INT);
     process.expect_code(130);
     let stopped = eventually(|| servers_of(&data).is_empty().then_some(()));

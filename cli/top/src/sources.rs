@@ -11,15 +11,15 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::{
     ConsumerInfoError, ContextBuilder, GetStreamError, GetStreamErrorKind, KeyValueError,
 };
-use async_nats::jetstream::kv::{Entry, Operation, StatusError, Watch, WatchError};
 use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind, Stream};
 use futures_util::StreamExt;
-use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Event, VideoEntry, VideoEvent, from_cbor, from_json};
+use moliceiro_nats::messages::{Event, VideoEvent, from_cbor};
 use moliceiro_nats::subjects::{
     AGGREGATOR_CONSUMER, DEAD, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, SUMMARIES,
     UPLOADS, VIDEOS_BUCKET,
 };
+use moliceiro_nats::videos::{VideoChanges, watch_all};
+use moliceiro_nats::{VideoChange, VideoError, VideoId};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -70,8 +70,8 @@ async fn results(client: &Client, state: &watch::Sender<State>) {
 
 async fn videos(jetstream: &Context, state: &watch::Sender<State>) {
     loop {
-        match entries(jetstream).await {
-            Ok((watch, is_empty)) => follow_entries(watch, is_empty, state).await,
+        match changes(jetstream).await {
+            Ok(changes) => follow_changes(changes, state).await,
             // No service has used the server yet; `queues` reports that.
             Err(_) => state.send_modify(State::videos_loaded),
         }
@@ -79,36 +79,26 @@ async fn videos(jetstream: &Context, state: &watch::Sender<State>) {
     }
 }
 
-/// A watch on all entries, and whether there are none yet.
-async fn entries(jetstream: &Context) -> Result<(Watch, bool), SampleError> {
-    let store = jetstream.get_key_value(VIDEOS_BUCKET).await?;
-    let is_empty = store.status().await?.values() == 0;
-    Ok((store.watch_with_history(">").await?, is_empty))
+async fn changes(jetstream: &Context) -> Result<VideoChanges, SampleError> {
+    let bucket = jetstream.get_key_value(VIDEOS_BUCKET).await?;
+    Ok(watch_all(jetstream, &bucket).await?)
 }
 
-async fn follow_entries(mut watch: Watch, is_empty: bool, state: &watch::Sender<State>) {
+/// Records changes until the watch fails.
+async fn follow_changes(mut changes: VideoChanges, state: &watch::Sender<State>) {
     state.send_modify(State::reset_videos);
-    if is_empty {
-        state.send_modify(State::videos_loaded);
-    }
-    while let Some(Ok(entry)) = watch.next().await {
-        let is_last = entry.seen_current;
-        state.send_modify(|state| {
-            record(state, entry);
-            if is_last {
-                state.videos_loaded();
+    while let Some(change) = changes.next().await {
+        if matches!(change, Err(VideoError::Unavailable { .. })) {
+            return;
+        }
+        state.send_modify(|state| match change {
+            Ok(VideoChange::Written(stored)) => {
+                state.videos.update(Instant::now(), &stored.entry, stored.written_at);
             }
+            Ok(VideoChange::Deleted(key)) => state.videos.remove(&key),
+            Ok(VideoChange::Loaded) => state.videos_loaded(),
+            Err(_) => state.unreadable += 1,
         });
-    }
-}
-
-fn record(state: &mut State, entry: Entry) {
-    if entry.operation != Operation::Put {
-        return state.videos.remove(&entry.key);
-    }
-    match from_json::<VideoEntry>(&entry.value) {
-        Ok(video) => state.videos.update(Instant::now(), &video, entry.created.into()),
-        Err(_) => state.unreadable += 1,
     }
 }
 
@@ -137,9 +127,7 @@ enum SampleError {
     #[error(transparent)]
     Bucket(#[from] KeyValueError),
     #[error(transparent)]
-    BucketStatus(#[from] StatusError),
-    #[error(transparent)]
-    Watch(#[from] WatchError),
+    Videos(#[from] VideoError),
     #[error(transparent)]
     LastAlarm(#[from] LastRawMessageError),
 }

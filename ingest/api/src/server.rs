@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum_server::Handle;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::error::HttpError;
 use crate::routes::router;
@@ -70,7 +70,8 @@ pub async fn serve(
         () = stopping => {}
     }
     tasks.close();
-    // Bytes that a task leaves behind after that expire in the object store.
-    tokio::time::timeout(GRACE, tasks.wait()).await.ok();
+    if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
+        debug!("ending with uploads in progress: their bytes expire in the object store");
+    }
     Ok(())
 }

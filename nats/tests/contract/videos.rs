@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
+use async_nats::jetstream::kv;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use moliceiro_nats::messages::{
     Event, Started, Upload, VERSION, VideoEntry, VideoState, from_json, to_json,
 };
+use moliceiro_nats::subjects::VIDEOS_BUCKET;
 use moliceiro_nats::{
     KnownVideo, StoredEntry, Streams, StreamsSettings, VideoChange, VideoError, VideoId, subjects,
 };
@@ -41,8 +43,16 @@ fn entry(id: &str, state: VideoState) -> VideoEntry {
     from_json(json.to_string().as_bytes()).unwrap()
 }
 
+async fn bucket(streams: &Streams) -> kv::Store {
+    streams.jetstream.get_key_value(VIDEOS_BUCKET).await.unwrap()
+}
+
+async fn put_raw(streams: &Streams, key: &str, value: Bytes) {
+    bucket(streams).await.put(key, value).await.unwrap();
+}
+
 async fn put(streams: &Streams, entry: &VideoEntry) {
-    streams.videos.put(entry.video.as_str(), to_json(entry).into()).await.unwrap();
+    put_raw(streams, entry.video.as_str(), to_json(entry).into()).await;
 }
 
 /// Counts the requests that JetStream receives from now on.
@@ -75,7 +85,7 @@ async fn ten_thousand_videos_are_listed_in_few_requests() {
                 .unwrap();
         }
     }
-    streams.videos.delete("video-7").await.unwrap();
+    bucket(&streams).await.delete("video-7").await.unwrap();
     put(&streams, &entry("video-3", VideoState::Done)).await;
 
     let mut requests = count_requests(&server).await;
@@ -133,7 +143,7 @@ async fn an_empty_bucket_lists_nothing_and_its_watch_is_loaded_at_once() {
 async fn a_watch_yields_what_is_there_then_that_it_is_loaded_then_changes() {
     let (_server, streams) = start().await;
     put(&streams, &entry("a", VideoState::Decoding)).await;
-    streams.videos.put("b", "malformed".into()).await.unwrap();
+    put_raw(&streams, "b", "malformed".into()).await;
     let mut changes = streams.videos().watch_all().await.unwrap();
     let written = |change: VideoChange| match change {
         VideoChange::Written(stored) => (stored.entry.video.to_string(), stored.entry.state),
@@ -147,7 +157,7 @@ async fn a_watch_yields_what_is_there_then_that_it_is_loaded_then_changes() {
     put(&streams, &entry("a", VideoState::Done)).await;
     let changed = changes.next().await.unwrap().unwrap();
     assert_eq!(written(changed), ("a".into(), VideoState::Done));
-    streams.videos.delete("b").await.unwrap();
+    bucket(&streams).await.delete("b").await.unwrap();
     assert_eq!(changes.next().await.unwrap().unwrap(), VideoChange::Deleted("b".into()));
 }
 

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,12 +20,18 @@ const SIMILAR: f64 = 0.8;
 /// Collects the sources of settings; later ones override earlier ones.
 #[derive(Clone, Debug, Default)]
 pub struct Loader {
-    /// Its name and text, read once: a pipe cannot be read twice.
-    file: Option<(String, Result<String, String>)>,
+    file: Option<SettingsFile>,
     flags: Vec<Flag>,
     defaults: Vec<Flag>,
     /// Shared with clones: a program that loads twice warns once.
     warned: Arc<AtomicBool>,
+}
+
+/// A settings file, read once: a pipe cannot be read twice.
+#[derive(Clone, Debug)]
+struct SettingsFile {
+    path: PathBuf,
+    text: Result<String, Arc<io::Error>>,
 }
 
 #[derive(Clone, Debug)]
@@ -91,8 +98,9 @@ impl Loader {
 
     /// Adds a TOML file. `load` reports an error in it.
     pub fn file(mut self, file: Option<PathBuf>) -> Self {
-        self.file = file.map(|file| {
-            (file.display().to_string(), std::fs::read_to_string(&file).map_err(|e| e.to_string()))
+        self.file = file.map(|path| {
+            let text = std::fs::read_to_string(&path).map_err(Arc::new);
+            SettingsFile { path, text }
         });
         self
     }
@@ -124,9 +132,11 @@ impl Loader {
     pub fn load(self) -> Result<Settings, SettingsError> {
         let file = match self.file {
             None => Tables::new(),
-            Some((name, text)) => {
+            Some(SettingsFile { path, text }) => {
+                let name = path.display().to_string();
                 let failed = |reason| SettingsError::File { file: name.clone(), reason };
-                let table = File::from_str(&text.map_err(failed)?, FileFormat::Toml)
+                let text = text.map_err(|error| failed(error.to_string()))?;
+                let table = File::from_str(&text, FileFormat::Toml)
                     .collect()
                     .map_err(|e| failed(e.to_string().trim().replace('\n', " ")))?;
                 tables_of_file(&name, table)

@@ -1,5 +1,3 @@
-use std::fmt::Write;
-
 use config::{Value, ValueKind};
 
 use super::loader::{defaults, shown};
@@ -26,8 +24,7 @@ impl Settings {
                 Some(value) => format!("{key} = {value}"),
                 None => format!("# {key} is not set"),
             };
-            // Writing to a String cannot fail.
-            writeln!(text, "{line:<50} # {from}").ok();
+            text.push_str(&format!("{line:<50} # {from}\n"));
         }
         Ok(text)
     }

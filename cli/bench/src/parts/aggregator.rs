@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use async_nats::jetstream::kv::Watch;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_analytics::VideoTotals;
 use moliceiro_nats::messages::{
     Detection, Ended, Event, FrameResult, FrameSelection, Progress, Started, VideoEntry,
-    VideoEvent, from_json, milliseconds_now, to_cbor, to_json,
+    VideoEvent, milliseconds_now, to_cbor,
 };
-use moliceiro_nats::{VideoId, subjects};
+use moliceiro_nats::videos::VideoChanges;
+use moliceiro_nats::{VideoChange, VideoId, subjects};
 
 use super::synthetic::{Message, publish};
 use crate::part::PartContext;
@@ -79,11 +79,11 @@ async fn rate(context: &PartContext<'_>, videos: u64) -> anyhow::Result<f64> {
     });
     publish(&pipeline.streams.jetstream, messages, WINDOW).await?;
 
-    let mut entries = pipeline.streams.videos.watch_all().await?;
+    let mut changes = pipeline.streams.videos().watch_all().await?;
     pipeline.start_aggregator(context.setup)?;
     let (mut counted, mut first) = (BTreeMap::new(), None);
     while counted.values().sum::<u64>() < frames * videos {
-        let entry = next_entry(&mut entries).await?;
+        let entry = next_entry(&mut changes).await?;
         counted.insert(entry.video.clone(), entry.counted);
         let sum = counted.values().sum();
         context.progress.frames(sum);
@@ -111,17 +111,14 @@ async fn memory(context: &PartContext<'_>) -> anyhow::Result<f64> {
     let videos: Vec<_> =
         (0..IN_PROGRESS).map(|n| VideoId::for_name("bench", &n.to_string())).collect();
     for video in &videos {
-        pipeline
-            .streams
-            .videos
-            .put(video.as_str(), to_json(&count.to_entry(video, false)).into())
-            .await?;
+        pipeline.streams.videos().write(&count.to_entry(video, false), None).await?;
     }
-    let mut entries = pipeline.streams.videos.watch_all().await?;
+    let mut changes = pipeline.streams.videos().watch_all().await?;
+    while next_change(&mut changes).await? != VideoChange::Loaded {}
     let messages = videos.iter().map(|video| message(video, "0", Event::Frame(result(0))));
     publish(&pipeline.streams.jetstream, messages, WINDOW).await?;
     for seen in 0..IN_PROGRESS {
-        next_entry(&mut entries).await?;
+        next_entry(&mut changes).await?;
         context.progress.frames(seen);
     }
     let processes = pipeline.measured_processes()?;
@@ -147,11 +144,19 @@ fn in_progress(frames: u64) -> VideoTotals {
     count
 }
 
-async fn next_entry(entries: &mut Watch) -> anyhow::Result<VideoEntry> {
-    let next = tokio::time::timeout(IDLE_TIMEOUT, entries.next())
+async fn next_entry(changes: &mut VideoChanges) -> anyhow::Result<VideoEntry> {
+    loop {
+        if let VideoChange::Written(stored) = next_change(changes).await? {
+            return Ok(stored.entry);
+        }
+    }
+}
+
+async fn next_change(changes: &mut VideoChanges) -> anyhow::Result<VideoChange> {
+    let next = tokio::time::timeout(IDLE_TIMEOUT, changes.next())
         .await
         .context("the aggregator wrote nothing")?;
-    Ok(from_json(&next.context("the server stopped sending entries")??.value)?)
+    Ok(next.context("the server stopped sending entries")??)
 }
 
 fn message(video: &VideoId, id: &str, event: Event) -> Message {
