@@ -13,10 +13,12 @@ help: ## list the targets
 setup: ## install what is missing: Debian packages, nats-server, ONNX Runtime, sample videos
 	@scripts/setup.sh
 
-build: setup ## build the moliceiro program, optimised
-	cargo build --release --locked
+build: setup ## build all programs, optimised
+	cargo build --release --locked -p moliceiro -p moliceiro-ingest -p moliceiro-detector -p moliceiro-aggregator
 
-run: build ## count the objects in videos: make run VIDEO="a.mp4 b.mkv"
+# Without the commands `top` and `bench`, which take a part of the time: `make build` adds them.
+run: setup ## build what counting needs, and count videos: make run VIDEO="a.mp4 b.mkv"
+	cargo build --release --locked -p moliceiro --no-default-features
 	target/release/moliceiro run $(VIDEO)
 
 setup-tests: setup ## install what only tests need: a browser, Prometheus and others

@@ -16,11 +16,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use moliceiro_aggregator::AggregatorArguments;
+#[cfg(feature = "bench")]
 use moliceiro_bench::{BenchArguments, ChildArguments};
 use moliceiro_detector::DetectorArguments;
 use moliceiro_ingest::IngestArguments;
 use moliceiro_run::RunArguments;
 use moliceiro_service::serve;
+#[cfg(feature = "top")]
 use moliceiro_top::TopArguments;
 
 use config::ConfigArguments;
@@ -48,7 +50,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Run(RunArguments),
+    #[cfg(feature = "top")]
     Top(TopArguments),
+    #[cfg(not(feature = "top"))]
+    #[command(hide = true)]
+    Top(NotBuilt),
     Ingest(IngestArguments),
     Detector(DetectorArguments),
     Aggregator(AggregatorArguments),
@@ -56,7 +62,12 @@ enum Command {
     Detections(DetectionsArguments),
     #[command(subcommand)]
     Dead(DeadCommand),
+    #[cfg(feature = "bench")]
     Bench(BenchArguments),
+    #[cfg(not(feature = "bench"))]
+    #[command(hide = true)]
+    Bench(NotBuilt),
+    #[cfg(feature = "bench")]
     #[command(hide = true)]
     BenchChild(ChildArguments),
     Config(ConfigArguments),
@@ -64,10 +75,29 @@ enum Command {
     Metrics,
 }
 
+/// A command that this program was built without.
+#[cfg(not(all(feature = "bench", feature = "top")))]
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+struct NotBuilt {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _ignored: Vec<std::ffi::OsString>,
+}
+
+#[cfg(not(all(feature = "bench", feature = "top")))]
+impl NotBuilt {
+    fn run(&self, command: &str) -> anyhow::Result<ExitCode> {
+        anyhow::bail!("this moliceiro was built without `{command}`: run `make build` to add it")
+    }
+}
+
 fn main() -> ExitCode {
     moliceiro_service::main(|arguments: Arguments| match arguments.command {
         Command::Run(arguments) => moliceiro_run::run(&arguments),
+        #[cfg(feature = "top")]
         Command::Top(arguments) => moliceiro_top::run(&arguments),
+        #[cfg(not(feature = "top"))]
+        Command::Top(missing) => missing.run("top"),
         Command::Ingest(arguments) => {
             let service = arguments.service()?;
             serve(&service.ingest.base.clone(), |telemetry, shutdown| {
@@ -90,7 +120,11 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Detections(arguments) => detections::run(&arguments),
         Command::Dead(command) => dead::run(&command),
+        #[cfg(feature = "bench")]
         Command::Bench(arguments) => moliceiro_bench::run(&arguments),
+        #[cfg(not(feature = "bench"))]
+        Command::Bench(missing) => missing.run("bench"),
+        #[cfg(feature = "bench")]
         Command::BenchChild(arguments) => moliceiro_bench::run_child(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Metrics => {
