@@ -58,7 +58,7 @@ impl<'a> Queue<'a> {
             },
             Self {
                 name: subjects::FRAMES,
-                subject: "frames.*",
+                subject: subjects::ALL_FRAMES,
                 stream: frames,
                 consumer: detectors,
                 floor: 0,

@@ -126,7 +126,7 @@ pub async fn letters(
     video: Option<&VideoId>,
     index: Option<u64>,
 ) -> Result<Vec<DeadLetter>, RawMessageError> {
-    let filter = video.map_or_else(|| "dead.*".to_owned(), subjects::dead);
+    let filter = video.map_or_else(|| subjects::ALL_DEAD.to_owned(), subjects::dead);
     let (mut letters, mut next) = (Vec::new(), 1);
     loop {
         let message = match dead.get_first_raw_message_by_subject(&filter, next).await {

@@ -13,7 +13,7 @@
 //! - [`publish`] stores a message: it waits out full streams and lost connections.
 //! - [`objects`] stores the bytes of uploads.
 //! - [`dead`] dead-letters a frame that cannot be analysed, and replays dead letters.
-//! - [`videos`] reads videos: entries, changes, how a video started, which are unfinished.
+//! - [`videos`] reads and cancels videos, and writes their entries.
 //! - [`detections`](mod@detections) reads the objects found in each frame.
 
 mod backoff;

@@ -30,6 +30,8 @@ pub const ATTEMPTS_BUCKET: &str = "attempts";
 pub const INGEST_CONSUMER: &str = "ingest";
 /// Durable consumer of [`FRAMES`], shared by detectors.
 pub const DETECTORS_CONSUMER: &str = "detectors";
+/// Durable consumer of [`SUMMARIES`] on the private server of `moliceiro run`: what it has printed.
+pub const PRINTED_CONSUMER: &str = "printed";
 /// Durable consumer of [`RESULTS`], shared by aggregators.
 pub const AGGREGATOR_CONSUMER: &str = "aggregator";
 /// Durable consumer of [`ADVISORIES`], shared by aggregators.
@@ -39,6 +41,24 @@ pub const DEAD_CONSUMER: &str = "aggregator-dead";
 pub const STATUS_SUBJECT: &str = "videos.status";
 /// Subject of uploads.
 pub const UPLOAD_SUBJECT: &str = "videos.upload";
+
+/// Frames of all videos.
+pub const ALL_FRAMES: &str = "frames.*";
+/// Events and results of all videos.
+pub const ALL_RESULTS: &str = "results.*";
+/// Summaries of all videos.
+pub const ALL_SUMMARIES: &str = "summaries.*";
+/// Alarms of all videos.
+pub const ALL_ALARMS: &str = "alarms.*";
+/// Thumbnails of all videos.
+pub const ALL_STILLS: &str = "stills.*.*";
+/// Dead letters of all videos.
+pub const ALL_DEAD: &str = "dead.*";
+
+/// Whether a message of [`SUMMARIES`] is an alarm; it is a summary otherwise.
+pub fn is_alarm(subject: &str) -> bool {
+    subject.starts_with("alarms.")
+}
 
 /// Subjects on which the server reports that a message of `stream` ran out of deliveries.
 pub fn max_deliveries_advisories(stream: &str) -> String {

@@ -9,15 +9,12 @@ use futures_util::StreamExt;
 use moliceiro_aggregator::{OutputFormat, Printed, Publication};
 use moliceiro_nats::messages::{Alarm, Summary, VideoEntry, VideoState, from_json};
 use moliceiro_nats::videos::VideoChanges;
-use moliceiro_nats::{Streams, VideoChange, VideoError, VideoId};
+use moliceiro_nats::{Streams, VideoChange, VideoError, VideoId, subjects};
 use tracing::warn;
 
 use crate::progress::Progress;
 use crate::server::ServerKind;
 
-/// On a private server this consumer remembers which alarms and summaries were printed, even if
-/// this process is killed.
-const PRINTED_CONSUMER: &str = "printed";
 /// The server redelivers what a killed run was about to print after this time.
 const PRINT_ACK_WAIT: Duration = Duration::from_secs(2);
 /// The server deletes the consumer of a run on a shared server this long after the run.
@@ -60,7 +57,7 @@ impl SummaryFollower {
     ) -> anyhow::Result<Self> {
         const CONTEXT: &str = "cannot follow the summaries";
         let base = pull::Config {
-            filter_subjects: vec!["summaries.*".into(), "alarms.*".into()],
+            filter_subjects: vec![subjects::ALL_SUMMARIES.into(), subjects::ALL_ALARMS.into()],
             ack_policy: AckPolicy::Explicit,
             // One at a time: a video's alarms come before its summary, even when a killed run
             // printed only some of them.
@@ -71,7 +68,7 @@ impl SummaryFollower {
         };
         let config = match server {
             ServerKind::Private => pull::Config {
-                durable_name: Some(PRINTED_CONSUMER.into()),
+                durable_name: Some(subjects::PRINTED_CONSUMER.into()),
                 inactive_threshold: Duration::ZERO,
                 deliver_policy: DeliverPolicy::All,
                 ..base
@@ -187,7 +184,7 @@ impl SummaryFollower {
 
     /// Prints an alarm or a summary, and acknowledges it only then.
     async fn print(&mut self, progress: &Progress, message: &Message) -> anyhow::Result<()> {
-        let parsed = match message.subject.starts_with("alarms.") {
+        let parsed = match subjects::is_alarm(&message.subject) {
             true => from_json(&message.payload).map(|alarm| self.print_alarm(progress, &alarm)),
             false => {
                 from_json(&message.payload).map(|summary| self.print_summary(progress, &summary))

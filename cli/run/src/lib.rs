@@ -6,8 +6,8 @@
 //!    options of each upload (`options.rs`).
 //! 2. `inputs.rs` turns each VIDEO into a URI and a name: [`VideoInput`].
 //! 3. `server.rs` starts the private NATS server, unless the settings name another server.
-//! 4. `plan.rs` decides which videos this run follows: what an earlier run left (`unfinished.rs`)
-//!    and what is new.
+//! 4. `plan.rs` decides which videos this run follows: what is new, and what an earlier run left
+//!    ([`Videos::unfinished`](moliceiro_nats::videos::Videos::unfinished)).
 //! 5. `follower.rs` subscribes to summaries, alarms and video entries; only then the plan submits
 //!    the new uploads, so that the follower misses nothing.
 //! 6. `services.rs` runs ingest, detector and aggregator as tasks of this process: [`Services`].

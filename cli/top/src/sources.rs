@@ -15,8 +15,8 @@ use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{Event, VideoEvent, from_cbor};
 use moliceiro_nats::subjects::{
-    AGGREGATOR_CONSUMER, DEAD, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, SUMMARIES,
-    UPLOADS, VIDEOS_BUCKET,
+    AGGREGATOR_CONSUMER, ALL_ALARMS, ALL_RESULTS, DEAD, DETECTORS_CONSUMER, FRAMES,
+    INGEST_CONSUMER, RESULTS, SUMMARIES, UPLOADS, VIDEOS_BUCKET,
 };
 use moliceiro_nats::videos::{VideoChanges, watch_all};
 use moliceiro_nats::{VideoChange, VideoError, VideoId};
@@ -55,7 +55,7 @@ async fn connection(client: &Client, state: &watch::Sender<State>) {
 /// A subscription survives a lost connection; it only misses what is published meanwhile.
 async fn results(client: &Client, state: &watch::Sender<State>) {
     loop {
-        if let Ok(mut results) = client.subscribe("results.*").await {
+        if let Ok(mut results) = client.subscribe(ALL_RESULTS).await {
             while let Some(message) = results.next().await {
                 if let Ok(VideoEvent { event: Event::Frame(result), .. }) =
                     from_cbor(&message.payload)
@@ -191,7 +191,7 @@ fn level(stream: &Stream) -> StreamLevel {
 }
 
 async fn last_alarm(summaries: &Stream) -> Result<Option<LastAlarm>, SampleError> {
-    match summaries.get_last_raw_message_by_subject("alarms.*").await {
+    match summaries.get_last_raw_message_by_subject(ALL_ALARMS).await {
         Ok(message) => {
             let age = SystemTime::now().duration_since(message.time.into()).unwrap_or_default();
             Ok(VideoId::of_subject(&message.subject)

@@ -4,7 +4,7 @@ use thiserror::Error;
 /// Why a frame was not analysed.
 #[derive(Debug, Error)]
 pub enum FrameError {
-    /// The payload is not the picture that the frame announces, and never will be.
+    /// The payload is not the picture that the frame declares, and never will be.
     #[error("the frame's pixels cannot be decoded: {0}")]
     Undecodable(#[from] PictureError),
     /// The model does not take pictures of this size.
@@ -63,13 +63,13 @@ pub enum JpegError {
     /// The end marker is missing.
     #[error("it is truncated")]
     Truncated,
-    /// Its header has another size than the frame announces.
-    #[error("it has {} pixels, and the frame announces {}", pixels(*.actual), pixels(*.announced))]
+    /// Its header has another size than the frame declares.
+    #[error("it has {} pixels, and the frame declares {}", pixels(*.actual), pixels(*.declared))]
     Size {
         /// The JPEG's.
         actual: Size,
         /// The frame's.
-        announced: Size,
+        declared: Size,
     },
     /// It is neither Y'CbCr nor grey.
     #[error("its colours are {0}, not YCbCr")]

@@ -112,7 +112,7 @@ async fn send_changes(
                 }
             },
             Some(notice) = notices.next() => match notice {
-                Ok(message) if message.subject.starts_with("alarms.") => {
+                Ok(message) if subjects::is_alarm(&message.subject) => {
                     client.send_json("alarm", &message.payload).await?;
                 }
                 Ok(message) => {

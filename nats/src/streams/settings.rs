@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::subjects::{
-    ADVISORIES, AGGREGATOR_CONSUMER, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES,
-    INGEST_CONSUMER, RESULTS, STILLS, SUMMARIES, UPLOADS, max_deliveries_advisories,
+    ADVISORIES, AGGREGATOR_CONSUMER, ALL_ALARMS, ALL_DEAD, ALL_FRAMES, ALL_RESULTS, ALL_STILLS,
+    ALL_SUMMARIES, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS,
+    STILLS, SUMMARIES, UPLOADS, max_deliveries_advisories,
 };
 
 /// Results that a crashed aggregator had in flight are redelivered after this time. A result that
@@ -179,13 +180,13 @@ impl StreamsSettings {
                 max_bytes: signed(self.frames_max_bytes),
                 max_messages_per_subject: signed(self.frames_max_per_video),
                 discard_new_per_subject: true,
-                ..work_queue(base(FRAMES, vec!["frames.*".into()], "Frames to be analysed"))
+                ..work_queue(base(FRAMES, vec![ALL_FRAMES.into()], "Frames to be analysed"))
             },
             Config {
                 max_bytes: signed(self.results_max_bytes),
                 max_age: self.keep_detections,
                 discard: DiscardPolicy::New,
-                ..base(RESULTS, vec!["results.*".into()], "Events and results of each video")
+                ..base(RESULTS, vec![ALL_RESULTS.into()], "Events and results of each video")
             },
             Config {
                 max_bytes: signed(64 * MIB),
@@ -194,7 +195,7 @@ impl StreamsSettings {
                 max_age: self.keep,
                 ..base(
                     SUMMARIES,
-                    vec!["summaries.*".into(), "alarms.*".into()],
+                    vec![ALL_SUMMARIES.into(), ALL_ALARMS.into()],
                     "Summaries and alarms, as JSON",
                 )
             },
@@ -202,7 +203,7 @@ impl StreamsSettings {
                 max_bytes: signed(64 * MIB),
                 max_messages_per_subject: 1,
                 max_age: self.keep,
-                ..base(STILLS, vec!["stills.*.*".into()], "Thumbnails of each video")
+                ..base(STILLS, vec![ALL_STILLS.into()], "Thumbnails of each video")
             },
             Config {
                 max_bytes: signed(16 * MIB),
@@ -211,7 +212,7 @@ impl StreamsSettings {
             Config {
                 max_bytes: signed(256 * MIB),
                 max_age: self.keep_dead,
-                ..base(DEAD, vec!["dead.*".into()], "Payloads that could not be processed")
+                ..base(DEAD, vec![ALL_DEAD.into()], "Payloads that could not be processed")
             },
         ]
     }

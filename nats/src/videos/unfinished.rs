@@ -49,7 +49,7 @@ impl Videos<'_> {
     pub async fn unfinished(self) -> Result<BTreeMap<VideoId, UnfinishedVideo>, VideoError> {
         let entries = self.entries_by_id().await?;
         let mut found = self.queued_uploads().await?;
-        for video in self.subjects_of(&self.streams.results, "results.*").await? {
+        for video in self.subjects_of(&self.streams.results, subjects::ALL_RESULTS).await? {
             if found.contains_key(&video) {
                 continue;
             }
@@ -71,7 +71,7 @@ impl Videos<'_> {
             }
         }
         // Summaries may expire before the entry.
-        let summaries = self.subjects_of(&self.streams.summaries, "summaries.*").await?;
+        let summaries = self.subjects_of(&self.streams.summaries, subjects::ALL_SUMMARIES).await?;
         found.retain(|video, _| {
             let published = entries.get(video).is_some_and(|entry| entry.summary_published);
             !published && !summaries.contains(video)

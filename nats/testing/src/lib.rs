@@ -5,9 +5,10 @@
 //! 1. [`paths`] finds the programs, samples and tools that `make setup` and cargo put in place.
 //! 2. [`loopback`] reserves an address, so that a port is never free between choosing and using it.
 //! 3. [`process`] runs a program, collects what it prints, and kills it with the test.
-//! 4. [`server`] and [`cluster`] run nats-server; [`proxy`] stands between it and its clients.
+//! 4. [`server`] (`Server`, and `RestartableServer` to kill and restart) and [`cluster`] run
+//!    nats-server; [`proxy`] stands between it and its clients.
 //! 5. [`deployment`] runs Moliceiro's services on a server; [`observed`] and [`ingest`] reach them
-//!    over HTTP; [`duplicates`] and [`events`] send what no service would.
+//!    over [`http`]; [`duplicates`] and [`events`] send what no service would.
 //! 6. [`video`] and [`models`] make what the services work on.
 //!
 //! Everything a test starts ends with the value that stands for it. Tests wait for conditions:

@@ -6,7 +6,7 @@ use anyhow::Context;
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Event, Upload, VideoEvent, from_cbor, to_json};
-use moliceiro_nats::subjects::UPLOAD_SUBJECT;
+use moliceiro_nats::subjects::{ALL_RESULTS, UPLOAD_SUBJECT};
 
 use super::synthetic;
 use crate::part::PartContext;
@@ -44,7 +44,7 @@ async fn run(context: &PartContext<'_>) -> anyhow::Result<(f64, ProcessUsage)> {
     let pipeline = Pipeline::separate(context.setup, services).await?;
     let streams = pipeline.streams.clone();
     let _detector = synthetic::Detector::start(&streams);
-    let mut results = streams.jetstream.client().subscribe("results.*").await?;
+    let mut results = streams.jetstream.client().subscribe(ALL_RESULTS).await?;
     streams.jetstream.client().flush().await?;
     let meter = Meter::start(pipeline.measured_processes()?)?;
     let started_at = Instant::now();

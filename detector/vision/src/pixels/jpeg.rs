@@ -50,7 +50,7 @@ pub(super) fn decode(
         // A JPEG's header has 16 bits for each side.
         let side = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         let actual = Size { width: side(width), height: side(height) };
-        return Err(JpegError::Size { actual, announced: size });
+        return Err(JpegError::Size { actual, declared: size });
     }
     let (samples, bytes_per_pixel) = match decoder.input_colorspace() {
         Some(ColorSpace::YCbCr) => (JpegSamples::YCbCr, 3),
