@@ -7,7 +7,7 @@ use async_nats::jetstream;
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{Alarm, VideoState, from_json};
 use moliceiro_nats::{Streams, StreamsSettings};
-use moliceiro_testing::deployment::{Deployment, VIDEO};
+use moliceiro_testing::deployment::{Deployment, SMALL, VIDEO};
 use moliceiro_testing::ingest::IngestApi;
 use moliceiro_testing::observed::ObservedService;
 use moliceiro_testing::paths::{nats_server, sample};
@@ -23,7 +23,7 @@ fn alarm_lines(lines: &[String]) -> Vec<String> {
 }
 
 fn run_sample(data: &Path, arguments: &[&str]) -> Vec<String> {
-    Process::start(run(data).args(arguments).arg(sample(VIDEO))).expect_code(0)
+    Process::start(run(data).args(SMALL).args(arguments).arg(sample(VIDEO))).expect_code(0)
 }
 
 #[test]

@@ -24,11 +24,13 @@ async fn a_frame_queue_so_short_that_ingest_mostly_waits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ack_wait_shorter_than_a_frame_is_in_flight() {
+    const FULL_SIZE: [&str; 4] = ["--set", "ingest.width=416", "--set", "ingest.height=416"];
     let server = Server::start();
-    let site = Deployment::new(server.url(), &["--set", "streams.frame_ack_wait=100ms"]);
+    let settings = [&FULL_SIZE[..], &["--set", "streams.frame_ack_wait=100ms"]].concat();
+    let site = Deployment::new(server.url(), &settings);
     let _all = ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;
-    site.assert_unharmed().await;
+    site.assert_counts(&without_faults_with(&sample(VIDEO), 1, &FULL_SIZE)).await;
 }
 
 /// Pictures so large that the model needs longer for each than the server waits for an ack.
