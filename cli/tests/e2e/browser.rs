@@ -59,10 +59,7 @@ pub struct Browser {
 
 impl Browser {
     pub async fn open(page: &str) -> Self {
-        let process = Process::start(Command::new("chromedriver").arg("--port=0"));
-        let line = process.stdout_line("successfully on port");
-        let port = line.rsplit_once("on port ").unwrap().1.trim_end_matches('.');
-        let driver = format!("127.0.0.1:{port}");
+        let (process, driver) = start_driver();
         // Chromium's own sandbox needs a user who is not root, or namespaces that containers lack.
         let arguments = [
             "--headless=new",
@@ -233,6 +230,18 @@ impl Browser {
     pub async fn saved(&self, name: &str) -> String {
         let path = self.downloads.path().join(name);
         until(name, async || std::fs::read_to_string(&path).ok()).await
+    }
+}
+
+/// chromedriver chooses a port that is free for IPv6, and exits if it is in use for IPv4.
+fn start_driver() -> (Process, String) {
+    loop {
+        let process = Process::start(Command::new("chromedriver").arg("--port=0"));
+        let line = process.stdout_line_of(&["successfully on port", "port not available"]);
+        if let Some((_, port)) = line.rsplit_once("successfully on port ") {
+            let port = port.trim_end_matches('.');
+            return (process, format!("127.0.0.1:{port}"));
+        }
     }
 }
 

@@ -113,11 +113,17 @@ impl Process {
 
     /// Waits for a line of standard output that contains `part`.
     pub fn stdout_line(&self, part: &str) -> String {
-        let enough = |lines: &[String]| lines.iter().any(|line| line.contains(part));
+        self.stdout_line_of(&[part])
+    }
+
+    /// Waits for a line of standard output that contains one of `parts`.
+    pub fn stdout_line_of(&self, parts: &[&str]) -> String {
+        let matches = |line: &String| parts.iter().any(|part| line.contains(part));
+        let enough = |lines: &[String]| lines.iter().any(matches);
         let lines = self.out.wait(enough).unwrap_or_else(|| {
-            panic!("{part:?} not in {:#?}\n{:#?}", self.stdout(), self.stderr())
+            panic!("none of {parts:?} in {:#?}\n{:#?}", self.stdout(), self.stderr())
         });
-        lines.into_iter().find(|line| line.contains(part)).unwrap()
+        lines.into_iter().find(matches).unwrap()
     }
 
     /// How it ended, if it has.
