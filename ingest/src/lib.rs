@@ -11,9 +11,11 @@
 
 mod allow;
 mod arguments;
+mod context;
 mod fetch;
 mod live;
 pub mod metrics;
+mod published;
 mod publisher;
 mod settings;
 mod source;
@@ -33,10 +35,11 @@ use url::Url;
 
 use allow::Allowed;
 pub use arguments::IngestArguments;
+use context::Context;
 use metrics::Metrics;
-pub use publisher::{FramePublisher, Watermark};
+pub use published::Watermark;
+pub use publisher::FramePublisher;
 pub use settings::{IngestService, IngestSettings};
-use uploads::Context;
 
 /// Why an ingest ends before its shutdown.
 #[derive(Debug, Error)]

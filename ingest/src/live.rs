@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::metrics::Metrics;
-use crate::publisher::{FramePublisher, Published, Watermark};
+use crate::published::{Published, Watermark};
+use crate::publisher::FramePublisher;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(30);

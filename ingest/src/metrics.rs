@@ -10,7 +10,7 @@ use moliceiro_service::metrics::{Catalogue, Described, WAITING_SECONDS};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use tracing::{debug, error, info, warn};
 
-use crate::publisher::Published;
+use crate::published::Published;
 
 /// The label values of [`Metrics::uploads`].
 const OUTCOMES: [&str; 8] =

@@ -7,39 +7,18 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use moliceiro_decode::{ContainerInfo, DecodedFrame, DecodedThumbnail, Decoding, UndecodableFrame};
 use moliceiro_nats::messages::{
-    Ended, Event, Failed, Frame, Progress, Thumbnail, VERSION, VideoEntry, milliseconds_now,
-    to_cbor,
+    Ended, Event, Failed, Frame, Progress, Thumbnail, VERSION, milliseconds_now, to_cbor,
 };
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tracing::warn;
 
 use crate::metrics::Metrics;
+use crate::published::{Published, Watermark};
 
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Many detectors analyse more frames than this in a second.
 const PROGRESS_FRAMES: u64 = 250;
-
-/// A video whose frames and end are all stored.
-pub(crate) struct Published {
-    pub(crate) frames: u64,
-    pub(crate) problem: Option<String>,
-}
-
-/// Up to where all frames of a video are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Watermark {
-    /// Every selected frame with a smaller index is stored.
-    pub below: u64,
-    /// How many frames those are.
-    pub frames: u64,
-}
-
-impl Watermark {
-    pub(crate) fn of(entry: &VideoEntry) -> Self {
-        Self { below: entry.published, frames: entry.published_frames() }
-    }
-}
 
 /// Stores what is decoded of one video.
 pub struct FramePublisher<'a> {

@@ -8,10 +8,10 @@ use moliceiro_nats::objects;
 use thiserror::Error;
 use url::Url;
 
+use crate::context::Context;
 use crate::fetch::{self, FetchError, Limits, fetch};
 use crate::live;
 use crate::spool::{SpoolError, spool};
-use crate::uploads::Context;
 
 /// What a URI turned out to be.
 pub(crate) enum Source {

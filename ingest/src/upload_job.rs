@@ -17,10 +17,11 @@ use tracing::warn;
 use url::Url;
 
 use crate::allow::Refused;
+use crate::context::Context;
 use crate::live::{self, LiveProblem, TakeOverError};
-use crate::publisher::{FramePublisher, Published, Watermark};
+use crate::published::{Published, Watermark};
+use crate::publisher::FramePublisher;
 use crate::source::{self, Source, SourceError};
-use crate::uploads::Context;
 
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 

@@ -6,32 +6,18 @@ use std::time::Duration;
 use async_nats::jetstream::Message;
 use futures_util::StreamExt;
 use moliceiro_nats::Streams;
-use moliceiro_service::Service;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::allow::Allowed;
-use crate::metrics::Metrics;
-use crate::settings::IngestSettings;
+use crate::context::Context;
 use crate::upload_job::UploadJob;
 
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// How long a pull waits for an upload. At shutdown the last pull is awaited, so that the server
 /// delivers no upload to a service that has ended.
 const PULL_EXPIRY: Duration = Duration::from_secs(1);
-
-/// What every upload of one ingest is ingested with. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Context {
-    pub(crate) streams: Streams,
-    pub(crate) allowed: Arc<Allowed>,
-    pub(crate) service: Arc<Service<IngestSettings>>,
-    /// Longest video that is fetched over HTTP.
-    pub(crate) max_fetched_bytes: u64,
-    pub(crate) metrics: Arc<Metrics>,
-}
 
 /// Takes uploads until `shutdown`, then returns unfinished ones to the queue.
 pub(crate) async fn run(context: &Context, shutdown: &CancellationToken) {

@@ -5,6 +5,7 @@
 
 pub mod list;
 mod loader;
+mod origin;
 mod print;
 mod renamed;
 

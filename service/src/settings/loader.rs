@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::renamed::{Tables, rename};
+use super::origin::{PREFIX, SEPARATOR, Tables, shown};
+use super::renamed::rename;
 use super::{Problem, SECTIONS, Section, SettingsError};
 
-const PREFIX: &str = "MOLICEIRO";
-const SEPARATOR: &str = "__";
 const COMMAND_LINE: &str = "command line ";
 /// The origin of a value that names its key itself; all other options stand for one key each.
 const SET_ORIGIN: &str = "command line --set";
@@ -294,17 +293,6 @@ fn choices<S: Section>(key: &str, text: &str) -> Option<String> {
     let table = toml::Table::from_iter([(key.to_owned(), toml::Value::from(text))]);
     let error = table.try_into::<S>().err()?.to_string();
     error.lines().find(|line| line.contains("expected")).map(str::to_owned)
-}
-
-/// A source, for people. The library reports only "the environment"; the variable's name follows
-/// from the key.
-pub(super) fn shown(origin: Option<&str>, key: &str) -> String {
-    match origin {
-        None | Some("the environment") => {
-            format!("environment {PREFIX}{SEPARATOR}{}", key.to_uppercase().replace('.', SEPARATOR))
-        }
-        Some(origin) => origin.to_owned(),
-    }
 }
 
 fn similar<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {

@@ -1,6 +1,7 @@
 use config::{Value, ValueKind};
 
-use super::loader::{defaults, shown};
+use super::loader::defaults;
+use super::origin::shown;
 use super::{Section, Settings, SettingsError};
 
 impl Settings {

@@ -2,7 +2,7 @@
 
 use config::{Map, Value, ValueKind};
 
-use super::loader::shown;
+use super::origin::{Tables, shown};
 
 /// Old and new names, as `TABLE.KEY`.
 const RENAMED: [(&str, &str); 9] = [
@@ -16,9 +16,6 @@ const RENAMED: [(&str, &str); 9] = [
     ("ingest.tls_key", "http.tls_key"),
     ("ingest.origins", "http.origins"),
 ];
-
-/// The tables of one source, such as a file.
-pub(super) type Tables = Map<String, Value>;
 
 /// What the renaming has to report, in the order of the keys.
 #[derive(Debug, Default)]
