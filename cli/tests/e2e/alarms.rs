@@ -112,10 +112,12 @@ fn an_invalid_alarm_rule_is_refused_with_an_example() {
 #[test]
 fn a_killed_run_and_the_next_print_each_alarm_in_order() {
     let folder = tempfile::tempdir().unwrap();
-    let whole = alarm_lines(&run_sample(&folder.path().join("whole"), &["--max", "0"]));
+    let start = |data: &Path| {
+        Process::start(run(data).args(["--max", "0", "--log", "debug"]).arg(sample(VIDEO)))
+    };
+    let whole = alarm_lines(&start(&folder.path().join("whole")).expect_code(0));
     let data = folder.path().join("data");
-    let mut killed =
-        Process::start(run(&data).args(["--max", "0", "--log", "debug"]).arg(sample(VIDEO)));
+    let mut killed = start(&data);
     killed.wait_for_stdout(20);
     killed.signal(Signal::KILL);
     killed.wait();
