@@ -63,7 +63,7 @@ pub fn without_faults() -> Counts {
     COUNTS.get_or_init(|| without_faults_of(&sample(VIDEO), 1)).clone()
 }
 
-/// A server, and services that use it.
+/// How to start services on a server, and talk to them.
 pub struct Deployment {
     pub url: String,
     pub settings: Vec<String>,
