@@ -7,7 +7,8 @@
 //! 2. Add a variant to [`Family`]. Its name in lower case is the manifest's `[family.yolo]`.
 //! 3. Add an arm to [`Family::decoder`].
 //!
-//! No other code changes; `docs/models.md` lists the families. A manifest then names the family, and the tests of `nanodet.rs` show what
+//! No other code changes; `docs/models.md` lists the families. A manifest then names the family,
+//! and the tests of `nanodet.rs` show what
 //! to test. A layout of the input that no family uses yet is added in `input.rs`.
 
 mod decoder;

@@ -1,4 +1,5 @@
-//! How to start services on a server and talk to them, and what they must count in the sample video.
+//! How to start services on a server and talk to them, and what they must count in the sample
+//! video.
 
 use std::collections::BTreeMap;
 use std::path::Path;
