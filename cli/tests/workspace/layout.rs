@@ -3,14 +3,19 @@
 use crate::metadata::Metadata;
 
 /// An engine knows no NATS client, no async runtime and no metrics registry.
-const ENGINES: [&str; 4] =
-    ["moliceiro-messages", "moliceiro-decode", "moliceiro-vision", "moliceiro-analytics"];
+const ENGINES: [&str; 5] = [
+    "moliceiro-messages",
+    "moliceiro-containers",
+    "moliceiro-decode",
+    "moliceiro-vision",
+    "moliceiro-analytics",
+];
 const NOT_IN_ENGINES: [&str; 5] =
     ["async-nats", "tokio", "prometheus", "moliceiro-nats", "moliceiro-service"];
 
 /// The crates of each service: they meet in `moliceiro-nats` and nowhere else.
 const SERVICES: [&[&str]; 3] = [
-    &["moliceiro-ingest", "moliceiro-api", "moliceiro-decode"],
+    &["moliceiro-ingest", "moliceiro-api", "moliceiro-decode", "moliceiro-containers"],
     &["moliceiro-detector", "moliceiro-vision"],
     &["moliceiro-aggregator", "moliceiro-analytics"],
 ];

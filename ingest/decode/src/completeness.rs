@@ -1,3 +1,5 @@
+use moliceiro_containers::{Contents, VideoTrack};
+
 use crate::container_info::ContainerInfo;
 use crate::error::Incomplete;
 use crate::probes::Probes;
@@ -29,4 +31,15 @@ pub(crate) fn truncated(
 pub(crate) fn damaged(decoded: u64, probes: &Probes) -> Option<Incomplete> {
     let lost = probes.packets()?.checked_sub(decoded).filter(|lost| *lost > 0)?;
     Some(Incomplete::Damaged { lost })
+}
+
+/// What the container's own tables say about a video that was decoded to its end.
+pub(crate) fn disagreement(
+    decoded: u64,
+    contents: &Contents,
+    track: &VideoTrack,
+) -> Option<Incomplete> {
+    let fault = contents.faults.first().cloned().map(Incomplete::Container);
+    let expected = track.frames.filter(|expected| *expected != decoded);
+    fault.or(expected.map(|expected| Incomplete::Miscounted { decoded, expected }))
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
+use moliceiro_containers::Contents;
 use tracing::{debug, info};
 
 use crate::avi;
@@ -51,6 +52,16 @@ pub(crate) fn decode(
     run.output.finish(&name, incomplete)
 }
 
+/// What the container holds. Without it, the decoder's own count is all there is.
+fn inspect(file: &LocalFile) -> Option<Contents> {
+    let read = std::fs::File::open(&file.path)
+        .and_then(|mut file| moliceiro_containers::inspect(&mut file));
+    read.unwrap_or_else(|error| {
+        debug!(name = file.name, %error, "cannot read the container");
+        None
+    })
+}
+
 struct Run {
     stall_timeout: Duration,
     output: Output,
@@ -59,6 +70,7 @@ struct Run {
 impl Run {
     /// Decodes a file with GStreamer.
     fn decode_video(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
+        let contents = inspect(file);
         let mut pipeline = FilePipeline::open(file)?;
         let avi_duration = avi::declared_duration(&file.path);
         let stopped = loop {
@@ -85,7 +97,7 @@ impl Run {
             }
         };
         self.record_duration(&pipeline, avi_duration);
-        self.verdict(file, pipeline, stopped)
+        self.verdict(file, pipeline, stopped, contents.as_ref())
     }
 
     /// Decides whether a video that has ended is complete.
@@ -94,6 +106,7 @@ impl Run {
         file: &LocalFile,
         pipeline: FilePipeline,
         stopped: Option<Incomplete>,
+        contents: Option<&Contents>,
     ) -> Result<Option<Incomplete>, DecodeError> {
         let decoded = self.output.decoded();
         let probes = pipeline.probes().clone();
@@ -106,7 +119,11 @@ impl Run {
         Ok(stopped
             .or_else(|| failure.map(|error| Incomplete::Broken { reason: error.into_reason() }))
             .or_else(|| completeness::truncated(self.output.covered(), container_info, &probes))
-            .or_else(|| completeness::damaged(decoded, &probes)))
+            .or_else(|| completeness::damaged(decoded, &probes))
+            .or_else(|| {
+                let contents = contents?;
+                completeness::disagreement(decoded, contents, contents.tracks.first()?)
+            }))
     }
 
     fn record_duration(&self, pipeline: &FilePipeline, avi_duration: Option<u64>) {

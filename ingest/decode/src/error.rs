@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use gstreamer as gst;
+use moliceiro_containers::Fault;
 use thiserror::Error;
 
 /// Why nothing could be decoded of a video.
@@ -122,6 +123,17 @@ pub enum Incomplete {
         /// Number of frames.
         lost: u64,
     },
+    /// The container holds more frames than were decoded, or fewer.
+    #[error("{decoded} frames were decoded, but its container holds {expected}")]
+    Miscounted {
+        /// Number of decoded frames.
+        decoded: u64,
+        /// Number of frames that a player shows, according to the container.
+        expected: u64,
+    },
+    /// The container is damaged.
+    #[error("damaged: {0}")]
+    Container(Fault),
     /// An error between two frames.
     #[error("broken: {reason}")]
     Broken {

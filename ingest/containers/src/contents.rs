@@ -1,0 +1,64 @@
+use std::fmt;
+
+/// What a container holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// Its format.
+    pub container: Container,
+    /// Its video tracks, in the order of the file.
+    pub tracks: Vec<VideoTrack>,
+    /// What is wrong with the container.
+    pub faults: Vec<Fault>,
+}
+
+/// A container format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// MP4, MOV and their relatives.
+    Mp4,
+    /// Matroska and WebM.
+    Matroska,
+    /// MPEG transport stream.
+    Ts,
+    /// Audio Video Interleave.
+    Avi,
+}
+
+/// A video track of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoTrack {
+    /// Its position among the video tracks of the file, from 1.
+    pub number: u32,
+    /// The codec as people call it, such as "HEVC" or "DNxHR", if it is known.
+    pub codec: Option<&'static str>,
+    /// Whether the container marks it as the one to show.
+    pub is_default: bool,
+    /// How many frames a player shows of it, if the container tells.
+    pub frames: Option<u64>,
+    /// Presentation time of its first frame, in nanoseconds of the container's timeline.
+    pub start: Option<u64>,
+}
+
+/// What is wrong with a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It ends before the end that it declares.
+    Truncated {
+        /// Bytes that are missing.
+        missing: u64,
+    },
+    /// Packets of a transport stream did not arrive.
+    PacketsLost {
+        /// How many gaps its counters show.
+        gaps: u64,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated { missing } => write!(f, "the last {missing} bytes are missing"),
+            Self::PacketsLost { gaps } => write!(f, "packets were lost in {gaps} places"),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Reads what a video file holds, without decoding it.
+//!
+//! The demuxer that decodes a file cannot notice what it skips. This crate reads the container's
+//! own tables and counters, and so tells how many frames should come. It decodes nothing, and
+//! takes every length and offset in a file for a claim: memory and time are bounded by the size of
+//! the tables that are really there.
+//!
+//! ```no_run
+//! # fn main() -> std::io::Result<()> {
+//! let mut file = std::fs::File::open("street.mp4")?;
+//! if let Some(contents) = moliceiro_containers::inspect(&mut file)? {
+//!     for track in contents.tracks {
+//!         println!("track {}: {:?} frames", track.number, track.frames);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod contents;
+
+use std::fs::File;
+use std::io;
+
+pub use contents::{Container, Contents, Fault, VideoTrack};
+
+/// What a file holds; `None` if it is in no container that this crate reads.
+///
+/// # Errors
+///
+/// The file cannot be read. A damaged container is not an error: what can be read of it is
+/// returned, with a [`Fault`].
+pub fn inspect(_file: &mut File) -> io::Result<Option<Contents>> {
+    Ok(None)
+}
