@@ -1,5 +1,7 @@
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What a container holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
@@ -40,7 +42,7 @@ pub struct VideoTrack {
 }
 
 /// What is wrong with a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
     /// It ends before the end that it declares.
     Truncated {

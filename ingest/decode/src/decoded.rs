@@ -1,4 +1,5 @@
 use moliceiro_messages::{Color, Encoding, Letterbox, Size};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::error::Incomplete;
@@ -50,7 +51,7 @@ pub struct UndecodableFrame {
 }
 
 /// What was decoded of a video.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecodedVideo {
     /// Number of selected frames, whether they were delivered or skipped.
     pub frames: u64,

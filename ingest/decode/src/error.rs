@@ -1,13 +1,15 @@
+use std::borrow::Cow;
 use std::time::Duration;
 
 use gstreamer as gst;
 use moliceiro_containers::Fault;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Why nothing could be decoded of a video.
 ///
 /// `path` and `video` name the file, and `reason` is the text of GStreamer or the operating system.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[allow(missing_docs, reason = "the fields are explained above")]
 pub enum DecodeError {
     /// Only `file` URIs are read.
@@ -30,7 +32,7 @@ pub enum DecodeError {
     NotReadable { path: String, reason: String },
     /// A pipe, a socket or a device.
     #[error("{path} is {what}, not a file; give one video file")]
-    NotAFile { path: String, what: &'static str },
+    NotAFile { path: String, what: Cow<'static, str> },
     /// No file of the folder has the extension of a picture.
     #[error(
         "{path} is a folder without pictures; give a folder with files such as .jpg or .png, or \
@@ -93,7 +95,25 @@ pub enum DecodeError {
     NoGStreamer { reason: String },
     /// An element that every video needs is not installed. `package` is Debian's.
     #[error("GStreamer's element {element} is missing; install the package {package}")]
-    MissingElement { element: &'static str, package: &'static str },
+    MissingElement { element: Cow<'static, str>, package: Cow<'static, str> },
+    /// The process that decoded it crashed. `how` is the signal or the exit code.
+    #[error(
+        "{video}: the decoder crashed ({how}) on frame {frame}; convert the video, for example to \
+         MP4 with H.264"
+    )]
+    Crashed { video: String, how: String, frame: u64 },
+    /// The process that decoded it was stopped, because it needed more memory than one video may.
+    #[error("{video}: the decoder needed more than {megabytes} MB; scale the video down first")]
+    OutOfMemory { video: String, megabytes: u64 },
+    /// The process that decoded it was stopped, because it worked for too long without a frame.
+    #[error(
+        "{video}: the decoder used {seconds} s of processor time without a frame; convert the \
+         video, for example to MP4 with H.264"
+    )]
+    TooSlow { video: String, seconds: u64 },
+    /// No process can be started to decode in.
+    #[error("cannot start a process to decode in ({reason}); make more processes or memory free")]
+    NoWorker { reason: String },
     /// The consumer dropped its [`Decoding`](crate::Decoding).
     #[error("decoding was cancelled")]
     Cancelled,
@@ -103,7 +123,7 @@ pub enum DecodeError {
 }
 
 /// Why a video has fewer frames than it should.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum Incomplete {
     /// It ends without an error, but before the end that its container declares.
     #[error(
@@ -151,6 +171,30 @@ pub enum Incomplete {
     Stalled {
         /// The stall timeout.
         after: Duration,
+    },
+    /// The process that decoded it crashed.
+    #[error("the decoder crashed ({how}) on frame {frame}")]
+    Crashed {
+        /// The signal or the exit code.
+        how: String,
+        /// Index of the first frame that is missing.
+        frame: u64,
+    },
+    /// The process that decoded it was stopped, because it needed more memory than one video may.
+    #[error("the decoder needed more than {megabytes} MB on frame {frame}")]
+    OutOfMemory {
+        /// The limit.
+        megabytes: u64,
+        /// Index of the first frame that is missing.
+        frame: u64,
+    },
+    /// The process that decoded it was stopped, because it worked for too long.
+    #[error("the decoder used {seconds} s of processor time for {frame} frames")]
+    TooSlow {
+        /// Processor time.
+        seconds: u64,
+        /// Number of frames until then.
+        frame: u64,
     },
 }
 
@@ -205,6 +249,9 @@ impl Incomplete {
         let video = name.to_owned();
         match self {
             Self::Stalled { after } => DecodeError::Stalled { video, after },
+            Self::Crashed { how, frame } => DecodeError::Crashed { video, how, frame },
+            Self::OutOfMemory { megabytes, .. } => DecodeError::OutOfMemory { video, megabytes },
+            Self::TooSlow { seconds, .. } => DecodeError::TooSlow { video, seconds },
             other => DecodeError::Failed { video, reason: other.to_string() },
         }
     }

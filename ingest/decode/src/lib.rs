@@ -85,6 +85,7 @@ mod settings;
 mod start;
 mod thumbnail;
 mod timeline;
+mod worker;
 
 pub use container_info::ContainerInfo;
 pub use cut::cut;
@@ -95,3 +96,4 @@ pub use moliceiro_messages::{Area, Color, Encoding, FrameSelection, Letterbox, M
 pub use observer::{DecodeEvent, Observer};
 pub use settings::{DecodeSettings, FIT_STEP};
 pub use start::{init, start, start_file};
+pub use worker::{WorkerCommand, Workers, serve};
