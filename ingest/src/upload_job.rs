@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::allow::Refused;
 use crate::context::Context;
+use crate::fingerprint::{Replaced, fingerprint, replaced};
 use crate::live::{self, LiveProblem, TakeOverError};
 use crate::published::{Published, Watermark};
 use crate::publisher::FramePublisher;
@@ -75,6 +76,7 @@ enum Decoded {
 /// Why a source is not decoded, now or ever.
 enum Unreadable {
     Refused(Refused),
+    Replaced(Replaced),
     Source(SourceError),
     Live(LiveProblem),
 }
@@ -83,6 +85,7 @@ impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Refused(reason) => reason.fmt(f),
+            Self::Replaced(reason) => reason.fmt(f),
             Self::Source(reason) => reason.fmt(f),
             Self::Live(reason) => reason.fmt(f),
         }
@@ -172,7 +175,17 @@ impl UploadJob {
             Some(entry) if entry.state != VideoState::Queued => Some(entry.started),
             _ => self.started(video).await,
         };
-        let started = earlier.unwrap_or_else(|| upload.started(stored_at, service.section.every));
+        let started = earlier.unwrap_or_else(|| {
+            let mut started = upload.started(stored_at, service.section.every);
+            started.fingerprint = started.fingerprint.or_else(|| fingerprint(uri.as_ref().ok()?));
+            started
+        });
+        let uri = uri.map_err(Unreadable::Refused).and_then(|uri| {
+            match replaced(started.fingerprint.as_ref(), &uri) {
+                Some(replaced) => Err(Unreadable::Replaced(replaced)),
+                None => Ok(uri),
+            }
+        });
         metrics.decoding(video, &started, stored.below);
         let selection = started.selection;
         let id = subjects::event_message_id(video, "started");
@@ -240,7 +253,7 @@ impl UploadJob {
     async fn decode(
         &self,
         video: &VideoId,
-        uri: Result<Url, Refused>,
+        uri: Result<Url, Unreadable>,
         selection: FrameSelection,
         stored: Watermark,
     ) -> Result<Decoded, RetryReason> {
@@ -252,7 +265,7 @@ impl UploadJob {
                 let settings = self.decode_settings(selection, stored.below);
                 source::open(&self.context, &uri, settings).await.map_err(Unreadable::Source)
             }
-            Err(refused) => Err(Unreadable::Refused(refused)),
+            Err(unreadable) => Err(unreadable),
         };
         let unreadable = match opened {
             Ok(Source::Video(decoding)) => {

@@ -43,8 +43,15 @@ impl RunPlan {
             .collect();
         let mut plan = Self { uris, resumed: BTreeMap::new(), uploads: Vec::new() };
         for VideoInput { uri, name } in inputs {
+            // A file that has changed since is another video. The ingest ends the earlier one.
+            let fingerprint = moliceiro_ingest::fingerprint(&uri);
+            let is_unchanged = |video: &UnfinishedVideo| {
+                let both = video.fingerprint.as_ref().zip(fingerprint.as_ref());
+                both.is_none_or(|(earlier, now)| earlier.may_be(now))
+            };
             let is_same = |video: &UnfinishedVideo| {
-                [uri.as_str(), &shown_uri(&uri)].contains(&video.uri.as_str())
+                is_unchanged(video)
+                    && [uri.as_str(), &shown_uri(&uri)].contains(&video.uri.as_str())
                     && options.accepts(video)
             };
             // An unfinished window of a live source is not the source.
@@ -58,8 +65,12 @@ impl RunPlan {
                 }
                 None => {
                     let id = VideoId::for_name(&name, &nuid::next());
-                    let upload =
-                        Upload { id: Some(id.clone()), name: Some(name), ..options.upload(uri) };
+                    let upload = Upload {
+                        id: Some(id.clone()),
+                        name: Some(name),
+                        fingerprint,
+                        ..options.upload(uri)
+                    };
                     plan.uploads.push((id, upload));
                 }
             }

@@ -47,6 +47,9 @@
 //! A live source ([`live`]) has no end and does not wait: it is cut into windows, and each window
 //! is a [`Decoding`] of its own that drops frames when its consumer is too slow.
 //!
+//! [`Workers`] does all of this in a process of its own for each video (`worker`), so that a plugin
+//! that crashes costs one video.
+//!
 //! # Upstream bugs
 //!
 //! Comments of the form "GStreamer 1.22 does X" name the test that fails without the workaround,

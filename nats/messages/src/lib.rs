@@ -25,6 +25,7 @@ mod alarm;
 mod alarm_rule;
 mod color;
 mod event;
+mod fingerprint;
 mod frame;
 mod frame_selection;
 mod live;
@@ -49,6 +50,7 @@ pub use event::{
     Abandoned, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Started,
     VideoEvent,
 };
+pub use fingerprint::Fingerprint;
 pub use frame::{Area, Encoding, Frame, FrameContradiction, Letterbox, Size};
 pub use frame_selection::{
     Fps, FrameSelection, InvalidFps, InvalidOffset, InvalidSelection, Offset, RequestedSelection,
