@@ -1,7 +1,7 @@
 //! The child: a process that decodes one video.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, PipeWriter, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, PipeWriter, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -145,7 +145,7 @@ fn receive(mut control: &UnixStream) -> io::Result<Option<Assigned>> {
 fn end_with_the_parent(mut control: UnixStream) -> io::Result<()> {
     thread::Builder::new().name("parent".into()).spawn(move || {
         // The parent sends nothing more.
-        control.read(&mut [0]).ok();
+        control.read_exact(&mut [0]).ok();
         end();
     })?;
     Ok(())
@@ -191,7 +191,6 @@ impl Assigned {
         }
         let outcome = decoding.outcome_blocking();
         let mut output = locked();
-        output.send_progress()?;
         output.send(&Message::Outcome(outcome))?;
         // Keeps the lock: nothing follows the outcome.
         end()
@@ -222,11 +221,20 @@ struct Output {
 
 impl Output {
     fn send(&mut self, message: &Message) -> io::Result<()> {
-        self.messages.write_all(&protocol::encode(message)?)
+        let mut bytes = self.progress()?;
+        bytes.extend(protocol::encode(message)?);
+        self.messages.write_all(&bytes)
     }
 
     /// Sends what has changed.
     fn send_progress(&mut self) -> io::Result<()> {
+        let bytes = self.progress()?;
+        self.messages.write_all(&bytes)
+    }
+
+    /// Messages about what has changed.
+    fn progress(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
         let info = &self.container_info;
         let container = Container {
             duration: info.duration(),
@@ -236,27 +244,34 @@ impl Output {
         };
         if container != self.container {
             self.container = container.clone();
-            self.send(&Message::Container(container))?;
+            bytes.extend(protocol::encode(&Message::Container(container))?);
         }
         let decoded = self.decoded.load(Relaxed);
         if decoded != self.reported {
             self.reported = decoded;
-            self.send(&Message::Decoded(decoded))?;
+            bytes.extend(protocol::encode(&Message::Decoded(decoded))?);
         }
-        Ok(())
+        Ok(bytes)
     }
 
     fn send_frame(&mut self, frame: Result<DecodedFrame, UndecodableFrame>) -> io::Result<()> {
-        self.send_progress()?;
         let frame = match frame {
             Ok(frame) => frame,
             Err(undecodable) => return self.send(&undecodable.into()),
         };
-        self.send(&Message::Frame(FrameHeader::of(&frame)))?;
-        self.messages.write_all(&frame.pixels)?;
-        match &frame.thumbnail {
-            Some(thumbnail) => self.messages.write_all(&thumbnail.jpeg),
-            None => Ok(()),
+        let mut messages = self.progress()?;
+        messages.extend(protocol::encode(&Message::Frame(FrameHeader::of(&frame)))?);
+        let jpeg = frame.thumbnail.as_ref().map_or(&[][..], |thumbnail| &thumbnail.jpeg);
+        // In one system call, if the pipe has room.
+        let mut all = [&messages[..], &frame.pixels[..], jpeg].map(IoSlice::new);
+        let mut rest = &mut all[..];
+        while !rest.is_empty() {
+            match self.messages.write_vectored(rest) {
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
 }

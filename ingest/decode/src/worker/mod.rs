@@ -15,8 +15,8 @@
 //!
 //! After the job has arrived, the child opens nothing but the file that it was given (by its
 //! descriptor, under `/proc/self/fd`) or, for a folder, the pictures in it, plugins of GStreamer
-//! with their libraries, and a few files in `/proc` and `/sys` that tell plugins about the
-//! processor. It needs no network.
+//! with their libraries, and what these look for: devices in `/dev`, files in `/proc` and `/sys`
+//! about the processor, a temporary file for generated code. It needs no network.
 
 mod child;
 mod pool;

@@ -84,11 +84,13 @@ impl Worker {
         Pid::from_child(&self.child)
     }
 
-    /// Sends it what to decode, and returns where it writes its messages.
+    /// Sends it what to decode, and returns where it writes its messages: a pipe that does not
+    /// block.
     pub(crate) fn assign(&self, job: &Job, file: Option<&File>) -> io::Result<PipeReader> {
         let (messages, output) = io::pipe()?;
         // A user may have only so many large pipes.
         rustix::pipe::fcntl_setpipe_size(&messages, PIPE_BYTES).ok();
+        rustix::io::ioctl_fionbio(&messages, true)?;
         let mut descriptors = vec![output.as_fd()];
         descriptors.extend(file.map(File::as_fd));
         let bytes = protocol::encode(job)?;

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, PipeReader, Read};
 
 use moliceiro_messages::Size;
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use tracing::{debug, info};
 use url::Url;
 
@@ -22,6 +24,8 @@ use crate::worker::watch::{self, Excess, Watch};
 
 /// More frames than this cannot be decoded between two messages.
 const MAX_DECODED: u64 = 1_000_000;
+/// Messages without pictures are short.
+const READ_AHEAD: usize = 4096;
 /// Of what a child prints, a line is no longer than this.
 const MAX_LINE: usize = 4096;
 
@@ -42,6 +46,7 @@ pub(crate) fn decode(
         name,
         worker,
         messages,
+        ahead: Vec::new(),
         watch,
         settings,
         sender,
@@ -140,7 +145,10 @@ struct Progress {
 struct Remote<'a> {
     name: String,
     worker: Worker,
+    /// It does not block.
     messages: PipeReader,
+    /// What was read of the next message.
+    ahead: Vec<u8>,
     watch: Watch,
     settings: DecodeSettings,
     sender: &'a DecodingSender,
@@ -217,11 +225,11 @@ impl Remote<'_> {
     }
 
     fn receive(&mut self) -> Result<Message, Stop> {
-        let mut length = [0; 4];
-        self.fill(&mut length)?;
-        let length = protocol::message_length(length).ok_or(Stop::Invalid("it is too long"))?;
-        let mut message = vec![0; length];
-        self.fill(&mut message)?;
+        self.attend()?;
+        let length = self.receive_bytes(size_of::<u32>(), READ_AHEAD)?;
+        let length = length.try_into().ok().and_then(protocol::message_length);
+        let length = length.ok_or(Stop::Invalid("it is too long"))?;
+        let message = self.receive_bytes(length, READ_AHEAD)?;
         protocol::decode(&message).map_err(|_| Stop::Invalid("it is no message"))
     }
 
@@ -229,30 +237,42 @@ impl Remote<'_> {
         let Size { width, height } = self.settings.size;
         // The largest is a JPEG of noise; its file has a header.
         let largest = u64::from(width) * u64::from(height) * 3 + 65_536;
-        let pixels = self.receive_bytes(header.length, largest)?;
+        let pixels = self.receive_pixels(header.length, largest)?;
         let jpeg = match header.thumbnail {
-            Some((_, length)) => Some(self.receive_bytes(length, largest)?),
+            Some((_, length)) => Some(self.receive_pixels(length, largest)?),
             None => None,
         };
         Ok(header.into_frame(pixels, jpeg))
     }
 
-    fn receive_bytes(&mut self, length: u64, largest: u64) -> Result<Vec<u8>, Stop> {
+    fn receive_pixels(&mut self, length: u64, largest: u64) -> Result<Vec<u8>, Stop> {
         let length = usize::try_from(length).ok().filter(|_| length <= largest);
-        let mut bytes = vec![0; length.ok_or(Stop::Invalid("its picture is too large"))?];
-        self.fill(&mut bytes)?;
+        self.receive_bytes(length.ok_or(Stop::Invalid("its picture is too large"))?, 0)
+    }
+
+    /// The next bytes. Up to `ahead` more may be read in the same system call, and kept for later.
+    fn receive_bytes(&mut self, length: usize, ahead: usize) -> Result<Vec<u8>, Stop> {
+        let mut bytes = std::mem::take(&mut self.ahead);
+        bytes.reserve_exact((length + ahead).saturating_sub(bytes.len()));
+        while bytes.len() < length {
+            match rustix::io::read(&self.messages, spare_capacity(&mut bytes)) {
+                Ok(0) => return Err(Stop::Ended),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.wait_for_messages()?,
+                Err(error) => return Err(Stop::Io(error.into())),
+            }
+        }
+        self.ahead = bytes.split_off(length);
         Ok(bytes)
     }
 
-    fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), Stop> {
-        while !buffer.is_empty() {
-            self.wait_for_messages()?;
-            match self.messages.read(buffer) {
-                Ok(0) => return Err(Stop::Ended),
-                Ok(read) => buffer = &mut buffer[read..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Stop::Io(error)),
-            }
+    /// Notices a consumer that has left, and a child that takes too much.
+    fn attend(&mut self) -> Result<(), Stop> {
+        if self.sender.frames().is_closed() {
+            return Err(Stop::Cancelled);
+        }
+        if self.watch.check()? {
+            self.read_log();
         }
         Ok(())
     }
@@ -262,17 +282,14 @@ impl Remote<'_> {
         let interval = Timespec::try_from(watch::interval())
             .map_err(|error| Stop::Io(io::Error::other(error)))?;
         loop {
-            if self.sender.frames().is_closed() {
-                return Err(Stop::Cancelled);
-            }
-            self.watch.check()?;
+            self.attend()?;
             let [has_message, has_log] = {
                 let mut both = [
                     PollFd::new(&self.messages, PollFlags::IN),
                     PollFd::new(&self.worker.log, PollFlags::IN),
                 ];
                 match poll(&mut both, Some(&interval)) {
-                    Err(rustix::io::Errno::INTR) => continue,
+                    Err(Errno::INTR) => continue,
                     polled => polled.map_err(|error| Stop::Io(error.into()))?,
                 };
                 both.map(|fd| fd.revents())

@@ -77,11 +77,11 @@ impl Watch {
             .saturating_add(frame.saturating_mul(u32::try_from(more).unwrap_or(u32::MAX)));
     }
 
-    /// Call this often: it does little most times.
-    pub(crate) fn check(&mut self) -> Result<(), Excess> {
+    /// Call this often: it does little most times, and returns false.
+    pub(crate) fn check(&mut self) -> Result<bool, Excess> {
         let now = Instant::now();
         if now < self.next {
-            return Ok(());
+            return Ok(false);
         }
         self.next = now + INTERVAL;
         let Usage { processor, memory } = usage(self.pid).unwrap_or_default();
@@ -89,7 +89,7 @@ impl Watch {
             () if memory > self.max_memory => Err(Excess::Memory),
             () if processor > self.allowed => Err(Excess::Busy(processor)),
             () if now - self.heard > self.max_silence => Err(Excess::Silent),
-            () => Ok(()),
+            () => Ok(true),
         }
     }
 }
