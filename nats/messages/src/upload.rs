@@ -192,12 +192,7 @@ impl Upload {
         if let Some(name) = &self.name {
             Self::check_name(name)?;
         }
-        if self.labels.len() > MOST_LABELS
-            || self.labels.iter().any(|label| label.trim().is_empty())
-        {
-            return Err(InvalidField::Labels);
-        }
-        self.check_alarms()
+        Self::check_counted(&self.labels, self.alarms.as_deref())
     }
 
     /// The upload, if [`check`](Self::check) accepts it.
@@ -206,9 +201,16 @@ impl Upload {
         Ok(self)
     }
 
-    fn check_alarms(&self) -> Result<(), InvalidField> {
-        let rules = self.alarms.as_deref().unwrap_or_default();
-        let counts = |label| self.labels.is_empty() || self.labels.contains(label);
+    /// Checks what is counted, and what raises alarms.
+    pub fn check_counted(
+        labels: &[String],
+        alarms: Option<&[AlarmRule]>,
+    ) -> Result<(), InvalidField> {
+        if labels.len() > MOST_LABELS || labels.iter().any(|label| label.trim().is_empty()) {
+            return Err(InvalidField::Labels);
+        }
+        let rules = alarms.unwrap_or_default();
+        let counts = |label| labels.is_empty() || labels.contains(label);
         if let Some(rule) = rules.iter().find(|rule| !counts(&rule.label)) {
             let (rule, label) = (rule.to_string(), rule.label.clone());
             return Err(InvalidField::AlarmLabel { rule, label });
@@ -242,10 +244,11 @@ impl Upload {
         }
     }
 
-    /// The video's display name: the given one, or the last part of the URI.
+    /// The video's display name: the given one, or the last part of the URI. A character that
+    /// would reorder the text around it is shown as its escape.
     pub fn name(&self) -> String {
         if let Some(name) = &self.name {
-            return name.clone();
+            return shown_name(name);
         }
         let path = self.uri.to_file_path().ok();
         let file =
@@ -257,11 +260,30 @@ impl Upload {
                 .filter(|s| !s.is_empty())
         };
         let name = file.or_else(last).unwrap_or_else(|| shown_uri(&self.uri));
-        name.chars()
+        let name: String = name
+            .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .take(MAX_NAME_LENGTH / 4)
-            .collect()
+            .collect();
+        shown_name(&name)
     }
+}
+
+/// A name with escapes for the characters that control the direction of text (Unicode's property
+/// `Bidi_Control`) and for separators of lines: `photo_gpj.exe` could be shown as `photo_exe.jpg`.
+/// Real names have them too, so they are not refused.
+fn shown_name(name: &str) -> String {
+    let is_hidden = |c: char| {
+        matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+    };
+    let mut shown = String::with_capacity(name.len());
+    for c in name.chars() {
+        if is_hidden(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -287,6 +309,16 @@ mod tests {
         ] {
             assert_eq!(Upload::parse(text.as_bytes()).unwrap().name(), name, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_cannot_reorder_the_text_around_it() {
+        let uri = Url::parse("file:///data/a%E2%80%AEgpj.mp4").unwrap();
+        assert_eq!(Upload::of(uri.clone()).name(), "a\\u{202e}gpj.mp4");
+        let name = Some("\u{200e}WhatsApp \u{2067}שלום\u{2069}".to_owned());
+        let upload = Upload { name, ..Upload::of(uri) };
+        assert_eq!(upload.name(), "\\u{200e}WhatsApp \\u{2067}שלום\\u{2069}");
+        assert_eq!(upload.started(SystemTime::UNIX_EPOCH, 1).name, upload.name());
     }
 
     #[test]
