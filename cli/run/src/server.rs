@@ -39,8 +39,8 @@ pub(crate) fn start(
     Ok(EmbeddedServer::start(&program, &data)?)
 }
 
-/// The settings of streams that fit the disk of the private server; and, if that makes them smaller,
-/// a line that says so.
+/// The settings of streams that fit the disk of the private server; and, if they had to become
+/// smaller, a line that says so.
 pub(crate) fn fit(
     server: &EmbeddedServer,
     streams: &StreamsSettings,

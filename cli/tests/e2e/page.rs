@@ -223,8 +223,8 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_page() {
 async fn phone(browser: &Browser) {
     let size = json!({ "width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true });
     browser.dev_tools("Emulation.setDeviceMetricsOverride", size).await;
-    let rows = "const tops = [...document.querySelectorAll('#stills figure')].map((f) => f.offsetTop); \
-        return [...new Set(tops)].length";
+    let rows = "const figures = [...document.querySelectorAll('#stills figure')]; \
+        return new Set(figures.map((figure) => figure.offsetTop)).size";
     assert_eq!(browser.script(rows).await, 4, "two pictures in a row");
     let lines = "const range = document.createRange(); \
         range.selectNodeContents(document.querySelector('#speed')); \
@@ -309,7 +309,8 @@ async fn the_page_shows_why_a_video_cannot_be_counted() {
     assert!(browser.is_visible("#problem").await && !browser.is_visible("#classes-title").await);
     browser
         .wait_for(
-            "document.querySelector('#videos .problem')?.textContent.includes('is not in a format')",
+            "document.querySelector('#videos .problem')?.textContent \
+                 .includes('is not in a format')",
         )
         .await;
     assert!(browser.text("#notice").await.contains("empty.mp4 is empty"));

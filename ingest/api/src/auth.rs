@@ -59,7 +59,8 @@ pub(crate) async fn check_origin(
 
 /// Rejects requests that do not say once which host they are for (RFC 9112, section 3.2), and names
 /// that the owner of any domain can point at this machine (DNS rebinding): the browser would treat
-/// that domain's pages as this service's own. With tokens this is unnecessary: such a page has none.
+/// that domain's pages as this service's own. With tokens this is unnecessary: such a page has
+/// none.
 pub(crate) async fn check_host(
     State(state): State<SharedState>,
     request: Request,

@@ -165,7 +165,8 @@ impl UploadOptions {
         Ok(options)
     }
 
-    /// Adds a field, and checks it, but not that it fits the others. `kind` is what the client calls it.
+    /// Adds a field, and checks it, but not that it fits the others. `kind` is what the client
+    /// calls it.
     pub(crate) fn set(
         &mut self,
         kind: &'static str,
