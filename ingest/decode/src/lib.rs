@@ -75,6 +75,7 @@ mod limits;
 pub mod live;
 mod observer;
 mod output;
+mod part;
 mod picture;
 mod pipeline;
 mod probes;
@@ -85,6 +86,7 @@ mod settings;
 mod start;
 mod thumbnail;
 mod timeline;
+mod tracks;
 
 pub use container_info::ContainerInfo;
 pub use cut::cut;
