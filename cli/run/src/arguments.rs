@@ -45,6 +45,10 @@ pub struct RunArguments {
     /// Skip frames from this time on
     #[arg(long, value_name = "TIME")]
     end: Option<Offset>,
+    /// Analyse the Nth video track of each video [default: the one that the file marks, or the
+    /// first]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    video_track: Option<u32>,
     /// Split a live source (rtsp://, or Motion JPEG over http://) into windows of this length, each
     /// with its own summary [setting: ingest.window]
     #[arg(long, value_name = "TIME")]
@@ -84,7 +88,7 @@ impl RunArguments {
     ///
     /// Fails if the end is not later than the start, or if the window length is out of range.
     pub(crate) fn upload_options(&self) -> Result<UploadOptions, SettingsError> {
-        let Self { every, fps, start, end, window, .. } = *self;
+        let Self { every, fps, start, end, video_track, window, .. } = *self;
         if end.is_some_and(|end| end <= start.unwrap_or(Offset::ZERO)) {
             return Err(SettingsError::Invalid(vec!["--end must be later than --start".into()]));
         }
@@ -94,7 +98,7 @@ impl RunArguments {
         let max = self.max.map(|max| AlarmRule::more_than("person", max));
         let alarms: Vec<_> = self.alarms.iter().cloned().chain(max).collect();
         let alarms = (!alarms.is_empty()).then_some(alarms);
-        let selection = RequestedSelection { every, fps, start, end };
+        let selection = RequestedSelection { every, fps, start, end, video_track };
         Ok(UploadOptions { selection, window, alarms })
     }
 

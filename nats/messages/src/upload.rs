@@ -320,6 +320,7 @@ mod tests {
             (br#"{"uri": "file:///a", "start": "soon"}"#, "1m30s"),
             (br#"{"uri": "file:///a", "start": 2, "end": 2}"#, "end"),
             (br#"{"uri": "file:///a", "end": 0}"#, "end"),
+            (br#"{"uri": "file:///a", "video_track": 0}"#, "video_track"),
             (br#"{"uri": "file:///a", "name": "a\nb"}"#, "name"),
             (br#"{"uri": "file:///a", "version": 9}"#, "version"),
             (br#"{"uri": "file:///a", "labels": [""]}"#, "labels"),
