@@ -93,7 +93,9 @@ impl NotBuilt {
 }
 
 fn main() -> ExitCode {
-    moliceiro_service::main_explaining(suggestion::explain, |arguments: Arguments| match arguments.command {
+    moliceiro_service::main_explaining(suggestion::explain, |arguments: Arguments| match arguments
+        .command
+    {
         Command::Run(arguments) => moliceiro_run::run(&arguments),
         #[cfg(feature = "top")]
         Command::Top(arguments) => moliceiro_top::run(&arguments),

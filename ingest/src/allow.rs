@@ -122,8 +122,7 @@ fn is_plain(path: &Path) -> bool {
 fn is_same_host(from: &Url, to: &Url) -> bool {
     let place = |url: &Url| (url.scheme().to_owned(), url.port_or_known_default());
     let (before, after) = (place(from), place(to));
-    let is_upgrade =
-        before == ("http".into(), Some(80)) && after == ("https".into(), Some(443));
+    let is_upgrade = before == ("http".into(), Some(80)) && after == ("https".into(), Some(443));
     from.host_str().is_some() && from.host_str() == to.host_str() && (before == after || is_upgrade)
 }
 

@@ -86,7 +86,8 @@ fn parse(header: &[u8]) -> Option<String> {
 
 /// Splits `attachment; filename="a;b.mp4"; size=7` into names and unquoted values.
 fn parameters(header: &str) -> Vec<(String, String)> {
-    let (mut parameters, mut current, mut quoted, mut escaped) = (vec![], String::new(), false, false);
+    let (mut parameters, mut current, mut quoted, mut escaped) =
+        (vec![], String::new(), false, false);
     for c in header.chars().chain([';']) {
         match c {
             _ if escaped => {

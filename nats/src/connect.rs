@@ -157,10 +157,8 @@ async fn connect_once(
         .map(|a| format!("{}:{}", a.host(), a.port()))
         .collect::<Vec<_>>()
         .join(", ");
-    let mut options = ConnectOptions::new()
-        .name(name)
-        .connection_timeout(CONNECTION_TIMEOUT)
-        .event_callback({
+    let mut options =
+        ConnectOptions::new().name(name).connection_timeout(CONNECTION_TIMEOUT).event_callback({
             let permissions = permissions.clone();
             move |event| {
                 permissions.observe(&event);

@@ -20,6 +20,9 @@ pub struct PermissionDenied {
     pub subject: String,
 }
 
+/// Subjects that services answer on for NATS's own tools: nothing else depends on them.
+const OPTIONAL: &str = "$SRV.";
+
 /// Reports the first permission that is denied to any connection that has a clone of this.
 #[derive(Clone, Debug, Default)]
 pub struct Permissions {
@@ -43,6 +46,7 @@ impl Permissions {
     pub(crate) fn observe(&self, event: &Event) {
         if let Event::ServerError(ServerError::Other(text)) = event
             && let Some(denied) = parse(text)
+            && !denied.subject.starts_with(OPTIONAL)
         {
             self.first_denied.send_if_modified(|first| {
                 let is_first = first.is_none();
@@ -56,9 +60,10 @@ impl Permissions {
 /// Parses such as `Permissions Violation for Publish to "frames.a"`.
 fn parse(text: &str) -> Option<PermissionDenied> {
     let lower = text.to_ascii_lowercase();
-    let (action, at) = [("publish to", "for publish to "), ("subscribe to", "for subscription to ")]
-        .into_iter()
-        .find_map(|(action, mark)| Some((action, lower.find(mark)? + mark.len())))?;
+    let (action, at) =
+        [("publish to", "for publish to "), ("subscribe to", "for subscription to ")]
+            .into_iter()
+            .find_map(|(action, mark)| Some((action, lower.find(mark)? + mark.len())))?;
     lower.contains("permissions violation").then_some(())?;
     let subject = text[at..].trim().trim_matches(['"', '\'']);
     Some(PermissionDenied { action, subject: subject.to_owned() })
@@ -73,6 +78,7 @@ mod tests {
         let permissions = Permissions::default();
         for text in [
             "Maximum Connections Exceeded",
+            "Permissions Violation for Subscription to \"$SRV.PING\"",
             "Permissions Violation for Publish to \"$JS.API.STREAM.CREATE.FRAMES\"",
             "Permissions Violation for Subscription to \"results.>\"",
         ] {

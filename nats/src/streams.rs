@@ -16,9 +16,7 @@ use tracing::warn;
 
 use crate::objects::Objects;
 use crate::publish::Publisher;
-use crate::subjects::{
-    ATTEMPTS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET,
-};
+use crate::subjects::{ATTEMPTS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET};
 use crate::videos::Videos;
 
 pub use error::StreamsError;

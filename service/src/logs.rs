@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn a_word_that_is_not_a_level_is_refused() {
-        for filter in ["error", "DEBUG", "off", "info,moliceiro_ingest=debug", "moliceiro_run", ""] {
+        for filter in ["error", "DEBUG", "off", "info,moliceiro_ingest=debug", "moliceiro_run", ""]
+        {
             assert!(is_filter(filter), "{filter}");
         }
         for filter in ["loud", "info,loud", "moliceiro_ingest=loud", "warning"] {

@@ -14,8 +14,7 @@ const INTERRUPTED: i32 = 130;
 pub fn shutdown_on_signals() -> io::Result<CancellationToken> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup =
-        if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+    let mut hangup = if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
     let token = CancellationToken::new();
     let shutdown = token.clone();
     tokio::spawn(async move {

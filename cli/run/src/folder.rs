@@ -14,9 +14,9 @@ use crate::inputs::{InputError, VideoInput};
 /// Endings of files that are videos, in lower case.
 const EXTENSIONS: [&str; 49] = [
     "264", "265", "3g2", "3gp", "amv", "asf", "av1", "avi", "dav", "divx", "dv", "f4v", "flv",
-    "gxf", "h264", "h265", "h26l", "hevc", "insv", "ivf", "lrv", "m1v", "m2p", "m2t", "m2ts", "m2v",
-    "m4v", "mj2", "mjpeg", "mjpg", "mkv", "mod", "mov", "mp4", "mpe", "mpeg", "mpg", "mts", "mxf",
-    "nut", "obu", "ogm", "ogv", "qt", "rmvb", "ts", "vob", "webm", "wmv",
+    "gxf", "h264", "h265", "h26l", "hevc", "insv", "ivf", "lrv", "m1v", "m2p", "m2t", "m2ts",
+    "m2v", "m4v", "mj2", "mjpeg", "mjpg", "mkv", "mod", "mov", "mp4", "mpe", "mpeg", "mpg", "mts",
+    "mxf", "nut", "obu", "ogm", "ogv", "qt", "rmvb", "ts", "vob", "webm", "wmv",
 ];
 /// Enough bytes of a file without such an ending to recognise a video.
 const SIGNATURE_BYTES: usize = 377;
@@ -159,8 +159,8 @@ fn is_video(path: &Path) -> bool {
         return false;
     }
     let mut start = Vec::with_capacity(SIGNATURE_BYTES);
-    let read = File::open(path)
-        .and_then(|file| file.take(SIGNATURE_BYTES as u64).read_to_end(&mut start));
+    let read =
+        File::open(path).and_then(|file| file.take(SIGNATURE_BYTES as u64).read_to_end(&mut start));
     let is_at = |at: usize, signature: &[u8]| {
         start.get(at..).is_some_and(|rest| rest.starts_with(signature))
     };

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use anyhow::Context;
-use async_nats::jetstream::{AckKind, Message};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use moliceiro_aggregator::{OutputFormat, Printed, Publication};
 use moliceiro_nats::messages::{Alarm, Summary, VideoEntry, VideoState, from_json};

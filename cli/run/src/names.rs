@@ -51,7 +51,11 @@ fn shortest(places: &[Vec<String>]) -> Vec<String> {
         }
     }
     let whole = |place: &Vec<String>| place.first().cloned().unwrap_or_default();
-    names.into_iter().zip(places).map(|(name, place)| name.unwrap_or_else(|| whole(place))).collect()
+    names
+        .into_iter()
+        .zip(places)
+        .map(|(name, place)| name.unwrap_or_else(|| whole(place)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -28,10 +28,7 @@ pub fn default_data() -> Option<PathBuf> {
 /// PATH. It keeps its data in `data`, or else in the user's data folder.
 ///
 /// Fails if it cannot be started, or if another process uses the folder.
-pub fn start(
-    program: Option<PathBuf>,
-    data: Option<PathBuf>,
-) -> anyhow::Result<EmbeddedServer> {
+pub fn start(program: Option<PathBuf>, data: Option<PathBuf>) -> anyhow::Result<EmbeddedServer> {
     let program = program
         .or_else(|| bundled("bin/nats-server"))
         .unwrap_or_else(|| PathBuf::from("nats-server"));

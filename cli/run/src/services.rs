@@ -73,11 +73,8 @@ impl Services {
             settings.clone();
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
-        let service = IngestService {
-            ingest: settings.service(ingest),
-            http,
-            defaults: upload_defaults,
-        };
+        let service =
+            IngestService { ingest: settings.service(ingest), http, defaults: upload_defaults };
         let (ready, token) = (telemetry.clone(), shutdown.clone());
         running.spawn(async { Ok(moliceiro_ingest::run(service, ready, token).await?) });
         let service = settings.service(detector);

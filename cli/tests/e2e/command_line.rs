@@ -165,7 +165,8 @@ fn a_download_is_followed_on_its_host_and_has_the_name_that_the_server_gives() {
     let video = short_video(folder.path(), "a.mp4");
     let server = Process::start(Command::new("python3").args(["-c", DOWNLOADS]).arg(&video));
     let port = server.wait_for_stdout(1).remove(0);
-    let uris = ["old/link", "a%20b%C3%BC.mp4"].map(|path| format!("http://127.0.0.1:{port}/{path}"));
+    let uris =
+        ["old/link", "a%20b%C3%BC.mp4"].map(|path| format!("http://127.0.0.1:{port}/{path}"));
     let (found, errors) =
         names(&folder.path().join("data"), &[uris[0].as_ref(), uris[1].as_ref()], 0);
     assert_eq!(found, ["naïve.mp4", "a bü.mp4"], "{errors:#?}");
@@ -256,7 +257,7 @@ fn a_server_that_refuses_a_user_or_was_never_used_is_one_clear_line() {
     for command in [&["run", video][..], &["status"], &["top", "--once"]] {
         assert_eq!(answer(command, "admin:wrong"), refused);
         let denied = answer(command, "guest:secret");
-        assert!(denied.contains("does not permit this user to publish to \"$JS.API."), "{denied}");
+        assert!(denied.contains("does not permit this user to "), "{denied}");
     }
     let unused = answer(&["status"], "admin:secret");
     assert!(unused.contains("no service has used it"), "{unused}");
