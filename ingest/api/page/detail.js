@@ -64,6 +64,7 @@ class Opened {
     $("again").hidden = !summary || !isRepeatable(video);
     $("problem").hidden = !summary?.problem;
     $("problem").textContent = summary?.problem ?? "";
+    $("remarks").replaceChildren(...(summary?.notices ?? []).map((textContent) => element("li", { textContent })));
     $("video").classList.toggle("nothing", hasEnded(video) && frames.counted + frames.failed === 0);
     $("progress").hidden = hasEnded(video);
     const done = part(video);

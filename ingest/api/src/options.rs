@@ -45,6 +45,10 @@ pub(crate) struct OptionFields {
     #[param(minimum = 0, maximum = 3_162_240_000_u64)]
     #[schema(minimum = 0, maximum = 3_162_240_000_u64)]
     end: Option<f64>,
+    /// Analyse the Nth video track. Default: the one that the file marks, or the first.
+    #[param(minimum = 1)]
+    #[schema(minimum = 1)]
+    video_track: Option<u32>,
     /// Count only objects of these classes. Default, or if empty: all classes. In a query and in a
     /// form: separated by commas, or repeated.
     #[param(required = false)]
@@ -152,8 +156,8 @@ pub(crate) struct UploadOptions {
 
 impl UploadOptions {
     /// The names of [`OptionFields`].
-    pub(crate) const FIELDS: [&str; 7] =
-        ["name", "every", "fps", "start", "end", "labels", "alarms"];
+    pub(crate) const FIELDS: [&str; 8] =
+        ["name", "every", "fps", "start", "end", "video_track", "labels", "alarms"];
 
     /// The options in a query, or an error that names the parameter.
     pub(crate) fn from_query(query: Option<&str>) -> Result<Self, Problem> {
@@ -189,6 +193,10 @@ impl UploadOptions {
             }
             "start" => self.selection.start.replace(parsed(field, value, TIME)?).is_some(),
             "end" => self.selection.end.replace(parsed(field, value, TIME)?).is_some(),
+            "video_track" => {
+                let number = "must be a number, such as 2";
+                self.selection.video_track.replace(parsed(field, value, number)?).is_some()
+            }
             "labels" => {
                 let labels = value.split(',').map(str::trim).filter(|label| !label.is_empty());
                 self.labels.extend(labels.map(str::to_owned));
@@ -231,6 +239,7 @@ impl UploadOptions {
         merge("fps", &mut own.fps, selection.fps)?;
         merge("start", &mut own.start, selection.start)?;
         merge("end", &mut own.end, selection.end)?;
+        merge("video_track", &mut own.video_track, selection.video_track)?;
         merge("alarms", &mut self.alarms, alarms)?;
         if !labels.is_empty() {
             if !self.labels.is_empty() {

@@ -74,6 +74,8 @@ pub(crate) struct Video {
     /// Frames at or after this time are not analysed, in seconds.
     #[schema(value_type = Option<f64>)]
     end: Option<Offset>,
+    /// The number of the analysed video track, if the upload asked for one.
+    video_track: Option<u32>,
     /// The numbers of its frames.
     frames: Frames,
     /// Objects found so far, by class.
@@ -100,7 +102,7 @@ impl Video {
         let decoded = entry.published;
         let Started { labels, alarms: rules, .. } = entry.started.clone();
         let status = VideoStatus::from(entry);
-        let FrameSelection { every, fps, start, end } = status.selection;
+        let FrameSelection { every, fps, start, end, video_track } = status.selection;
         Self {
             links: Links::of(&status.video),
             id: status.video,
@@ -112,6 +114,7 @@ impl Video {
             fps,
             start,
             end,
+            video_track,
             frames: Frames {
                 total: status.frames,
                 decoded,
@@ -130,7 +133,7 @@ impl Video {
 
     /// A video that no aggregator has an entry of yet.
     fn without_entry(id: VideoId, state: VideoState, started: Started) -> Self {
-        let FrameSelection { every, fps, start, end } = started.selection;
+        let FrameSelection { every, fps, start, end, video_track } = started.selection;
         Self {
             links: Links::of(&id),
             id,
@@ -142,6 +145,7 @@ impl Video {
             fps,
             start,
             end,
+            video_track,
             frames: Frames { total: None, decoded: 0, counted: 0, failed: 0 },
             classes: BTreeMap::new(),
             most_at_once: BTreeMap::new(),

@@ -8,6 +8,7 @@ mod cut;
 mod errors;
 mod folder;
 mod incomplete;
+mod matroska;
 mod pictures;
 mod selection;
 #[path = "../videos/mod.rs"]
