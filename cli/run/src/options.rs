@@ -1,4 +1,5 @@
-use moliceiro_nats::messages::{AlarmRule, Offset, RequestedSelection, Upload};
+use moliceiro_nats::messages::{AlarmRule, Offset, RequestedSelection, Upload, UploadDefaults};
+
 use moliceiro_nats::videos::UnfinishedVideo;
 use url::Url;
 
@@ -15,6 +16,20 @@ impl UploadOptions {
     pub(crate) fn upload(&self, uri: Url) -> Upload {
         let Self { selection, window, alarms } = self.clone();
         Upload { selection, window, alarms, ..Upload::of(uri) }
+    }
+
+    /// The same for uploads that do not say.
+    pub(crate) fn defaults(&self) -> UploadDefaults {
+        let Self { selection, window, alarms } = self.clone();
+        UploadDefaults { selection, window, alarms }
+    }
+
+    /// The options that select frames by their times.
+    pub(crate) fn by_time(&self) -> Vec<&'static str> {
+        let RequestedSelection { fps, start, end, .. } = self.selection;
+        let given =
+            [("--fps", fps.is_some()), ("--start", start.is_some()), ("--end", end.is_some())];
+        given.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect()
     }
 
     /// Whether an unfinished video is what these options ask for. An option that is not given

@@ -95,6 +95,7 @@ pub use cut::cut;
 pub use decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, Notice, UndecodableFrame};
 pub use decoding::Decoding;
 pub use error::{DecodeError, Incomplete};
+pub use folder::is_picture;
 pub use moliceiro_messages::{Area, Color, Encoding, FrameSelection, Letterbox, Matrix, Size};
 pub use observer::{DecodeEvent, Observer};
 pub use settings::{DecodeSettings, FIT_STEP};
