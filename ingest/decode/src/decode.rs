@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
-use moliceiro_containers::Contents;
+use moliceiro_containers::{Container, Contents};
 use tracing::{debug, info};
 
 use crate::avi;
@@ -19,9 +19,10 @@ use crate::folder;
 use crate::format::{FileFormat, ImageFormat};
 use crate::images;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
-use crate::pipeline::{FilePipeline, Next};
+use crate::pipeline::{FilePipeline, FileSource, Next};
 use crate::settings::DecodeSettings;
 use crate::tracks;
+use crate::unsupported;
 
 /// Decodes a whole video on this thread.
 pub(crate) fn decode(
@@ -95,13 +96,18 @@ impl Run {
     /// Decodes a file with GStreamer. Files that are appended to each other are decoded one after
     /// the other, on one timeline.
     fn decode_video(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
+        unsupported::check(file)?;
         let contents = inspect(file);
         let contents = contents.as_ref();
         let track = tracks::wanted(self.requested_track, contents);
         let parts = contents.map(Contents::appended).unwrap_or_default();
         let avi_duration = avi::declared_duration(&file.path);
+        let source = match contents.map(|contents| contents.container) {
+            Some(Container::Obu) => FileSource::Obu,
+            _ => FileSource::Whole,
+        };
         let Some((last, earlier)) = parts.split_last() else {
-            let pipeline = FilePipeline::open(file, track, None)?;
+            let pipeline = FilePipeline::open(file, track, source)?;
             let part = Part { track, shift: 0, avi_duration, contents };
             return self.decode_part(file, pipeline, &part, Check::Whole);
         };
@@ -110,7 +116,7 @@ impl Run {
         {
             let shift = self.output.covered().end().unwrap_or(0);
             let part = Part { track, shift, avi_duration, contents };
-            let decoded = FilePipeline::open(file, track, Some(bytes))
+            let decoded = FilePipeline::open(file, track, FileSource::Part(bytes))
                 .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
             match decoded {
                 Ok(None) if self.is_past_range => return Ok(None),
@@ -278,7 +284,7 @@ fn first_picture(
             .picture(&frame.without_time())
             .map_err(|error| error.into_decode_error(&file.name));
     }
-    let mut pipeline = FilePipeline::open(&file, 1, None)?;
+    let mut pipeline = FilePipeline::open(&file, 1, FileSource::Whole)?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
             return selected

@@ -10,6 +10,7 @@ mod folder;
 mod incomplete;
 mod matroska;
 mod pictures;
+mod raw_streams;
 mod selection;
 #[path = "../videos/mod.rs"]
 mod videos;
