@@ -18,6 +18,7 @@
 //! ```
 
 mod contents;
+mod heif;
 mod matroska;
 mod obu;
 
@@ -25,6 +26,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
+pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
 pub use obu::TemporalUnits;
 
 /// How many of a file's first bytes are enough to recognise its container.
