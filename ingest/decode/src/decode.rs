@@ -13,14 +13,17 @@ use crate::container_info::ContainerInfo;
 use crate::decoded::DecodedVideo;
 use crate::decoding::DecodingSender;
 use crate::elements;
-use crate::error::{DecodeError, Incomplete};
+use crate::error::{Cancelled, DecodeError, Incomplete};
+use crate::explain;
 use crate::file::{self, CheckedInput, Input, LocalFile};
 use crate::folder;
 use crate::format::{FileFormat, ImageFormat};
 use crate::images;
+use crate::interlacing;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
 use crate::pipeline::{FilePipeline, Next};
-use crate::settings::DecodeSettings;
+use crate::raw_frame::RawFrame;
+use crate::settings::{DecodeSettings, Deinterlace};
 
 /// Decodes a whole video on this thread.
 pub(crate) fn decode(
@@ -31,9 +34,9 @@ pub(crate) fn decode(
     elements::init()?;
     let checked = file::check(input)?;
     let name = checked.name().to_owned();
-    let stall_timeout = settings.stall_timeout;
+    let (stall_timeout, deinterlace) = (settings.stall_timeout, settings.deinterlace);
     let output = Output::new(settings, sender).map_err(|error| error.into_decode_error(&name))?;
-    let mut run = Run { stall_timeout, output };
+    let mut run = Run { stall_timeout, deinterlace, stored_frames: 0, output };
     let incomplete = match checked {
         CheckedInput::Folder { path, .. } => {
             run.decode_folder(&folder::pictures(&path)?).map(|()| None)
@@ -64,6 +67,9 @@ fn inspect(file: &LocalFile) -> Option<Contents> {
 
 struct Run {
     stall_timeout: Duration,
+    deinterlace: Deinterlace,
+    /// Frames that GStreamer returned: fewer than are analysed if their fields are separated.
+    stored_frames: u64,
     output: Output,
 }
 
@@ -71,7 +77,31 @@ impl Run {
     /// Decodes a file with GStreamer.
     fn decode_video(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
         let contents = inspect(file);
-        let mut pipeline = FilePipeline::open(file)?;
+        let mut excluded = Vec::new();
+        loop {
+            let pipeline = FilePipeline::open(file, &excluded)?;
+            let probes = pipeline.probes().clone();
+            match self.decode_with(file, pipeline, contents.as_ref()) {
+                // Another decoder may know the format.
+                Err(error) if error.is_of_decoder() && self.output.decoded() == 0 => {
+                    let tried = probes.decoder().filter(|name| elements::has_fallback(name));
+                    let Some(tried) = tried.filter(|name| !excluded.contains(name)) else {
+                        return Err(error);
+                    };
+                    debug!(name = file.name, decoder = tried, %error, "trying another decoder");
+                    excluded.push(tried);
+                }
+                decoded => return decoded,
+            }
+        }
+    }
+
+    fn decode_with(
+        &mut self,
+        file: &LocalFile,
+        mut pipeline: FilePipeline,
+        contents: Option<&Contents>,
+    ) -> Result<Option<Incomplete>, DecodeError> {
         let avi_duration = avi::declared_duration(&file.path);
         let stopped = loop {
             match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
@@ -79,10 +109,11 @@ impl Run {
                 Next::Stopped(incomplete) => break Some(incomplete),
                 Next::Frame(frame) => {
                     if self.output.decoded() == 0 {
-                        record_format(self.output.container_info(), &frame.info);
+                        let doubled = interlacing::doubles(&frame, self.deinterlace);
+                        record_format(self.output.container_info(), &frame.info, doubled);
                         self.record_duration(&pipeline, avi_duration);
                     }
-                    match self.output.take(&frame)? {
+                    match self.take(frame)? {
                         Taken::Counted => {}
                         Taken::EndOfRange => {
                             self.record_duration(&pipeline, avi_duration);
@@ -97,7 +128,17 @@ impl Run {
             }
         };
         self.record_duration(&pipeline, avi_duration);
-        self.verdict(file, pipeline, stopped, contents.as_ref())
+        self.verdict(file, pipeline, stopped, contents)
+    }
+
+    /// Takes a frame, or its fields.
+    fn take(&mut self, frame: RawFrame) -> Result<Taken, Cancelled> {
+        self.stored_frames += 1;
+        let (first, second) = interlacing::separate(frame, self.deinterlace);
+        match (self.output.take(&first)?, second) {
+            (Taken::Counted, Some(second)) => self.output.take(&second),
+            (taken, _) => Ok(taken),
+        }
     }
 
     /// Decides whether a video that has ended is complete.
@@ -108,12 +149,14 @@ impl Run {
         stopped: Option<Incomplete>,
         contents: Option<&Contents>,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        let decoded = self.output.decoded();
+        let decoded = self.stored_frames;
         let probes = pipeline.probes().clone();
         let failure = pipeline.into_failure(decoded == 0);
         if decoded == 0 {
+            let codec = contents.and_then(|contents| contents.tracks.first()?.codec);
             let error = failure.or(stopped.map(|stopped| stopped.into_error(&file.name)));
-            return Err(error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() }));
+            let error = error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() });
+            return Err(explain::without_frames(error, file, codec, &probes));
         }
         let container_info = self.output.container_info();
         Ok(stopped
@@ -196,7 +239,7 @@ fn first_picture(
             .picture(&frame.without_time())
             .map_err(|error| error.into_decode_error(&file.name));
     }
-    let mut pipeline = FilePipeline::open(&file)?;
+    let mut pipeline = FilePipeline::open(&file, &[])?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
             return selected
@@ -206,12 +249,19 @@ fn first_picture(
         Next::Stopped(incomplete) => Some(incomplete.into_error(&file.name)),
         Next::End => None,
     };
-    Err(pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames))
+    let probes = pipeline.probes().clone();
+    let error = pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames);
+    Err(explain::without_frames(error, &file, None, &probes))
 }
 
-fn record_format(container_info: &ContainerInfo, info: &VideoInfo) {
+/// `doubled` says that there are two frames to analyse for each.
+fn record_format(container_info: &ContainerInfo, info: &VideoInfo, doubled: bool) {
     let rate = info.fps();
-    container_info.set_frame_rate(rate.numer().unsigned_abs(), rate.denom().unsigned_abs());
+    let frames = if doubled { 2 } else { 1 };
+    container_info.set_frame_rate(
+        rate.numer().unsigned_abs().saturating_mul(frames),
+        rate.denom().unsigned_abs(),
+    );
     debug!(
         format = info.name(),
         width = info.width(),

@@ -83,7 +83,8 @@ fn frame(
 ) -> Result<RawFrame, gst::glib::BoolError> {
     let info = VideoInfo::builder(VideoFormat::Rgba, pixels.width(), pixels.height()).build()?;
     let buffer = gst::Buffer::from_mut_slice(pixels.into_raw());
-    Ok(RawFrame { buffer, info, orientation, pts: Some(pts), length })
+    let shown = Size { width: info.width(), height: info.height() };
+    Ok(RawFrame { buffer, info, shown, orientation, field: None, pts: Some(pts), length })
 }
 
 /// Display time, in nanoseconds.

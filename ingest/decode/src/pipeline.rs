@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use crate::autoplug::configure_plugged_elements;
 use crate::bus;
-use crate::elements::{accept_strides, discard, element, is_video, link};
+use crate::elements::{self, accept_strides, discard, element, is_video, link};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
 use crate::format::FileFormat;
@@ -41,7 +41,7 @@ pub(crate) struct FilePipeline {
     probes: Probes,
     /// How the frames from here on are stored.
     orientation: Orientation,
-    missing_plugin: Option<String>,
+    missing_plugin: Option<DecodeError>,
     failure: Option<DecodeError>,
     all_streams_ended: bool,
     demuxer_idle_since: Option<Instant>,
@@ -63,11 +63,11 @@ enum Pulled {
 }
 
 impl FilePipeline {
-    /// Starts decoding a file.
-    pub(crate) fn open(file: &LocalFile) -> Result<Self, DecodeError> {
+    /// Starts decoding a file, without the decoders whose names are `excluded`.
+    pub(crate) fn open(file: &LocalFile, excluded: &[String]) -> Result<Self, DecodeError> {
         let name = &file.name;
         let failed = |reason: String| DecodeError::Failed { video: name.clone(), reason };
-        let raw = gst::Caps::new_empty_simple("video/x-raw");
+        let raw = elements::raw_video();
         let sink = AppSink::builder()
             .sync(false)
             .qos(false)
@@ -77,7 +77,7 @@ impl FilePipeline {
             .build();
         accept_strides(&sink);
         let pipeline =
-            build(&file.uri, file.format, &sink).map_err(|error| failed(error.to_string()))?;
+            build(&file.uri, file.format, &sink, excluded).map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes);
         if let Some(bus) = pipeline.bus() {
@@ -112,7 +112,8 @@ impl FilePipeline {
             match self.pull() {
                 Pulled::Sample(sample) => {
                     let reason = || PictureError::NoFormat.to_string();
-                    return Ok(match RawFrame::from_sample(&sample, self.orientation) {
+                    let orientation = self.orientation_of(&sample);
+                    return Ok(match RawFrame::from_sample(&sample, orientation) {
                         Some(frame) => Next::Frame(frame),
                         None => Next::Stopped(Incomplete::Broken { reason: reason() }),
                     });
@@ -129,6 +130,15 @@ impl FilePipeline {
             }
         }
         Err(Cancelled)
+    }
+
+    /// The container's orientation wins over the stream's.
+    fn orientation_of(&self, sample: &gst::Sample) -> Orientation {
+        if !self.orientation.is_upright() {
+            return self.orientation;
+        }
+        let pts = sample.buffer().and_then(gst::BufferRef::pts);
+        self.probes.orientation_at(pts).unwrap_or(self.orientation)
     }
 
     fn pull(&mut self) -> Pulled {
@@ -167,8 +177,7 @@ impl FilePipeline {
         let missing = self
             .missing_plugin
             .take()
-            .filter(|_| is_empty)
-            .map(|what| DecodeError::MissingPlugin { video: self.name.clone(), what });
+            .filter(|_| is_empty);
         missing.or(self.failure.take())
     }
 
@@ -237,7 +246,9 @@ impl FilePipeline {
                 match message.structure().and_then(bus::playlist) {
                     Some(format) => DecodeError::Playlist { video: video(), format },
                     None => {
-                        let missing = message.structure().and_then(bus::missing_plugin);
+                        let missing = message
+                            .structure()
+                            .and_then(|plugin| bus::missing_plugin(&self.name, plugin));
                         self.missing_plugin = self.missing_plugin.take().or(missing);
                         return;
                     }
@@ -269,10 +280,15 @@ fn is_final(error: &DecodeError) -> bool {
 /// `decodebin3` would do the same in one element, but in GStreamer 1.22 it crashes on some
 /// truncated files. Reproduced, with `decodebin3` in place of these two, by
 /// `a_truncated_fragmented_video_does_not_crash`.
-fn build(uri: &str, format: FileFormat, sink: &AppSink) -> Result<gst::Pipeline, gst::glib::Error> {
+fn build(
+    uri: &str,
+    format: FileFormat,
+    sink: &AppSink,
+    excluded: &[String],
+) -> Result<gst::Pipeline, gst::glib::Error> {
     let internal =
         |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
-    let raw = gst::Caps::new_empty_simple("video/x-raw");
+    let raw = elements::raw_video();
     let source = gst::Element::make_from_uri(gst::URIType::Src, uri, None)?;
     let demuxer = element("parsebin").build().map_err(internal)?;
     let queue = element("queue")
@@ -281,6 +297,7 @@ fn build(uri: &str, format: FileFormat, sink: &AppSink) -> Result<gst::Pipeline,
         .property("max-size-time", 0u64);
     let queue = queue.build().map_err(internal)?;
     let decoder = element("decodebin").property("caps", &raw).build().map_err(internal)?;
+    elements::exclude(&decoder, excluded);
     let pipeline = gst::Pipeline::new();
     pipeline
         .add_many([&source, &demuxer, &queue, &decoder, sink.upcast_ref()])

@@ -8,6 +8,18 @@ use crate::observer::Observer;
 /// suits models with strides of up to 32.
 pub const FIT_STEP: u32 = 32;
 
+/// How interlaced frames are analysed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deinterlace {
+    /// One field of each: the frame as it is at one moment.
+    #[default]
+    Auto,
+    /// Both fields together, as stored: combed where something moves.
+    Off,
+    /// Each field as a frame of its own, so that there are twice as many.
+    Fields,
+}
+
 /// Which frames of a video to deliver, and how.
 #[derive(Clone, Debug)]
 pub struct DecodeSettings {
@@ -20,6 +32,8 @@ pub struct DecodeSettings {
     pub encoding: Encoding,
     /// Quality for [`Encoding::Jpeg`], from 1 (smallest file) to 100 (closest to the original).
     pub jpeg_quality: u8,
+    /// How interlaced frames are analysed.
+    pub deinterlace: Deinterlace,
     /// Which frames are delivered. Decoding stops at the end of the range.
     pub selection: FrameSelection,
     /// Frames with a smaller index are decoded and counted, but not delivered.
@@ -43,6 +57,7 @@ impl DecodeSettings {
             fit: false,
             encoding: Encoding::I420,
             jpeg_quality: 90,
+            deinterlace: Deinterlace::default(),
             selection: FrameSelection::every(1),
             skip_before: 0,
             thumbnails: false,
