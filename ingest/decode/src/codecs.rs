@@ -132,8 +132,11 @@ pub(crate) fn package(format: &gst::StructureRef) -> Option<&'static str> {
 pub(crate) fn is_encrypted(format: &gst::StructureRef) -> bool {
     matches!(
         format.name().as_str(),
-        "application/x-cenc" | "application/x-cbcs" | "application/x-webm-enc"
-            | "video/x-gst-fourcc-drmi" | "video/x-gst-fourcc-encv"
+        "application/x-cenc"
+            | "application/x-cbcs"
+            | "application/x-webm-enc"
+            | "video/x-gst-fourcc-drmi"
+            | "video/x-gst-fourcc-encv"
     )
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
 use moliceiro_containers::Contents;
+use moliceiro_messages::Deinterlace;
 use tracing::{debug, info};
 
 use crate::avi;
@@ -23,7 +24,7 @@ use crate::interlacing;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
 use crate::pipeline::{FilePipeline, Next};
 use crate::raw_frame::RawFrame;
-use crate::settings::{DecodeSettings, Deinterlace};
+use crate::settings::DecodeSettings;
 
 /// Decodes a whole video on this thread.
 pub(crate) fn decode(

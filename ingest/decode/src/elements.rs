@@ -98,9 +98,9 @@ pub(crate) fn exclude(decodebin: &gst::Element, names: &[String]) {
 
 /// Whether another installed decoder reads some streams that the decoder `name` refuses.
 pub(crate) fn has_fallback(name: &str) -> bool {
-    FALLBACKS.iter().any(|(decoder, other)| {
-        *decoder == name && gst::ElementFactory::find(other).is_some()
-    })
+    FALLBACKS
+        .iter()
+        .any(|(decoder, other)| *decoder == name && gst::ElementFactory::find(other).is_some())
 }
 
 pub(crate) fn is_video(pad: &gst::Pad) -> bool {

@@ -219,10 +219,7 @@ fn remedy(package: Option<&str>) -> String {
 impl DecodeError {
     /// Whether another decoder may do better.
     pub(crate) fn is_of_decoder(&self) -> bool {
-        matches!(
-            self,
-            Self::Failed { .. } | Self::Damaged { .. } | Self::UnsupportedPixels { .. }
-        )
+        matches!(self, Self::Failed { .. } | Self::Damaged { .. } | Self::UnsupportedPixels { .. })
     }
 }
 

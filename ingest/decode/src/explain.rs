@@ -74,4 +74,3 @@ fn other_kind(file: &LocalFile) -> Option<&'static str> {
     File::open(&file.path).ok()?.take(START).read_to_end(&mut start).ok()?;
     signature::other_kind(&start)
 }
-

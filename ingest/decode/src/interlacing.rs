@@ -6,13 +6,14 @@
 //! of the other field are replaced.
 
 use gstreamer as gst;
+use gstreamer_video::prelude::VideoBufferExt;
 use gstreamer_video::{
     VideoBufferFlags, VideoFieldOrder, VideoFormatFlags, VideoFormatInfo, VideoInfo,
     VideoInfoBuilder, VideoInterlaceMode, VideoMeta,
 };
+use moliceiro_messages::Deinterlace;
 
 use crate::raw_frame::RawFrame;
-use crate::settings::Deinterlace;
 
 /// The lines of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,7 @@ pub(crate) fn separate(
     let half = frame.length.map(|length| length / 2);
     let later = frame.pts.map(|pts| pts.saturating_add(half.unwrap_or_default()));
     let (buffer, info) = (frame.buffer.clone(), frame.info.clone());
-    let second =
-        RawFrame { buffer, info, field: Some(second), length: half, pts: later, ..frame };
+    let second = RawFrame { buffer, info, field: Some(second), length: half, pts: later, ..frame };
     (RawFrame { field: Some(first), length: half, ..frame }, Some(second))
 }
 
@@ -77,7 +77,7 @@ fn is_top_first(frame: &RawFrame) -> bool {
 }
 
 fn has_flag(frame: &RawFrame, flag: VideoBufferFlags) -> bool {
-    VideoBufferFlags::from_bits_truncate(frame.buffer.flags().bits()).contains(flag)
+    frame.buffer.video_flags().contains(flag)
 }
 
 /// A frame that shows only its [`field`](RawFrame::field), for a picture with `rows`. `None` if it

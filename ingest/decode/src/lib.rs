@@ -55,10 +55,10 @@
 mod autoplug;
 mod avi;
 mod bus;
+mod codecs;
 mod color;
 mod completeness;
 mod container_info;
-mod codecs;
 mod cut;
 mod decode;
 mod decoded;
@@ -97,7 +97,9 @@ pub use cut::cut;
 pub use decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, UndecodableFrame};
 pub use decoding::Decoding;
 pub use error::{DecodeError, Incomplete};
-pub use moliceiro_messages::{Area, Color, Encoding, FrameSelection, Letterbox, Matrix, Size};
+pub use moliceiro_messages::{
+    Area, Color, Deinterlace, Encoding, FrameSelection, Letterbox, Matrix, Size,
+};
 pub use observer::{DecodeEvent, Observer};
-pub use settings::{DecodeSettings, Deinterlace, FIT_STEP};
+pub use settings::{DecodeSettings, FIT_STEP};
 pub use start::{init, start, start_file};

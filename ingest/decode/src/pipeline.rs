@@ -76,8 +76,8 @@ impl FilePipeline {
             .caps(&raw)
             .build();
         accept_strides(&sink);
-        let pipeline =
-            build(&file.uri, file.format, &sink, excluded).map_err(|error| failed(error.to_string()))?;
+        let pipeline = build(&file.uri, file.format, &sink, excluded)
+            .map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes);
         if let Some(bus) = pipeline.bus() {
@@ -174,10 +174,7 @@ impl FilePipeline {
     /// The error that the video ended with, if any. `is_empty` means that it had no frame.
     pub(crate) fn into_failure(mut self, is_empty: bool) -> Option<DecodeError> {
         self.drain_other_streams();
-        let missing = self
-            .missing_plugin
-            .take()
-            .filter(|_| is_empty);
+        let missing = self.missing_plugin.take().filter(|_| is_empty);
         missing.or(self.failure.take())
     }
 

@@ -1,24 +1,12 @@
 use std::time::Duration;
 
-use moliceiro_messages::{Encoding, FrameSelection, Size};
+use moliceiro_messages::{Deinterlace, Encoding, FrameSelection, Size};
 
 use crate::observer::Observer;
 
 /// Fitted pictures (see [`DecodeSettings::fit`]) have sides that are multiples of this, which
 /// suits models with strides of up to 32.
 pub const FIT_STEP: u32 = 32;
-
-/// How interlaced frames are analysed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Deinterlace {
-    /// One field of each: the frame as it is at one moment.
-    #[default]
-    Auto,
-    /// Both fields together, as stored: combed where something moves.
-    Off,
-    /// Each field as a frame of its own, so that there are twice as many.
-    Fields,
-}
 
 /// Which frames of a video to deliver, and how.
 #[derive(Clone, Debug)]

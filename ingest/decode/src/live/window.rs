@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use gstreamer as gst;
+use moliceiro_messages::Deinterlace;
 
 use super::drop_counter::DropCounter;
 use crate::decoding::{Decoding, DecodingSender, channel};
@@ -9,7 +10,7 @@ use crate::geometry::Orientation;
 use crate::interlacing;
 use crate::output::{Output, Taken};
 use crate::raw_frame::RawFrame;
-use crate::settings::{DecodeSettings, Deinterlace};
+use crate::settings::DecodeSettings;
 
 /// A part of a live source, as a video of its own.
 #[derive(Debug)]

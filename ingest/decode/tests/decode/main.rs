@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![expect(clippy::cast_possible_truncation, reason = "test videos are small")]
 
+mod codecs;
 mod consumer;
 mod containers;
 mod cut;
 mod errors;
 mod folder;
 mod incomplete;
+mod interlaced;
 mod pictures;
 mod selection;
 #[path = "../videos/mod.rs"]
