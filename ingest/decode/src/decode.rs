@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
-use moliceiro_containers::Contents;
+use moliceiro_containers::{Container, Contents};
 use moliceiro_messages::Deinterlace;
 use tracing::{debug, info};
 
@@ -22,9 +22,11 @@ use crate::format::{FileFormat, ImageFormat};
 use crate::images;
 use crate::interlacing;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
-use crate::pipeline::{FilePipeline, Next};
+use crate::pipeline::{FilePipeline, FileSource, Next};
 use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
+use crate::tracks;
+use crate::unsupported;
 
 /// Decodes a whole video on this thread.
 pub(crate) fn decode(
@@ -36,8 +38,16 @@ pub(crate) fn decode(
     let checked = file::check(input)?;
     let name = checked.name().to_owned();
     let (stall_timeout, deinterlace) = (settings.stall_timeout, settings.deinterlace);
+    let requested_track = settings.selection.video_track;
     let output = Output::new(settings, sender).map_err(|error| error.into_decode_error(&name))?;
-    let mut run = Run { stall_timeout, deinterlace, stored_frames: 0, output };
+    let mut run = Run {
+        stall_timeout,
+        deinterlace,
+        requested_track,
+        stored_frames: 0,
+        output,
+        is_past_range: false,
+    };
     let incomplete = match checked {
         CheckedInput::Folder { path, .. } => {
             run.decode_folder(&folder::pictures(&path)?).map(|()| None)
@@ -69,21 +79,83 @@ fn inspect(file: &LocalFile) -> Option<Contents> {
 struct Run {
     stall_timeout: Duration,
     deinterlace: Deinterlace,
+    requested_track: Option<u32>,
     /// Frames that GStreamer returned: fewer than are analysed if their fields are separated.
     stored_frames: u64,
     output: Output,
+    /// Whether all selected frames are decoded.
+    is_past_range: bool,
+}
+
+/// A file, or one of several that are appended to each other.
+struct Part<'a> {
+    track: u32,
+    /// Where it starts on the video's timeline, in nanoseconds.
+    shift: u64,
+    avi_duration: Option<u64>,
+    contents: Option<&'a Contents>,
+}
+
+/// What is known at the end of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// It is the whole file.
+    Whole,
+    /// Another part follows.
+    Part,
+    /// It is the last of several.
+    LastPart,
 }
 
 impl Run {
-    /// Decodes a file with GStreamer.
+    /// Decodes a file with GStreamer. Files that are appended to each other are decoded one after
+    /// the other, on one timeline.
     fn decode_video(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
+        unsupported::check(file)?;
         let contents = inspect(file);
+        let contents = contents.as_ref();
+        let track = tracks::wanted(self.requested_track, contents);
+        let parts = contents.map(Contents::appended).unwrap_or_default();
+        let avi_duration = avi::declared_duration(&file.path);
+        let source = match contents.map(|contents| contents.container) {
+            Some(Container::Obu) => FileSource::Obu,
+            _ => FileSource::Whole,
+        };
+        let Some((last, earlier)) = parts.split_last() else {
+            let part = Part { track, shift: 0, avi_duration, contents };
+            return self.decode_whole(file, source, &part);
+        };
+        for (bytes, check) in
+            earlier.iter().map(|bytes| (bytes, Check::Part)).chain([(last, Check::LastPart)])
+        {
+            let shift = self.output.covered().end().unwrap_or(0);
+            let part = Part { track, shift, avi_duration, contents };
+            let decoded = FilePipeline::open(file, track, FileSource::Part(bytes), &[])
+                .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
+            match decoded {
+                Ok(None) if self.is_past_range => return Ok(None),
+                Ok(None) => {}
+                Err(error) if error != DecodeError::Cancelled && self.output.decoded() > 0 => {
+                    return Ok(Some(Incomplete::Broken { reason: error.into_reason() }));
+                }
+                other => return other,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Decodes a file, with another decoder if the first one has no format for its frames.
+    fn decode_whole(
+        &mut self,
+        file: &LocalFile,
+        source: FileSource<'_>,
+        part: &Part<'_>,
+    ) -> Result<Option<Incomplete>, DecodeError> {
         let mut excluded = Vec::new();
         loop {
-            let pipeline = FilePipeline::open(file, &excluded)?;
+            let pipeline = FilePipeline::open(file, part.track, source, &excluded)?;
             let probes = pipeline.probes().clone();
-            match self.decode_with(file, pipeline, contents.as_ref()) {
-                // Another decoder may know the format.
+            match self.decode_part(file, pipeline, part, Check::Whole) {
                 Err(error) if error.is_of_decoder() && self.output.decoded() == 0 => {
                     let tried = probes.decoder().filter(|name| elements::has_fallback(name));
                     let Some(tried) = tried.filter(|name| !excluded.contains(name)) else {
@@ -97,27 +169,31 @@ impl Run {
         }
     }
 
-    fn decode_with(
+    fn decode_part(
         &mut self,
         file: &LocalFile,
         mut pipeline: FilePipeline,
-        contents: Option<&Contents>,
+        part: &Part<'_>,
+        check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        let avi_duration = avi::declared_duration(&file.path);
+        let before = self.stored_frames;
         let stopped = loop {
             match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
                 Next::End => break None,
                 Next::Stopped(incomplete) => break Some(incomplete),
-                Next::Frame(frame) => {
+                Next::Frame(mut frame) => {
                     if self.output.decoded() == 0 {
                         let doubled = interlacing::doubles(&frame, self.deinterlace);
                         record_format(self.output.container_info(), &frame.info, doubled);
-                        self.record_duration(&pipeline, avi_duration);
+                        self.record_duration(&pipeline, part.avi_duration);
                     }
+                    frame.pts = frame.pts.map(|pts| pts.saturating_add(part.shift));
                     match self.take(frame)? {
                         Taken::Counted => {}
                         Taken::EndOfRange => {
-                            self.record_duration(&pipeline, avi_duration);
+                            self.record_duration(&pipeline, part.avi_duration);
+                            self.notice_tracks(part.track, &pipeline, part.contents);
+                            self.is_past_range = true;
                             // Whatever is wrong past the range does not matter.
                             return Ok(None);
                         }
@@ -128,8 +204,9 @@ impl Run {
                 }
             }
         };
-        self.record_duration(&pipeline, avi_duration);
-        self.verdict(file, pipeline, stopped, contents)
+        self.record_duration(&pipeline, part.avi_duration);
+        self.notice_tracks(part.track, &pipeline, part.contents);
+        self.verdict(file, pipeline, stopped, before, part, check)
     }
 
     /// Takes a frame, or its fields.
@@ -142,32 +219,52 @@ impl Run {
         }
     }
 
-    /// Decides whether a video that has ended is complete.
+    /// Decides whether a video that has ended is complete. `before` is how many frames were decoded
+    /// before this part of it.
     fn verdict(
         &self,
         file: &LocalFile,
         pipeline: FilePipeline,
         stopped: Option<Incomplete>,
-        contents: Option<&Contents>,
+        before: u64,
+        part: &Part<'_>,
+        check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
         let decoded = self.stored_frames;
         let probes = pipeline.probes().clone();
-        let failure = pipeline.into_failure(decoded == 0);
-        if decoded == 0 {
-            let codec = contents.and_then(|contents| contents.tracks.first()?.codec);
+        let failure = pipeline.into_failure(decoded == before);
+        if decoded == before {
+            let track = part.contents.and_then(|contents| tracks::find(contents, part.track));
+            let codec = track.and_then(|track| track.codec);
             let error = failure.or(stopped.map(|stopped| stopped.into_error(&file.name)));
             let error = error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() });
             return Err(explain::without_frames(error, file, codec, &probes));
         }
-        let container_info = self.output.container_info();
+        let contents = part.contents;
+        let track = contents.and_then(|contents| tracks::find(contents, part.track));
         Ok(stopped
             .or_else(|| failure.map(|error| Incomplete::Broken { reason: error.into_reason() }))
-            .or_else(|| completeness::truncated(self.output.covered(), container_info, &probes))
-            .or_else(|| completeness::damaged(decoded, &probes))
             .or_else(|| {
-                let contents = contents?;
-                completeness::disagreement(decoded, contents, contents.tracks.first()?)
+                // The duration that is declared is that of one part.
+                let (covered, info) = (self.output.covered(), self.output.container_info());
+                (check == Check::Whole)
+                    .then(|| {
+                        let start = completeness::start(contents, track);
+                        completeness::truncated(covered, start, info, &probes)
+                    })
+                    .flatten()
+            })
+            .or_else(|| completeness::damaged(decoded - before, &probes))
+            .or_else(|| {
+                let contents = contents.filter(|_| check != Check::Part)?;
+                completeness::disagreement(decoded, contents, track)
             }))
+    }
+
+    fn notice_tracks(&mut self, track: u32, pipeline: &FilePipeline, contents: Option<&Contents>) {
+        if let Some(notice) = tracks::notice(track, pipeline.tracks(), contents) {
+            self.output.notice(notice);
+        }
     }
 
     fn record_duration(&self, pipeline: &FilePipeline, avi_duration: Option<u64>) {
@@ -240,7 +337,7 @@ fn first_picture(
             .picture(&frame.without_time())
             .map_err(|error| error.into_decode_error(&file.name));
     }
-    let mut pipeline = FilePipeline::open(&file, &[])?;
+    let mut pipeline = FilePipeline::open(&file, 1, FileSource::Whole, &[])?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
             return selected

@@ -77,7 +77,9 @@ mod jpeg;
 mod limits;
 pub mod live;
 mod observer;
+mod obu;
 mod output;
+mod part;
 mod picture;
 mod pipeline;
 mod pixels;
@@ -91,12 +93,15 @@ mod signature;
 mod start;
 mod thumbnail;
 mod timeline;
+mod tracks;
+mod unsupported;
 
 pub use container_info::ContainerInfo;
 pub use cut::cut;
-pub use decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, UndecodableFrame};
+pub use decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, Notice, UndecodableFrame};
 pub use decoding::Decoding;
 pub use error::{DecodeError, Incomplete};
+pub use folder::is_picture;
 pub use moliceiro_messages::{
     Area, Color, Deinterlace, Encoding, FrameSelection, Letterbox, Matrix, Size,
 };

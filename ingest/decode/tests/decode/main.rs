@@ -10,7 +10,9 @@ mod errors;
 mod folder;
 mod incomplete;
 mod interlaced;
+mod matroska;
 mod pictures;
+mod raw_streams;
 mod selection;
 #[path = "../videos/mod.rs"]
 mod videos;
