@@ -4,8 +4,10 @@
 //! decode them; the two meet only in the streams.
 //!
 //! The path of a video: `uploads` takes its message from the queue, `upload_job` decides what
-//! becomes of it, `allow` checks its URI, `source` opens it (`fetch`, `spool`) and decodes it with
-//! [`moliceiro_decode`] in a process of its own (`decode_worker`), `publisher` stores the frames as fast as the queue
+//! becomes of it, `allow` checks its URI, `remote_name` asks a web
+//! server for its name, `source` opens it (`fetch`, `spool`) and decodes it with
+//! [`moliceiro_decode`] in a process of its own (`decode_worker`), `publisher` stores the frames as
+//! fast as the queue
 //! takes them; when the last one is stored, the message is acknowledged. A live source is followed
 //! by `live`, which makes a video of each of its windows.
 
@@ -19,6 +21,7 @@ mod live;
 pub mod metrics;
 mod published;
 mod publisher;
+mod remote_name;
 mod settings;
 mod source;
 mod spool;
@@ -61,7 +64,7 @@ pub enum IngestError {
 
 /// Decodes uploads until `shutdown`.
 pub async fn run(
-    IngestService { ingest: service, http }: IngestService,
+    IngestService { ingest: service, http, defaults }: IngestService,
     telemetry: Telemetry,
     shutdown: CancellationToken,
 ) -> Result<(), IngestError> {
@@ -90,6 +93,7 @@ pub async fn run(
         streams: context.streams.clone(),
         uri_policy: context.allowed.clone(),
         default_every,
+        defaults,
     };
     let serving = async {
         let Some(listener) = listener else { return Ok(()) };

@@ -18,10 +18,12 @@ use url::Url;
 
 use crate::allow::Refused;
 use crate::context::Context;
+use crate::fetch;
 use crate::fingerprint::{Replaced, fingerprint, replaced};
 use crate::live::{self, LiveProblem, TakeOverError};
 use crate::published::{Published, Watermark};
 use crate::publisher::FramePublisher;
+use crate::remote_name::remote_name;
 use crate::source::{self, Source, SourceError};
 
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -154,7 +156,7 @@ impl UploadJob {
         upload: Upload,
         stored_at: SystemTime,
     ) -> Result<Disposition, RetryReason> {
-        let Context { streams, allowed, service, metrics, .. } = &self.context;
+        let Context { streams, allowed, metrics, .. } = &self.context;
         let entry = self.entry(video).await;
         if entry.as_ref().is_some_and(VideoEntry::is_cancelled) {
             live::take_over(streams, video, entry.as_ref()).await?;
@@ -175,11 +177,10 @@ impl UploadJob {
             Some(entry) if entry.state != VideoState::Queued => Some(entry.started),
             _ => self.started(video).await,
         };
-        let started = earlier.unwrap_or_else(|| {
-            let mut started = upload.started(stored_at, service.section.every);
-            started.fingerprint = started.fingerprint.or_else(|| fingerprint(uri.as_ref().ok()?));
-            started
-        });
+        let started = match earlier {
+            Some(started) => started,
+            None => self.first_started(&upload, uri.as_ref().ok(), stored_at).await,
+        };
         let uri = uri.map_err(Unreadable::Refused).and_then(|uri| {
             match replaced(started.fingerprint.as_ref(), &uri) {
                 Some(replaced) => Err(Unreadable::Replaced(replaced)),
@@ -190,7 +191,7 @@ impl UploadJob {
         let selection = started.selection;
         let id = subjects::event_message_id(video, "started");
         streams.publisher.publish_event(video, Some(&id), Event::Started(started.clone())).await?;
-        let decoding = self.decode(video, uri, selection, stored);
+        let decoding = self.decode(video, uri, &started, stored);
         let decoded = tokio::select! {
             decoded = self.requeue.run_until_cancelled(decoding) => decoded.transpose()?,
             () = streams.videos().until_cancelled(video) => {
@@ -207,6 +208,24 @@ impl UploadJob {
             }
             None => Ok(requeued(video, upload, selection)),
         }
+    }
+
+    /// How the video starts. If neither its upload nor its address has a name, the web server may.
+    async fn first_started(
+        &self,
+        upload: &Upload,
+        uri: Option<&Url>,
+        stored_at: SystemTime,
+    ) -> Started {
+        let Context { allowed, service, .. } = &self.context;
+        let started = upload.started(stored_at, service.section.every);
+        let unnamed = uri.filter(|uri| upload.name.is_none() && fetch::is_http(uri));
+        let name = match unnamed {
+            Some(uri) => remote_name(uri, allowed).await,
+            None => None,
+        };
+        let fingerprint = started.fingerprint.or_else(|| fingerprint(uri?));
+        Started { name: name.unwrap_or(started.name), fingerprint, ..started }
     }
 
     /// Follows a live source to its end, or until it is cancelled or this ingest stops.
@@ -254,16 +273,17 @@ impl UploadJob {
         &self,
         video: &VideoId,
         uri: Result<Url, Unreadable>,
-        selection: FrameSelection,
+        started: &Started,
         stored: Watermark,
     ) -> Result<Decoded, RetryReason> {
         let Context { streams, service, metrics, .. } = &self.context;
-        let window = service.section.publish_window;
+        let (window, selection) = (service.section.publish_window, started.selection);
         let publisher = FramePublisher { streams, metrics, video, window };
         let opened = match uri {
             Ok(uri) => {
                 let settings = self.decode_settings(selection, stored.below);
-                source::open(&self.context, &uri, settings).await.map_err(Unreadable::Source)
+                let opened = source::open(&self.context, &uri, &started.name, settings).await;
+                opened.map_err(Unreadable::Source)
             }
             Err(unreadable) => Err(unreadable),
         };

@@ -1,5 +1,7 @@
 //! A private `nats-server`: a child process on a free loopback port, with its own data folder.
 
+mod disk;
+
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::num::NonZero;
@@ -22,6 +24,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// The server of a killed process may live for a moment longer.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// In the data folder: what the server stores.
+const STORE: &str = "jetstream";
+/// In the data folder: the server's address, with the password.
+const URL_FILE: &str = "nats-server.url";
 const POLL: Duration = Duration::from_millis(10);
 /// From here on, Go returns the memory of freed block caches.
 const MEMORY_LIMIT: &str = "256MiB";
@@ -33,6 +39,7 @@ const CORES_PER_SERVER_CORE: usize = 8;
 /// reason.
 pub struct EmbeddedServer {
     url: String,
+    store_limit: u64,
     process: Pid,
     exit: mpsc::Receiver<ExitStatus>,
     stopped: bool,
@@ -121,19 +128,48 @@ impl EmbeddedServer {
         {
             return Err(unusable(error));
         }
-        write_private(&config, &configuration(folder, ports.path(), &log, &password))
-            .map_err(unusable)?;
+        let store = folder.join(STORE);
+        let store_limit = disk::store_limit(folder, &store).map_err(unusable)?;
+        let text = configuration(&store, store_limit, ports.path(), &log, &password);
+        write_private(&config, &text).map_err(unusable)?;
 
         let (process, exit) = spawn(program, &config, lock.as_raw_fd())?;
-        let mut server = Self { url: String::new(), process, exit, stopped: false, _lock: lock };
+        let url = String::new();
+        let mut server = Self { url, store_limit, process, exit, stopped: false, _lock: lock };
         let address = server.wait_until_ready(ports.path(), &log)?;
         server.url = format!("nats://moliceiro:{password}@{address}");
+        write_private(&folder.join(URL_FILE), &server.url).map_err(unusable)?;
         Ok(server)
+    }
+
+    /// The address of the server that another process runs on `folder`, with the password; `None`
+    /// if none runs there.
+    pub fn running(folder: &Path) -> Result<Option<String>, EmbeddedError> {
+        let unusable = |source| EmbeddedError::Folder { folder: folder.to_owned(), source };
+        let lock = File::options().append(true).open(folder.join("lock")).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => {
+                let url = fs::read_to_string(folder.join(URL_FILE)).map_err(unusable)?;
+                Ok(Some(url))
+            }
+            Err(TryLockError::Error(source)) => Err(unusable(source)),
+        }
+    }
+
+    /// Whether `folder` has the data of a private server.
+    pub fn has_data(folder: &Path) -> bool {
+        folder.join(STORE).is_dir() && folder.join("lock").is_file()
     }
 
     /// Its address for clients, with the password.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The bytes that it stores at most, so that it leaves a part of the disk to others.
+    pub fn store_limit(&self) -> u64 {
+        self.store_limit
     }
 
     /// The server's process id, to measure its usage.
@@ -227,16 +263,22 @@ fn listening(ports: &Path) -> Option<String> {
 }
 
 /// With a password, because other users of the machine can reach the port.
-fn configuration(folder: &Path, ports: &Path, log: &Path, password: &str) -> String {
+fn configuration(
+    store: &Path,
+    store_limit: u64,
+    ports: &Path,
+    log: &Path,
+    password: &str,
+) -> String {
     let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
     format!(
         "# Overwritten at each start.\nserver_name: moliceiro\nlisten: 127.0.0.1:-1\n\
          ports_file_dir: {}\nlog_file: {}\nmax_payload: 8MB\n\
          authorization {{ user: moliceiro, password: {password:?} }}\n\
-         jetstream {{ store_dir: {}, sync_interval: always }}\n",
+         jetstream {{ store_dir: {}, max_file_store: {store_limit}, sync_interval: always }}\n",
         quoted(ports),
         quoted(log),
-        quoted(&folder.join("jetstream")),
+        quoted(store),
     )
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
         decoded: total,
         duration: None,
         problem: None,
+        notices: vec![],
     });
     VideoEntry {
         version: VERSION,
@@ -50,6 +51,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
         classes: [("car", 80), ("person", 52), ("bicycle", 52), ("dog", 1)]
             .map(|(label, n)| (label.to_owned(), n))
             .into(),
+        most_at_once: BTreeMap::new(),
         models: [].into(),
         alarms: 0,
         alarm_state: AlarmState::default(),
@@ -67,12 +69,14 @@ fn summary(name: &str, processed_frames: u64) -> Summary {
         uri: format!("file:///{name}"),
         state: VideoState::Done,
         problem: None,
+        notices: vec![],
         corrections: 0,
         processed_frames,
         failed_frames: 0,
         failed: vec![],
         average_processing_ms: 50.0,
         classes: BTreeMap::new(),
+        most_at_once: BTreeMap::new(),
         top: vec![],
         alarms: 0,
         models: [].into(),

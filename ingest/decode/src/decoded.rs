@@ -1,3 +1,6 @@
+use std::borrow::Cow;
+use std::fmt;
+
 use moliceiro_messages::{Color, Encoding, Letterbox, Size};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -62,4 +65,54 @@ pub struct DecodedVideo {
     pub duration: Option<u64>,
     /// Why the video has fewer frames than it should, if it does.
     pub incomplete: Option<Incomplete>,
+    /// What a user should know about it although it is complete.
+    pub notices: Vec<Notice>,
+}
+
+/// How many other tracks a notice names.
+const MOST_NAMED: usize = 8;
+
+/// Something about a video that does not make it incomplete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// The file has other video tracks, which were not decoded.
+    OtherVideoTracks {
+        /// The number of the decoded track among the video tracks, from 1.
+        decoded: u32,
+        /// The others, with their codecs as people call them.
+        others: Vec<(u32, Option<Cow<'static, str>>)>,
+    },
+    /// A folder has files that are not pictures.
+    IgnoredFiles {
+        /// How many.
+        count: u64,
+        /// The names of the first ones.
+        names: Vec<String>,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherVideoTracks { decoded, others } => {
+                write!(f, "video track {decoded} of {} was analysed, and not ", others.len() + 1)?;
+                for (i, (number, codec)) in others.iter().take(MOST_NAMED).enumerate() {
+                    write!(f, "{}{number}", if i == 0 { "" } else { ", " })?;
+                    if let Some(codec) = codec {
+                        write!(f, " ({codec})")?;
+                    }
+                }
+                if others.len() > MOST_NAMED {
+                    write!(f, ", …")?;
+                }
+                write!(f, "; --video-track, or video_track of an upload, chooses another one")
+            }
+            Self::IgnoredFiles { count, names } => {
+                let more = if *count > names.len() as u64 { ", …" } else { "" };
+                let files = if *count == 1 { "file was" } else { "files were" };
+                let names = names.join(", ");
+                write!(f, "{count} {files} ignored, because they are not pictures: {names}{more}")
+            }
+        }
+    }
 }

@@ -24,11 +24,13 @@
 mod alarm;
 mod alarm_rule;
 mod color;
+mod deinterlace;
 mod event;
 mod fingerprint;
 mod frame;
 mod frame_selection;
 mod live;
+mod printable;
 mod status;
 mod summary;
 mod thumbnail;
@@ -46,6 +48,7 @@ use thiserror::Error;
 pub use alarm::{Alarm, RuleMatch};
 pub use alarm_rule::{AlarmRule, Comparison, MalformedRule, Region, RuleProblem};
 pub use color::{Color, Matrix};
+pub use deinterlace::Deinterlace;
 pub use event::{
     Abandoned, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Started,
     VideoEvent,
@@ -56,10 +59,11 @@ pub use frame_selection::{
     Fps, FrameSelection, InvalidFps, InvalidOffset, InvalidSelection, Offset, RequestedSelection,
 };
 pub use live::{Connection, LiveStatus};
+pub use printable::printable;
 pub use status::VideoStatus;
 pub use summary::Summary;
 pub use thumbnail::{STILLS, Thumbnail, thumbnail_slot};
-pub use upload::{InvalidField, MalformedUpload, Upload, WINDOWS, shown_uri};
+pub use upload::{InvalidField, MalformedUpload, Upload, UploadDefaults, WINDOWS, shown_uri};
 pub use video::{AlarmState, FailedFrame, Unconfirmed, VideoEntry};
 pub use video_id::{InvalidVideoId, VideoId};
 pub use video_progress::VideoProgress;

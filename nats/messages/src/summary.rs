@@ -22,6 +22,9 @@ pub struct Summary {
     pub state: VideoState,
     /// Why it is not `done`.
     pub problem: Option<String>,
+    /// What a user should know about it although nothing is missing, each on one line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// Frames that were counted after the video's first summary. If it is not 0, this summary
     /// replaces an earlier one.
     #[serde(default)]
@@ -36,6 +39,9 @@ pub struct Summary {
     pub average_processing_ms: f64,
     /// Objects found, by class.
     pub classes: BTreeMap<String, u64>,
+    /// The most objects of a class in one frame. Left out if nothing was found.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub most_at_once: BTreeMap<String, u64>,
     /// The classes found most often, at most three; ties by name.
     pub top: Vec<String>,
     /// Number of alarms raised.
@@ -119,6 +125,7 @@ mod tests {
             uri: "file:///bikes.mp4".into(),
             state: VideoState::Done,
             problem: None,
+            notices: vec![],
             corrections: 0,
             processed_frames: 250,
             failed_frames: 0,
@@ -126,6 +133,7 @@ mod tests {
             average_processing_ms: 25.6,
             top: Summary::ranking(&classes, 3),
             classes,
+            most_at_once: BTreeMap::new(),
             alarms: 0,
             models: BTreeSet::new(),
             live: None,

@@ -362,6 +362,12 @@ impl Remote<'_> {
             return Err(incomplete.into_error(&self.name));
         }
         let duration = covered.duration();
-        Ok(DecodedVideo { frames: selected, decoded, duration, incomplete: Some(incomplete) })
+        Ok(DecodedVideo {
+            frames: selected,
+            decoded,
+            duration,
+            incomplete: Some(incomplete),
+            notices: Vec::new(),
+        })
     }
 }

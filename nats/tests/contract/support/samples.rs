@@ -62,6 +62,7 @@ pub fn uploads() -> Vec<Upload> {
             fps: Some(Fps::try_from(2.5).unwrap()),
             start: Some(Offset::try_from(1.5).unwrap()),
             end: Some("2m".parse().unwrap()),
+            video_track: Some(2),
         },
         window: Some("5m".parse().unwrap()),
         alarms: Some(vec![]),
@@ -79,12 +80,14 @@ pub fn summaries() -> Vec<Summary> {
         uri: "file:///quay.mp4".into(),
         state: VideoState::Incomplete,
         problem: Some("truncated".into()),
+        notices: notices(),
         corrections: 1,
         processed_frames: 9,
         failed_frames: 1,
         failed: vec![FailedFrame { index: 40, reason: "no pixels".into() }],
         average_processing_ms: 71.5,
         classes: classes(),
+        most_at_once: classes(),
         top: vec!["boat".into()],
         alarms: 2,
         models: models(),
@@ -96,9 +99,11 @@ pub fn summaries() -> Vec<Summary> {
     let (failed, classes, top, models) = (vec![], BTreeMap::new(), vec![], BTreeSet::new());
     let empty = Summary {
         problem: None,
+        notices: vec![],
         duration_s: None,
         live: None,
         failed,
+        most_at_once: classes.clone(),
         classes,
         top,
         models,
@@ -130,8 +135,13 @@ fn started(upload: &Upload) -> Started {
     upload.started(UNIX_EPOCH + Duration::from_millis(1_795_409_643_547), 1)
 }
 
+fn notices() -> Vec<String> {
+    vec!["video track 2 of 3 was decoded".into()]
+}
+
 fn ended(duration: Option<u64>, problem: Option<&str>) -> Ended {
-    Ended { frames: 10, decoded: 250, duration, problem: problem.map(str::to_owned) }
+    let notices = if problem.is_some() { notices() } else { vec![] };
+    Ended { frames: 10, decoded: 250, duration, problem: problem.map(str::to_owned), notices }
 }
 
 fn live(reason: Option<&str>) -> LiveStatus {
@@ -172,6 +182,7 @@ pub fn entries() -> Vec<VideoEntry> {
         corrections: 0,
         processing_us: 0,
         classes: BTreeMap::new(),
+        most_at_once: BTreeMap::new(),
         models: BTreeSet::new(),
         alarms: 0,
         alarm_state: AlarmState::default(),
@@ -202,6 +213,7 @@ pub fn entries() -> Vec<VideoEntry> {
         ],
         counted_frames: "AAAAAAAAAAA=".into(),
         classes: classes(),
+        most_at_once: classes(),
         alarm_state: AlarmState { rules: rules(), next: 3, ahead, runs: vec![0, 2], unsent },
         finished_at: Some(1_795_409_653_547),
         summary_published: true,
