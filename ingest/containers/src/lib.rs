@@ -19,6 +19,7 @@
 
 mod avi;
 mod contents;
+mod heif;
 mod matroska;
 mod obu;
 mod reader;
@@ -27,6 +28,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
+pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
 pub use obu::TemporalUnits;
 
 /// How many of a file's first bytes are enough to recognise its container.

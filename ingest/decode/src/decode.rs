@@ -1,25 +1,29 @@
 //! Decodes a file or a folder, from its first byte to the verdict on whether it is complete.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
 use moliceiro_containers::{Container, Contents};
+use moliceiro_messages::{Deinterlace, FrameSelection};
 use tracing::{debug, info};
 
 use crate::avi;
 use crate::completeness;
 use crate::container_info::ContainerInfo;
-use crate::decoded::DecodedVideo;
+use crate::decoded::{DecodedVideo, Notice};
 use crate::decoding::DecodingSender;
 use crate::elements;
-use crate::error::{DecodeError, Incomplete};
+use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
+use crate::explain;
 use crate::file::{self, CheckedInput, Input, LocalFile};
-use crate::folder;
-use crate::format::{FileFormat, ImageFormat};
-use crate::images;
+use crate::folder::{self, Folder, Ignored};
+use crate::format::{FileFormat, ImageFormat, Unsupported};
+use crate::images::{self, Image, Opened};
+use crate::interlacing;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
 use crate::pipeline::{FilePipeline, FileSource, Next};
+use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
 use crate::tracks;
 use crate::unsupported;
@@ -33,16 +37,30 @@ pub(crate) fn decode(
     elements::init()?;
     let checked = file::check(input)?;
     let name = checked.name().to_owned();
-    let (stall_timeout, track) = (settings.stall_timeout, settings.selection.video_track);
+    let (stall_timeout, deinterlace) = (settings.stall_timeout, settings.deinterlace);
+    let FrameSelection { fps, start, end, video_track: requested_track, .. } = settings.selection;
+    let has_times = fps.is_some() || start.is_some() || end.is_some();
     let output = Output::new(settings, sender).map_err(|error| error.into_decode_error(&name))?;
-    let mut run = Run { stall_timeout, requested_track: track, output, is_past_range: false };
+    let mut run = Run {
+        stall_timeout,
+        deinterlace,
+        requested_track,
+        stored_frames: 0,
+        output,
+        is_past_range: false,
+    };
     let incomplete = match checked {
-        CheckedInput::Folder { path, .. } => {
-            run.decode_folder(&folder::pictures(&path)?).map(|()| None)
+        CheckedInput::Folder { path, name } => {
+            if has_times {
+                return Err(DecodeError::NoTimes { path: name });
+            }
+            run.decode_folder(&folder::read(&path)?)
         }
         CheckedInput::File(file) => match file.format {
             FileFormat::Image(format) => run.decode_image(&file, format),
-            FileFormat::Jpeg | FileFormat::Other => run.decode_video(&file),
+            FileFormat::ImageSequence => run.decode_sequence(&file),
+            FileFormat::Unsupported(format) => Err(unsupported_picture(&file, format)),
+            FileFormat::Other => run.decode_video(&file),
         },
     }?;
     info!(
@@ -66,7 +84,10 @@ fn inspect(file: &LocalFile) -> Option<Contents> {
 
 struct Run {
     stall_timeout: Duration,
+    deinterlace: Deinterlace,
     requested_track: Option<u32>,
+    /// Frames that GStreamer returned: fewer than are analysed if their fields are separated.
+    stored_frames: u64,
     output: Output,
     /// Whether all selected frames are decoded.
     is_past_range: bool,
@@ -107,16 +128,15 @@ impl Run {
             _ => FileSource::Whole,
         };
         let Some((last, earlier)) = parts.split_last() else {
-            let pipeline = FilePipeline::open(file, track, source)?;
             let part = Part { track, shift: 0, avi_duration, contents };
-            return self.decode_part(file, pipeline, &part, Check::Whole);
+            return self.decode_whole(file, source, &part);
         };
         for (bytes, check) in
             earlier.iter().map(|bytes| (bytes, Check::Part)).chain([(last, Check::LastPart)])
         {
             let shift = self.output.covered().end().unwrap_or(0);
             let part = Part { track, shift, avi_duration, contents };
-            let decoded = FilePipeline::open(file, track, FileSource::Part(bytes))
+            let decoded = FilePipeline::open(file, track, FileSource::Part(bytes), &[])
                 .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
             match decoded {
                 Ok(None) if self.is_past_range => return Ok(None),
@@ -130,6 +150,31 @@ impl Run {
         Ok(None)
     }
 
+    /// Decodes a file, with another decoder if the first one has no format for its frames.
+    fn decode_whole(
+        &mut self,
+        file: &LocalFile,
+        source: FileSource<'_>,
+        part: &Part<'_>,
+    ) -> Result<Option<Incomplete>, DecodeError> {
+        let mut excluded = Vec::new();
+        loop {
+            let pipeline = FilePipeline::open(file, part.track, source, &excluded)?;
+            let probes = pipeline.probes().clone();
+            match self.decode_part(file, pipeline, part, Check::Whole) {
+                Err(error) if error.is_of_decoder() && self.output.decoded() == 0 => {
+                    let tried = probes.decoder().filter(|name| elements::has_fallback(name));
+                    let Some(tried) = tried.filter(|name| !excluded.contains(name)) else {
+                        return Err(error);
+                    };
+                    debug!(name = file.name, decoder = tried, %error, "trying another decoder");
+                    excluded.push(tried);
+                }
+                decoded => return decoded,
+            }
+        }
+    }
+
     fn decode_part(
         &mut self,
         file: &LocalFile,
@@ -137,18 +182,19 @@ impl Run {
         part: &Part<'_>,
         check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        let before = self.output.decoded();
+        let before = self.stored_frames;
         let stopped = loop {
             match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
                 Next::End => break None,
                 Next::Stopped(incomplete) => break Some(incomplete),
                 Next::Frame(mut frame) => {
                     if self.output.decoded() == 0 {
-                        record_format(self.output.container_info(), &frame.info);
+                        let doubled = interlacing::doubles(&frame, self.deinterlace);
+                        record_format(self.output.container_info(), &frame.info, doubled);
                         self.record_duration(&pipeline, part.avi_duration);
                     }
                     frame.pts = frame.pts.map(|pts| pts.saturating_add(part.shift));
-                    match self.output.take(&frame)? {
+                    match self.take(frame)? {
                         Taken::Counted => {}
                         Taken::EndOfRange => {
                             self.record_duration(&pipeline, part.avi_duration);
@@ -169,6 +215,16 @@ impl Run {
         self.verdict(file, pipeline, stopped, before, part, check)
     }
 
+    /// Takes a frame, or its fields.
+    fn take(&mut self, frame: RawFrame) -> Result<Taken, Cancelled> {
+        self.stored_frames += 1;
+        let (first, second) = interlacing::separate(frame, self.deinterlace);
+        match (self.output.take(&first)?, second) {
+            (Taken::Counted, Some(second)) => self.output.take(&second),
+            (taken, _) => Ok(taken),
+        }
+    }
+
     /// Decides whether a video that has ended is complete. `before` is how many frames were decoded
     /// before this part of it.
     fn verdict(
@@ -180,12 +236,15 @@ impl Run {
         part: &Part<'_>,
         check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        let decoded = self.output.decoded();
+        let decoded = self.stored_frames;
         let probes = pipeline.probes().clone();
         let failure = pipeline.into_failure(decoded == before);
         if decoded == before {
+            let track = part.contents.and_then(|contents| tracks::find(contents, part.track));
+            let codec = track.and_then(|track| track.codec);
             let error = failure.or(stopped.map(|stopped| stopped.into_error(&file.name)));
-            return Err(error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() }));
+            let error = error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() });
+            return Err(explain::without_frames(error, file, codec, &probes));
         }
         let contents = part.contents;
         let track = contents.and_then(|contents| tracks::find(contents, part.track));
@@ -220,18 +279,24 @@ impl Run {
         }
     }
 
-    /// Decodes a file of one of the formats that do not need GStreamer.
+    /// Decodes a picture or an animation.
     fn decode_image(
         &mut self,
         file: &LocalFile,
         format: ImageFormat,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        for frame in images::open(file, format)? {
-            let frame = match frame {
-                Ok(frame) => frame,
+        let frames = match images::open(file, format, self.stall_timeout)? {
+            Opened::Frames(frames) => frames,
+            Opened::MotionJpeg => return self.decode_video(file),
+        };
+        let mut missing = None;
+        for image in frames {
+            let Image { frame, missing: of_frame } = match image {
+                Ok(image) => image,
                 Err(error) if self.output.decoded() == 0 => return Err(error),
                 Err(error) => return Ok(Some(Incomplete::Broken { reason: error.into_reason() })),
             };
+            missing = missing.or(of_frame);
             if self.output.is_cancelled() {
                 return Err(DecodeError::Cancelled);
             }
@@ -243,14 +308,26 @@ impl Run {
                 }
             }
         }
-        Ok(None)
+        Ok(missing)
+    }
+
+    /// Decodes an animated AVIF or HEIC.
+    fn decode_sequence(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
+        match images::as_video(file)? {
+            Some((_copy, video)) => self.decode_video(&video),
+            None => self.decode_image(file, ImageFormat::Heif),
+        }
     }
 
     /// Decodes each picture of a folder as a frame. One that cannot be decoded is reported, and
     /// does not stop the others.
-    fn decode_folder(&mut self, paths: &[PathBuf]) -> Result<(), DecodeError> {
-        self.output.container_info().set_frames(paths.len() as u64);
-        for path in paths {
+    fn decode_folder(&mut self, folder: &Folder) -> Result<Option<Incomplete>, DecodeError> {
+        self.output.container_info().set_frames(folder.pictures.len() as u64);
+        if let Ignored { count: count @ 1.., names } = folder.ignored.clone() {
+            self.output.notice(Notice::IgnoredFiles { count, names });
+        }
+        let mut truncated: Option<Incomplete> = None;
+        for path in &folder.pictures {
             if self.output.is_cancelled() {
                 return Err(DecodeError::Cancelled);
             }
@@ -259,47 +336,88 @@ impl Run {
                 NextFrame::Skipped(skipped) => skipped.count(None, None),
                 NextFrame::Selected(mut selected) => {
                     match first_picture(path, &mut selected, self.stall_timeout) {
-                        Ok(picture) => selected.deliver(picture)?,
+                        Ok((picture, missing)) => {
+                            selected.deliver(picture)?;
+                            record_truncated(&mut truncated, path, missing);
+                        }
                         Err(DecodeError::Cancelled) => return Err(DecodeError::Cancelled),
                         Err(error) => selected.fail(error.to_string())?,
                     }
                 }
             }
         }
-        Ok(())
+        Ok(truncated)
     }
 }
 
-/// The first frame of a file, as a picture.
+/// Counts a picture of a folder that is not whole.
+fn record_truncated(all: &mut Option<Incomplete>, path: &Path, missing: Option<Incomplete>) {
+    match (all, missing) {
+        (Some(Incomplete::PicturesTruncated { count, .. }), Some(_)) => *count += 1,
+        (all @ None, Some(problem)) => {
+            let first = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let problem = problem.to_string();
+            *all = Some(Incomplete::PicturesTruncated { count: 1, first, problem });
+        }
+        _ => {}
+    }
+}
+
+/// The first frame of a file, as a picture, and what is missing of it.
 fn first_picture(
     path: &Path,
     selected: &mut SelectedFrame<'_>,
     stall_timeout: Duration,
-) -> Result<Picture, DecodeError> {
+) -> Result<(Picture, Option<Incomplete>), DecodeError> {
     let file = file::check_file(path, None)?;
     let no_frames = || DecodeError::NoFrames { video: file.name.clone() };
-    if let FileFormat::Image(format) = file.format {
-        let frame = images::open(&file, format)?.next().ok_or_else(no_frames)??;
-        return selected
-            .picture(&frame.without_time())
-            .map_err(|error| error.into_decode_error(&file.name));
+    let copy = match file.format {
+        FileFormat::ImageSequence => images::as_video(&file)?,
+        _ => None,
+    };
+    let format = match file.format {
+        FileFormat::Image(format) => Some(format),
+        FileFormat::ImageSequence if copy.is_none() => Some(ImageFormat::Heif),
+        FileFormat::Unsupported(format) => return Err(unsupported_picture(&file, format)),
+        FileFormat::ImageSequence | FileFormat::Other => None,
+    };
+    let failed = |error: PictureError| error.into_decode_error(&file.name);
+    if let Some(format) = format {
+        let Image { frame, missing } = images::first(&file, format, stall_timeout)?;
+        let picture = selected.picture(&frame.without_time()).map_err(failed)?;
+        return Ok((picture, missing));
     }
-    let mut pipeline = FilePipeline::open(&file, 1, FileSource::Whole)?;
+    let shown = copy.as_ref().map_or(&file, |(_, video)| video);
+    let mut pipeline = FilePipeline::open(shown, 1, FileSource::Whole, &[])?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
-            return selected
-                .picture(&frame.without_time())
-                .map_err(|error| error.into_decode_error(&file.name));
+            let picture = selected.picture(&frame.without_time()).map_err(failed)?;
+            return Ok((picture, None));
         }
         Next::Stopped(incomplete) => Some(incomplete.into_error(&file.name)),
         Next::End => None,
     };
-    Err(pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames))
+    let probes = pipeline.probes().clone();
+    let error = pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames);
+    Err(explain::without_frames(error, &file, None, &probes))
 }
 
-fn record_format(container_info: &ContainerInfo, info: &VideoInfo) {
+fn unsupported_picture(file: &LocalFile, format: Unsupported) -> DecodeError {
+    DecodeError::UnsupportedPicture {
+        video: file.name.clone(),
+        format: format.name.to_owned(),
+        advice: format.advice,
+    }
+}
+
+/// `doubled` says that there are two frames to analyse for each.
+fn record_format(container_info: &ContainerInfo, info: &VideoInfo, doubled: bool) {
     let rate = info.fps();
-    container_info.set_frame_rate(rate.numer().unsigned_abs(), rate.denom().unsigned_abs());
+    let frames = if doubled { 2 } else { 1 };
+    container_info.set_frame_rate(
+        rate.numer().unsigned_abs().saturating_mul(frames),
+        rate.denom().unsigned_abs(),
+    );
     debug!(
         format = info.name(),
         width = info.width(),
