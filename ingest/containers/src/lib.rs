@@ -25,6 +25,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
+pub use matroska::{Rotation, rotation};
 pub use obu::TemporalUnits;
 
 /// How many of a file's first bytes are enough to recognise its container.

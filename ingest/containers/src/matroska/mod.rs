@@ -5,12 +5,14 @@
 
 mod codec;
 mod ebml;
+mod projection;
 
 use std::fs::File;
 use std::io;
 
 use self::codec::{Codec, Shown};
 use self::ebml::{Element, Reader};
+pub use self::projection::{Rotation, rotation};
 use crate::contents::{Container, Contents, Fault, VideoTrack};
 
 /// The first bytes of a Matroska file: the identifier of the EBML header.
