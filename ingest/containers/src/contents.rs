@@ -11,6 +11,13 @@ pub struct Contents {
     pub faults: Vec<Fault>,
 }
 
+impl Contents {
+    /// The video track that players show.
+    pub fn default_track(&self) -> Option<&VideoTrack> {
+        self.tracks.iter().find(|track| track.is_default).or(self.tracks.first())
+    }
+}
+
 /// A container format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
@@ -47,6 +54,17 @@ pub enum Fault {
         /// Bytes that are missing.
         missing: u64,
     },
+    /// It lacks the index, without which its data means nothing.
+    NoIndex,
+    /// It is encrypted.
+    Encrypted,
+    /// The index lists frames whose data is not in the file.
+    FramesMissing {
+        /// How many.
+        missing: u64,
+        /// How many it lists.
+        expected: u64,
+    },
     /// Packets of a transport stream did not arrive.
     PacketsLost {
         /// How many gaps its counters show.
@@ -58,6 +76,13 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated { missing } => write!(f, "the last {missing} bytes are missing"),
+            Self::NoIndex => f.write_str(
+                "its index (moov) is missing, as if recording or copying had not been finished",
+            ),
+            Self::Encrypted => f.write_str("it is encrypted"),
+            Self::FramesMissing { missing, expected } => {
+                write!(f, "{missing} of its {expected} frames lie behind the end of the file")
+            }
             Self::PacketsLost { gaps } => write!(f, "packets were lost in {gaps} places"),
         }
     }

@@ -18,6 +18,7 @@
 //! ```
 
 mod contents;
+pub mod mp4;
 
 use std::fs::File;
 use std::io;
@@ -30,6 +31,6 @@ pub use contents::{Container, Contents, Fault, VideoTrack};
 ///
 /// The file cannot be read. A damaged container is not an error: what can be read of it is
 /// returned, with a [`Fault`].
-pub fn inspect(_file: &mut File) -> io::Result<Option<Contents>> {
-    Ok(None)
+pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
+    mp4::inspect(file)
 }

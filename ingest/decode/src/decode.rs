@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
 use moliceiro_containers::Contents;
+use moliceiro_containers::mp4::FlatMovie;
 use tracing::{debug, info};
 
 use crate::avi;
@@ -18,6 +19,7 @@ use crate::file::{self, CheckedInput, Input, LocalFile};
 use crate::folder;
 use crate::format::{FileFormat, ImageFormat};
 use crate::images;
+use crate::mp4;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
 use crate::pipeline::{FilePipeline, Next};
 use crate::settings::DecodeSettings;
@@ -71,13 +73,23 @@ impl Run {
     /// Decodes a file with GStreamer.
     fn decode_video(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
         let contents = inspect(file);
-        let mut pipeline = FilePipeline::open(file)?;
+        let track = contents.as_ref().and_then(Contents::default_track);
+        if let Some(error) = mp4::hopeless(file, contents.as_ref(), track) {
+            return Err(error);
+        }
+        let movie = mp4::flat_movie(file, contents.as_ref(), track);
+        if let Some(movie) = &movie {
+            self.output.container_info().set_duration(movie.duration());
+            self.output.container_info().set_frames(movie.frames());
+        }
+        let mut pipeline = FilePipeline::open(file, movie.as_ref())?;
         let avi_duration = avi::declared_duration(&file.path);
         let stopped = loop {
             match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
                 Next::End => break None,
                 Next::Stopped(incomplete) => break Some(incomplete),
                 Next::Frame(frame) => {
+                    let Some(frame) = mp4::shown(movie.as_ref(), frame) else { continue };
                     if self.output.decoded() == 0 {
                         record_format(self.output.container_info(), &frame.info);
                         self.record_duration(&pipeline, avi_duration);
@@ -97,7 +109,7 @@ impl Run {
             }
         };
         self.record_duration(&pipeline, avi_duration);
-        self.verdict(file, pipeline, stopped, contents.as_ref())
+        self.verdict(file, pipeline, stopped, contents.as_ref(), movie.as_ref())
     }
 
     /// Decides whether a video that has ended is complete.
@@ -107,6 +119,7 @@ impl Run {
         pipeline: FilePipeline,
         stopped: Option<Incomplete>,
         contents: Option<&Contents>,
+        movie: Option<&FlatMovie>,
     ) -> Result<Option<Incomplete>, DecodeError> {
         let decoded = self.output.decoded();
         let probes = pipeline.probes().clone();
@@ -118,11 +131,16 @@ impl Run {
         let container_info = self.output.container_info();
         Ok(stopped
             .or_else(|| failure.map(|error| Incomplete::Broken { reason: error.into_reason() }))
-            .or_else(|| completeness::truncated(self.output.covered(), container_info, &probes))
-            .or_else(|| completeness::damaged(decoded, &probes))
-            .or_else(|| {
-                let contents = contents?;
-                completeness::disagreement(decoded, contents, contents.tracks.first()?)
+            .or_else(|| match (movie, contents) {
+                (Some(movie), Some(contents)) => {
+                    completeness::of_movie(decoded, self.output.covered(), contents, movie, &probes)
+                }
+                _ => completeness::truncated(self.output.covered(), container_info, &probes)
+                    .or_else(|| completeness::damaged(decoded, &probes))
+                    .or_else(|| {
+                        let contents = contents?;
+                        completeness::disagreement(decoded, contents, contents.default_track()?)
+                    }),
             }))
     }
 
@@ -196,7 +214,7 @@ fn first_picture(
             .picture(&frame.without_time())
             .map_err(|error| error.into_decode_error(&file.name));
     }
-    let mut pipeline = FilePipeline::open(&file)?;
+    let mut pipeline = FilePipeline::open(&file, None)?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
             return selected

@@ -55,6 +55,12 @@ pub enum DecodeError {
     /// The container or its stream is broken before the first frame.
     #[error("{video} is damaged or incomplete ({reason}); copy or record it again")]
     Damaged { video: String, reason: String },
+    /// Its frames can only be decoded with a key.
+    #[error(
+        "{video} is encrypted ({codec}); give a copy without encryption (DRM), from the shop or \
+         the camera that made it"
+    )]
+    Encrypted { video: String, codec: String },
     /// `what` describes the plugin that would decode it.
     #[error(
         "{video} needs a GStreamer plugin that is not installed: {what}; install it (most are in \

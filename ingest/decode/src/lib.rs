@@ -35,6 +35,8 @@
 //! 2. `pipeline` lets GStreamer find the file's demuxer and decoder, queues what they produce, and
 //!    notices errors and stalls (`bus`). `images` decodes some picture formats without GStreamer.
 //!    Both return a `raw_frame`.
+//!    Of an MP4, `flat_source` gives GStreamer only the track that is decoded, and `mp4` drops the
+//!    frames that its edit list hides.
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
 //! 4. `picture` scales it (`scale`, `color`), turns it upright and letterboxes it (`geometry`);
 //!    `jpeg` and `thumbnail` encode it.
@@ -65,6 +67,7 @@ mod decoding;
 mod elements;
 mod error;
 mod file;
+mod flat_source;
 mod folder;
 mod format;
 mod frame_selector;
@@ -73,6 +76,7 @@ mod images;
 mod jpeg;
 mod limits;
 pub mod live;
+mod mp4;
 mod observer;
 mod output;
 mod picture;

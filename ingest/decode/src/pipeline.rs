@@ -6,6 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use gstreamer_video::VideoOrientationMethod;
+use moliceiro_containers::mp4::FlatMovie;
 use moliceiro_messages::Size;
 use tracing::{debug, warn};
 
@@ -14,6 +15,7 @@ use crate::bus;
 use crate::elements::{accept_strides, discard, element, is_video, link};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
+use crate::flat_source;
 use crate::format::FileFormat;
 use crate::geometry::Orientation;
 use crate::probes::Probes;
@@ -63,8 +65,8 @@ enum Pulled {
 }
 
 impl FilePipeline {
-    /// Starts decoding a file.
-    pub(crate) fn open(file: &LocalFile) -> Result<Self, DecodeError> {
+    /// Starts decoding a file, or the flat movie made of it.
+    pub(crate) fn open(file: &LocalFile, movie: Option<&FlatMovie>) -> Result<Self, DecodeError> {
         let name = &file.name;
         let failed = |reason: String| DecodeError::Failed { video: name.clone(), reason };
         let raw = gst::Caps::new_empty_simple("video/x-raw");
@@ -76,8 +78,9 @@ impl FilePipeline {
             .caps(&raw)
             .build();
         accept_strides(&sink);
-        let pipeline =
-            build(&file.uri, file.format, &sink).map_err(|error| failed(error.to_string()))?;
+        let pipeline = source(file, movie)
+            .and_then(|source| build(&source, file.format, &sink))
+            .map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes);
         if let Some(bus) = pipeline.bus() {
@@ -264,16 +267,28 @@ fn is_final(error: &DecodeError) -> bool {
     )
 }
 
+fn source(file: &LocalFile, movie: Option<&FlatMovie>) -> Result<gst::Element, gst::glib::Error> {
+    let Some(movie) = movie else {
+        return gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None);
+    };
+    std::fs::File::open(&file.path)
+        .and_then(|open| flat_source::element(open, movie))
+        .map_err(|error| gst::glib::Error::new(gst::ResourceError::OpenRead, &error.to_string()))
+}
+
 /// Decodes the first video stream of a file into `sink`, and discards its other streams.
 ///
 /// `decodebin3` would do the same in one element, but in GStreamer 1.22 it crashes on some
 /// truncated files. Reproduced, with `decodebin3` in place of these two, by
 /// `a_truncated_fragmented_video_does_not_crash`.
-fn build(uri: &str, format: FileFormat, sink: &AppSink) -> Result<gst::Pipeline, gst::glib::Error> {
+fn build(
+    source: &gst::Element,
+    format: FileFormat,
+    sink: &AppSink,
+) -> Result<gst::Pipeline, gst::glib::Error> {
     let internal =
         |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
     let raw = gst::Caps::new_empty_simple("video/x-raw");
-    let source = gst::Element::make_from_uri(gst::URIType::Src, uri, None)?;
     let demuxer = element("parsebin").build().map_err(internal)?;
     let queue = element("queue")
         .property("max-size-bytes", QUEUED_BYTES)
@@ -282,14 +297,12 @@ fn build(uri: &str, format: FileFormat, sink: &AppSink) -> Result<gst::Pipeline,
     let queue = queue.build().map_err(internal)?;
     let decoder = element("decodebin").property("caps", &raw).build().map_err(internal)?;
     let pipeline = gst::Pipeline::new();
-    pipeline
-        .add_many([&source, &demuxer, &queue, &decoder, sink.upcast_ref()])
-        .map_err(internal)?;
+    pipeline.add_many([source, &demuxer, &queue, &decoder, sink.upcast_ref()]).map_err(internal)?;
     match format {
         FileFormat::Jpeg => {
             let parser = element("jpegparse").build().map_err(internal)?;
             pipeline.add(&parser).map_err(internal)?;
-            gst::Element::link_many([&source, &parser, &demuxer]).map_err(internal)?;
+            gst::Element::link_many([source, &parser, &demuxer]).map_err(internal)?;
         }
         FileFormat::Image(_) | FileFormat::Other => source.link(&demuxer).map_err(internal)?,
     }

@@ -106,7 +106,7 @@ pub fn ffmpeg_output(input: &Path, arguments: &str) -> Vec<u8> {
 
 /// The output of a program that gets the file as its last argument.
 pub fn run(program: &str, arguments: &str, file: &Path) -> String {
-    let done = Command::new(program).args(arguments.split(' ')).arg(file).output().unwrap();
+    let done = Command::new(program).args(arguments.split_whitespace()).arg(file).output().unwrap();
     assert!(
         done.status.success(),
         "{program} {}: {}",
