@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Range;
 
 /// What a container holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,9 +10,23 @@ pub struct Contents {
     pub tracks: Vec<VideoTrack>,
     /// What is wrong with the container.
     pub faults: Vec<Fault>,
+    /// Where each file starts if several are appended to each other, and the first of them; empty
+    /// if the container does not allow that.
+    pub parts: Vec<u64>,
+    /// Bytes in the file.
+    pub length: u64,
 }
 
 impl Contents {
+    /// The bytes of each file if several are appended to each other; empty if there is only one.
+    pub fn appended(&self) -> Vec<Range<u64>> {
+        if self.parts.len() < 2 {
+            return Vec::new();
+        }
+        let ends = self.parts.iter().skip(1).copied().chain([self.length]);
+        self.parts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+    }
+
     /// The video track that players show.
     pub fn default_track(&self) -> Option<&VideoTrack> {
         self.tracks.iter().find(|track| track.is_default).or(self.tracks.first())
@@ -65,6 +80,11 @@ pub enum Fault {
         /// How many it lists.
         expected: u64,
     },
+    /// Its structure is broken.
+    Damaged {
+        /// At which byte.
+        at: u64,
+    },
     /// Packets of a transport stream did not arrive.
     PacketsLost {
         /// How many gaps its counters show.
@@ -83,6 +103,7 @@ impl fmt::Display for Fault {
             Self::FramesMissing { missing, expected } => {
                 write!(f, "{missing} of its {expected} frames lie behind the end of the file")
             }
+            Self::Damaged { at } => write!(f, "its structure is broken at byte {at}"),
             Self::PacketsLost { gaps } => write!(f, "packets were lost in {gaps} places"),
         }
     }

@@ -3,22 +3,22 @@
 use std::fs::File;
 
 use moliceiro_containers::mp4::{self, FlatMovie, Placed};
-use moliceiro_containers::{Container, Contents, Fault, VideoTrack};
+use moliceiro_containers::{Container, Contents, Fault};
 use tracing::debug;
 
 use crate::error::DecodeError;
 use crate::file::LocalFile;
 use crate::raw_frame::RawFrame;
+use crate::tracks;
 
 /// The track as a movie of its own, unless its tables make no sense: then GStreamer reads the file
 /// as it is.
 pub(crate) fn flat_movie(
     file: &LocalFile,
     contents: Option<&Contents>,
-    track: Option<&VideoTrack>,
+    number: u32,
 ) -> Option<FlatMovie> {
     contents.filter(|contents| contents.container == Container::Mp4)?;
-    let number = track?.number;
     File::open(&file.path).and_then(|open| mp4::flatten(&open, number)).unwrap_or_else(|error| {
         debug!(name = file.name, %error, "cannot read the tables");
         None
@@ -29,11 +29,13 @@ pub(crate) fn flat_movie(
 pub(crate) fn hopeless(
     file: &LocalFile,
     contents: Option<&Contents>,
-    track: Option<&VideoTrack>,
+    number: u32,
 ) -> Option<DecodeError> {
-    let faults = &contents?.faults;
+    let contents = contents?;
+    let track = tracks::find(contents, number);
+    let faults = &contents.faults;
     let video = file.name.clone();
-    if faults.contains(&Fault::Encrypted) {
+    if faults.contains(&Fault::Encrypted) && track.is_some_and(|track| track.is_default) {
         let codec = track.and_then(|track| track.codec);
         return Some(DecodeError::Encrypted { video, codec: codec.unwrap_or("video").to_owned() });
     }

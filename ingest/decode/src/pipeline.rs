@@ -1,5 +1,6 @@
 //! The GStreamer pipeline that decodes a file.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -18,9 +19,11 @@ use crate::file::LocalFile;
 use crate::flat_source;
 use crate::format::FileFormat;
 use crate::geometry::Orientation;
+use crate::part;
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::running::RunningPipeline;
+use crate::tracks::Tracks;
 
 /// Decoded frames that the pipeline buffers. Each may be tens of megabytes.
 const QUEUED_FRAMES: u32 = 3;
@@ -47,6 +50,9 @@ pub(crate) struct FilePipeline {
     failure: Option<DecodeError>,
     all_streams_ended: bool,
     demuxer_idle_since: Option<Instant>,
+    /// The number of the video track to decode, from 1.
+    track: u32,
+    tracks: Tracks,
 }
 
 /// What follows in a video.
@@ -57,6 +63,15 @@ pub(crate) enum Next {
     Stopped(Incomplete),
 }
 
+/// What is decoded of a file.
+pub(crate) enum Bytes<'a> {
+    All,
+    /// One of several files that are appended to each other.
+    Part(&'a Range<u64>),
+    /// One of its tracks.
+    Movie(&'a FlatMovie),
+}
+
 enum Pulled {
     Sample(gst::Sample),
     Orientation(Orientation),
@@ -65,8 +80,12 @@ enum Pulled {
 }
 
 impl FilePipeline {
-    /// Starts decoding a file, or the flat movie made of it.
-    pub(crate) fn open(file: &LocalFile, movie: Option<&FlatMovie>) -> Result<Self, DecodeError> {
+    /// Starts decoding the video track with this number, from 1.
+    pub(crate) fn open(
+        file: &LocalFile,
+        track: u32,
+        bytes: Bytes<'_>,
+    ) -> Result<Self, DecodeError> {
         let name = &file.name;
         let failed = |reason: String| DecodeError::Failed { video: name.clone(), reason };
         let raw = gst::Caps::new_empty_simple("video/x-raw");
@@ -78,8 +97,9 @@ impl FilePipeline {
             .caps(&raw)
             .build();
         accept_strides(&sink);
-        let pipeline = source(file, movie)
-            .and_then(|source| build(&source, file.format, &sink))
+        let tracks = Tracks::new(track);
+        let pipeline = source(file, bytes)
+            .and_then(|source| build(&source, file.format, &sink, &tracks))
             .map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes);
@@ -96,6 +116,8 @@ impl FilePipeline {
             failure: None,
             all_streams_ended: false,
             demuxer_idle_since: None,
+            track,
+            tracks,
         };
         if let Err(error) = opened.running.play() {
             opened.read_bus();
@@ -156,6 +178,11 @@ impl FilePipeline {
             },
             _ => Pulled::Nothing,
         }
+    }
+
+    /// How many video tracks the demuxer found.
+    pub(crate) fn tracks(&self) -> u32 {
+        self.tracks.seen()
     }
 
     /// Whether there was an error that may end the video. Frames that were decoded before it may
@@ -236,6 +263,13 @@ impl FilePipeline {
             {
                 DecodeError::NoVideo { video: video() }
             }
+            gst::MessageView::StreamCollection(message) => {
+                let tracks = bus::video_tracks(&message.stream_collection());
+                if tracks >= self.track {
+                    return;
+                }
+                DecodeError::NoSuchTrack { video: video(), wanted: self.track, tracks }
+            }
             gst::MessageView::Element(message) => {
                 match message.structure().and_then(bus::playlist) {
                     Some(format) => DecodeError::Playlist { video: video(), format },
@@ -261,22 +295,25 @@ fn is_final(error: &DecodeError) -> bool {
     matches!(
         error,
         DecodeError::NoVideo { .. }
+            | DecodeError::NoSuchTrack { .. }
             | DecodeError::Playlist { .. }
             | DecodeError::UnknownFormat { .. }
             | DecodeError::TooLarge { .. }
     )
 }
 
-fn source(file: &LocalFile, movie: Option<&FlatMovie>) -> Result<gst::Element, gst::glib::Error> {
-    let Some(movie) = movie else {
-        return gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None);
+fn source(file: &LocalFile, bytes: Bytes<'_>) -> Result<gst::Element, gst::glib::Error> {
+    let opened = match bytes {
+        Bytes::All => return gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None),
+        Bytes::Part(bytes) => part::source(&file.path, bytes),
+        Bytes::Movie(movie) => {
+            std::fs::File::open(&file.path).and_then(|open| flat_source::element(open, movie))
+        }
     };
-    std::fs::File::open(&file.path)
-        .and_then(|open| flat_source::element(open, movie))
-        .map_err(|error| gst::glib::Error::new(gst::ResourceError::OpenRead, &error.to_string()))
+    opened.map_err(|error| gst::glib::Error::new(gst::ResourceError::OpenRead, &error.to_string()))
 }
 
-/// Decodes the first video stream of a file into `sink`, and discards its other streams.
+/// Decodes a video stream of `source` into `sink`, and discards its other streams.
 ///
 /// `decodebin3` would do the same in one element, but in GStreamer 1.22 it crashes on some
 /// truncated files. Reproduced, with `decodebin3` in place of these two, by
@@ -285,6 +322,7 @@ fn build(
     source: &gst::Element,
     format: FileFormat,
     sink: &AppSink,
+    tracks: &Tracks,
 ) -> Result<gst::Pipeline, gst::glib::Error> {
     let internal =
         |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
@@ -308,8 +346,9 @@ fn build(
     }
     queue.link(&decoder).map_err(internal)?;
     let bin = pipeline.downgrade();
+    let tracks = tracks.clone();
     demuxer.connect_pad_added(move |_, pad| {
-        let linked = if is_video(pad) && link(pad, &queue) {
+        let linked = if is_video(pad) && tracks.is_next_wanted() && link(pad, &queue) {
             Ok(())
         } else {
             bin.upgrade().map_or(Ok(()), |bin| discard(&bin, pad))

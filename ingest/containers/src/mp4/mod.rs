@@ -30,7 +30,7 @@ pub(crate) fn inspect(file: &File) -> io::Result<Option<Contents>> {
     let Some(layout) = file::read(file)? else { return Ok(None) };
     let Some(movie) = layout.movie.as_deref() else {
         let faults = vec![Fault::NoIndex];
-        return Ok(Some(Contents { container: Container::Mp4, tracks: Vec::new(), faults }));
+        return Ok(Some(contents(&layout, Vec::new(), faults)));
     };
     let tracks = track::video_tracks(movie, file, &layout)?;
     let default = track::default_track(&tracks);
@@ -49,7 +49,12 @@ pub(crate) fn inspect(file: &File) -> io::Result<Option<Contents>> {
             start: shown.and_then(|shown| shown.start(track)),
         });
     }
-    Ok(Some(Contents { container: Container::Mp4, tracks: described, faults }))
+    Ok(Some(contents(&layout, described, faults)))
+}
+
+fn contents(layout: &Layout, tracks: Vec<VideoTrack>, faults: Vec<Fault>) -> Contents {
+    let (container, length) = (Container::Mp4, layout.length);
+    Contents { container, tracks, faults, parts: Vec::new(), length }
 }
 
 /// The video track with this number as a movie of its own. `None` if the file is not an MP4, or

@@ -59,15 +59,16 @@ pub(super) fn video_tracks<'a>(
     let mut targets: Vec<_> =
         tracks.iter_mut().map(|track| Target::new(movie, track.id, &mut track.samples)).collect();
     fragments::read(file, layout, &mut targets)?;
+    // A cover is not a video beside the film.
+    if tracks.iter().any(|track| !track.is_still) {
+        tracks.retain(|track| !track.is_still);
+    }
     Ok(tracks)
 }
 
-/// The position of the track that players show: the first that is enabled and not a cover.
+/// The position of the track that players show: the first that is enabled.
 pub(super) fn default_track(tracks: &[Track<'_>]) -> usize {
-    let first = |is_right: fn(&Track<'_>) -> bool| tracks.iter().position(is_right);
-    first(|track| track.is_enabled && !track.is_still)
-        .or_else(|| first(|track| !track.is_still))
-        .unwrap_or(0)
+    tracks.iter().position(|track| track.is_enabled).unwrap_or(0)
 }
 
 impl<'a> Track<'a> {

@@ -8,6 +8,7 @@ mod cut;
 mod errors;
 mod folder;
 mod incomplete;
+mod matroska;
 mod mp4;
 mod pictures;
 mod selection;
