@@ -44,6 +44,8 @@ pub enum Container {
     Ts,
     /// Audio Video Interleave.
     Avi,
+    /// A raw AV1 stream.
+    Obu,
 }
 
 /// A video track of a container.
@@ -71,6 +73,8 @@ pub enum Fault {
     },
     /// It lacks the index, without which its data means nothing.
     NoIndex,
+    /// It has an index, but nothing is listed there.
+    NoTracks,
     /// It is encrypted.
     Encrypted,
     /// The index lists frames whose data is not in the file.
@@ -99,6 +103,7 @@ impl fmt::Display for Fault {
             Self::NoIndex => f.write_str(
                 "its index (moov) is missing, as if recording or copying had not been finished",
             ),
+            Self::NoTracks => f.write_str("it has no tracks"),
             Self::Encrypted => f.write_str("it is encrypted"),
             Self::FramesMissing { missing, expected } => {
                 write!(f, "{missing} of its {expected} frames lie behind the end of the file")

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
-use moliceiro_containers::Contents;
 use moliceiro_containers::mp4::FlatMovie;
+use moliceiro_containers::{Container, Contents};
 use tracing::{debug, info};
 
 use crate::avi;
@@ -16,15 +16,17 @@ use crate::decoding::DecodingSender;
 use crate::elements;
 use crate::error::{DecodeError, Incomplete};
 use crate::file::{self, CheckedInput, Input, LocalFile};
+use crate::file_source::FileSource;
 use crate::folder;
 use crate::format::{FileFormat, ImageFormat};
 use crate::images;
 use crate::mp4;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
-use crate::pipeline::{Bytes, FilePipeline, Next};
+use crate::pipeline::{FilePipeline, Next};
 use crate::probes::Probes;
 use crate::settings::DecodeSettings;
 use crate::tracks;
+use crate::unsupported;
 
 /// Decodes a whole video on this thread.
 pub(crate) fn decode(
@@ -99,6 +101,7 @@ impl Run {
     /// Decodes a file with GStreamer. Files that are appended to each other are decoded one after
     /// the other, on one timeline.
     fn decode_video(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
+        unsupported::check(file)?;
         let contents = inspect(file);
         let contents = contents.as_ref();
         let track = tracks::wanted(self.requested_track, contents);
@@ -113,13 +116,15 @@ impl Run {
         }
         let parts = contents.map(Contents::appended).unwrap_or_default();
         let avi_duration = avi::declared_duration(&file.path);
+        let source = match (movie, contents.map(|contents| contents.container)) {
+            (Some(movie), _) => FileSource::Movie(movie),
+            (None, Some(Container::Obu)) => FileSource::Obu,
+            _ => FileSource::Whole,
+        };
         let Some((last, earlier)) = parts.split_last() else {
             // A flat movie has only the track that is wanted.
-            let (number, bytes) = match movie {
-                Some(movie) => (1, Bytes::Movie(movie)),
-                None => (track, Bytes::All),
-            };
-            let pipeline = FilePipeline::open(file, number, bytes)?;
+            let number = if movie.is_some() { 1 } else { track };
+            let pipeline = FilePipeline::open(file, number, source)?;
             let part = Part { track, shift: 0, avi_duration, contents, movie };
             return self.decode_part(file, pipeline, &part, Check::Whole);
         };
@@ -128,7 +133,7 @@ impl Run {
         {
             let shift = self.output.covered().end().unwrap_or(0);
             let part = Part { track, shift, avi_duration, contents, movie: None };
-            let decoded = FilePipeline::open(file, track, Bytes::Part(bytes))
+            let decoded = FilePipeline::open(file, track, FileSource::Part(bytes))
                 .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
             match decoded {
                 Ok(None) if self.is_past_range => return Ok(None),
@@ -315,7 +320,7 @@ fn first_picture(
             .picture(&frame.without_time())
             .map_err(|error| error.into_decode_error(&file.name));
     }
-    let mut pipeline = FilePipeline::open(&file, 1, Bytes::All)?;
+    let mut pipeline = FilePipeline::open(&file, 1, FileSource::Whole)?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
             return selected

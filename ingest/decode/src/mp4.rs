@@ -39,9 +39,16 @@ pub(crate) fn hopeless(
         let codec = track.and_then(|track| track.codec);
         return Some(DecodeError::Encrypted { video, codec: codec.unwrap_or("video").to_owned() });
     }
-    faults
-        .contains(&Fault::NoIndex)
-        .then(|| DecodeError::Damaged { video, reason: Fault::NoIndex.to_string() })
+    if faults.contains(&Fault::NoIndex) {
+        return Some(DecodeError::Damaged { video, reason: Fault::NoIndex.to_string() });
+    }
+    if faults.contains(&Fault::NoTracks) {
+        return Some(DecodeError::NoVideo { video });
+    }
+    let is_empty = contents.container == Container::Mp4
+        && faults.is_empty()
+        && track.is_some_and(|track| track.frames == Some(0));
+    is_empty.then_some(DecodeError::NoFrames { video })
 }
 
 /// The frame with its time on the edited timeline; `None` if players do not show it.

@@ -1,13 +1,11 @@
 //! The GStreamer pipeline that decodes a file.
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use gstreamer_video::VideoOrientationMethod;
-use moliceiro_containers::mp4::FlatMovie;
 use moliceiro_messages::Size;
 use tracing::{debug, warn};
 
@@ -16,10 +14,9 @@ use crate::bus;
 use crate::elements::{accept_strides, discard, element, is_video, link};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
-use crate::flat_source;
+use crate::file_source::FileSource;
 use crate::format::FileFormat;
 use crate::geometry::Orientation;
-use crate::part;
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::running::RunningPipeline;
@@ -63,15 +60,6 @@ pub(crate) enum Next {
     Stopped(Incomplete),
 }
 
-/// What is decoded of a file.
-pub(crate) enum Bytes<'a> {
-    All,
-    /// One of several files that are appended to each other.
-    Part(&'a Range<u64>),
-    /// One of its tracks.
-    Movie(&'a FlatMovie),
-}
-
 enum Pulled {
     Sample(gst::Sample),
     Orientation(Orientation),
@@ -80,11 +68,11 @@ enum Pulled {
 }
 
 impl FilePipeline {
-    /// Starts decoding the video track with this number, from 1.
+    /// Starts decoding the video track with this number, from 1, of a file.
     pub(crate) fn open(
         file: &LocalFile,
         track: u32,
-        bytes: Bytes<'_>,
+        source: FileSource<'_>,
     ) -> Result<Self, DecodeError> {
         let name = &file.name;
         let failed = |reason: String| DecodeError::Failed { video: name.clone(), reason };
@@ -98,7 +86,8 @@ impl FilePipeline {
             .build();
         accept_strides(&sink);
         let tracks = Tracks::new(track);
-        let pipeline = source(file, bytes)
+        let pipeline = source
+            .element(file)
             .and_then(|source| build(&source, file.format, &sink, &tracks))
             .map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
@@ -300,17 +289,6 @@ fn is_final(error: &DecodeError) -> bool {
             | DecodeError::UnknownFormat { .. }
             | DecodeError::TooLarge { .. }
     )
-}
-
-fn source(file: &LocalFile, bytes: Bytes<'_>) -> Result<gst::Element, gst::glib::Error> {
-    let opened = match bytes {
-        Bytes::All => return gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None),
-        Bytes::Part(bytes) => part::source(&file.path, bytes),
-        Bytes::Movie(movie) => {
-            std::fs::File::open(&file.path).and_then(|open| flat_source::element(open, movie))
-        }
-    };
-    opened.map_err(|error| gst::glib::Error::new(gst::ResourceError::OpenRead, &error.to_string()))
 }
 
 /// Decodes a video stream of `source` into `sink`, and discards its other streams.

@@ -35,6 +35,9 @@ pub(crate) fn inspect(file: &File) -> io::Result<Option<Contents>> {
     let tracks = track::video_tracks(movie, file, &layout)?;
     let default = track::default_track(&tracks);
     let mut faults = Vec::new();
+    if boxes::find(movie, b"trak").is_none() {
+        faults.push(Fault::NoTracks);
+    }
     let mut described = Vec::with_capacity(tracks.len());
     for (n, track) in tracks.iter().enumerate() {
         let shown = Shown::new(track, layout.movie_timescale);

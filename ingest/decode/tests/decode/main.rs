@@ -11,6 +11,7 @@ mod incomplete;
 mod matroska;
 mod mp4;
 mod pictures;
+mod raw_streams;
 mod selection;
 #[path = "../videos/mod.rs"]
 mod videos;

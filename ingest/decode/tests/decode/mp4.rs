@@ -201,6 +201,18 @@ async fn a_missing_index_is_reported_as_such() {
 }
 
 #[tokio::test]
+async fn a_copy_without_frames_is_not_called_damaged() {
+    let videos = Videos::new();
+    for sound in ["", SOUND] {
+        let film = videos.make("a.mp4", &format!("{SOURCE} {sound} {H264} -g 100"));
+        // ffmpeg copies from a key frame on, and there is none.
+        let clip = videos.make("b.mp4", &format!("-i {} -ss 0.6 -t 0.8 -c copy", film.display()));
+        let (_, outcome) = decode_with(&clip, settings()).await;
+        assert!(matches!(outcome, Err(DecodeError::NoVideo { .. })), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_track_that_is_enabled_is_decoded() {
     let videos = Videos::new();
     let second = "-f lavfi -i testsrc2=size=160x120:rate=25:duration=1";
