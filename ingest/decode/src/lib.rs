@@ -33,10 +33,10 @@
 //! 1. [`start`] spawns the thread (`start`), which checks the input (`file`, `folder`) and runs
 //!    the steps below for each frame, from top to bottom in `decode`.
 //! 2. `pipeline` lets GStreamer find the file's demuxer and decoder, queues what they produce, and
-//!    notices errors and stalls (`bus`). `images` decodes some picture formats without GStreamer.
-//!    Both return a `raw_frame`.
-//!    Of an MP4, `flat_source` gives GStreamer only the track that is decoded, and `mp4` drops the
-//!    frames that its edit list hides.
+//!    notices errors and stalls (`bus`). `images` reads the files of pictures and animations, and
+//!    decodes most of them without GStreamer. Both return a `raw_frame`. Of an MP4, `flat_source`
+//!    gives GStreamer only the track that is decoded, and `mp4` drops the frames that its edit list
+//!    hides.
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
 //! 4. `picture` scales it (`scale`, `color`), turns it upright and letterboxes it (`geometry`);
 //!    `jpeg` and `thumbnail` encode it.
