@@ -38,8 +38,8 @@
 //!    gives GStreamer only the track that is decoded, and `mp4` drops the frames that its edit list
 //!    hides.
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
-//! 4. `picture` scales it (`scale`, `color`), turns it upright and letterboxes it (`geometry`);
-//!    `jpeg` and `thumbnail` encode it.
+//! 4. `interlacing` makes one moment of an interlaced frame's two. `picture` scales it (`scale`,
+//!    `color`), turns it upright and letterboxes it (`geometry`); `jpeg` and `thumbnail` encode it.
 //! 5. The bounded channel of a [`Decoding`] delivers it, and `output` counts it.
 //!
 //! Meanwhile `probes` observes what the demuxer and the decoder receive (`autoplug` attaches it).
@@ -57,6 +57,7 @@
 mod autoplug;
 mod avi;
 mod bus;
+mod codecs;
 mod color;
 mod completeness;
 mod container_info;
@@ -66,14 +67,17 @@ mod decoded;
 mod decoding;
 mod elements;
 mod error;
+mod explain;
 mod file;
 mod file_source;
 mod flat_source;
 mod folder;
 mod format;
 mod frame_selector;
+mod frame_times;
 mod geometry;
 mod images;
+mod interlacing;
 mod jpeg;
 mod limits;
 pub mod live;
@@ -84,11 +88,14 @@ mod output;
 mod part;
 mod picture;
 mod pipeline;
+mod pixels;
 mod probes;
 mod raw_frame;
 mod running;
 mod scale;
+mod sei;
 mod settings;
+mod signature;
 mod start;
 mod thumbnail;
 mod timeline;
@@ -101,7 +108,9 @@ pub use decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, Notice, Undecoda
 pub use decoding::Decoding;
 pub use error::{DecodeError, Incomplete};
 pub use folder::is_picture;
-pub use moliceiro_messages::{Area, Color, Encoding, FrameSelection, Letterbox, Matrix, Size};
+pub use moliceiro_messages::{
+    Area, Color, Deinterlace, Encoding, FrameSelection, Letterbox, Matrix, Size,
+};
 pub use observer::{DecodeEvent, Observer};
 pub use settings::{DecodeSettings, FIT_STEP};
 pub use start::{init, start, start_file};

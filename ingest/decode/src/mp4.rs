@@ -36,8 +36,7 @@ pub(crate) fn hopeless(
     let faults = &contents.faults;
     let video = file.name.clone();
     if faults.contains(&Fault::Encrypted) && track.is_some_and(|track| track.is_default) {
-        let codec = track.and_then(|track| track.codec);
-        return Some(DecodeError::Encrypted { video, codec: codec.unwrap_or("video").to_owned() });
+        return Some(DecodeError::Encrypted { video });
     }
     if faults.contains(&Fault::NoIndex) {
         return Some(DecodeError::Damaged { video, reason: Fault::NoIndex.to_string() });

@@ -168,6 +168,7 @@ async fn tables_of_every_kind_give_every_frame() {
         ("raw.mov", format!("{SOURCE} -c:v rawvideo -pix_fmt uyvy422")),
         ("prores.mov", format!("{SOURCE} -c:v prores_ks")),
         ("rle.mov", format!("{SOURCE} -c:v qtrle")),
+        ("cinepak.mov", format!("{SOURCE} -s 160x120 -frames:v 10 -c:v cinepak")),
         ("png.mov", format!("{SOURCE} -c:v png")),
         ("vp9.mp4", format!("{SOURCE} -c:v libvpx-vp9 -deadline realtime -cpu-used 8")),
         ("av1.mp4", format!("{SOURCE} -frames:v 20 -c:v libsvtav1 -preset 12")),
@@ -184,10 +185,7 @@ async fn an_encrypted_video_is_not_called_damaged() {
                -encryption_kid a7e61c373e219033c21091fa607bf3b8";
     let video = videos.make("a.mp4", &format!("{SOURCE} {H264} {key}"));
     let (_, outcome) = decode_with(&video, settings()).await;
-    assert!(
-        matches!(&outcome, Err(DecodeError::Encrypted { codec, .. }) if codec == "H.264"),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, Err(DecodeError::Encrypted { .. })), "{outcome:?}");
 }
 
 #[tokio::test]
