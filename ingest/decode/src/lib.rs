@@ -34,7 +34,9 @@
 //!    the steps below for each frame, from top to bottom in `decode`.
 //! 2. `pipeline` lets GStreamer find the file's demuxer and decoder, queues what they produce, and
 //!    notices errors and stalls (`bus`). `images` reads the files of pictures and animations, and
-//!    decodes most of them without GStreamer. Both return a `raw_frame`.
+//!    decodes most of them without GStreamer. Both return a `raw_frame`. Of an MP4, `flat_source`
+//!    gives GStreamer only the track that is decoded, and `mp4` drops the frames that its edit list
+//!    hides.
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
 //! 4. `interlacing` makes one moment of an interlaced frame's two. `picture` scales it (`scale`,
 //!    `color`), turns it upright and letterboxes it (`geometry`); `jpeg` and `thumbnail` encode it.
@@ -70,15 +72,19 @@ mod elements;
 mod error;
 mod explain;
 mod file;
+mod file_source;
+mod flat_source;
 mod folder;
 mod format;
 mod frame_selector;
+mod frame_times;
 mod geometry;
 mod images;
 mod interlacing;
 mod jpeg;
 mod limits;
 pub mod live;
+mod mp4;
 mod observer;
 mod obu;
 mod output;
