@@ -15,7 +15,7 @@ use crate::bus;
 use crate::elements::{self, accept_strides, discard, element, is_video, link};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
-use crate::format::FileFormat;
+use crate::format::{FileFormat, ImageFormat};
 use crate::geometry::Orientation;
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
@@ -347,12 +347,15 @@ fn build(
         .add_many([&source, &demuxer, &queue, &decoder, sink.upcast_ref()])
         .map_err(internal)?;
     match format {
-        FileFormat::Jpeg => {
+        // Pictures that follow each other. GStreamer 1.22 does not plug `jpegparse` by itself, and
+        // raising its rank is not the answer: a Motion JPEG video in a container would then end at
+        // its first bad frame. Reproduced by `jpegs_that_follow_each_other_are_a_video`.
+        FileFormat::Image(ImageFormat::Jpeg) => {
             let parser = element("jpegparse").build().map_err(internal)?;
             pipeline.add(&parser).map_err(internal)?;
             gst::Element::link_many([&source, &parser, &demuxer]).map_err(internal)?;
         }
-        FileFormat::Image(_) | FileFormat::Other => source.link(&demuxer).map_err(internal)?,
+        _ => source.link(&demuxer).map_err(internal)?,
     }
     queue.link(&decoder).map_err(internal)?;
     let bin = pipeline.downgrade();

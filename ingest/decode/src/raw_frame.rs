@@ -30,8 +30,13 @@ impl RawFrame {
         let buffer = sample.buffer_owned()?;
         let length = buffer.duration().map(gst::ClockTime::nseconds);
         let pts = presentation_time(sample, &buffer);
+        Some(Self { pts, length, ..Self::still(buffer, info, orientation) })
+    }
+
+    /// A whole frame that has no time.
+    pub(crate) fn still(buffer: gst::Buffer, info: VideoInfo, orientation: Orientation) -> Self {
         let shown = Size { width: info.width(), height: info.height() };
-        Some(Self { buffer, info, shown, orientation, field: None, pts, length })
+        Self { buffer, info, shown, orientation, field: None, pts: None, length: None }
     }
 
     /// The frame as a picture of a folder, which has no timeline.

@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io;
 
-use super::ebml::{Element, Reader};
+use super::ebml::Element;
 use super::{EBML, SEGMENT, TRACK_ENTRY, TRACK_TYPE, TRACKS, VIDEO, VIDEO_TYPE};
+use crate::reader::Reader;
 
 const PROJECTION: u32 = 0x7670;
 const PROJECTION_TYPE: u32 = 0x7671;
