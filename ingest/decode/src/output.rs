@@ -208,7 +208,7 @@ impl SelectedFrame<'_> {
         let output = &mut *self.0;
         let &RawFrame { pts, length, .. } = frame;
         let DecodeSettings { size: most, fit, .. } = output.settings;
-        if frame.info.format() == VideoFormat::Rgb8p {
+        if frame.info.format() == VideoFormat::Rgb8p && frame.buffer.size() < frame.info.size() {
             return Err(PictureError::Palette);
         }
         let field = interlacing::one_field(frame, || PictureMaker::rows(frame, most));

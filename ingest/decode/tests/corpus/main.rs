@@ -34,9 +34,11 @@ fn selected(cases: Vec<Case>) -> Vec<Case> {
 fn report(case: &Case, film: &Path, folder: &Path, number: usize) -> Option<Report> {
     let file = case.make(film, folder, number)?;
     let expected = ffmpeg::numbers(&file);
-    let report = decode(case, &file, expected);
+    // ffmpeg itself made a file without a frame of it.
+    let is_empty = expected.is_empty() && case.is_intact();
+    let report = (!is_empty).then(|| decode(case, &file, expected));
     std::fs::remove_file(&file).expect("the file was made here");
-    Some(report)
+    report
 }
 
 #[test]

@@ -69,7 +69,8 @@ fn frames(
     file: &Path,
     selection: FrameSelection,
 ) -> (Vec<usize>, Result<DecodedVideo, DecodeError>) {
-    let size = Size { width: WIDTH as u32, height: HEIGHT as u32 };
+    let [width, height] = [WIDTH, HEIGHT].map(|side| u32::try_from(side).unwrap());
+    let size = Size { width, height };
     let stall_timeout = Duration::from_secs(20);
     let settings = DecodeSettings { selection, stall_timeout, ..DecodeSettings::new(size) };
     let decoding = start(&Url::from_file_path(file).unwrap(), settings);
