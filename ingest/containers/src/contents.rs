@@ -20,6 +20,10 @@ pub enum Container {
     Matroska,
     /// MPEG transport stream.
     Ts,
+    /// MPEG program stream.
+    Ps,
+    /// Flash Video.
+    Flv,
     /// Audio Video Interleave.
     Avi,
 }
@@ -47,10 +51,22 @@ pub enum Fault {
         /// Bytes that are missing.
         missing: u64,
     },
-    /// Packets of a transport stream did not arrive.
+    /// Packets of a transport stream or program stream are missing or damaged.
     PacketsLost {
-        /// How many gaps its counters show.
+        /// In how many places.
         gaps: u64,
+    },
+    /// It ends within a packet.
+    EndsInPacket,
+    /// Packets of its video are encrypted.
+    Encrypted {
+        /// How many.
+        packets: u64,
+    },
+    /// A part of its video is in a codec that is not read, although others are.
+    NotRead {
+        /// The codec.
+        codec: &'static str,
     },
 }
 
@@ -58,7 +74,17 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated { missing } => write!(f, "the last {missing} bytes are missing"),
-            Self::PacketsLost { gaps } => write!(f, "packets were lost in {gaps} places"),
+            Self::PacketsLost { gaps } => write!(
+                f,
+                "packets of its video were lost or damaged in {gaps} places (continuity errors)"
+            ),
+            Self::EndsInPacket => write!(f, "it ends in the middle of a packet"),
+            Self::Encrypted { packets } => {
+                write!(f, "{packets} packets of its video are encrypted")
+            }
+            Self::NotRead { codec } => {
+                write!(f, "a part of its video is in {codec}, and was not read")
+            }
         }
     }
 }

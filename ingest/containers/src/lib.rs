@@ -18,11 +18,14 @@
 //! ```
 
 mod contents;
+mod flv;
+mod pes;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
+pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesVideo};
 
 /// What a file holds; `None` if it is in no container that this crate reads.
 ///
@@ -30,6 +33,12 @@ pub use contents::{Container, Contents, Fault, VideoTrack};
 ///
 /// The file cannot be read. A damaged container is not an error: what can be read of it is
 /// returned, with a [`Fault`].
-pub fn inspect(_file: &mut File) -> io::Result<Option<Contents>> {
-    Ok(None)
+pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
+    let mut start = Vec::new();
+    file.rewind()?;
+    file.take(16).read_to_end(&mut start)?;
+    if flv::is_one(&start) {
+        return flv::inspect(file).map(Some);
+    }
+    Ok(PesVideo::open(file)?.map(|video| video.contents))
 }

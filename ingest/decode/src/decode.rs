@@ -19,6 +19,7 @@ use crate::folder;
 use crate::format::{FileFormat, ImageFormat};
 use crate::images;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
+use crate::pes;
 use crate::pipeline::{FilePipeline, Next};
 use crate::settings::DecodeSettings;
 
@@ -62,14 +63,18 @@ fn inspect(file: &LocalFile) -> Option<Contents> {
     })
 }
 
-struct Run {
-    stall_timeout: Duration,
-    output: Output,
+/// A video that is being decoded.
+pub(crate) struct Run {
+    pub(crate) stall_timeout: Duration,
+    pub(crate) output: Output,
 }
 
 impl Run {
     /// Decodes a file with GStreamer.
     fn decode_video(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
+        if let Some(video) = pes::open(file) {
+            return self.decode_pes(file, &video);
+        }
         let contents = inspect(file);
         let mut pipeline = FilePipeline::open(file)?;
         let avi_duration = avi::declared_duration(&file.path);
@@ -82,7 +87,7 @@ impl Run {
                         record_format(self.output.container_info(), &frame.info);
                         self.record_duration(&pipeline, avi_duration);
                     }
-                    match self.output.take(&frame)? {
+                    match self.output.take(frame)? {
                         Taken::Counted => {}
                         Taken::EndOfRange => {
                             self.record_duration(&pipeline, avi_duration);
@@ -147,7 +152,7 @@ impl Run {
             if self.output.is_cancelled() {
                 return Err(DecodeError::Cancelled);
             }
-            match self.output.take(&frame)? {
+            match self.output.take(frame)? {
                 Taken::Counted => {}
                 Taken::EndOfRange => break,
                 Taken::Broken(error) => {
@@ -209,7 +214,7 @@ fn first_picture(
     Err(pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames))
 }
 
-fn record_format(container_info: &ContainerInfo, info: &VideoInfo) {
+pub(crate) fn record_format(container_info: &ContainerInfo, info: &VideoInfo) {
     let rate = info.fps();
     container_info.set_frame_rate(rate.numer().unsigned_abs(), rate.denom().unsigned_abs());
     debug!(

@@ -34,7 +34,8 @@
 //!    the steps below for each frame, from top to bottom in `decode`.
 //! 2. `pipeline` lets GStreamer find the file's demuxer and decoder, queues what they produce, and
 //!    notices errors and stalls (`bus`). `images` decodes some picture formats without GStreamer.
-//!    Both return a `raw_frame`.
+//!    Both return a `raw_frame`. Transport streams and program streams are demuxed by
+//!    `moliceiro-containers`, and `packet_source` feeds the decoder with them (`pes`).
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
 //! 4. `picture` scales it (`scale`, `color`), turns it upright and letterboxes it (`geometry`);
 //!    `jpeg` and `thumbnail` encode it.
@@ -75,6 +76,8 @@ mod limits;
 pub mod live;
 mod observer;
 mod output;
+mod packet_source;
+mod pes;
 mod picture;
 mod pipeline;
 mod probes;

@@ -13,7 +13,7 @@ use crate::picture::{Chroma, PictureMaker};
 use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
 use crate::thumbnail;
-use crate::timeline::Coverage;
+use crate::timeline::{Coverage, Timeline};
 
 /// Where a video's frames go. Call [`next_frame`](Self::next_frame) for each frame, in decode
 /// order; the value that it returns delivers and counts that frame.
@@ -23,6 +23,7 @@ pub(crate) struct Output {
     frames: FrameSender,
     jpeg: Option<JpegEncoder>,
     selector: FrameSelector,
+    timeline: Timeline,
     picture_maker: Option<PictureMaker>,
     totals: Totals,
 }
@@ -87,6 +88,7 @@ impl Output {
             frames: sender.frames().clone(),
             jpeg,
             selector,
+            timeline: Timeline::default(),
             picture_maker: None,
             totals: Totals::default(),
         })
@@ -112,11 +114,13 @@ impl Output {
     }
 
     /// Counts a frame, and delivers it if it is selected.
-    pub(crate) fn take(&mut self, frame: &RawFrame) -> Result<Taken, Cancelled> {
+    pub(crate) fn take(&mut self, mut frame: RawFrame) -> Result<Taken, Cancelled> {
+        let nominal = self.nominal_start(self.totals.decoded);
+        frame.pts = self.timeline.place(frame.pts, nominal);
         match self.next_frame(frame.pts) {
             NextFrame::EndOfRange => return Ok(Taken::EndOfRange),
             NextFrame::Skipped(skipped) => skipped.count(frame.pts, frame.length),
-            NextFrame::Selected(mut selected) => match selected.picture(frame) {
+            NextFrame::Selected(mut selected) => match selected.picture(&frame) {
                 Ok(picture) => selected.deliver(picture)?,
                 Err(error) => return Ok(Taken::Broken(error)),
             },
@@ -124,7 +128,7 @@ impl Output {
         Ok(Taken::Counted)
     }
 
-    /// Decides about the next frame. `pts` is in nanoseconds.
+    /// Decides about the next frame. `pts` is in nanoseconds from the first frame.
     pub(crate) fn next_frame(&mut self, pts: Option<u64>) -> NextFrame<'_> {
         let index = self.totals.decoded;
         match self.selector.select(index, pts.or_else(|| self.nominal_start(index))) {

@@ -6,6 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use gstreamer_video::VideoOrientationMethod;
+use moliceiro_containers::{PesCodec, PesPackets};
 use moliceiro_messages::Size;
 use tracing::{debug, warn};
 
@@ -16,6 +17,7 @@ use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
 use crate::format::FileFormat;
 use crate::geometry::Orientation;
+use crate::packet_source;
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::running::RunningPipeline;
@@ -65,8 +67,23 @@ enum Pulled {
 impl FilePipeline {
     /// Starts decoding a file.
     pub(crate) fn open(file: &LocalFile) -> Result<Self, DecodeError> {
-        let name = &file.name;
-        let failed = |reason: String| DecodeError::Failed { video: name.clone(), reason };
+        Self::start(&file.name, |sink| build(&file.uri, file.format, sink))
+    }
+
+    /// Starts decoding packets that were read from a file called `name`.
+    pub(crate) fn open_packets(
+        name: &str,
+        codec: PesCodec,
+        packets: PesPackets,
+    ) -> Result<Self, DecodeError> {
+        Self::start(name, |sink| packet_source::build(codec, packets, sink))
+    }
+
+    fn start(
+        name: &str,
+        build: impl FnOnce(&AppSink) -> Result<gst::Pipeline, gst::glib::Error>,
+    ) -> Result<Self, DecodeError> {
+        let failed = |reason: String| DecodeError::Failed { video: name.to_owned(), reason };
         let raw = gst::Caps::new_empty_simple("video/x-raw");
         let sink = AppSink::builder()
             .sync(false)
@@ -76,15 +93,14 @@ impl FilePipeline {
             .caps(&raw)
             .build();
         accept_strides(&sink);
-        let pipeline =
-            build(&file.uri, file.format, &sink).map_err(|error| failed(error.to_string()))?;
+        let pipeline = build(&sink).map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes);
         if let Some(bus) = pipeline.bus() {
             bus::drop_unread_messages(&bus);
         }
         let mut opened = Self {
-            name: name.clone(),
+            name: name.to_owned(),
             running: RunningPipeline::new(pipeline),
             sink,
             probes,

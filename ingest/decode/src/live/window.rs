@@ -22,8 +22,6 @@ pub struct Window {
 /// The end of a [`Window`] that receives frames.
 pub(super) struct OpenWindow {
     opened: Instant,
-    /// Time of its first frame on the source's timeline, in nanoseconds.
-    first: Option<u64>,
     drop_counter: DropCounter,
     dropped_before: u64,
     output: Output,
@@ -48,7 +46,6 @@ impl OpenWindow {
         let window = Window { began: SystemTime::now(), decoding };
         let open = Self {
             opened: Instant::now(),
-            first: None,
             drop_counter: drop_counter.clone(),
             dropped_before: drop_counter.total(),
             output: Output::new(settings.clone(), &sender)?,
@@ -67,13 +64,9 @@ impl OpenWindow {
         }
         let mut frame =
             RawFrame::from_sample(sample, Orientation::default()).ok_or(PictureError::NoFormat)?;
-        self.first = self.first.or(frame.pts);
-        let pts = match (frame.pts, self.first) {
-            (Some(start), Some(first)) => start.saturating_sub(first),
-            _ => u64::try_from(self.age().as_nanos()).unwrap_or(u64::MAX),
-        };
-        frame.pts = Some(pts);
-        match self.output.take(&frame) {
+        let age = || u64::try_from(self.age().as_nanos()).unwrap_or(u64::MAX);
+        frame.pts = Some(frame.pts.unwrap_or_else(age));
+        match self.output.take(frame) {
             Ok(Taken::Broken(error)) => Err(error),
             // The window may have been dropped by its consumer, which is not the source's fault.
             Ok(Taken::Counted | Taken::EndOfRange) | Err(_) => Ok(Offered::Accepted),

@@ -60,6 +60,11 @@ pub async fn decode(path: &Path) -> (Vec<DecodedFrame>, DecodedVideo) {
     (frames, outcome.unwrap_or_else(|error| panic!("{error}")))
 }
 
+/// A video of `tests/media`.
+pub fn media(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media").join(name)
+}
+
 /// A folder for videos.
 pub struct Videos(TempDir);
 
