@@ -30,6 +30,8 @@ struct Scan {
     streams: HashMap<u16, Stream>,
     /// In the order of the first program association table that names them.
     programs: Vec<Program>,
+    /// Where streams begin within a packet of theirs, as recordings do.
+    beginnings: HashMap<u16, u64>,
     /// Where the last program association table was, and its counter.
     last_table: Option<(u64, u8)>,
 }
@@ -85,7 +87,13 @@ impl Scan {
         if packet.is_start() {
             self.classify(pid, place, payload.unwrap_or_default());
         }
-        let Some(stream) = self.streams.get_mut(&pid) else { return };
+        let Some(stream) = self.streams.get_mut(&pid) else {
+            // What starts as something else does not begin a video.
+            let beginning = if packet.is_start() { u64::MAX } else { place };
+            let known = self.beginnings.entry(pid).or_insert(beginning);
+            *known = (*known).max(if packet.is_start() { u64::MAX } else { 0 });
+            return;
+        };
         let follows = stream.continuity.follow(packet);
         let Some(payload) = payload.filter(|_| follows != Follows::Repeated) else { return };
         let before = std::mem::replace(&mut stream.last_place, place);
@@ -146,7 +154,8 @@ impl Scan {
             _ => return,
         }
         let content = if is_video {
-            let stretch = Stretch::new(pid, None, place);
+            let from = self.beginnings.get(&pid).map_or(place, |from| place.min(*from));
+            let stretch = Stretch::new(pid, None, from);
             Content::Video { clock: Clock::default(), stretch }
         } else {
             Content::Tables(Sections::default())
@@ -159,17 +168,17 @@ impl Scan {
             content,
         };
         self.streams.insert(pid, stream);
-        self.continue_programs(pid, place);
+        self.continue_programs(pid);
     }
 
     /// A stream that a program has named before its first packet starts with that codec.
-    fn continue_programs(&mut self, pid: u16, place: u64) {
+    fn continue_programs(&mut self, pid: u16) {
         let videos = self.programs.iter().filter_map(|program| program.video);
         let Some(video) = videos.filter(|video| video.pid == pid).last() else { return };
         if let Some(Stream { content: Content::Video { stretch, .. }, .. }) =
             self.streams.get_mut(&pid)
         {
-            *stretch = Stretch::new(pid, Some(video.codec), place);
+            stretch.codec = Some(video.codec);
         }
     }
 

@@ -10,5 +10,6 @@ mod folder;
 mod incomplete;
 mod pictures;
 mod selection;
+mod transport;
 #[path = "../videos/mod.rs"]
 mod videos;
