@@ -23,12 +23,7 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
     let length = file.seek(SeekFrom::End(0))?;
     file.rewind()?;
     file.read_exact(&mut head)?;
-    let mut tags = Tags {
-        file,
-        length,
-        block: Vec::new(),
-        start: 0,
-    };
+    let mut tags = Tags { file, length, block: Vec::new(), start: 0 };
     let mut frames = Frames::default();
     let mut faults = Vec::new();
     let mut at = u64::from(u32::from_be_bytes([head[5], head[6], head[7], head[8]])) + 4;

@@ -38,7 +38,7 @@ pub enum PesCodec {
 pub struct PesVideo {
     /// Its container. The first track is the one that is read; the others belong to other programs.
     pub contents: Contents,
-    /// Its stretches in one codec, in order. There is at least one.
+    /// Its stretches in one codec, in order. None if all of it is encrypted.
     pub parts: Vec<PesPart>,
     framing: Framing,
 }
@@ -66,7 +66,10 @@ pub struct PesPart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     /// A packet every `stride` bytes, the first sync byte at `first`.
-    Transport { first: u64, stride: usize },
+    Transport {
+        first: u64,
+        stride: usize,
+    },
     Program,
 }
 

@@ -32,6 +32,8 @@ struct Scan {
     programs: Vec<Program>,
     /// Where streams begin within a packet of theirs, as recordings do.
     beginnings: HashMap<u16, u64>,
+    /// Encrypted packets of streams that are not recognised for that reason.
+    scrambled: HashMap<u16, u64>,
     /// Where the last program association table was, and its counter.
     last_table: Option<(u64, u8)>,
 }
@@ -88,6 +90,9 @@ impl Scan {
             self.classify(pid, place, payload.unwrap_or_default());
         }
         let Some(stream) = self.streams.get_mut(&pid) else {
+            if packet.is_scrambled() {
+                *self.scrambled.entry(pid).or_default() += 1;
+            }
             // What starts as something else does not begin a video.
             let beginning = if packet.is_start() { u64::MAX } else { place };
             let known = self.beginnings.entry(pid).or_insert(beginning);
@@ -267,8 +272,17 @@ impl Scan {
         }
         chosen.sort_by_key(|stretch| stretch.from);
         let parts: Vec<PesPart> = chosen.iter().filter_map(Stretch::part).collect();
-        parts.first()?;
         let mut faults = self.faults(&chosen);
+        if parts.is_empty() {
+            let videos = self.programs.iter().filter_map(|program| program.video);
+            let packets = videos
+                .map(|VideoStream { pid, .. }| {
+                    let stream = self.streams.get(&pid).map_or(0, |stream| stream.scrambled);
+                    stream + self.scrambled.get(&pid).copied().unwrap_or_default()
+                })
+                .sum();
+            faults = if packets > 0 { vec![Fault::Encrypted { packets }] } else { return None };
+        }
         faults.extend(is_truncated.then_some(Fault::EndsInPacket));
         let mut contents = contents(Container::Ts, &parts, faults);
         contents.tracks.extend((2..).zip(others).map(|(number, other)| VideoTrack {
@@ -365,9 +379,7 @@ impl Stretch {
             codec,
             packets: self.packets,
             decodable: self.decodable,
-            duration: self
-                .shown
-                .and_then(|(first, last)| nanoseconds(last.saturating_sub(first))),
+            duration: self.shown.and_then(|(first, last)| nanoseconds(last.saturating_sub(first))),
             stream: self.pid,
             from: self.from,
             to: self.to,

@@ -109,9 +109,8 @@ impl TsPackets {
     /// Skips a damaged packet, or else what is between here and the next packets.
     fn resynchronize(&mut self) {
         let is_sync = |at: usize| self.block.get(at).is_none_or(|byte| *byte == SYNC);
-        let is_start = |at: &usize| {
-            is_sync(*at) && is_sync(at + self.stride) && is_sync(at + 2 * self.stride)
-        };
+        let is_start =
+            |at: &usize| is_sync(*at) && is_sync(at + self.stride) && is_sync(at + 2 * self.stride);
         let end = if self.is_last_block {
             self.block.len()
         } else {

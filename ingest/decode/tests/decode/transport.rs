@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::videos::{SOUND, SOURCE, Videos, decode, media};
-use moliceiro_decode::{DecodedFrame, Fault, Incomplete};
+use crate::videos::{SOUND, SOURCE, Videos, decode, decode_with, media, settings};
+use moliceiro_decode::DecodedFrame;
 
 const H264: &str = "-c:v libx264 -preset ultrafast -bf 2 -g 10 -pix_fmt yuv420p";
 const MPEG2: &str = "-c:v mpeg2video -bf 2 -g 10 -q:v 5";
@@ -77,7 +77,8 @@ async fn parity_repeated_packets_and_foreign_bytes_change_nothing() {
     let (first, second) = whole.split_at(40);
     let junk = [&[7; 3333], first.concat().as_slice(), &[7; 333], &second.concat()].concat();
     assert_whole(&videos.write("junk.ts", &junk), 1).await;
-    let tables: Vec<u8> = whole.iter().filter(|packet| is_video(packet)).flatten().copied().collect();
+    let tables: Vec<u8> =
+        whole.iter().filter(|packet| is_video(packet)).flatten().copied().collect();
     assert_whole(&videos.write("without-tables.ts", &tables), 1).await;
 }
 
@@ -106,10 +107,12 @@ async fn what_is_left_of_a_damaged_transport_stream_is_decoded() {
     let video: Vec<usize> = (0..whole.len()).filter(|at| is_video(&whole[*at])).collect();
     let mut zeroed = whole.clone();
     zeroed[video[30]].fill(0);
-    assert_lost(&videos.write("zeroed.ts", &zeroed.concat()), 50, &format!("{lost} 1 places")).await;
+    assert_lost(&videos.write("zeroed.ts", &zeroed.concat()), 50, &format!("{lost} 1 places"))
+        .await;
     let mut marked = whole.clone();
     marked[video[30]][1] |= 0x80;
-    assert_lost(&videos.write("marked.ts", &marked.concat()), 50, &format!("{lost} 1 places")).await;
+    assert_lost(&videos.write("marked.ts", &marked.concat()), 50, &format!("{lost} 1 places"))
+        .await;
     let truncated = &whole.concat()[..PACKET * video[video.len() - 2] + 100];
     let reason = "it ends in the middle of a packet";
     assert_lost(&videos.write("truncated.ts", truncated), 50, reason).await;
@@ -136,14 +139,25 @@ async fn a_recording_may_begin_anywhere_and_have_several_programs() {
 }
 
 #[tokio::test]
+async fn an_encrypted_stream_is_an_error_that_says_so() {
+    let videos = Videos::new();
+    let mut packets = packets(&videos.make("a.ts", &format!("{SOURCE} {H264}")));
+    for packet in packets.iter_mut().filter(|packet| is_video(packet)) {
+        packet[3] |= 0x80;
+        packet[12..].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    }
+    let (frames, outcome) = decode_with(&videos.write("b.ts", &packets.concat()), settings()).await;
+    assert_eq!(frames, []);
+    assert!(outcome.unwrap_err().to_string().contains("of its video are encrypted"));
+}
+
+#[tokio::test]
 async fn flash_video_that_ends_early_is_incomplete() {
     let videos = Videos::new();
     let whole = std::fs::read(media("flv-start-end-offset.flv")).unwrap();
-    let (frames, decoded) =
-        decode(&videos.write("a.flv", &whole[..whole.len() * 6 / 10])).await;
+    let truncated = videos.write("a.flv", &whole[..whole.len() * 6 / 10]);
+    let (frames, decoded) = decode(&truncated).await;
     assert!((15..35).contains(&frames.len()), "{}", frames.len());
-    assert!(
-        matches!(decoded.incomplete, Some(Incomplete::Container(Fault::Truncated { .. }))),
-        "{decoded:?}"
-    );
+    let text = decoded.incomplete.map(|incomplete| incomplete.to_string()).unwrap_or_default();
+    assert!(text.contains("bytes are missing"), "{text}");
 }
