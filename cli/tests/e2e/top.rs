@@ -95,7 +95,7 @@ fn an_unused_server_is_reported_and_left_unchanged() {
         let mut process = once(&server.url());
         process.expect_code(1);
         assert!(
-            process.stderr().join("\n").contains("has a service used this server yet?"),
+            process.stderr().join("\n").contains("no service has used it"),
             "{:?}",
             process.stderr()
         );
@@ -247,11 +247,11 @@ fn the_view_reacts_to_keys_survives_a_lost_server_and_restores_the_terminal() {
 fn a_signal_and_ctrl_c_restore_the_terminal() {
     let server = Server::start();
     let mut terminal = Terminal::start(&server.url());
-    terminal.wait_for("does not exist");
+    terminal.wait_for("no service has used it");
     terminal.signal_top(Signal::TERM);
     terminal.expect_restored("0");
     let mut terminal = Terminal::start(&server.url());
-    terminal.wait_for("does not exist");
+    terminal.wait_for("no service has used it");
     terminal.press(b"\x03");
     terminal.expect_restored("0");
 }

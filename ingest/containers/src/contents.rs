@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Range;
 
 /// What a container holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +10,22 @@ pub struct Contents {
     pub tracks: Vec<VideoTrack>,
     /// What is wrong with the container.
     pub faults: Vec<Fault>,
+    /// Where each file starts if several are appended to each other, and the first of them; empty
+    /// if the container does not allow that.
+    pub parts: Vec<u64>,
+    /// Bytes in the file.
+    pub length: u64,
+}
+
+impl Contents {
+    /// The bytes of each file if several are appended to each other; empty if there is only one.
+    pub fn appended(&self) -> Vec<Range<u64>> {
+        if self.parts.len() < 2 {
+            return Vec::new();
+        }
+        let ends = self.parts.iter().skip(1).copied().chain([self.length]);
+        self.parts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+    }
 }
 
 /// A container format.
@@ -26,6 +43,8 @@ pub enum Container {
     Flv,
     /// Audio Video Interleave.
     Avi,
+    /// A raw AV1 stream.
+    Obu,
 }
 
 /// A video track of a container.
@@ -50,6 +69,11 @@ pub enum Fault {
     Truncated {
         /// Bytes that are missing.
         missing: u64,
+    },
+    /// Its structure is broken.
+    Damaged {
+        /// At which byte.
+        at: u64,
     },
     /// Packets of a transport stream or program stream are missing or damaged.
     PacketsLost {
@@ -85,6 +109,7 @@ impl fmt::Display for Fault {
             Self::NotRead { codec } => {
                 write!(f, "a part of its video is in {codec}, and was not read")
             }
+            Self::Damaged { at } => write!(f, "its structure is broken at byte {at}"),
         }
     }
 }

@@ -51,7 +51,13 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
         }
         at = end + 4;
     }
-    Ok(Contents { container: Container::Flv, tracks: frames.track().into_iter().collect(), faults })
+    Ok(Contents {
+        container: Container::Flv,
+        tracks: frames.track().into_iter().collect(),
+        faults,
+        parts: Vec::new(),
+        length,
+    })
 }
 
 #[derive(Default)]

@@ -19,13 +19,19 @@
 
 mod contents;
 mod flv;
+mod matroska;
+mod obu;
 mod pes;
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
-pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesVideo};
+pub use obu::TemporalUnits;
+pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo};
+
+/// How many of a file's first bytes are enough to recognise its container.
+const SIGNATURE_BYTES: usize = 16;
 
 /// What a file holds; `None` if it is in no container that this crate reads.
 ///
@@ -34,11 +40,13 @@ pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesVideo};
 /// The file cannot be read. A damaged container is not an error: what can be read of it is
 /// returned, with a [`Fault`].
 pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
-    let mut start = Vec::new();
-    file.rewind()?;
-    file.take(16).read_to_end(&mut start)?;
-    if flv::is_one(&start) {
-        return flv::inspect(file).map(Some);
+    let mut start = Vec::with_capacity(SIGNATURE_BYTES);
+    file.seek(SeekFrom::Start(0))?;
+    file.by_ref().take(SIGNATURE_BYTES as u64).read_to_end(&mut start)?;
+    match &start[..] {
+        start if start.starts_with(&matroska::SIGNATURE) => matroska::inspect(file).map(Some),
+        start if obu::is_stream(start) => obu::inspect(file).map(Some),
+        start if flv::is_one(start) => flv::inspect(file).map(Some),
+        _ => Ok(PesVideo::open(file)?.map(|video| video.contents)),
     }
-    Ok(PesVideo::open(file)?.map(|video| video.contents))
 }

@@ -21,7 +21,7 @@ fn read(bytes: &[u8]) -> usize {
     let Some(video) = PesVideo::open(&mut file).unwrap() else { return 0 };
     let packets = |part| video.packets(File::try_clone(&file).unwrap(), part);
     let length = |part| packets(part).map(|packet| packet.unwrap().data.len()).sum::<usize>();
-    video.parts.iter().map(length).sum()
+    video.programs.iter().flat_map(|program| &program.parts).map(length).sum()
 }
 
 /// A program stream of packs, with these bytes as packets of video.

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use moliceiro_messages::{Color, Encoding, Letterbox, Size};
 use thiserror::Error;
 
@@ -60,4 +62,41 @@ pub struct DecodedVideo {
     pub duration: Option<u64>,
     /// Why the video has fewer frames than it should, if it does.
     pub incomplete: Option<Incomplete>,
+    /// What a user should know about it although it is complete.
+    pub notices: Vec<Notice>,
+}
+
+/// How many other tracks a notice names.
+const MOST_NAMED: usize = 8;
+
+/// Something about a video that does not make it incomplete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The file has other video tracks, which were not decoded.
+    OtherVideoTracks {
+        /// The number of the decoded track among the video tracks, from 1.
+        decoded: u32,
+        /// The others, with their codecs as people call them.
+        others: Vec<(u32, Option<&'static str>)>,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherVideoTracks { decoded, others } => {
+                write!(f, "video track {decoded} of {} was analysed, and not ", others.len() + 1)?;
+                for (i, (number, codec)) in others.iter().take(MOST_NAMED).enumerate() {
+                    write!(f, "{}{number}", if i == 0 { "" } else { ", " })?;
+                    if let Some(codec) = codec {
+                        write!(f, " ({codec})")?;
+                    }
+                }
+                if others.len() > MOST_NAMED {
+                    write!(f, ", …")?;
+                }
+                write!(f, "; --video-track, or video_track of an upload, chooses another one")
+            }
+        }
+    }
 }

@@ -1,8 +1,8 @@
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::error::DecodeError;
-use crate::file::unreadable;
+use crate::file::{shown_path, unreadable};
 
 /// In lower case.
 const EXTENSIONS: [&str; 12] =
@@ -14,7 +14,7 @@ const MAX_PICTURES: usize = 1_000_000;
 ///
 /// Subfolders, hidden files and links that lead out of the folder are left out.
 pub(crate) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DecodeError> {
-    let path = folder.display().to_string();
+    let path = shown_path(folder);
     let failed = |error| unreadable(&path, &error);
     let real = folder.canonicalize().map_err(failed)?;
     let mut pictures = Vec::new();
@@ -36,7 +36,8 @@ pub(crate) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DecodeError> {
     Ok(pictures.into_iter().map(|(_, name)| real.join(name)).collect())
 }
 
-fn is_picture(name: &OsString) -> bool {
+/// Whether a file of this name is one of the pictures of a folder.
+pub fn is_picture(name: &OsStr) -> bool {
     let extension = Path::new(name)
         .extension()
         .map(|extension| extension.to_string_lossy().to_ascii_lowercase());

@@ -12,6 +12,7 @@ use crate::file::{LocalFile, unreadable};
 use crate::output::Taken;
 use crate::pipeline::{FilePipeline, Next};
 use crate::timeline::Timeline;
+use crate::tracks;
 
 /// Frames that a decoder may need after the middle of a recording to begin with.
 const WARM_UP: u64 = 64;
@@ -41,11 +42,21 @@ impl Run {
         file: &LocalFile,
         video: &PesVideo,
     ) -> Result<Option<Incomplete>, DecodeError> {
+        let tracks = u32::try_from(video.programs.len()).unwrap_or(u32::MAX);
+        let track = tracks::wanted(self.requested_track, Some(&video.contents));
+        let index = usize::try_from(track).unwrap_or(usize::MAX).checked_sub(1);
+        let Some(program) = index.and_then(|index| video.programs.get(index)) else {
+            let video = file.name.clone();
+            return Err(DecodeError::NoSuchTrack { video, wanted: track, tracks });
+        };
+        if let Some(notice) = tracks::notice(track, tracks, Some(&video.contents)) {
+            self.output.notice(notice);
+        }
         let duration =
-            video.parts.iter().try_fold(0, |sum: u64, part| sum.checked_add(part.duration?));
+            program.parts.iter().try_fold(0, |sum: u64, part| sum.checked_add(part.duration?));
         let mut lacking = None;
-        for part in &video.parts {
-            match self.decode_part(file, video, part, duration)? {
+        for part in &program.parts {
+            match self.decode_pes_part(file, video, part, duration)? {
                 PartEnd::Whole => {}
                 PartEnd::EndOfRange => return Ok(None),
                 PartEnd::Lacking(incomplete) => {
@@ -54,7 +65,7 @@ impl Run {
                 PartEnd::Stopped(incomplete) => return Ok(Some(incomplete)),
             }
         }
-        let fault = video.contents.faults.first().cloned().map(Incomplete::Container);
+        let fault = program.faults.first().cloned().map(Incomplete::Container);
         if self.output.decoded() == 0 {
             let error = fault.or(lacking).map(|incomplete| incomplete.into_error(&file.name));
             return Err(error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() }));
@@ -63,7 +74,7 @@ impl Run {
     }
 
     /// Decodes a part after the ones before.
-    fn decode_part(
+    fn decode_pes_part(
         &mut self,
         file: &LocalFile,
         video: &PesVideo,

@@ -1,5 +1,6 @@
 //! The GStreamer pipeline that decodes a file.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -21,6 +22,8 @@ use crate::packet_source;
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::running::RunningPipeline;
+use crate::tracks::Tracks;
+use crate::{obu, part};
 
 /// Decoded frames that the pipeline buffers. Each may be tens of megabytes.
 const QUEUED_FRAMES: u32 = 3;
@@ -47,6 +50,18 @@ pub(crate) struct FilePipeline {
     failure: Option<DecodeError>,
     all_streams_ended: bool,
     demuxer_idle_since: Option<Instant>,
+    /// The number of the video track to decode, from 1.
+    track: u32,
+    tracks: Tracks,
+}
+
+/// What GStreamer reads of a file.
+#[derive(Clone, Copy)]
+pub(crate) enum FileSource<'a> {
+    Whole,
+    Part(&'a Range<u64>),
+    /// The frames of a raw AV1 stream.
+    Obu,
 }
 
 /// What follows in a video.
@@ -65,9 +80,25 @@ enum Pulled {
 }
 
 impl FilePipeline {
-    /// Starts decoding a file.
-    pub(crate) fn open(file: &LocalFile) -> Result<Self, DecodeError> {
-        Self::start(&file.name, |sink| build(&file.uri, file.format, sink))
+    /// Starts decoding the video track with this number, from 1, of a file.
+    pub(crate) fn open(
+        file: &LocalFile,
+        track: u32,
+        source: FileSource<'_>,
+    ) -> Result<Self, DecodeError> {
+        let unreadable = |error: std::io::Error| {
+            gst::glib::Error::new(gst::ResourceError::OpenRead, &error.to_string())
+        };
+        Self::start(&file.name, track, |sink, tracks| {
+            let source = match source {
+                FileSource::Part(bytes) => part::source(&file.path, bytes).map_err(unreadable)?,
+                FileSource::Obu => obu::source(&file.path).map_err(unreadable)?,
+                FileSource::Whole => {
+                    gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None)?
+                }
+            };
+            build(source, file.format, sink, tracks)
+        })
     }
 
     /// Starts decoding packets that were read from a file called `name`.
@@ -76,12 +107,13 @@ impl FilePipeline {
         codec: PesCodec,
         packets: PesPackets,
     ) -> Result<Self, DecodeError> {
-        Self::start(name, |sink| packet_source::build(codec, packets, sink))
+        Self::start(name, 1, |sink, _| packet_source::build(codec, packets, sink))
     }
 
     fn start(
         name: &str,
-        build: impl FnOnce(&AppSink) -> Result<gst::Pipeline, gst::glib::Error>,
+        track: u32,
+        build: impl FnOnce(&AppSink, &Tracks) -> Result<gst::Pipeline, gst::glib::Error>,
     ) -> Result<Self, DecodeError> {
         let failed = |reason: String| DecodeError::Failed { video: name.to_owned(), reason };
         let raw = gst::Caps::new_empty_simple("video/x-raw");
@@ -93,7 +125,8 @@ impl FilePipeline {
             .caps(&raw)
             .build();
         accept_strides(&sink);
-        let pipeline = build(&sink).map_err(|error| failed(error.to_string()))?;
+        let tracks = Tracks::new(track);
+        let pipeline = build(&sink, &tracks).map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes);
         if let Some(bus) = pipeline.bus() {
@@ -109,6 +142,8 @@ impl FilePipeline {
             failure: None,
             all_streams_ended: false,
             demuxer_idle_since: None,
+            track,
+            tracks,
         };
         if let Err(error) = opened.running.play() {
             opened.read_bus();
@@ -169,6 +204,11 @@ impl FilePipeline {
             },
             _ => Pulled::Nothing,
         }
+    }
+
+    /// How many video tracks the demuxer found.
+    pub(crate) fn tracks(&self) -> u32 {
+        self.tracks.seen()
     }
 
     /// Whether there was an error that may end the video. Frames that were decoded before it may
@@ -249,6 +289,13 @@ impl FilePipeline {
             {
                 DecodeError::NoVideo { video: video() }
             }
+            gst::MessageView::StreamCollection(message) => {
+                let tracks = bus::video_tracks(&message.stream_collection());
+                if tracks >= self.track {
+                    return;
+                }
+                DecodeError::NoSuchTrack { video: video(), wanted: self.track, tracks }
+            }
             gst::MessageView::Element(message) => {
                 match message.structure().and_then(bus::playlist) {
                     Some(format) => DecodeError::Playlist { video: video(), format },
@@ -274,22 +321,27 @@ fn is_final(error: &DecodeError) -> bool {
     matches!(
         error,
         DecodeError::NoVideo { .. }
+            | DecodeError::NoSuchTrack { .. }
             | DecodeError::Playlist { .. }
             | DecodeError::UnknownFormat { .. }
             | DecodeError::TooLarge { .. }
     )
 }
 
-/// Decodes the first video stream of a file into `sink`, and discards its other streams.
+/// Decodes a video stream of `source` into `sink`, and discards its other streams.
 ///
 /// `decodebin3` would do the same in one element, but in GStreamer 1.22 it crashes on some
 /// truncated files. Reproduced, with `decodebin3` in place of these two, by
 /// `a_truncated_fragmented_video_does_not_crash`.
-fn build(uri: &str, format: FileFormat, sink: &AppSink) -> Result<gst::Pipeline, gst::glib::Error> {
+fn build(
+    source: gst::Element,
+    format: FileFormat,
+    sink: &AppSink,
+    tracks: &Tracks,
+) -> Result<gst::Pipeline, gst::glib::Error> {
     let internal =
         |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
     let raw = gst::Caps::new_empty_simple("video/x-raw");
-    let source = gst::Element::make_from_uri(gst::URIType::Src, uri, None)?;
     let demuxer = element("parsebin").build().map_err(internal)?;
     let queue = element("queue")
         .property("max-size-bytes", QUEUED_BYTES)
@@ -311,8 +363,9 @@ fn build(uri: &str, format: FileFormat, sink: &AppSink) -> Result<gst::Pipeline,
     }
     queue.link(&decoder).map_err(internal)?;
     let bin = pipeline.downgrade();
+    let tracks = tracks.clone();
     demuxer.connect_pad_added(move |_, pad| {
-        let linked = if is_video(pad) && link(pad, &queue) {
+        let linked = if is_video(pad) && tracks.is_next_wanted() && link(pad, &queue) {
             Ok(())
         } else {
             bin.upgrade().map_or(Ok(()), |bin| discard(&bin, pad))

@@ -36,11 +36,22 @@ pub enum PesCodec {
 /// The video of a file that consists of PES packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PesVideo {
-    /// Its container. The first track is the one that is read; the others belong to other programs.
+    /// Its container, with the faults of the first program that has video.
     pub contents: Contents,
+    /// The programs that have video, one for each track of `contents`. There is at least one.
+    pub programs: Vec<PesProgram>,
+    framing: Framing,
+}
+
+/// The video of a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PesProgram {
     /// Its stretches in one codec, in order. None if all of it is encrypted.
     pub parts: Vec<PesPart>,
-    framing: Framing,
+    /// What is wrong with it.
+    pub faults: Vec<Fault>,
+    /// Its codec as people know it.
+    codec: Option<&'static str>,
 }
 
 /// A stretch of a video in one codec.
@@ -56,6 +67,8 @@ pub struct PesPart {
     pub decodable: u64,
     /// How long it is shown, in nanoseconds, up to its last frame.
     pub duration: Option<u64>,
+    /// When its first frame is shown, on the clock of its packets.
+    shown_from: i64,
     /// The stream: a packet identifier or a stream identifier.
     stream: u16,
     from: u64,
@@ -162,13 +175,25 @@ fn start_codes(data: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter_map(|(at, _)| data.get(at + 3..))
 }
 
-fn contents(container: Container, parts: &[PesPart], faults: Vec<Fault>) -> Contents {
-    let track = |part: &PesPart| VideoTrack {
-        number: 1,
-        codec: Some(part.codec.name()),
-        is_default: true,
+fn video(
+    file: &File,
+    container: Container,
+    programs: Vec<PesProgram>,
+    framing: Framing,
+) -> io::Result<PesVideo> {
+    let track = |(number, program): (u32, &PesProgram)| VideoTrack {
+        number,
+        codec: program.codec,
+        is_default: number == 1,
         frames: None,
         start: None,
     };
-    Contents { container, tracks: parts.first().map(track).into_iter().collect(), faults }
+    let contents = Contents {
+        container,
+        tracks: (1..).zip(&programs).map(track).collect(),
+        faults: programs.first().map(|program| program.faults.clone()).unwrap_or_default(),
+        parts: Vec::new(),
+        length: file.metadata()?.len(),
+    };
+    Ok(PesVideo { contents, programs, framing })
 }

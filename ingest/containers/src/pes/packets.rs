@@ -1,6 +1,5 @@
 //! Reads the PES packets of a video.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 
@@ -8,13 +7,15 @@ use super::clock::Clock;
 use super::header::PesHeader;
 use super::program_stream::Packs;
 use super::ts_packets::{Continuity, Follows, TsPacket, TsPackets};
-use super::{Framing, PesCodec, PesPart, nanoseconds};
+use super::{Framing, PesPart, nanoseconds};
 
 /// The longest packet that is read in one piece. Longer ones come in several.
 const LONGEST: usize = 8 << 20;
 /// Where the first packet is decoded on the timeline, in units of 1/90,000 s: packets may be shown
 /// earlier.
 const START: i64 = 10 * 90_000;
+/// How long a frame whose time is unknown is shown.
+const FRAME: i64 = 90_000 / 25;
 
 /// The payload of a PES packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +34,7 @@ pub struct PesPackets {
     source: io::Result<Source>,
     part: PesPart,
     clock: Clock,
-    /// Pieces of a packet that was read.
-    pieces: VecDeque<PesPacket>,
-    splitter: Splitter,
+    has_times: bool,
 }
 
 enum Source {
@@ -67,13 +66,7 @@ impl PesPackets {
             }),
             Framing::Program => Packs::new(file).map(Source::Program),
         };
-        Self {
-            source,
-            part,
-            clock: Clock::default(),
-            pieces: VecDeque::new(),
-            splitter: Splitter::default(),
-        }
+        Self { source, part, clock: Clock::default(), has_times: false }
     }
 
     fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
@@ -90,10 +83,14 @@ impl PesPackets {
 
     fn packet(&mut self, mut data: Vec<u8>) -> PesPacket {
         let Some(header) = PesHeader::parse(&data) else {
-            return PesPacket { pts: None, dts: None, data };
+            // A frame whose beginning is missing is shown before the others.
+            let first = START.saturating_add(self.part.shown_from);
+            let time = if self.has_times { None } else { nanoseconds(first - FRAME) };
+            return PesPacket { pts: time, dts: time, data };
         };
         data.drain(..header.length.min(data.len()));
         let times = self.clock.place_packet(&header);
+        self.has_times |= times.is_some();
         let time = |ticks: i64| nanoseconds(START.saturating_add(ticks));
         PesPacket {
             pts: times.and_then(|times| time(times.shown)),
@@ -107,22 +104,13 @@ impl Iterator for PesPackets {
     type Item = io::Result<PesPacket>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(piece) = self.pieces.pop_front() {
-                return Some(Ok(piece));
+        match self.read() {
+            Ok(Some(data)) => Some(Ok(self.packet(data))),
+            Ok(None) => None,
+            Err(error) => {
+                self.source = Ok(Source::End);
+                Some(Err(error))
             }
-            let packet = match self.read() {
-                Ok(Some(data)) => self.packet(data),
-                Ok(None) => return None,
-                Err(error) => {
-                    self.source = Ok(Source::End);
-                    return Some(Err(error));
-                }
-            };
-            if !matches!(self.source, Ok(Source::Program(_))) {
-                return Some(Ok(packet));
-            }
-            self.pieces = self.splitter.split(self.part.codec, packet);
         }
     }
 }
@@ -150,54 +138,5 @@ impl Assembler {
         }
         let last = std::mem::take(&mut self.packet);
         Ok((!last.is_empty()).then_some(last))
-    }
-}
-
-/// Splits the packets of program streams, which may start anywhere in a frame, at the starts of
-/// frames: a packet's time is that of the first frame that starts in it.
-#[derive(Default)]
-struct Splitter {
-    /// Whether the last start code was that of a header which belongs to the frame after it.
-    is_in_header: bool,
-}
-
-impl Splitter {
-    fn split(&mut self, codec: PesCodec, packet: PesPacket) -> VecDeque<PesPacket> {
-        let PesPacket { mut pts, mut dts, data } = packet;
-        let starts: Vec<usize> = data
-            .windows(4)
-            .enumerate()
-            .filter(|(_, window)| window.starts_with(&[0, 0, 1]))
-            .filter_map(|(at, window)| self.starts_frame(codec, window[3]).then_some(at))
-            .collect();
-        if starts.is_empty() && matches!(codec, PesCodec::H264 | PesCodec::Hevc) {
-            // Without delimiters, the parser finds the frames.
-            return VecDeque::from([PesPacket { pts, dts, data }]);
-        }
-        let first = starts.first().copied().unwrap_or(usize::MAX);
-        let ends = starts.iter().copied().chain([data.len()]);
-        let begins = [0].into_iter().chain(starts.iter().copied());
-        let pieces = begins.zip(ends).filter(|(begin, end)| begin < end);
-        pieces
-            .map(|(begin, end)| {
-                let has_start = begin >= first;
-                let pts = if has_start { pts.take() } else { None };
-                let dts = if has_start { dts.take() } else { None };
-                PesPacket { pts, dts, data: data[begin..end].to_vec() }
-            })
-            .collect()
-    }
-
-    /// Whether a start code is the first of a frame.
-    fn starts_frame(&mut self, codec: PesCodec, code: u8) -> bool {
-        let (is_header, is_picture) = match codec {
-            PesCodec::Mpeg2 => (matches!(code, 0xb3 | 0xb8), code == 0),
-            PesCodec::Mpeg4 => (matches!(code, 0xb0 | 0xb3), code == 0xb6),
-            PesCodec::H264 => (false, code & 0x1f == 9),
-            PesCodec::Hevc => (false, code >> 1 & 0x3f == 35),
-        };
-        let is_first = (is_header || is_picture) && !self.is_in_header;
-        self.is_in_header = (self.is_in_header || is_header) && !is_picture;
-        is_first
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek};
 
 use super::clock::Clock;
 use super::header::{PesHeader, VIDEO};
-use super::{Framing, PesCodec, PesPart, PesVideo, contents, nanoseconds};
+use super::{Framing, PesCodec, PesPart, PesProgram, PesVideo, nanoseconds, video};
 use crate::contents::{Container, Fault};
 
 const END: u8 = 0xb9;
@@ -50,6 +50,7 @@ pub(super) fn scan(file: &File) -> io::Result<Option<PesVideo>> {
             packets: stream.packets,
             decodable: 0,
             duration: stream.last.and_then(nanoseconds),
+            shown_from: 0,
             stream: u16::from(*id),
             from: 0,
             to: u64::MAX,
@@ -60,8 +61,12 @@ pub(super) fn scan(file: &File) -> io::Result<Option<PesVideo>> {
         (packs.gaps > 0).then_some(Fault::PacketsLost { gaps: packs.gaps }),
         (packs.missing > 0).then_some(Fault::EndsInPacket),
     ];
-    let contents = contents(Container::Ps, &[part], faults.into_iter().flatten().collect());
-    Ok(Some(PesVideo { contents, parts: vec![part], framing: Framing::Program }))
+    let program = PesProgram {
+        parts: vec![part],
+        faults: faults.into_iter().flatten().collect(),
+        codec: Some(part.codec.name()),
+    };
+    video(file, Container::Ps, vec![program], Framing::Program).map(Some)
 }
 
 /// What was read of a video stream.

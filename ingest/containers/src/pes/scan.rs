@@ -8,12 +8,15 @@ use super::clock::{Clock, Continues};
 use super::header::{PesHeader, VIDEO};
 use super::sections::{Sections, Table, VideoStream};
 use super::ts_packets::{Continuity, Follows, TsPacket, TsPackets};
-use super::{Framing, PesCodec, PesPart, PesVideo, contents, nanoseconds};
-use crate::contents::{Container, Fault, VideoTrack};
+use super::{Framing, PesCodec, PesPart, PesProgram, PesVideo, nanoseconds, video};
+use crate::contents::{Container, Fault};
 
 /// The program association table's packets.
 const PROGRAMS: u16 = 0;
 const NULL: u16 = 0x1fff;
+/// More programs, and more changes of one, are not followed.
+const MOST_PROGRAMS: usize = 256;
+const MOST_STRETCHES: usize = 64;
 
 /// What the file holds; `None` if it has no video that can be read here.
 pub(super) fn scan(file: &File, first: u64, stride: usize) -> io::Result<Option<PesVideo>> {
@@ -22,7 +25,11 @@ pub(super) fn scan(file: &File, first: u64, stride: usize) -> io::Result<Option<
     while let Some((place, packet)) = packets.next()? {
         scan.read(place, TsPacket(packet));
     }
-    Ok(scan.finish(Framing::Transport { first, stride }, packets.is_truncated()))
+    let programs = scan.finish(packets.is_truncated());
+    if programs.is_empty() {
+        return Ok(None);
+    }
+    video(file, Container::Ts, programs, Framing::Transport { first, stride }).map(Some)
 }
 
 #[derive(Default)]
@@ -56,6 +63,7 @@ enum Content {
     },
 }
 
+/// A video of a program. Those of the same program follow each other.
 struct Program {
     number: u16,
     tables: u16,
@@ -114,8 +122,8 @@ impl Scan {
                 }
                 match table {
                     Some(Table::Programs(numbers)) => self.name_programs(&numbers, place),
-                    Some(Table::Streams { program, video }) => {
-                        self.name_streams(program, pid, video, place);
+                    Some(Table::Streams { program, videos }) => {
+                        self.name_streams(program, pid, &videos, place);
                     }
                     None => {}
                 }
@@ -192,7 +200,7 @@ impl Scan {
             return;
         }
         for number in numbers {
-            self.program(*number);
+            self.program(*number, 0);
         }
         let ended: Vec<usize> = (0..self.programs.len())
             .filter(|index| !numbers.contains(&self.programs[*index].number))
@@ -202,24 +210,37 @@ impl Scan {
         }
     }
 
-    /// The index of a program.
-    fn program(&mut self, number: u16) -> usize {
-        let known = self.programs.iter().position(|program| program.number == number);
-        known.unwrap_or_else(|| {
-            self.programs.push(Program { number, tables: 0, video: None, stretches: Vec::new() });
-            self.programs.len() - 1
-        })
+    /// The index of a video of a program; `None` if there are too many.
+    fn program(&mut self, number: u16, video: usize) -> Option<usize> {
+        let is_own = |program: &Program| program.number == number;
+        let first = self.programs.iter().position(is_own).unwrap_or(self.programs.len());
+        let index = first + video;
+        if self.programs.get(index).is_some_and(is_own) {
+            return Some(index);
+        }
+        if self.programs.len() >= MOST_PROGRAMS {
+            return None;
+        }
+        let program = Program { number, tables: 0, video: None, stretches: Vec::new() };
+        self.programs.insert(index, program);
+        Some(index)
     }
 
-    fn name_streams(&mut self, number: u16, tables: u16, video: Option<VideoStream>, place: u64) {
-        let index = self.program(number);
-        self.programs[index].tables = tables;
-        self.change_video(index, video, place);
+    fn name_streams(&mut self, number: u16, tables: u16, videos: &[VideoStream], place: u64) {
+        let known = self.programs.iter().filter(|program| program.number == number).count();
+        for video in 0..known.max(videos.len()).max(1) {
+            let Some(index) = self.program(number, video) else { return };
+            self.programs[index].tables = tables;
+            self.change_video(index, videos.get(video).copied(), place);
+        }
     }
 
     /// A program has another video from here on.
     fn change_video(&mut self, index: usize, video: Option<VideoStream>, place: u64) {
         let program = &mut self.programs[index];
+        if program.stretches.len() >= MOST_STRETCHES {
+            return;
+        }
         let before = std::mem::replace(&mut program.video, video);
         if before == video {
             return;
@@ -251,48 +272,46 @@ impl Scan {
         }
     }
 
-    fn finish(mut self, framing: Framing, is_truncated: bool) -> Option<PesVideo> {
+    /// The programs that have video. One that begins after another one has ended continues it.
+    fn finish(mut self, is_truncated: bool) -> Vec<PesProgram> {
         self.end_stretches();
-        let programs: Vec<Vec<Stretch>> = self
-            .programs
-            .iter()
-            .map(|program| program.stretches.clone())
-            .filter(|stretches| !stretches.is_empty())
-            .collect();
-        let mut chosen: Vec<Stretch> = Vec::new();
-        let mut others = Vec::new();
-        for stretches in programs {
-            let overlaps = |stretch: &Stretch| {
-                chosen.iter().any(|own| stretch.from < own.to && own.from < stretch.to)
+        let mut chosen: Vec<Vec<Stretch>> = Vec::new();
+        for Program { stretches, .. } in &self.programs {
+            let overlaps = |own: &[Stretch]| {
+                stretches
+                    .iter()
+                    .any(|other| own.iter().any(|own| other.from < own.to && own.from < other.to))
             };
-            match stretches.iter().find(|stretch| overlaps(stretch)) {
-                Some(other) => others.push(*other),
-                None => chosen.extend(stretches),
+            match chosen.iter_mut().find(|own| !overlaps(own)) {
+                Some(own) => own.extend(stretches),
+                None => chosen.push(stretches.clone()),
             }
         }
-        chosen.sort_by_key(|stretch| stretch.from);
-        let parts: Vec<PesPart> = chosen.iter().filter_map(Stretch::part).collect();
-        let mut faults = self.faults(&chosen);
-        if parts.is_empty() {
-            let videos = self.programs.iter().filter_map(|program| program.video);
-            let packets = videos
-                .map(|VideoStream { pid, .. }| {
-                    let stream = self.streams.get(&pid).map_or(0, |stream| stream.scrambled);
-                    stream + self.scrambled.get(&pid).copied().unwrap_or_default()
-                })
-                .sum();
-            faults = if packets > 0 { vec![Fault::Encrypted { packets }] } else { return None };
-        }
-        faults.extend(is_truncated.then_some(Fault::EndsInPacket));
-        let mut contents = contents(Container::Ts, &parts, faults);
-        contents.tracks.extend((2..).zip(others).map(|(number, other)| VideoTrack {
-            number,
-            codec: other.codec.map(|codec| codec.map_or_else(|name| name, PesCodec::name)),
-            is_default: false,
-            frames: None,
-            start: None,
-        }));
-        Some(PesVideo { contents, parts, framing })
+        chosen.retain(|stretches| !stretches.is_empty());
+        let end = is_truncated.then_some(Fault::EndsInPacket);
+        let programs = chosen.into_iter().filter_map(|mut stretches| {
+            stretches.sort_by_key(|stretch| stretch.from);
+            let parts: Vec<PesPart> = stretches.iter().filter_map(Stretch::part).collect();
+            let mut faults = self.faults(&stretches);
+            faults.extend(end.clone());
+            let codec = parts.first()?.codec.name();
+            Some(PesProgram { parts, faults, codec: Some(codec) })
+        });
+        let programs: Vec<PesProgram> = programs.collect();
+        if programs.is_empty() { self.encrypted().into_iter().collect() } else { programs }
+    }
+
+    /// What is known of a file without any video that is not encrypted.
+    fn encrypted(&self) -> Option<PesProgram> {
+        let videos = self.programs.iter().filter_map(|program| program.video);
+        let packets = videos
+            .map(|VideoStream { pid, .. }| {
+                let stream = self.streams.get(&pid).map_or(0, |stream| stream.scrambled);
+                stream + self.scrambled.get(&pid).copied().unwrap_or_default()
+            })
+            .sum();
+        let faults = vec![Fault::Encrypted { packets }];
+        (packets > 0).then_some(PesProgram { faults, ..PesProgram::default() })
     }
 
     /// Moves what was read last to the programs. Streams that no program names are programs of
@@ -380,6 +399,7 @@ impl Stretch {
             packets: self.packets,
             decodable: self.decodable,
             duration: self.shown.and_then(|(first, last)| nanoseconds(last.saturating_sub(first))),
+            shown_from: self.shown.map_or(0, |(first, _)| first),
             stream: self.pid,
             from: self.from,
             to: self.to,

@@ -12,8 +12,7 @@ pub(super) enum Table {
     Programs(Vec<u16>),
     Streams {
         program: u16,
-        /// The first video stream.
-        video: Option<VideoStream>,
+        videos: Vec<VideoStream>,
     },
 }
 
@@ -83,24 +82,25 @@ fn parse(section: &[u8]) -> Option<Table> {
         2 => {
             let &[_, _, high, low, ref rest @ ..] = entries else { return None };
             let streams = rest.get(usize::from(number(high & 0x0f, low))..)?;
-            Some(Table::Streams { program: number(id_high, id_low), video: video(streams) })
+            Some(Table::Streams { program: number(id_high, id_low), videos: videos(streams) })
         }
         _ => None,
     }
 }
 
-/// The first video stream of a program map.
-fn video(mut streams: &[u8]) -> Option<VideoStream> {
+/// The video streams of a program map.
+fn videos(mut streams: &[u8]) -> Vec<VideoStream> {
+    let mut videos = Vec::new();
     while let &[stream_type, pid_high, pid_low, high, low, ref rest @ ..] = streams {
         let length = usize::from(high & 0x0f) << 8 | usize::from(low);
         let (descriptors, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
         if let Some(codec) = codec(stream_type, descriptors) {
             let pid = u16::from(pid_high & 0x1f) << 8 | u16::from(pid_low);
-            return Some(VideoStream { pid, codec });
+            videos.push(VideoStream { pid, codec });
         }
         streams = after;
     }
-    None
+    videos
 }
 
 /// The codec of a stream, or the name of one that is not read here; `None` if it is not video.
@@ -157,8 +157,8 @@ mod tests {
         let programs = bytes("0000b0110001c100000001f0000002f00120827a4dffff");
         assert_eq!(sections.push(&programs, true), Some(Table::Programs(vec![1, 2])));
         let mut streams = bytes("0002b0120002c10000e101f0001be101f00072e9daa3ffff");
-        let video = Some(VideoStream { pid: 257, codec: Ok(PesCodec::H264) });
-        let table = Some(Table::Streams { program: 2, video });
+        let videos = vec![VideoStream { pid: 257, codec: Ok(PesCodec::H264) }];
+        let table = Some(Table::Streams { program: 2, videos });
         assert_eq!(sections.push(&streams, true), table);
         let (first, second) = streams.split_at(9);
         assert_eq!(sections.push(first, true), None);

@@ -8,7 +8,9 @@ mod cut;
 mod errors;
 mod folder;
 mod incomplete;
+mod matroska;
 mod pictures;
+mod raw_streams;
 mod selection;
 mod transport;
 #[path = "../videos/mod.rs"]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::videos::{SOUND, SOURCE, Videos, decode, decode_with, media, settings};
-use moliceiro_decode::DecodedFrame;
+use moliceiro_decode::{DecodeSettings, DecodedFrame, FrameSelection};
 
 const H264: &str = "-c:v libx264 -preset ultrafast -bf 2 -g 10 -pix_fmt yuv420p";
 const MPEG2: &str = "-c:v mpeg2video -bf 2 -g 10 -q:v 5";
@@ -57,6 +57,7 @@ async fn a_whole_stream_gives_every_frame_in_order_and_no_notice() {
         ("hevc.ts", format!("{SOURCE} -c:v libx265 -preset ultrafast -x265-params log-level=0")),
         ("mpeg4.ts", format!("{SOURCE} -c:v mpeg4 -bf 2 -q:v 5")),
         ("a.mpg", format!("{SOURCE} {SOUND} {MPEG2} -c:a mp2 -f mpeg")),
+        ("dvd.mpg", format!("{SOURCE} {MPEG2} -f dvd")),
         ("mpeg1.mpg", format!("{SOURCE} -c:v mpeg1video -q:v 5 -f mpeg")),
         ("a.flv", format!("{SOURCE} {H264}")),
         ("sorenson.flv", format!("{SOURCE} -c:v flv -q:v 5")),
@@ -127,6 +128,8 @@ async fn a_recording_may_begin_anywhere_and_have_several_programs() {
     ] {
         let (frames, decoded) = decode(&media(name)).await;
         assert_eq!((frames.len(), decoded.incomplete), (expected, None), "{name}");
+        assert_eq!(decoded.duration, Some(expected as u64 * 40_000_000), "{name}");
+        assert!(is_in_order(&frames), "{name}");
     }
     let videos = Videos::new();
     for codec in [H264, MPEG2] {
@@ -135,6 +138,26 @@ async fn a_recording_may_begin_anywhere_and_have_several_programs() {
             decode(&videos.write("b.ts", &whole[whole.len() / 2..].concat())).await;
         assert!((15..30).contains(&frames.len()), "{codec}: {}", frames.len());
         assert_eq!(decoded.incomplete, None, "{codec}");
+    }
+}
+
+#[tokio::test]
+async fn programs_that_are_not_analysed_are_named() {
+    let videos = Videos::new();
+    let second = "-f lavfi -i testsrc2=size=160x120:rate=25:duration=1";
+    let maps = "-map 0 -map 1 -program st=0 -program st=1";
+    let path = videos.make("a.ts", &format!("{SOURCE} {second} {MPEG2} {maps}"));
+    for (track, expected, notice) in [
+        (None, 50, "video track 1 of 2 was analysed, and not 2 (MPEG-2)"),
+        (Some(2), 25, "video track 2 of 2 was analysed, and not 1 (MPEG-2)"),
+    ] {
+        let selection = FrameSelection { video_track: track, ..FrameSelection::every(1) };
+        let settings = DecodeSettings { selection, ..settings() };
+        let (frames, decoded) = decode_with(&path, settings).await;
+        let decoded = decoded.unwrap();
+        assert_eq!((frames.len(), decoded.incomplete), (expected, None));
+        let [found] = decoded.notices.as_slice() else { panic!("{:?}", decoded.notices) };
+        assert!(found.to_string().starts_with(notice), "{found}");
     }
 }
 

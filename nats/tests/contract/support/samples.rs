@@ -62,6 +62,7 @@ pub fn uploads() -> Vec<Upload> {
             fps: Some(Fps::try_from(2.5).unwrap()),
             start: Some(Offset::try_from(1.5).unwrap()),
             end: Some("2m".parse().unwrap()),
+            video_track: Some(2),
         },
         window: Some("5m".parse().unwrap()),
         alarms: Some(vec![]),
@@ -79,6 +80,7 @@ pub fn summaries() -> Vec<Summary> {
         uri: "file:///quay.mp4".into(),
         state: VideoState::Incomplete,
         problem: Some("truncated".into()),
+        notices: notices(),
         corrections: 1,
         processed_frames: 9,
         failed_frames: 1,
@@ -96,6 +98,7 @@ pub fn summaries() -> Vec<Summary> {
     let (failed, classes, top, models) = (vec![], BTreeMap::new(), vec![], BTreeSet::new());
     let empty = Summary {
         problem: None,
+        notices: vec![],
         duration_s: None,
         live: None,
         failed,
@@ -130,8 +133,13 @@ fn started(upload: &Upload) -> Started {
     upload.started(UNIX_EPOCH + Duration::from_millis(1_795_409_643_547), 1)
 }
 
+fn notices() -> Vec<String> {
+    vec!["video track 2 of 3 was decoded".into()]
+}
+
 fn ended(duration: Option<u64>, problem: Option<&str>) -> Ended {
-    Ended { frames: 10, decoded: 250, duration, problem: problem.map(str::to_owned) }
+    let notices = if problem.is_some() { notices() } else { vec![] };
+    Ended { frames: 10, decoded: 250, duration, problem: problem.map(str::to_owned), notices }
 }
 
 fn live(reason: Option<&str>) -> LiveStatus {
