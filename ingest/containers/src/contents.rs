@@ -44,6 +44,10 @@ pub enum Container {
     Matroska,
     /// MPEG transport stream.
     Ts,
+    /// MPEG program stream.
+    Ps,
+    /// Flash Video.
+    Flv,
     /// Audio Video Interleave.
     Avi,
     /// A raw AV1 stream.
@@ -91,10 +95,22 @@ pub enum Fault {
         /// At which byte.
         at: u64,
     },
-    /// Packets of a transport stream did not arrive.
+    /// Packets of a transport stream or program stream are missing or damaged.
     PacketsLost {
-        /// How many gaps its counters show.
+        /// In how many places.
         gaps: u64,
+    },
+    /// It ends within a packet.
+    EndsInPacket,
+    /// Packets of its video are encrypted.
+    EncryptedPackets {
+        /// How many.
+        packets: u64,
+    },
+    /// A part of its video is in a codec that is not read, although others are.
+    NotRead {
+        /// The codec.
+        codec: String,
     },
 }
 
@@ -110,8 +126,18 @@ impl fmt::Display for Fault {
             Self::FramesMissing { missing, expected } => {
                 write!(f, "{missing} of its {expected} frames lie behind the end of the file")
             }
+            Self::PacketsLost { gaps } => write!(
+                f,
+                "packets of its video were lost or damaged in {gaps} places (continuity errors)"
+            ),
+            Self::EndsInPacket => write!(f, "it ends in the middle of a packet"),
+            Self::EncryptedPackets { packets } => {
+                write!(f, "{packets} packets of its video are encrypted")
+            }
+            Self::NotRead { codec } => {
+                write!(f, "a part of its video is in {codec}, and was not read")
+            }
             Self::Damaged { at } => write!(f, "its structure is broken at byte {at}"),
-            Self::PacketsLost { gaps } => write!(f, "packets were lost in {gaps} places"),
         }
     }
 }

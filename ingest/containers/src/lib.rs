@@ -19,10 +19,12 @@
 
 mod avi;
 mod contents;
+mod flv;
 mod heif;
 mod matroska;
 pub mod mp4;
 mod obu;
+mod pes;
 mod reader;
 
 use std::fs::File;
@@ -32,6 +34,7 @@ pub use contents::{Container, Contents, Fault, VideoTrack};
 pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
 pub use matroska::{Rotation, rotation};
 pub use obu::TemporalUnits;
+pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo};
 
 /// How many of a file's first bytes are enough to recognise its container.
 const SIGNATURE_BYTES: usize = 16;
@@ -50,6 +53,10 @@ pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
         start if start.starts_with(&matroska::SIGNATURE) => matroska::inspect(file).map(Some),
         start if avi::is_avi(start) => avi::inspect(file).map(Some),
         start if obu::is_stream(start) => obu::inspect(file).map(Some),
-        _ => mp4::inspect(file),
+        start if flv::is_one(start) => flv::inspect(file).map(Some),
+        _ => match mp4::inspect(file)? {
+            None => Ok(PesVideo::open(file)?.map(|video| video.contents)),
+            movie => Ok(movie),
+        },
     }
 }

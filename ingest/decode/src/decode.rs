@@ -26,10 +26,12 @@ use crate::images::{self, Image, Opened};
 use crate::interlacing;
 use crate::mp4;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
+use crate::pes;
 use crate::pipeline::{FilePipeline, Next};
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
+use crate::timeline::Timeline;
 use crate::tracks;
 use crate::unsupported;
 
@@ -103,13 +105,14 @@ fn matroska_orientation(
     Some(Orientation::flipped_then_rotated(rotation.is_mirrored, false, anticlockwise))
 }
 
-struct Run {
-    stall_timeout: Duration,
-    deinterlace: Deinterlace,
-    requested_track: Option<u32>,
+/// A video that is being decoded.
+pub(crate) struct Run {
+    pub(crate) stall_timeout: Duration,
+    pub(crate) deinterlace: Deinterlace,
+    pub(crate) requested_track: Option<u32>,
     /// Frames that GStreamer returned: fewer than are analysed if their fields are separated.
-    stored_frames: u64,
-    output: Output,
+    pub(crate) stored_frames: u64,
+    pub(crate) output: Output,
     /// Whether all selected frames are decoded.
     is_past_range: bool,
 }
@@ -142,6 +145,9 @@ impl Run {
     /// the other, on one timeline.
     fn decode_video(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
         unsupported::check(file)?;
+        if let Some(video) = pes::open(file) {
+            return self.decode_pes(file, &video);
+        }
         let contents = inspect(file);
         let contents = contents.as_ref();
         let track = tracks::wanted(self.requested_track, contents);
@@ -166,7 +172,13 @@ impl Run {
         };
         let Some((last, earlier)) = parts.split_last() else {
             let part = Part { track, shift: 0, avi_duration, orientation, contents, movie };
-            return self.decode_whole(file, source, &part);
+            // A flat movie has only the track that is wanted.
+            let track = if movie.is_some() { 1 } else { track };
+            return self.with_fallback(
+                file,
+                |excluded| FilePipeline::open(file, track, source, excluded),
+                |run, pipeline| run.decode_part(file, pipeline, &part, Check::Whole),
+            );
         };
         for (bytes, check) in
             earlier.iter().map(|bytes| (bytes, Check::Part)).chain([(last, Check::LastPart)])
@@ -187,20 +199,19 @@ impl Run {
         Ok(None)
     }
 
-    /// Decodes a file, with another decoder if the first one has no format for its frames.
-    fn decode_whole(
+    /// Decodes with another decoder if the first one has no format for its frames. `open` gets the
+    /// names of decoders that are excluded.
+    pub(crate) fn with_fallback<T>(
         &mut self,
         file: &LocalFile,
-        source: FileSource<'_>,
-        part: &Part<'_>,
-    ) -> Result<Option<Incomplete>, DecodeError> {
+        open: impl Fn(&[String]) -> Result<FilePipeline, DecodeError>,
+        decode: impl Fn(&mut Self, FilePipeline) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
         let mut excluded = Vec::new();
         loop {
-            // A flat movie has only the track that is wanted.
-            let track = if part.movie.is_some() { 1 } else { part.track };
-            let pipeline = FilePipeline::open(file, track, source, &excluded)?;
+            let pipeline = open(&excluded)?;
             let probes = pipeline.probes().clone();
-            match self.decode_part(file, pipeline, part, Check::Whole) {
+            match decode(self, pipeline) {
                 Err(error) if error.is_of_decoder() && self.output.decoded() == 0 => {
                     let tried = probes.decoder().filter(|name| elements::has_fallback(name));
                     let Some(tried) = tried.filter(|name| !excluded.contains(name)) else {
@@ -222,6 +233,7 @@ impl Run {
         check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
         let before = self.stored_frames;
+        let mut timeline = Timeline::default();
         let stopped = loop {
             match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
                 Next::End => break None,
@@ -233,7 +245,10 @@ impl Run {
                         record_format(self.output.container_info(), &frame.info, doubled);
                         self.record_duration(&pipeline, part.avi_duration);
                     }
-                    frame.pts = frame.pts.map(|pts| pts.saturating_add(part.shift));
+                    if check != Check::Whole {
+                        let time = timeline.place(frame.pts, None);
+                        frame.pts = time.map(|time| time.saturating_add(part.shift));
+                    }
                     frame.orientation = part.orientation.unwrap_or(frame.orientation);
                     match self.take(frame)? {
                         Taken::Counted => {}
@@ -257,10 +272,10 @@ impl Run {
     }
 
     /// Takes a frame, or its fields.
-    fn take(&mut self, frame: RawFrame) -> Result<Taken, Cancelled> {
+    pub(crate) fn take(&mut self, frame: RawFrame) -> Result<Taken, Cancelled> {
         let (first, second) = interlacing::separate(frame, self.deinterlace);
-        let taken = match (self.output.take(&first)?, second) {
-            (Taken::Counted, Some(second)) => self.output.take(&second)?,
+        let taken = match (self.output.take(first)?, second) {
+            (Taken::Counted, Some(second)) => self.output.take(second)?,
             (taken, _) => taken,
         };
         self.stored_frames += u64::from(matches!(taken, Taken::Counted));
@@ -360,7 +375,7 @@ impl Run {
             if self.output.is_cancelled() {
                 return Err(DecodeError::Cancelled);
             }
-            match self.output.take(&frame)? {
+            match self.output.take(frame)? {
                 Taken::Counted => {}
                 Taken::EndOfRange => break,
                 Taken::Broken(error) => {
@@ -471,7 +486,7 @@ fn unsupported_picture(file: &LocalFile, format: Unsupported) -> DecodeError {
 }
 
 /// `doubled` says that there are two frames to analyse for each.
-fn record_format(container_info: &ContainerInfo, info: &VideoInfo, doubled: bool) {
+pub(crate) fn record_format(container_info: &ContainerInfo, info: &VideoInfo, doubled: bool) {
     let rate = info.fps();
     let frames = if doubled { 2 } else { 1 };
     container_info.set_frame_rate(

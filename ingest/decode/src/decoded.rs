@@ -14,8 +14,7 @@ pub struct DecodedFrame {
     pub index: u64,
     /// Its position among the selected frames, from 0, whether those were delivered or skipped.
     pub number: u64,
-    /// Presentation time in nanoseconds from the start of the video's timeline, if the container
-    /// has one.
+    /// Presentation time in nanoseconds from the first frame, if the container has times.
     pub pts: Option<u64>,
     /// Size of the picture, in pixels.
     pub size: Size,

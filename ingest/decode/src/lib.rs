@@ -36,7 +36,8 @@
 //!    notices errors and stalls (`bus`). `images` reads the files of pictures and animations, and
 //!    decodes most of them without GStreamer. Both return a `raw_frame`. Of an MP4, `flat_source`
 //!    gives GStreamer only the track that is decoded, and `mp4` drops the frames that its edit list
-//!    hides.
+//!    hides. Transport streams and program streams are demuxed by `moliceiro-containers`, and
+//!    `packet_source` feeds the decoder with them (`pes`).
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
 //! 4. `interlacing` makes one moment of an interlaced frame's two. `picture` scales it (`scale`,
 //!    `color`), turns it upright and letterboxes it (`geometry`); `jpeg` and `thumbnail` encode it.
@@ -88,7 +89,9 @@ mod mp4;
 mod observer;
 mod obu;
 mod output;
+mod packet_source;
 mod part;
+mod pes;
 mod picture;
 mod pipeline;
 mod pixels;

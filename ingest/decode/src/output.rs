@@ -15,7 +15,7 @@ use crate::picture::{Chroma, PictureMaker};
 use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
 use crate::thumbnail;
-use crate::timeline::Coverage;
+use crate::timeline::{Coverage, Timeline};
 
 /// Where a video's frames go. Call [`next_frame`](Self::next_frame) for each frame, in decode
 /// order; the value that it returns delivers and counts that frame.
@@ -25,6 +25,7 @@ pub(crate) struct Output {
     frames: FrameSender,
     jpeg: Option<JpegEncoder>,
     selector: FrameSelector,
+    timeline: Timeline,
     picture_maker: Option<PictureMaker>,
     totals: Totals,
     notices: Vec<Notice>,
@@ -90,6 +91,7 @@ impl Output {
             frames: sender.frames().clone(),
             jpeg,
             selector,
+            timeline: Timeline::default(),
             picture_maker: None,
             totals: Totals::default(),
             notices: Vec::new(),
@@ -123,13 +125,15 @@ impl Output {
     }
 
     /// Counts a frame, and delivers it if it is selected.
-    pub(crate) fn take(&mut self, frame: &RawFrame) -> Result<Taken, Cancelled> {
+    pub(crate) fn take(&mut self, mut frame: RawFrame) -> Result<Taken, Cancelled> {
+        let nominal = self.nominal_start(self.totals.decoded);
+        frame.pts = self.timeline.place(frame.pts, nominal);
         let (width, height) = (frame.info.width(), frame.info.height());
         self.container_info.set_pixels(u64::from(width) * u64::from(height));
         match self.next_frame(frame.pts) {
             NextFrame::EndOfRange => return Ok(Taken::EndOfRange),
             NextFrame::Skipped(skipped) => skipped.count(frame.pts, frame.length),
-            NextFrame::Selected(mut selected) => match selected.picture(frame) {
+            NextFrame::Selected(mut selected) => match selected.picture(&frame) {
                 Ok(picture) => selected.deliver(picture)?,
                 Err(error) => return Ok(Taken::Broken(error)),
             },
@@ -137,7 +141,7 @@ impl Output {
         Ok(Taken::Counted)
     }
 
-    /// Decides about the next frame. `pts` is in nanoseconds.
+    /// Decides about the next frame. `pts` is in nanoseconds from the first frame.
     pub(crate) fn next_frame(&mut self, pts: Option<u64>) -> NextFrame<'_> {
         let index = self.totals.decoded;
         match self.selector.select(index, pts.or_else(|| self.nominal_start(index))) {

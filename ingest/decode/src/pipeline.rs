@@ -6,6 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use gstreamer_video::VideoOrientationMethod;
+use moliceiro_containers::{PesCodec, PesPackets};
 use moliceiro_messages::Size;
 use tracing::{debug, warn};
 
@@ -17,6 +18,7 @@ use crate::file::LocalFile;
 use crate::file_source::FileSource;
 use crate::format::{FileFormat, ImageFormat};
 use crate::geometry::Orientation;
+use crate::packet_source;
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::running::RunningPipeline;
@@ -76,8 +78,27 @@ impl FilePipeline {
         source: FileSource<'_>,
         excluded: &[String],
     ) -> Result<Self, DecodeError> {
-        let name = &file.name;
-        let failed = |reason: String| DecodeError::Failed { video: name.clone(), reason };
+        Self::start(&file.name, track, |sink, tracks| {
+            build(&source.element(file)?, file.format, sink, tracks, excluded)
+        })
+    }
+
+    /// Starts decoding packets that were read from a file called `name`.
+    pub(crate) fn open_packets(
+        name: &str,
+        codec: PesCodec,
+        packets: PesPackets,
+        excluded: &[String],
+    ) -> Result<Self, DecodeError> {
+        Self::start(name, 1, |sink, _| packet_source::build(codec, packets, sink, excluded))
+    }
+
+    fn start(
+        name: &str,
+        track: u32,
+        build: impl FnOnce(&AppSink, &Tracks) -> Result<gst::Pipeline, gst::glib::Error>,
+    ) -> Result<Self, DecodeError> {
+        let failed = |reason: String| DecodeError::Failed { video: name.to_owned(), reason };
         let raw = elements::raw_video();
         let sink = AppSink::builder()
             .sync(false)
@@ -88,17 +109,14 @@ impl FilePipeline {
             .build();
         accept_strides(&sink);
         let tracks = Tracks::new(track);
-        let pipeline = source
-            .element(file)
-            .and_then(|source| build(&source, file.format, &sink, &tracks, excluded))
-            .map_err(|error| failed(error.to_string()))?;
+        let pipeline = build(&sink, &tracks).map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes);
         if let Some(bus) = pipeline.bus() {
             bus::drop_unread_messages(&bus);
         }
         let mut opened = Self {
-            name: name.clone(),
+            name: name.to_owned(),
             running: RunningPipeline::new(pipeline),
             sink,
             probes,

@@ -41,7 +41,7 @@ struct Observed {
 
 impl Probes {
     /// Where the container's streams end, sound included, whether they are decoded or not, in
-    /// nanoseconds of the video's timeline; `None` if nothing was demuxed.
+    /// nanoseconds of the container's timeline; `None` if nothing was demuxed.
     pub(crate) fn demuxed_end(&self) -> Option<u64> {
         let has_demuxed = self.0.has_demuxed.load(Ordering::Relaxed);
         has_demuxed.then(|| self.0.demuxed_end.load(Ordering::Relaxed))
@@ -121,12 +121,12 @@ impl Probes {
     fn record_end(&self, pad: &gst::Pad, buffer: &gst::BufferRef) {
         self.0.has_demuxed.store(true, Ordering::Relaxed);
         let Some(start) = buffer.pts().or(buffer.dts()) else { return };
-        let end = with_segment(pad, |segment| {
-            stream_time(segment, start.saturating_add(buffer.duration().unwrap_or_default()))
-        });
-        if let Some(end) = end.flatten() {
-            self.0.demuxed_end.fetch_max(end, Ordering::Relaxed);
-        }
+        let end = start.saturating_add(buffer.duration().unwrap_or_default());
+        // A container whose times begin late may declare its last time as its duration, or the
+        // difference to its first one.
+        let shown = with_segment(pad, |segment| stream_time(segment, end)).flatten();
+        let end = shown.unwrap_or_default().max(end.nseconds());
+        self.0.demuxed_end.fetch_max(end, Ordering::Relaxed);
     }
 
     /// Observes what enters `decoder`, and keeps frames that exceed the limits from it.

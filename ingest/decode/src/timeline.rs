@@ -12,6 +12,25 @@ pub(crate) fn stream_time(
     }
 }
 
+/// Places frames on the timeline that users see: time 0 is the first frame shown, whatever times
+/// the container has.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Timeline {
+    /// Where it begins on the container's timeline, in nanoseconds.
+    origin: Option<u64>,
+}
+
+impl Timeline {
+    /// When the next frame in presentation order is shown, in nanoseconds. `nominal` is when it
+    /// would be shown if the video had a constant rate: it places the first frame that has a time.
+    pub(crate) fn place(&mut self, pts: Option<u64>, nominal: Option<u64>) -> Option<u64> {
+        let pts = pts?;
+        let origin =
+            *self.origin.get_or_insert_with(|| pts.saturating_sub(nominal.unwrap_or_default()));
+        Some(pts.saturating_sub(origin))
+    }
+}
+
 /// The part of a video's timeline that its decoded frames cover, in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Coverage {
@@ -54,5 +73,24 @@ impl Coverage {
     /// From the first frame's start to the last one's end.
     pub(crate) fn duration(&self) -> Option<u64> {
         Some(self.end()? - self.first?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_frame_that_has_a_time_begins_the_timeline() {
+        let mut timeline = Timeline::default();
+        assert_eq!(timeline.place(Some(100_000), Some(0)), Some(0));
+        assert_eq!(timeline.place(None, Some(40)), None);
+        assert_eq!(timeline.place(Some(100_080), Some(80)), Some(80));
+        assert_eq!(timeline.place(Some(99_000), Some(120)), Some(0));
+        let mut late = Timeline::default();
+        assert_eq!(late.place(None, Some(0)), None);
+        assert_eq!(late.place(Some(100_040), Some(40)), Some(40));
+        let mut unknown_rate = Timeline::default();
+        assert_eq!(unknown_rate.place(Some(100_040), None), Some(0));
     }
 }

@@ -13,8 +13,7 @@ pub struct Frame {
     pub video: VideoId,
     /// Its number in decode order, from 0. With the video, this is the frame's identity.
     pub index: u64,
-    /// Presentation time in nanoseconds from the start of the video's timeline, if the container
-    /// has one.
+    /// Presentation time in nanoseconds from the first frame, if the container has times.
     pub pts: Option<u64>,
     /// When it was decoded, in milliseconds since 1970-01-01 UTC.
     #[serde(default)]

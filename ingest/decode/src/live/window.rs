@@ -24,8 +24,6 @@ pub struct Window {
 /// The end of a [`Window`] that receives frames.
 pub(super) struct OpenWindow {
     opened: Instant,
-    /// Time of its first frame on the source's timeline, in nanoseconds.
-    first: Option<u64>,
     drop_counter: DropCounter,
     dropped_before: u64,
     deinterlace: Deinterlace,
@@ -51,7 +49,6 @@ impl OpenWindow {
         let window = Window { began: SystemTime::now(), decoding };
         let open = Self {
             opened: Instant::now(),
-            first: None,
             drop_counter: drop_counter.clone(),
             dropped_before: drop_counter.total(),
             deinterlace: settings.deinterlace,
@@ -71,15 +68,11 @@ impl OpenWindow {
         }
         let mut frame =
             RawFrame::from_sample(sample, Orientation::default()).ok_or(PictureError::NoFormat)?;
-        self.first = self.first.or(frame.pts);
-        let pts = match (frame.pts, self.first) {
-            (Some(start), Some(first)) => start.saturating_sub(first),
-            _ => u64::try_from(self.age().as_nanos()).unwrap_or(u64::MAX),
-        };
-        frame.pts = Some(pts);
+        let age = || u64::try_from(self.age().as_nanos()).unwrap_or(u64::MAX);
+        frame.pts = Some(frame.pts.unwrap_or_else(age));
         let (first, second) = interlacing::separate(frame, self.deinterlace);
-        let taken = match (self.output.take(&first), second) {
-            (Ok(Taken::Counted), Some(second)) => self.output.take(&second),
+        let taken = match (self.output.take(first), second) {
+            (Ok(Taken::Counted), Some(second)) => self.output.take(second),
             (taken, _) => taken,
         };
         match taken {

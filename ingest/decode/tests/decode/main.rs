@@ -17,5 +17,6 @@ mod mp4;
 mod pictures;
 mod raw_streams;
 mod selection;
+mod transport;
 #[path = "../videos/mod.rs"]
 mod videos;

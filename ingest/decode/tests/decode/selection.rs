@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::videos::{H264, SOURCE, Videos, decode_with, settings};
+use crate::videos::{H264, SOURCE, Videos, decode_with, media, settings};
 use moliceiro_decode::{DecodeError, DecodeSettings, DecodedFrame, DecodedVideo, Incomplete};
 use moliceiro_messages::{Fps, FrameSelection, Offset};
 
@@ -126,4 +126,29 @@ async fn frames_without_times_get_those_of_the_frame_rate() {
     let video = videos.make("a.h264", &format!("{SOURCE} {H264} -f h264"));
     let (frames, _) = selected(&video, selection(Some(5.0), Some(1.0), None)).await;
     assert_eq!(frames.len(), 5, "{:?}", indexes(&frames));
+}
+
+#[tokio::test]
+async fn time_0_is_the_first_frame_shown_whatever_times_the_container_has() {
+    let videos = Videos::new();
+    let late = |name, options| {
+        let source = "-f lavfi -i testsrc2=size=160x120:rate=25:duration=1.6";
+        videos.make(name, &format!("{source} {H264} -bf 2 {options}"))
+    };
+    for video in [
+        late("a.mp4", "-movflags +faststart"),
+        late("a.mkv", "-output_ts_offset 100"),
+        late("a.flv", "-output_ts_offset 100"),
+        late("a.ts", "-output_ts_offset 100"),
+        media("flv-start-end-offset.flv"),
+        media("ts-start-end-offset.ts"),
+    ] {
+        let name = video.display();
+        let (frames, decoded) = selected(&video, selection(None, Some(0.0), Some(0.6))).await;
+        assert_eq!(indexes(&frames), (0..15).collect::<Vec<_>>(), "{name}");
+        assert_eq!((frames[0].pts, decoded.incomplete), (Some(0), None), "{name}");
+        let (frames, decoded) = selected(&video, selection(Some(5.0), Some(0.4), None)).await;
+        assert_eq!(indexes(&frames), [10, 15, 20, 25, 30, 35], "{name}");
+        assert_eq!((decoded.decoded, decoded.incomplete), (40, None), "{name}");
+    }
 }

@@ -1,0 +1,142 @@
+//! Reads the PES packets of a video.
+
+use std::fs::File;
+use std::io;
+
+use super::clock::Clock;
+use super::header::PesHeader;
+use super::program_stream::Packs;
+use super::ts_packets::{Continuity, Follows, TsPacket, TsPackets};
+use super::{Framing, PesPart, nanoseconds};
+
+/// The longest packet that is read in one piece. Longer ones come in several.
+const LONGEST: usize = 8 << 20;
+/// Where the first packet is decoded on the timeline, in units of 1/90,000 s: packets may be shown
+/// earlier.
+const START: i64 = 10 * 90_000;
+/// How long a frame whose time is unknown is shown.
+const FRAME: i64 = 90_000 / 25;
+
+/// The payload of a PES packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PesPacket {
+    /// When the first frame that starts in it is shown, in nanoseconds. The times of a part do not
+    /// wrap around, and a recording that is appended to another follows it.
+    pub pts: Option<u64>,
+    /// When it is decoded.
+    pub dts: Option<u64>,
+    /// A part of the elementary stream.
+    pub data: Vec<u8>,
+}
+
+/// The PES packets of a part of a video, in the order of the file.
+pub struct PesPackets {
+    source: io::Result<Source>,
+    part: PesPart,
+    clock: Clock,
+    has_times: bool,
+}
+
+enum Source {
+    Transport(Box<Assembler>),
+    Program(Packs),
+    End,
+}
+
+/// Puts PES packets together.
+struct Assembler {
+    packets: TsPackets,
+    continuity: Continuity,
+    /// The packet that is being read. Empty before the first one.
+    packet: Vec<u8>,
+}
+
+impl PesPackets {
+    pub(super) fn new(file: File, framing: Framing, part: PesPart) -> Self {
+        let source = match framing {
+            Framing::Transport { first, stride } => TsPackets::new(
+                file,
+                // Packets lie at a fixed distance from the first of a part.
+                first.max(part.from),
+                stride,
+            )
+            .map(|packets| {
+                let continuity = Continuity::new();
+                Source::Transport(Box::new(Assembler { packets, continuity, packet: Vec::new() }))
+            }),
+            Framing::Program => Packs::new(file).map(Source::Program),
+        };
+        Self { source, part, clock: Clock::default(), has_times: false }
+    }
+
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let source = match &mut self.source {
+            Ok(source) => source,
+            Err(_) => return std::mem::replace(&mut self.source, Ok(Source::End)).map(|_| None),
+        };
+        match source {
+            Source::Transport(assembler) => assembler.next(self.part),
+            Source::Program(packs) => packs.next_of(self.part.stream),
+            Source::End => Ok(None),
+        }
+    }
+
+    fn packet(&mut self, mut data: Vec<u8>) -> PesPacket {
+        let Some(header) = PesHeader::parse(&data) else {
+            // A frame whose beginning is missing is shown before the others.
+            let first = START.saturating_add(self.part.shown_from);
+            let time = if self.has_times { None } else { nanoseconds(first - FRAME) };
+            return PesPacket { pts: time, dts: time, data };
+        };
+        data.drain(..header.length.min(data.len()));
+        let times = self.clock.place_packet(&header);
+        self.has_times |= times.is_some();
+        let time = |ticks: i64| nanoseconds(START.saturating_add(ticks));
+        PesPacket {
+            pts: times.and_then(|times| time(times.shown)),
+            dts: times.and_then(|times| time(times.decoded)),
+            data,
+        }
+    }
+}
+
+impl Iterator for PesPackets {
+    type Item = io::Result<PesPacket>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.read() {
+            Ok(Some(data)) => Some(Ok(self.packet(data))),
+            Ok(None) => None,
+            Err(error) => {
+                self.source = Ok(Source::End);
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl Assembler {
+    fn next(&mut self, part: PesPart) -> io::Result<Option<Vec<u8>>> {
+        while let Some((place, packet)) = self.packets.next()? {
+            if place >= part.to {
+                break;
+            }
+            let packet = TsPacket(packet);
+            if packet.pid() != part.stream {
+                continue;
+            }
+            if self.continuity.follow(packet) == Follows::Repeated || packet.is_scrambled() {
+                continue;
+            }
+            let Some(payload) = packet.payload() else { continue };
+            let is_complete = packet.is_start() || self.packet.len() >= LONGEST;
+            let complete = is_complete.then(|| std::mem::take(&mut self.packet));
+            self.packet.extend_from_slice(payload);
+            if let Some(complete) = complete.filter(|complete| !complete.is_empty()) {
+                return Ok(Some(complete));
+            }
+        }
+        let last = std::mem::take(&mut self.packet);
+        Ok((!last.is_empty()).then_some(last))
+    }
+}

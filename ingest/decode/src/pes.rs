@@ -1,0 +1,148 @@
+//! Decodes transport streams and program streams, which are read without GStreamer's demuxers.
+
+use std::fs::File;
+
+use moliceiro_containers::{PesPart, PesVideo};
+use tracing::debug;
+
+use crate::completeness;
+use crate::decode::{Run, record_format};
+use crate::error::{DecodeError, Incomplete};
+use crate::explain;
+use crate::file::{LocalFile, unreadable};
+use crate::interlacing;
+use crate::output::Taken;
+use crate::pipeline::{FilePipeline, Next};
+use crate::timeline::Timeline;
+use crate::tracks;
+
+/// Frames that a decoder may need after the middle of a recording to begin with.
+const WARM_UP: u64 = 64;
+
+/// The video of a file in one of these containers, if it is one.
+pub(crate) fn open(file: &LocalFile) -> Option<PesVideo> {
+    let read = File::open(&file.path).and_then(|mut file| PesVideo::open(&mut file));
+    read.unwrap_or_else(|error| {
+        debug!(name = file.name, %error, "cannot read the container");
+        None
+    })
+}
+
+/// What became of a part of a video.
+enum PartEnd {
+    Whole,
+    /// Frames of this part are missing, but not those of the next one.
+    Lacking(Incomplete),
+    /// The end of the range.
+    EndOfRange,
+    Stopped(Incomplete),
+}
+
+impl Run {
+    pub(crate) fn decode_pes(
+        &mut self,
+        file: &LocalFile,
+        video: &PesVideo,
+    ) -> Result<Option<Incomplete>, DecodeError> {
+        let tracks = u32::try_from(video.programs.len()).unwrap_or(u32::MAX);
+        let track = tracks::wanted(self.requested_track, Some(&video.contents));
+        let index = usize::try_from(track).unwrap_or(usize::MAX).checked_sub(1);
+        let Some(program) = index.and_then(|index| video.programs.get(index)) else {
+            let video = file.name.clone();
+            return Err(DecodeError::NoSuchTrack { video, wanted: track, tracks });
+        };
+        if let Some(notice) = tracks::notice(track, tracks, Some(&video.contents)) {
+            self.output.notice(notice);
+        }
+        let duration =
+            program.parts.iter().try_fold(0, |sum: u64, part| sum.checked_add(part.duration?));
+        let mut lacking = None;
+        for part in &program.parts {
+            let open = |excluded: &[String]| {
+                let input =
+                    File::open(&file.path).map_err(|error| unreadable(&file.name, &error))?;
+                let packets = video.packets(input, part);
+                FilePipeline::open_packets(&file.name, part.codec, packets, excluded)
+            };
+            let decode =
+                |run: &mut Self, pipeline| run.decode_pes_part(file, pipeline, part, duration);
+            match self.with_fallback(file, open, decode)? {
+                PartEnd::Whole => {}
+                PartEnd::EndOfRange => return Ok(None),
+                PartEnd::Lacking(incomplete) => {
+                    lacking.get_or_insert(incomplete);
+                }
+                PartEnd::Stopped(incomplete) => return Ok(Some(incomplete)),
+            }
+        }
+        let fault = program.faults.first().cloned().map(Incomplete::Container);
+        if self.output.decoded() == 0 {
+            let error = fault.or(lacking).map(|incomplete| incomplete.into_error(&file.name));
+            return Err(error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() }));
+        }
+        Ok(fault.or(lacking))
+    }
+
+    /// Decodes a part after the ones before.
+    fn decode_pes_part(
+        &mut self,
+        file: &LocalFile,
+        mut pipeline: FilePipeline,
+        part: &PesPart,
+        duration: Option<u64>,
+    ) -> Result<PartEnd, DecodeError> {
+        let before = self.stored_frames;
+        let start = self.output.covered().end().unwrap_or_default();
+        let mut timeline = Timeline::default();
+        let mut is_interlaced = false;
+        loop {
+            match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
+                Next::End => break,
+                Next::Stopped(incomplete) if self.output.decoded() == 0 => {
+                    return Err(incomplete.into_error(&file.name));
+                }
+                Next::Stopped(incomplete) => return Ok(PartEnd::Stopped(incomplete)),
+                Next::Frame(mut frame) => {
+                    if self.output.decoded() == 0 {
+                        let doubled = interlacing::doubles(&frame, self.deinterlace);
+                        record_format(self.output.container_info(), &frame.info, doubled);
+                        if let Some(duration) = duration {
+                            self.output.container_info().set_duration(duration);
+                        }
+                    }
+                    is_interlaced |= frame.info.is_interlaced();
+                    frame.pts = timeline.place(frame.pts, None).map(|time| start + time);
+                    match self.take(frame)? {
+                        Taken::Counted => {}
+                        Taken::EndOfRange => return Ok(PartEnd::EndOfRange),
+                        Taken::Broken(error) => {
+                            let reason = error.to_string();
+                            return Ok(PartEnd::Stopped(Incomplete::Broken { reason }));
+                        }
+                    }
+                }
+            }
+        }
+        let decoded = self.stored_frames - before;
+        let probes = pipeline.probes().clone();
+        if let Some(error) = pipeline.into_failure(decoded == 0) {
+            if self.output.decoded() == 0 {
+                return Err(explain::without_frames(error, file, Some(part.codec.name()), &probes));
+            }
+            return Ok(PartEnd::Lacking(Incomplete::Broken { reason: error.into_reason() }));
+        }
+        let lost = lost(part, decoded, is_interlaced).map(|lost| Incomplete::Damaged { lost });
+        let is_from_key = part.packets == part.decodable;
+        let damaged = || completeness::damaged(decoded, &probes).filter(|_| is_from_key);
+        Ok(lost.or_else(damaged).map_or(PartEnd::Whole, PartEnd::Lacking))
+    }
+}
+
+/// How many frames a part lacks at least.
+fn lost(part: &PesPart, decoded: u64, is_interlaced: bool) -> Option<u64> {
+    // Of an interlaced video, a packet may be a field.
+    let fields = if is_interlaced { 2 } else { 1 };
+    let warm_up = if part.packets == part.decodable { 0 } else { WARM_UP };
+    let lost = part.decodable.saturating_sub(warm_up).div_ceil(fields).saturating_sub(decoded);
+    (lost > 0).then_some(lost)
+}
