@@ -17,16 +17,21 @@
 //! # }
 //! ```
 
+mod avi;
 mod contents;
 mod flv;
+mod heif;
 mod matroska;
 mod obu;
 mod pes;
+mod reader;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
+pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
+pub use matroska::{Rotation, rotation};
 pub use obu::TemporalUnits;
 pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo};
 
@@ -45,6 +50,7 @@ pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
     file.by_ref().take(SIGNATURE_BYTES as u64).read_to_end(&mut start)?;
     match &start[..] {
         start if start.starts_with(&matroska::SIGNATURE) => matroska::inspect(file).map(Some),
+        start if avi::is_avi(start) => avi::inspect(file).map(Some),
         start if obu::is_stream(start) => obu::inspect(file).map(Some),
         start if flv::is_one(start) => flv::inspect(file).map(Some),
         _ => Ok(PesVideo::open(file)?.map(|video| video.contents)),

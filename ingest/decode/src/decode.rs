@@ -1,26 +1,31 @@
 //! Decodes a file or a folder, from its first byte to the verdict on whether it is complete.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
 use moliceiro_containers::{Container, Contents};
+use moliceiro_messages::{Deinterlace, FrameSelection};
 use tracing::{debug, info};
 
 use crate::avi;
 use crate::completeness;
 use crate::container_info::ContainerInfo;
-use crate::decoded::DecodedVideo;
+use crate::decoded::{DecodedVideo, Notice};
 use crate::decoding::DecodingSender;
 use crate::elements;
-use crate::error::{DecodeError, Incomplete};
+use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
+use crate::explain;
 use crate::file::{self, CheckedInput, Input, LocalFile};
-use crate::folder;
-use crate::format::{FileFormat, ImageFormat};
-use crate::images;
+use crate::folder::{self, Folder, Ignored};
+use crate::format::{FileFormat, ImageFormat, Unsupported};
+use crate::geometry::Orientation;
+use crate::images::{self, Image, Opened};
+use crate::interlacing;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
 use crate::pes;
 use crate::pipeline::{FilePipeline, FileSource, Next};
+use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
 use crate::timeline::Timeline;
 use crate::tracks;
@@ -35,16 +40,30 @@ pub(crate) fn decode(
     elements::init()?;
     let checked = file::check(input)?;
     let name = checked.name().to_owned();
-    let (stall_timeout, track) = (settings.stall_timeout, settings.selection.video_track);
+    let (stall_timeout, deinterlace) = (settings.stall_timeout, settings.deinterlace);
+    let FrameSelection { fps, start, end, video_track: requested_track, .. } = settings.selection;
+    let has_times = fps.is_some() || start.is_some() || end.is_some();
     let output = Output::new(settings, sender).map_err(|error| error.into_decode_error(&name))?;
-    let mut run = Run { stall_timeout, requested_track: track, output, is_past_range: false };
+    let mut run = Run {
+        stall_timeout,
+        deinterlace,
+        requested_track,
+        stored_frames: 0,
+        output,
+        is_past_range: false,
+    };
     let incomplete = match checked {
-        CheckedInput::Folder { path, .. } => {
-            run.decode_folder(&folder::pictures(&path)?).map(|()| None)
+        CheckedInput::Folder { path, name } => {
+            if has_times {
+                return Err(DecodeError::NoTimes { path: name });
+            }
+            run.decode_folder(&folder::read(&path)?)
         }
         CheckedInput::File(file) => match file.format {
             FileFormat::Image(format) => run.decode_image(&file, format),
-            FileFormat::Jpeg | FileFormat::Other => run.decode_video(&file),
+            FileFormat::ImageSequence => run.decode_sequence(&file),
+            FileFormat::Unsupported(format) => Err(unsupported_picture(&file, format)),
+            FileFormat::Other => run.decode_video(&file),
         },
     }?;
     info!(
@@ -66,10 +85,29 @@ fn inspect(file: &LocalFile) -> Option<Contents> {
     })
 }
 
+/// GStreamer 1.22 ignores how a Matroska file turns its pictures. Reproduced by
+/// `a_matroska_video_is_turned_as_its_projection_says`.
+fn matroska_orientation(
+    file: &LocalFile,
+    track: u32,
+    contents: Option<&Contents>,
+) -> Option<Orientation> {
+    contents.filter(|contents| contents.container == Container::Matroska)?;
+    let rotation = std::fs::File::open(&file.path)
+        .and_then(|mut file| moliceiro_containers::rotation(&mut file, track))
+        .ok()??;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 65537")]
+    let anticlockwise = (rotation.anticlockwise.rem_euclid(360.0) / 360.0 * 65_536.0) as u32;
+    Some(Orientation::flipped_then_rotated(rotation.is_mirrored, false, anticlockwise))
+}
+
 /// A video that is being decoded.
 pub(crate) struct Run {
     pub(crate) stall_timeout: Duration,
+    pub(crate) deinterlace: Deinterlace,
     pub(crate) requested_track: Option<u32>,
+    /// Frames that GStreamer returned: fewer than are analysed if their fields are separated.
+    pub(crate) stored_frames: u64,
     pub(crate) output: Output,
     /// Whether all selected frames are decoded.
     is_past_range: bool,
@@ -81,6 +119,8 @@ struct Part<'a> {
     /// Where it starts on the video's timeline, in nanoseconds.
     shift: u64,
     avi_duration: Option<u64>,
+    /// How to turn its frames, where GStreamer does not know.
+    orientation: Option<Orientation>,
     contents: Option<&'a Contents>,
 }
 
@@ -108,21 +148,25 @@ impl Run {
         let track = tracks::wanted(self.requested_track, contents);
         let parts = contents.map(Contents::appended).unwrap_or_default();
         let avi_duration = avi::declared_duration(&file.path);
+        let orientation = matroska_orientation(file, track, contents);
         let source = match contents.map(|contents| contents.container) {
             Some(Container::Obu) => FileSource::Obu,
             _ => FileSource::Whole,
         };
         let Some((last, earlier)) = parts.split_last() else {
-            let pipeline = FilePipeline::open(file, track, source)?;
-            let part = Part { track, shift: 0, avi_duration, contents };
-            return self.decode_part(file, pipeline, &part, Check::Whole);
+            let part = Part { track, shift: 0, avi_duration, orientation, contents };
+            return self.with_fallback(
+                file,
+                |excluded| FilePipeline::open(file, track, source, excluded),
+                |run, pipeline| run.decode_part(file, pipeline, &part, Check::Whole),
+            );
         };
         for (bytes, check) in
             earlier.iter().map(|bytes| (bytes, Check::Part)).chain([(last, Check::LastPart)])
         {
             let shift = self.output.covered().end().unwrap_or(0);
-            let part = Part { track, shift, avi_duration, contents };
-            let decoded = FilePipeline::open(file, track, FileSource::Part(bytes))
+            let part = Part { track, shift, avi_duration, orientation, contents };
+            let decoded = FilePipeline::open(file, track, FileSource::Part(bytes), &[])
                 .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
             match decoded {
                 Ok(None) if self.is_past_range => return Ok(None),
@@ -136,6 +180,32 @@ impl Run {
         Ok(None)
     }
 
+    /// Decodes with another decoder if the first one has no format for its frames. `open` gets the
+    /// names of decoders that are excluded.
+    pub(crate) fn with_fallback<T>(
+        &mut self,
+        file: &LocalFile,
+        open: impl Fn(&[String]) -> Result<FilePipeline, DecodeError>,
+        decode: impl Fn(&mut Self, FilePipeline) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let mut excluded = Vec::new();
+        loop {
+            let pipeline = open(&excluded)?;
+            let probes = pipeline.probes().clone();
+            match decode(self, pipeline) {
+                Err(error) if error.is_of_decoder() && self.output.decoded() == 0 => {
+                    let tried = probes.decoder().filter(|name| elements::has_fallback(name));
+                    let Some(tried) = tried.filter(|name| !excluded.contains(name)) else {
+                        return Err(error);
+                    };
+                    debug!(name = file.name, decoder = tried, %error, "trying another decoder");
+                    excluded.push(tried);
+                }
+                decoded => return decoded,
+            }
+        }
+    }
+
     fn decode_part(
         &mut self,
         file: &LocalFile,
@@ -143,7 +213,7 @@ impl Run {
         part: &Part<'_>,
         check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        let before = self.output.decoded();
+        let before = self.stored_frames;
         let mut timeline = Timeline::default();
         let stopped = loop {
             match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
@@ -151,14 +221,16 @@ impl Run {
                 Next::Stopped(incomplete) => break Some(incomplete),
                 Next::Frame(mut frame) => {
                     if self.output.decoded() == 0 {
-                        record_format(self.output.container_info(), &frame.info);
+                        let doubled = interlacing::doubles(&frame, self.deinterlace);
+                        record_format(self.output.container_info(), &frame.info, doubled);
                         self.record_duration(&pipeline, part.avi_duration);
                     }
                     if check != Check::Whole {
                         let time = timeline.place(frame.pts, None);
                         frame.pts = time.map(|time| time.saturating_add(part.shift));
                     }
-                    match self.output.take(frame)? {
+                    frame.orientation = part.orientation.unwrap_or(frame.orientation);
+                    match self.take(frame)? {
                         Taken::Counted => {}
                         Taken::EndOfRange => {
                             self.record_duration(&pipeline, part.avi_duration);
@@ -179,6 +251,17 @@ impl Run {
         self.verdict(file, pipeline, stopped, before, part, check)
     }
 
+    /// Takes a frame, or its fields.
+    pub(crate) fn take(&mut self, frame: RawFrame) -> Result<Taken, Cancelled> {
+        let (first, second) = interlacing::separate(frame, self.deinterlace);
+        let taken = match (self.output.take(first)?, second) {
+            (Taken::Counted, Some(second)) => self.output.take(second)?,
+            (taken, _) => taken,
+        };
+        self.stored_frames += u64::from(matches!(taken, Taken::Counted));
+        Ok(taken)
+    }
+
     /// Decides whether a video that has ended is complete. `before` is how many frames were decoded
     /// before this part of it.
     fn verdict(
@@ -190,12 +273,15 @@ impl Run {
         part: &Part<'_>,
         check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        let decoded = self.output.decoded();
+        let decoded = self.stored_frames;
         let probes = pipeline.probes().clone();
         let failure = pipeline.into_failure(decoded == before);
         if decoded == before {
+            let track = part.contents.and_then(|contents| tracks::find(contents, part.track));
+            let codec = track.and_then(|track| track.codec);
             let error = failure.or(stopped.map(|stopped| stopped.into_error(&file.name)));
-            return Err(error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() }));
+            let error = error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() });
+            return Err(explain::without_frames(error, file, codec, &probes));
         }
         let contents = part.contents;
         let track = contents.and_then(|contents| tracks::find(contents, part.track));
@@ -230,18 +316,24 @@ impl Run {
         }
     }
 
-    /// Decodes a file of one of the formats that do not need GStreamer.
+    /// Decodes a picture or an animation.
     fn decode_image(
         &mut self,
         file: &LocalFile,
         format: ImageFormat,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        for frame in images::open(file, format)? {
-            let frame = match frame {
-                Ok(frame) => frame,
+        let frames = match images::open(file, format, self.stall_timeout)? {
+            Opened::Frames(frames) => frames,
+            Opened::MotionJpeg => return self.decode_video(file),
+        };
+        let mut missing = None;
+        for image in frames {
+            let Image { frame, missing: of_frame } = match image {
+                Ok(image) => image,
                 Err(error) if self.output.decoded() == 0 => return Err(error),
                 Err(error) => return Ok(Some(Incomplete::Broken { reason: error.into_reason() })),
             };
+            missing = missing.or(of_frame);
             if self.output.is_cancelled() {
                 return Err(DecodeError::Cancelled);
             }
@@ -253,14 +345,26 @@ impl Run {
                 }
             }
         }
-        Ok(None)
+        Ok(missing)
+    }
+
+    /// Decodes an animated AVIF or HEIC.
+    fn decode_sequence(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
+        match images::as_video(file)? {
+            Some((_copy, video)) => self.decode_video(&video),
+            None => self.decode_image(file, ImageFormat::Heif),
+        }
     }
 
     /// Decodes each picture of a folder as a frame. One that cannot be decoded is reported, and
     /// does not stop the others.
-    fn decode_folder(&mut self, paths: &[PathBuf]) -> Result<(), DecodeError> {
-        self.output.container_info().set_frames(paths.len() as u64);
-        for path in paths {
+    fn decode_folder(&mut self, folder: &Folder) -> Result<Option<Incomplete>, DecodeError> {
+        self.output.container_info().set_frames(folder.pictures.len() as u64);
+        if let Ignored { count: count @ 1.., names } = folder.ignored.clone() {
+            self.output.notice(Notice::IgnoredFiles { count, names });
+        }
+        let mut truncated: Option<Incomplete> = None;
+        for path in &folder.pictures {
             if self.output.is_cancelled() {
                 return Err(DecodeError::Cancelled);
             }
@@ -269,47 +373,88 @@ impl Run {
                 NextFrame::Skipped(skipped) => skipped.count(None, None),
                 NextFrame::Selected(mut selected) => {
                     match first_picture(path, &mut selected, self.stall_timeout) {
-                        Ok(picture) => selected.deliver(picture)?,
+                        Ok((picture, missing)) => {
+                            selected.deliver(picture)?;
+                            record_truncated(&mut truncated, path, missing);
+                        }
                         Err(DecodeError::Cancelled) => return Err(DecodeError::Cancelled),
                         Err(error) => selected.fail(error.to_string())?,
                     }
                 }
             }
         }
-        Ok(())
+        Ok(truncated)
     }
 }
 
-/// The first frame of a file, as a picture.
+/// Counts a picture of a folder that is not whole.
+fn record_truncated(all: &mut Option<Incomplete>, path: &Path, missing: Option<Incomplete>) {
+    match (all, missing) {
+        (Some(Incomplete::PicturesTruncated { count, .. }), Some(_)) => *count += 1,
+        (all @ None, Some(problem)) => {
+            let first = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let problem = problem.to_string();
+            *all = Some(Incomplete::PicturesTruncated { count: 1, first, problem });
+        }
+        _ => {}
+    }
+}
+
+/// The first frame of a file, as a picture, and what is missing of it.
 fn first_picture(
     path: &Path,
     selected: &mut SelectedFrame<'_>,
     stall_timeout: Duration,
-) -> Result<Picture, DecodeError> {
+) -> Result<(Picture, Option<Incomplete>), DecodeError> {
     let file = file::check_file(path, None)?;
     let no_frames = || DecodeError::NoFrames { video: file.name.clone() };
-    if let FileFormat::Image(format) = file.format {
-        let frame = images::open(&file, format)?.next().ok_or_else(no_frames)??;
-        return selected
-            .picture(&frame.without_time())
-            .map_err(|error| error.into_decode_error(&file.name));
+    let copy = match file.format {
+        FileFormat::ImageSequence => images::as_video(&file)?,
+        _ => None,
+    };
+    let format = match file.format {
+        FileFormat::Image(format) => Some(format),
+        FileFormat::ImageSequence if copy.is_none() => Some(ImageFormat::Heif),
+        FileFormat::Unsupported(format) => return Err(unsupported_picture(&file, format)),
+        FileFormat::ImageSequence | FileFormat::Other => None,
+    };
+    let failed = |error: PictureError| error.into_decode_error(&file.name);
+    if let Some(format) = format {
+        let Image { frame, missing } = images::first(&file, format, stall_timeout)?;
+        let picture = selected.picture(&frame.without_time()).map_err(failed)?;
+        return Ok((picture, missing));
     }
-    let mut pipeline = FilePipeline::open(&file, 1, FileSource::Whole)?;
+    let shown = copy.as_ref().map_or(&file, |(_, video)| video);
+    let mut pipeline = FilePipeline::open(shown, 1, FileSource::Whole, &[])?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
-            return selected
-                .picture(&frame.without_time())
-                .map_err(|error| error.into_decode_error(&file.name));
+            let picture = selected.picture(&frame.without_time()).map_err(failed)?;
+            return Ok((picture, None));
         }
         Next::Stopped(incomplete) => Some(incomplete.into_error(&file.name)),
         Next::End => None,
     };
-    Err(pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames))
+    let probes = pipeline.probes().clone();
+    let error = pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames);
+    Err(explain::without_frames(error, &file, None, &probes))
 }
 
-pub(crate) fn record_format(container_info: &ContainerInfo, info: &VideoInfo) {
+fn unsupported_picture(file: &LocalFile, format: Unsupported) -> DecodeError {
+    DecodeError::UnsupportedPicture {
+        video: file.name.clone(),
+        format: format.name.to_owned(),
+        advice: format.advice,
+    }
+}
+
+/// `doubled` says that there are two frames to analyse for each.
+pub(crate) fn record_format(container_info: &ContainerInfo, info: &VideoInfo, doubled: bool) {
     let rate = info.fps();
-    container_info.set_frame_rate(rate.numer().unsigned_abs(), rate.denom().unsigned_abs());
+    let frames = if doubled { 2 } else { 1 };
+    container_info.set_frame_rate(
+        rate.numer().unsigned_abs().saturating_mul(frames),
+        rate.denom().unsigned_abs(),
+    );
     debug!(
         format = info.name(),
         width = info.width(),

@@ -79,6 +79,13 @@ pub enum Notice {
         /// The others, with their codecs as people call them.
         others: Vec<(u32, Option<&'static str>)>,
     },
+    /// A folder has files that are not pictures.
+    IgnoredFiles {
+        /// How many.
+        count: u64,
+        /// The names of the first ones.
+        names: Vec<String>,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -96,6 +103,12 @@ impl fmt::Display for Notice {
                     write!(f, ", …")?;
                 }
                 write!(f, "; --video-track, or video_track of an upload, chooses another one")
+            }
+            Self::IgnoredFiles { count, names } => {
+                let more = if *count > names.len() as u64 { ", …" } else { "" };
+                let files = if *count == 1 { "file was" } else { "files were" };
+                let names = names.join(", ");
+                write!(f, "{count} {files} ignored, because they are not pictures: {names}{more}")
             }
         }
     }

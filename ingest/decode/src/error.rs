@@ -31,6 +31,12 @@ pub enum DecodeError {
     /// A pipe, a socket or a device.
     #[error("{path} is {what}, not a file; give one video file")]
     NotAFile { path: String, what: &'static str },
+    /// Pictures of a folder are selected by their number alone.
+    #[error(
+        "{path} is a folder of pictures, which have no times; select with --every N instead of \
+         --fps, --start and --end"
+    )]
+    NoTimes { path: String },
     /// No file of the folder has the extension of a picture.
     #[error(
         "{path} is a folder without pictures; give a folder with files such as .jpg or .png, or \
@@ -49,6 +55,20 @@ pub enum DecodeError {
          example to MP4 with H.264"
     )]
     UnknownFormat { video: String },
+    /// It is recognised, but nothing decodes it. `format` has its article.
+    #[error("{video} is {format}, which is not decoded; {advice}")]
+    UnsupportedPicture { video: String, format: String, advice: &'static str },
+    /// The decoder of this picture is not installed. `package` is Debian's.
+    #[error(
+        "{video} is {format}, and GStreamer's element {element}, which decodes it, is missing; \
+         install the package {package}"
+    )]
+    MissingPictureDecoder {
+        video: String,
+        format: &'static str,
+        element: &'static str,
+        package: &'static str,
+    },
     /// It has only sound or text.
     #[error("{video} has no video stream; give a file with moving pictures")]
     NoVideo { video: String },
@@ -63,12 +83,21 @@ pub enum DecodeError {
     /// The container or its stream is broken before the first frame.
     #[error("{video} is damaged or incomplete ({reason}); copy or record it again")]
     Damaged { video: String, reason: String },
-    /// `what` describes the plugin that would decode it.
+    /// `what` is its codec or container, and `package` is Debian's.
+    #[error("{video} is {what}, which {}", remedy(*.package))]
+    MissingPlugin { video: String, what: String, package: Option<&'static str> },
+    /// The decoder has frames that GStreamer cannot represent. `pixels` describes them.
     #[error(
-        "{video} needs a GStreamer plugin that is not installed: {what}; install it (most are in \
-         gstreamer1.0-libav and gstreamer1.0-plugins-ugly), or convert the video to H.264"
+        "{video} is {codec} with {pixels}, which GStreamer cannot represent; convert it to 8 bits \
+         a value, for example with: ffmpeg -i FILE -pix_fmt yuv420p FILE.mp4"
     )]
-    MissingPlugin { video: String, what: String },
+    UnsupportedPixels { video: String, codec: String, pixels: String },
+    /// Its owner has to decrypt it.
+    #[error("{video} is encrypted; give a copy without encryption")]
+    Encrypted { video: String },
+    /// `what` is what it is instead.
+    #[error("{video} is not a video but {what}; give a video or pictures")]
+    NotAVideo { video: String, what: &'static str },
     /// It names other addresses, which would be opened without a check. `format` is its media type.
     #[error(
         "{video} is a playlist ({format}), and playlists are not followed; give the file or the \
@@ -125,6 +154,22 @@ pub enum Incomplete {
         /// End of the video according to its container, in nanoseconds.
         declared: u64,
     },
+    /// The end of a picture's file is missing.
+    #[error("truncated: {}", missing_rows(*.missing))]
+    PictureTruncated {
+        /// How many of the last rows are missing, and how many it has, if that is known.
+        missing: Option<(u32, u32)>,
+    },
+    /// Pictures of a folder whose ends are missing.
+    #[error("{count} of its pictures are not whole; the first one is {first} ({problem})")]
+    PicturesTruncated {
+        /// How many.
+        count: u64,
+        /// The name of the first one.
+        first: String,
+        /// What is wrong with that one.
+        problem: String,
+    },
     /// The decoder could not decode some of its frames.
     #[error("damaged: {lost} of its frames cannot be decoded")]
     Damaged {
@@ -167,6 +212,9 @@ pub enum Incomplete {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cancelled;
 
+/// The pixels of a video whose frames are indexes into a table of colours.
+pub(crate) const PALETTE: &str = "a palette of colours";
+
 /// Why a frame cannot be made a picture.
 #[derive(Debug, Error)]
 pub(crate) enum PictureError {
@@ -174,6 +222,9 @@ pub(crate) enum PictureError {
     GStreamer(#[from] gst::glib::BoolError),
     #[error("the decoder returned a frame without a format")]
     NoFormat,
+    /// GStreamer's AVI demuxer drops the palette.
+    #[error("{PALETTE}")]
+    Palette,
     /// The JPEG encoder reported an error on its bus.
     #[error("{0}")]
     JpegEncoder(String),
@@ -207,6 +258,21 @@ impl DecodeError {
     }
 }
 
+fn remedy(package: Option<&str>) -> String {
+    let convert = "convert it to H.264, for example with: ffmpeg -i FILE -c:v libx264 FILE.mp4";
+    match package {
+        Some(package) => format!("needs a plugin: install the package {package}; or {convert}"),
+        None => format!("no plugin of GStreamer decodes; {convert}"),
+    }
+}
+
+impl DecodeError {
+    /// Whether another decoder may do better.
+    pub(crate) fn is_of_decoder(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Damaged { .. } | Self::UnsupportedPixels { .. })
+    }
+}
+
 impl Incomplete {
     /// The error of a video called `name` that has no frame before this.
     pub(crate) fn into_error(self, name: &str) -> DecodeError {
@@ -226,4 +292,13 @@ impl PictureError {
 
 fn seconds(nanoseconds: u64) -> String {
     format!("{:.2} s", Duration::from_nanos(nanoseconds).as_secs_f64())
+}
+
+fn missing_rows(missing: Option<(u32, u32)>) -> String {
+    match missing {
+        Some((missing, rows)) => {
+            format!("the last {missing} of the picture's {rows} rows are missing")
+        }
+        None => "the end of the picture's data is missing".to_owned(),
+    }
 }

@@ -10,17 +10,18 @@ use gstreamer_app::{AppSink, AppSrc, AppSrcCallbacks, AppStreamType};
 use moliceiro_containers::{PesCodec, PesPacket, PesPackets};
 use tracing::{debug, warn};
 
-use crate::elements::{element, link};
+use crate::elements::{self, element, link};
 
 /// Decodes packets into `sink`.
 pub(crate) fn build(
     codec: PesCodec,
     mut packets: PesPackets,
     sink: &AppSink,
+    excluded: &[String],
 ) -> Result<gst::Pipeline, gst::glib::Error> {
     let internal =
         |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
-    let raw = gst::Caps::new_empty_simple("video/x-raw");
+    let raw = elements::raw_video();
     let source = AppSrc::builder()
         .caps(&caps(codec))
         .format(gst::Format::Time)
@@ -30,6 +31,7 @@ pub(crate) fn build(
         AppSrcCallbacks::builder().need_data(move |source, _| feed(source, &mut packets)).build(),
     );
     let decoder = element("decodebin").property("caps", &raw).build().map_err(internal)?;
+    elements::exclude(&decoder, excluded);
     let pipeline = gst::Pipeline::new();
     pipeline.add_many([source.upcast_ref(), &decoder, sink.upcast_ref()]).map_err(internal)?;
     source.link(&decoder).map_err(internal)?;

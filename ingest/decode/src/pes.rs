@@ -8,7 +8,9 @@ use tracing::debug;
 use crate::completeness;
 use crate::decode::{Run, record_format};
 use crate::error::{DecodeError, Incomplete};
+use crate::explain;
 use crate::file::{LocalFile, unreadable};
+use crate::interlacing;
 use crate::output::Taken;
 use crate::pipeline::{FilePipeline, Next};
 use crate::timeline::Timeline;
@@ -56,7 +58,15 @@ impl Run {
             program.parts.iter().try_fold(0, |sum: u64, part| sum.checked_add(part.duration?));
         let mut lacking = None;
         for part in &program.parts {
-            match self.decode_pes_part(file, video, part, duration)? {
+            let open = |excluded: &[String]| {
+                let input =
+                    File::open(&file.path).map_err(|error| unreadable(&file.name, &error))?;
+                let packets = video.packets(input, part);
+                FilePipeline::open_packets(&file.name, part.codec, packets, excluded)
+            };
+            let decode =
+                |run: &mut Self, pipeline| run.decode_pes_part(file, pipeline, part, duration);
+            match self.with_fallback(file, open, decode)? {
                 PartEnd::Whole => {}
                 PartEnd::EndOfRange => return Ok(None),
                 PartEnd::Lacking(incomplete) => {
@@ -77,14 +87,11 @@ impl Run {
     fn decode_pes_part(
         &mut self,
         file: &LocalFile,
-        video: &PesVideo,
+        mut pipeline: FilePipeline,
         part: &PesPart,
         duration: Option<u64>,
     ) -> Result<PartEnd, DecodeError> {
-        let input = File::open(&file.path).map_err(|error| unreadable(&file.name, &error))?;
-        let packets = video.packets(input, part);
-        let mut pipeline = FilePipeline::open_packets(&file.name, part.codec, packets)?;
-        let before = self.output.decoded();
+        let before = self.stored_frames;
         let start = self.output.covered().end().unwrap_or_default();
         let mut timeline = Timeline::default();
         let mut is_interlaced = false;
@@ -97,14 +104,15 @@ impl Run {
                 Next::Stopped(incomplete) => return Ok(PartEnd::Stopped(incomplete)),
                 Next::Frame(mut frame) => {
                     if self.output.decoded() == 0 {
-                        record_format(self.output.container_info(), &frame.info);
+                        let doubled = interlacing::doubles(&frame, self.deinterlace);
+                        record_format(self.output.container_info(), &frame.info, doubled);
                         if let Some(duration) = duration {
                             self.output.container_info().set_duration(duration);
                         }
                     }
                     is_interlaced |= frame.info.is_interlaced();
                     frame.pts = timeline.place(frame.pts, None).map(|time| start + time);
-                    match self.output.take(frame)? {
+                    match self.take(frame)? {
                         Taken::Counted => {}
                         Taken::EndOfRange => return Ok(PartEnd::EndOfRange),
                         Taken::Broken(error) => {
@@ -115,11 +123,11 @@ impl Run {
                 }
             }
         }
-        let decoded = self.output.decoded() - before;
+        let decoded = self.stored_frames - before;
         let probes = pipeline.probes().clone();
         if let Some(error) = pipeline.into_failure(decoded == 0) {
             if self.output.decoded() == 0 {
-                return Err(error);
+                return Err(explain::without_frames(error, file, Some(part.codec.name()), &probes));
             }
             return Ok(PartEnd::Lacking(Incomplete::Broken { reason: error.into_reason() }));
         }

@@ -13,10 +13,10 @@ use tracing::{debug, warn};
 
 use crate::autoplug::configure_plugged_elements;
 use crate::bus;
-use crate::elements::{accept_strides, discard, element, is_video, link};
+use crate::elements::{self, accept_strides, discard, element, is_video, link};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
-use crate::format::FileFormat;
+use crate::format::{FileFormat, ImageFormat};
 use crate::geometry::Orientation;
 use crate::packet_source;
 use crate::probes::Probes;
@@ -46,7 +46,7 @@ pub(crate) struct FilePipeline {
     probes: Probes,
     /// How the frames from here on are stored.
     orientation: Orientation,
-    missing_plugin: Option<String>,
+    missing_plugin: Option<DecodeError>,
     failure: Option<DecodeError>,
     all_streams_ended: bool,
     demuxer_idle_since: Option<Instant>,
@@ -80,11 +80,13 @@ enum Pulled {
 }
 
 impl FilePipeline {
-    /// Starts decoding the video track with this number, from 1, of a file.
+    /// Starts decoding the video track with this number, from 1, of a file, without the decoders
+    /// whose names are `excluded`.
     pub(crate) fn open(
         file: &LocalFile,
         track: u32,
         source: FileSource<'_>,
+        excluded: &[String],
     ) -> Result<Self, DecodeError> {
         let unreadable = |error: std::io::Error| {
             gst::glib::Error::new(gst::ResourceError::OpenRead, &error.to_string())
@@ -97,7 +99,7 @@ impl FilePipeline {
                     gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None)?
                 }
             };
-            build(source, file.format, sink, tracks)
+            build(source, file.format, sink, tracks, excluded)
         })
     }
 
@@ -106,8 +108,9 @@ impl FilePipeline {
         name: &str,
         codec: PesCodec,
         packets: PesPackets,
+        excluded: &[String],
     ) -> Result<Self, DecodeError> {
-        Self::start(name, 1, |sink, _| packet_source::build(codec, packets, sink))
+        Self::start(name, 1, |sink, _| packet_source::build(codec, packets, sink, excluded))
     }
 
     fn start(
@@ -116,7 +119,7 @@ impl FilePipeline {
         build: impl FnOnce(&AppSink, &Tracks) -> Result<gst::Pipeline, gst::glib::Error>,
     ) -> Result<Self, DecodeError> {
         let failed = |reason: String| DecodeError::Failed { video: name.to_owned(), reason };
-        let raw = gst::Caps::new_empty_simple("video/x-raw");
+        let raw = elements::raw_video();
         let sink = AppSink::builder()
             .sync(false)
             .qos(false)
@@ -163,7 +166,8 @@ impl FilePipeline {
             match self.pull() {
                 Pulled::Sample(sample) => {
                     let reason = || PictureError::NoFormat.to_string();
-                    return Ok(match RawFrame::from_sample(&sample, self.orientation) {
+                    let orientation = self.orientation_of(&sample);
+                    return Ok(match RawFrame::from_sample(&sample, orientation) {
                         Some(frame) => Next::Frame(frame),
                         None => Next::Stopped(Incomplete::Broken { reason: reason() }),
                     });
@@ -180,6 +184,15 @@ impl FilePipeline {
             }
         }
         Err(Cancelled)
+    }
+
+    /// The container's orientation wins over the stream's.
+    fn orientation_of(&self, sample: &gst::Sample) -> Orientation {
+        if !self.orientation.is_upright() {
+            return self.orientation;
+        }
+        let pts = sample.buffer().and_then(gst::BufferRef::pts);
+        self.probes.orientation_at(pts).unwrap_or(self.orientation)
     }
 
     fn pull(&mut self) -> Pulled {
@@ -220,11 +233,7 @@ impl FilePipeline {
     /// The error that the video ended with, if any. `is_empty` means that it had no frame.
     pub(crate) fn into_failure(mut self, is_empty: bool) -> Option<DecodeError> {
         self.drain_other_streams();
-        let missing = self
-            .missing_plugin
-            .take()
-            .filter(|_| is_empty)
-            .map(|what| DecodeError::MissingPlugin { video: self.name.clone(), what });
+        let missing = self.missing_plugin.take().filter(|_| is_empty);
         missing.or(self.failure.take())
     }
 
@@ -300,7 +309,9 @@ impl FilePipeline {
                 match message.structure().and_then(bus::playlist) {
                     Some(format) => DecodeError::Playlist { video: video(), format },
                     None => {
-                        let missing = message.structure().and_then(bus::missing_plugin);
+                        let missing = message
+                            .structure()
+                            .and_then(|plugin| bus::missing_plugin(&self.name, plugin));
                         self.missing_plugin = self.missing_plugin.take().or(missing);
                         return;
                     }
@@ -338,10 +349,11 @@ fn build(
     format: FileFormat,
     sink: &AppSink,
     tracks: &Tracks,
+    excluded: &[String],
 ) -> Result<gst::Pipeline, gst::glib::Error> {
     let internal =
         |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
-    let raw = gst::Caps::new_empty_simple("video/x-raw");
+    let raw = elements::raw_video();
     let demuxer = element("parsebin").build().map_err(internal)?;
     let queue = element("queue")
         .property("max-size-bytes", QUEUED_BYTES)
@@ -349,17 +361,21 @@ fn build(
         .property("max-size-time", 0u64);
     let queue = queue.build().map_err(internal)?;
     let decoder = element("decodebin").property("caps", &raw).build().map_err(internal)?;
+    elements::exclude(&decoder, excluded);
     let pipeline = gst::Pipeline::new();
     pipeline
         .add_many([&source, &demuxer, &queue, &decoder, sink.upcast_ref()])
         .map_err(internal)?;
     match format {
-        FileFormat::Jpeg => {
+        // Pictures that follow each other. GStreamer 1.22 does not plug `jpegparse` by itself, and
+        // raising its rank is not the answer: a Motion JPEG video in a container would then end at
+        // its first bad frame. Reproduced by `jpegs_that_follow_each_other_are_a_video`.
+        FileFormat::Image(ImageFormat::Jpeg) => {
             let parser = element("jpegparse").build().map_err(internal)?;
             pipeline.add(&parser).map_err(internal)?;
             gst::Element::link_many([&source, &parser, &demuxer]).map_err(internal)?;
         }
-        FileFormat::Image(_) | FileFormat::Other => source.link(&demuxer).map_err(internal)?,
+        _ => source.link(&demuxer).map_err(internal)?,
     }
     queue.link(&decoder).map_err(internal)?;
     let bin = pipeline.downgrade();

@@ -186,8 +186,8 @@ impl Scan {
 
     /// A stream that a program has named before its first packet starts with that codec.
     fn continue_programs(&mut self, pid: u16) {
-        let videos = self.programs.iter().filter_map(|program| program.video);
-        let Some(video) = videos.filter(|video| video.pid == pid).last() else { return };
+        let mut videos = self.programs.iter().filter_map(|program| program.video);
+        let Some(video) = videos.rfind(|video| video.pid == pid) else { return };
         if let Some(Stream { content: Content::Video { stretch, .. }, .. }) =
             self.streams.get_mut(&pid)
         {

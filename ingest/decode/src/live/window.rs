@@ -1,11 +1,13 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use gstreamer as gst;
+use moliceiro_messages::Deinterlace;
 
 use super::drop_counter::DropCounter;
 use crate::decoding::{Decoding, DecodingSender, channel};
 use crate::error::{Incomplete, PictureError};
 use crate::geometry::Orientation;
+use crate::interlacing;
 use crate::output::{Output, Taken};
 use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
@@ -24,6 +26,7 @@ pub(super) struct OpenWindow {
     opened: Instant,
     drop_counter: DropCounter,
     dropped_before: u64,
+    deinterlace: Deinterlace,
     output: Output,
     sender: DecodingSender,
 }
@@ -48,6 +51,7 @@ impl OpenWindow {
             opened: Instant::now(),
             drop_counter: drop_counter.clone(),
             dropped_before: drop_counter.total(),
+            deinterlace: settings.deinterlace,
             output: Output::new(settings.clone(), &sender)?,
             sender,
         };
@@ -66,7 +70,12 @@ impl OpenWindow {
             RawFrame::from_sample(sample, Orientation::default()).ok_or(PictureError::NoFormat)?;
         let age = || u64::try_from(self.age().as_nanos()).unwrap_or(u64::MAX);
         frame.pts = Some(frame.pts.unwrap_or_else(age));
-        match self.output.take(frame) {
+        let (first, second) = interlacing::separate(frame, self.deinterlace);
+        let taken = match (self.output.take(first), second) {
+            (Ok(Taken::Counted), Some(second)) => self.output.take(second),
+            (taken, _) => taken,
+        };
+        match taken {
             Ok(Taken::Broken(error)) => Err(error),
             // The window may have been dropped by its consumer, which is not the source's fault.
             Ok(Taken::Counted | Taken::EndOfRange) | Err(_) => Ok(Offered::Accepted),

@@ -2,12 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![expect(clippy::cast_possible_truncation, reason = "test videos are small")]
 
+mod avi;
+mod codecs;
 mod consumer;
 mod containers;
 mod cut;
 mod errors;
 mod folder;
+mod images;
 mod incomplete;
+mod interlaced;
 mod matroska;
 mod pictures;
 mod raw_streams;

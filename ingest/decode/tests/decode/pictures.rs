@@ -1,6 +1,6 @@
 //! A picture shows its frame where the letterbox says, upright, and in the stated colours.
 
-use crate::videos::{H264, Videos, decode, decode_with, ffmpeg_output, luma, run, settings};
+use crate::videos::{H264, Videos, decode, decode_with, ffmpeg_output, luma, media, run, settings};
 use moliceiro_decode::{DecodeSettings, DecodedFrame};
 use moliceiro_messages::{Color, Encoding, Letterbox, Matrix, Size};
 
@@ -124,22 +124,22 @@ async fn a_change_of_resolution_within_a_video_mislabels_no_frame() {
 }
 
 /// The luma of four quarters: top left, top right, bottom left, bottom right.
-const QUARTERS: [u8; 4] = [40, 100, 160, 220];
+pub const QUARTERS: [u8; 4] = [40, 100, 160, 220];
 const UPRIGHT: Size = Size { width: 64, height: 48 };
 
-fn quarter(x: u32, y: u32, size: Size) -> u8 {
+pub fn quarter(x: u32, y: u32, size: Size) -> u8 {
     QUARTERS[usize::from(x >= size.width / 2) + 2 * usize::from(y >= size.height / 2)]
 }
 
 /// The quarters that a frame shows.
-fn quarters(frame: &DecodedFrame) -> [u8; 4] {
+pub fn quarters(frame: &DecodedFrame) -> [u8; 4] {
     let Letterbox { left, top, content, .. } = frame.letterbox;
     let at =
         |x: u32, y: u32| luma(frame, left + content.width * x / 4, top + content.height * y / 4);
     [at(1, 1), at(3, 1), at(1, 3), at(3, 3)]
 }
 
-fn assert_near(found: [u8; 4], expected: [u8; 4], what: &str) {
+pub fn assert_near(found: [u8; 4], expected: [u8; 4], what: &str) {
     assert!(
         found.iter().zip(expected).all(|(found, expected)| found.abs_diff(expected) <= 6),
         "{what}: {found:?}, not {expected:?}"
@@ -147,7 +147,7 @@ fn assert_near(found: [u8; 4], expected: [u8; 4], what: &str) {
 }
 
 /// A grey picture as Netpbm has it.
-fn grey(size: Size, value: impl Fn(u32, u32) -> u8) -> Vec<u8> {
+pub fn grey(size: Size, value: impl Fn(u32, u32) -> u8) -> Vec<u8> {
     let head = format!("P5 {} {} 255\n", size.width, size.height).into_bytes();
     let pixels = (0..size.height)
         .flat_map(|y| (0..size.width).map(move |x| (x, y)))
@@ -209,6 +209,45 @@ async fn a_rotated_video_shows_what_ffmpeg_shows() {
             [at(1, 1), at(3, 1), at(1, 3), at(3, 3)],
             &format!("rotation {rotation}"),
         );
+    }
+}
+
+/// The stream itself says that it is upside down: its container does not.
+#[tokio::test]
+async fn a_video_whose_stream_is_rotated_shows_what_its_camera_saw() {
+    let videos = Videos::new();
+    let pgm = videos.write("a.pgm", &grey(UPRIGHT, |x, y| quarter(x, y, UPRIGHT)));
+    // In the limited range that the film is encoded in.
+    let [a, b, c, d] = QUARTERS.map(|value| (16 + u16::from(value) * 219 / 255) as u8);
+    for (name, sei, expected) in [
+        ("half", "insert:rotate=180", [d, c, b, a]),
+        ("left", "insert:rotate=90", [b, d, a, c]),
+        ("mirror", "insert:flip=horizontal", [b, a, d, c]),
+    ] {
+        for container in ["mp4", "mkv", "ts", "h264"] {
+            let rotate = format!("-bsf:v h264_metadata=display_orientation={sei}");
+            let arguments =
+                format!("-loop 1 -i {} -frames:v 5 {H264} -qp 1 {rotate}", pgm.display());
+            let video = videos.make(&format!("{name}.{container}"), &arguments);
+            let (frames, decoded) = decode(&video).await;
+            assert_eq!((decoded.decoded, decoded.incomplete), (5, None), "{name}.{container}");
+            for frame in &frames {
+                assert_near(quarters(frame), expected, &format!("{name}.{container}"));
+            }
+        }
+    }
+    let (frames, _) = decode(&media("h264-sei-rotation-180.mp4")).await;
+    assert_eq!(frames.len(), 40);
+}
+
+/// The files show the quarters, encoded with an angle by which they are turned anticlockwise.
+#[tokio::test]
+async fn a_matroska_video_is_turned_as_its_projection_says() {
+    let [a, b, c, d] = QUARTERS.map(|value| (16 + u16::from(value) * 219 / 255) as u8);
+    for (angle, expected) in [(90, [b, d, a, c]), (180, [d, c, b, a]), (270, [c, a, d, b])] {
+        let (frames, decoded) = decode(&media(&format!("matroska-roll-{angle}.mkv"))).await;
+        assert_eq!((decoded.decoded, decoded.incomplete), (5, None), "{angle}");
+        assert_near(quarters(&frames[4]), expected, &format!("{angle}"));
     }
 }
 

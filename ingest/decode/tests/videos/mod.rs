@@ -28,6 +28,11 @@ pub fn uri(path: &Path) -> Url {
     Url::from_file_path(path).unwrap()
 }
 
+/// A file of the test data.
+pub fn media(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media").join(name)
+}
+
 /// All frames, and how it ended.
 pub async fn decode_with(
     path: &Path,
@@ -58,11 +63,6 @@ pub async fn decode_folder(
 pub async fn decode(path: &Path) -> (Vec<DecodedFrame>, DecodedVideo) {
     let (frames, outcome) = decode_with(path, settings()).await;
     (frames, outcome.unwrap_or_else(|error| panic!("{error}")))
-}
-
-/// A video of `tests/media`.
-pub fn media(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media").join(name)
 }
 
 /// A folder for videos.
@@ -111,7 +111,8 @@ pub fn ffmpeg_output(input: &Path, arguments: &str) -> Vec<u8> {
 
 /// The output of a program that gets the file as its last argument.
 pub fn run(program: &str, arguments: &str, file: &Path) -> String {
-    let done = Command::new(program).args(arguments.split(' ')).arg(file).output().unwrap();
+    let arguments = arguments.split_ascii_whitespace();
+    let done = Command::new(program).args(arguments).arg(file).output().unwrap();
     assert!(
         done.status.success(),
         "{program} {}: {}",
