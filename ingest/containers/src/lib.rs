@@ -18,11 +18,13 @@
 //! ```
 
 mod contents;
+mod heif;
 
 use std::fs::File;
 use std::io;
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
+pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
 
 /// What a file holds; `None` if it is in no container that this crate reads.
 ///

@@ -1,10 +1,11 @@
 //! Decodes a file or a folder, from its first byte to the verdict on whether it is complete.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
 use moliceiro_containers::Contents;
+use moliceiro_messages::FrameSelection;
 use tracing::{debug, info};
 
 use crate::avi;
@@ -13,11 +14,11 @@ use crate::container_info::ContainerInfo;
 use crate::decoded::DecodedVideo;
 use crate::decoding::DecodingSender;
 use crate::elements;
-use crate::error::{DecodeError, Incomplete};
+use crate::error::{DecodeError, Incomplete, PictureError};
 use crate::file::{self, CheckedInput, Input, LocalFile};
-use crate::folder;
-use crate::format::{FileFormat, ImageFormat};
-use crate::images;
+use crate::folder::{self, Folder};
+use crate::format::{FileFormat, ImageFormat, Unsupported};
+use crate::images::{self, Image, Opened};
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
 use crate::pipeline::{FilePipeline, Next};
 use crate::settings::DecodeSettings;
@@ -32,15 +33,22 @@ pub(crate) fn decode(
     let checked = file::check(input)?;
     let name = checked.name().to_owned();
     let stall_timeout = settings.stall_timeout;
+    let FrameSelection { fps, start, end, .. } = settings.selection;
+    let has_times = fps.is_some() || start.is_some() || end.is_some();
     let output = Output::new(settings, sender).map_err(|error| error.into_decode_error(&name))?;
     let mut run = Run { stall_timeout, output };
     let incomplete = match checked {
-        CheckedInput::Folder { path, .. } => {
-            run.decode_folder(&folder::pictures(&path)?).map(|()| None)
+        CheckedInput::Folder { path, name } => {
+            if has_times {
+                return Err(DecodeError::NoTimes { path: name });
+            }
+            run.decode_folder(&folder::read(&path)?)
         }
         CheckedInput::File(file) => match file.format {
             FileFormat::Image(format) => run.decode_image(&file, format),
-            FileFormat::Jpeg | FileFormat::Other => run.decode_video(&file),
+            FileFormat::ImageSequence => run.decode_sequence(&file),
+            FileFormat::Unsupported(format) => Err(unsupported(&file, format)),
+            FileFormat::Other => run.decode_video(&file),
         },
     }?;
     info!(
@@ -132,18 +140,24 @@ impl Run {
         }
     }
 
-    /// Decodes a file of one of the formats that do not need GStreamer.
+    /// Decodes a picture or an animation.
     fn decode_image(
         &mut self,
         file: &LocalFile,
         format: ImageFormat,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        for frame in images::open(file, format)? {
-            let frame = match frame {
-                Ok(frame) => frame,
+        let frames = match images::open(file, format, self.stall_timeout)? {
+            Opened::Frames(frames) => frames,
+            Opened::MotionJpeg => return self.decode_video(file),
+        };
+        let mut missing = None;
+        for image in frames {
+            let Image { frame, missing: of_frame } = match image {
+                Ok(image) => image,
                 Err(error) if self.output.decoded() == 0 => return Err(error),
                 Err(error) => return Ok(Some(Incomplete::Broken { reason: error.into_reason() })),
             };
+            missing = missing.or(of_frame);
             if self.output.is_cancelled() {
                 return Err(DecodeError::Cancelled);
             }
@@ -155,14 +169,23 @@ impl Run {
                 }
             }
         }
-        Ok(None)
+        Ok(missing)
+    }
+
+    /// Decodes an animated AVIF or HEIC.
+    fn decode_sequence(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
+        match images::as_video(file)? {
+            Some((_copy, video)) => self.decode_video(&video),
+            None => self.decode_image(file, ImageFormat::Heif),
+        }
     }
 
     /// Decodes each picture of a folder as a frame. One that cannot be decoded is reported, and
     /// does not stop the others.
-    fn decode_folder(&mut self, paths: &[PathBuf]) -> Result<(), DecodeError> {
-        self.output.container_info().set_frames(paths.len() as u64);
-        for path in paths {
+    fn decode_folder(&mut self, folder: &Folder) -> Result<Option<Incomplete>, DecodeError> {
+        self.output.container_info().set_frames(folder.pictures.len() as u64);
+        let mut truncated: Option<Incomplete> = None;
+        for path in &folder.pictures {
             if self.output.is_cancelled() {
                 return Err(DecodeError::Cancelled);
             }
@@ -171,42 +194,75 @@ impl Run {
                 NextFrame::Skipped(skipped) => skipped.count(None, None),
                 NextFrame::Selected(mut selected) => {
                     match first_picture(path, &mut selected, self.stall_timeout) {
-                        Ok(picture) => selected.deliver(picture)?,
+                        Ok((picture, missing)) => {
+                            selected.deliver(picture)?;
+                            record_truncated(&mut truncated, path, missing);
+                        }
                         Err(DecodeError::Cancelled) => return Err(DecodeError::Cancelled),
                         Err(error) => selected.fail(error.to_string())?,
                     }
                 }
             }
         }
-        Ok(())
+        Ok(truncated)
     }
 }
 
-/// The first frame of a file, as a picture.
+/// Counts a picture of a folder that is not whole.
+fn record_truncated(all: &mut Option<Incomplete>, path: &Path, missing: Option<Incomplete>) {
+    match (all, missing) {
+        (Some(Incomplete::PicturesTruncated { count, .. }), Some(_)) => *count += 1,
+        (all @ None, Some(problem)) => {
+            let first = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let problem = problem.to_string();
+            *all = Some(Incomplete::PicturesTruncated { count: 1, first, problem });
+        }
+        _ => {}
+    }
+}
+
+/// The first frame of a file, as a picture, and what is missing of it.
 fn first_picture(
     path: &Path,
     selected: &mut SelectedFrame<'_>,
     stall_timeout: Duration,
-) -> Result<Picture, DecodeError> {
+) -> Result<(Picture, Option<Incomplete>), DecodeError> {
     let file = file::check_file(path, None)?;
     let no_frames = || DecodeError::NoFrames { video: file.name.clone() };
-    if let FileFormat::Image(format) = file.format {
-        let frame = images::open(&file, format)?.next().ok_or_else(no_frames)??;
-        return selected
-            .picture(&frame.without_time())
-            .map_err(|error| error.into_decode_error(&file.name));
+    let copy = match file.format {
+        FileFormat::ImageSequence => images::as_video(&file)?,
+        _ => None,
+    };
+    let format = match file.format {
+        FileFormat::Image(format) => Some(format),
+        FileFormat::ImageSequence if copy.is_none() => Some(ImageFormat::Heif),
+        FileFormat::Unsupported(format) => return Err(unsupported(&file, format)),
+        FileFormat::ImageSequence | FileFormat::Other => None,
+    };
+    let failed = |error: PictureError| error.into_decode_error(&file.name);
+    if let Some(format) = format {
+        let Image { frame, missing } = images::first(&file, format, stall_timeout)?;
+        let picture = selected.picture(&frame.without_time()).map_err(failed)?;
+        return Ok((picture, missing));
     }
-    let mut pipeline = FilePipeline::open(&file)?;
+    let mut pipeline = FilePipeline::open(copy.as_ref().map_or(&file, |(_, video)| video))?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
-            return selected
-                .picture(&frame.without_time())
-                .map_err(|error| error.into_decode_error(&file.name));
+            let picture = selected.picture(&frame.without_time()).map_err(failed)?;
+            return Ok((picture, None));
         }
         Next::Stopped(incomplete) => Some(incomplete.into_error(&file.name)),
         Next::End => None,
     };
     Err(pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames))
+}
+
+fn unsupported(file: &LocalFile, format: Unsupported) -> DecodeError {
+    DecodeError::UnsupportedPicture {
+        video: file.name.clone(),
+        format: format.name.to_owned(),
+        advice: format.advice,
+    }
 }
 
 fn record_format(container_info: &ContainerInfo, info: &VideoInfo) {

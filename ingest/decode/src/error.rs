@@ -31,6 +31,12 @@ pub enum DecodeError {
     /// A pipe, a socket or a device.
     #[error("{path} is {what}, not a file; give one video file")]
     NotAFile { path: String, what: &'static str },
+    /// Pictures of a folder are selected by their number alone.
+    #[error(
+        "{path} is a folder of pictures, which have no times; select with --every N instead of \
+         --fps, --start and --end"
+    )]
+    NoTimes { path: String },
     /// No file of the folder has the extension of a picture.
     #[error(
         "{path} is a folder without pictures; give a folder with files such as .jpg or .png, or \
@@ -49,6 +55,20 @@ pub enum DecodeError {
          example to MP4 with H.264"
     )]
     UnknownFormat { video: String },
+    /// It is recognised, but nothing decodes it. `format` has its article.
+    #[error("{video} is {format}, which is not decoded; {advice}")]
+    UnsupportedPicture { video: String, format: String, advice: &'static str },
+    /// The decoder of this picture is not installed. `package` is Debian's.
+    #[error(
+        "{video} is {format}, and GStreamer's element {element}, which decodes it, is missing; \
+         install the package {package}"
+    )]
+    MissingPictureDecoder {
+        video: String,
+        format: &'static str,
+        element: &'static str,
+        package: &'static str,
+    },
     /// It has only sound or text.
     #[error("{video} has no video stream; give a file with moving pictures")]
     NoVideo { video: String },
@@ -116,6 +136,22 @@ pub enum Incomplete {
         decoded: u64,
         /// End of the video according to its container, in nanoseconds.
         declared: u64,
+    },
+    /// The end of a picture's file is missing.
+    #[error("truncated: {}", missing_rows(*.missing))]
+    PictureTruncated {
+        /// How many of the last rows are missing, and how many it has, if that is known.
+        missing: Option<(u32, u32)>,
+    },
+    /// Pictures of a folder whose ends are missing.
+    #[error("{count} of its pictures are not whole; the first one is {first} ({problem})")]
+    PicturesTruncated {
+        /// How many.
+        count: u64,
+        /// The name of the first one.
+        first: String,
+        /// What is wrong with that one.
+        problem: String,
     },
     /// The decoder could not decode some of its frames.
     #[error("damaged: {lost} of its frames cannot be decoded")]
@@ -218,4 +254,13 @@ impl PictureError {
 
 fn seconds(nanoseconds: u64) -> String {
     format!("{:.2} s", Duration::from_nanos(nanoseconds).as_secs_f64())
+}
+
+fn missing_rows(missing: Option<(u32, u32)>) -> String {
+    match missing {
+        Some((missing, rows)) => {
+            format!("the last {missing} of the picture's {rows} rows are missing")
+        }
+        None => "the end of the picture's data is missing".to_owned(),
+    }
 }

@@ -5,24 +5,49 @@ use crate::error::DecodeError;
 use crate::file::unreadable;
 
 /// In lower case.
-const EXTENSIONS: [&str; 12] =
-    ["bmp", "gif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "ppm", "tif", "tiff", "webp"];
+const EXTENSIONS: [&str; 34] = [
+    "apng", "avif", "avifs", "bmp", "dib", "gif", "heic", "heics", "heif", "heifs", "hif", "j2c",
+    "j2k", "jfi", "jfif", "jif", "jp2", "jpc", "jpe", "jpeg", "jpf", "jpg", "jps", "jpx", "jxl",
+    "mpo", "pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp",
+];
+/// What file managers leave in folders, in lower case. Names that start with a dot are hidden.
+const HOUSEKEEPING: [&str; 3] = ["desktop.ini", "ehthumbs.db", "thumbs.db"];
+/// How many of the files that are not pictures are named.
+const NAMED: usize = 3;
 /// All names are in memory at once.
 const MAX_PICTURES: usize = 1_000_000;
 
-/// The pictures of a folder in natural order: `b2.png` comes before `b10.png`.
-///
-/// Subfolders, hidden files and links that lead out of the folder are left out.
-pub(crate) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DecodeError> {
+/// What is in a folder.
+pub(crate) struct Folder {
+    /// In natural order: `b2.png` comes before `b10.png`.
+    pub(crate) pictures: Vec<PathBuf>,
+    /// Files that are not pictures, or that links lead to out of the folder.
+    pub(crate) ignored: Ignored,
+}
+
+/// Files of a folder that are not decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ignored {
+    pub(crate) count: u64,
+    /// The names of the first ones.
+    pub(crate) names: Vec<String>,
+}
+
+/// Reads a folder. Subfolders and hidden files are left out.
+pub(crate) fn read(folder: &Path) -> Result<Folder, DecodeError> {
     let path = folder.display().to_string();
     let failed = |error| unreadable(&path, &error);
     let real = folder.canonicalize().map_err(failed)?;
     let mut pictures = Vec::new();
+    let mut others = Vec::new();
     for entry in std::fs::read_dir(&real).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        if is_picture(&name) && is_inside(&real, &name) {
-            pictures.push((name.to_string_lossy().into_owned(), name));
+        if is_housekeeping(&name) || real.join(&name).is_dir() {
+            continue;
         }
+        let kind =
+            if is_picture(&name) && is_inside(&real, &name) { &mut pictures } else { &mut others };
+        kind.push((name.to_string_lossy().into_owned(), name));
         if pictures.len() > MAX_PICTURES {
             return Err(DecodeError::TooManyPictures { path, most: MAX_PICTURES });
         }
@@ -30,25 +55,36 @@ pub(crate) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, DecodeError> {
     if pictures.is_empty() {
         return Err(DecodeError::NoPictures { path });
     }
-    pictures.sort_by(|(a, a_bytes), (b, b_bytes)| {
+    let in_order = |(a, a_bytes): &(String, OsString), (b, b_bytes): &(String, OsString)| {
         natord::compare(a, b).then_with(|| a_bytes.cmp(b_bytes))
-    });
-    Ok(pictures.into_iter().map(|(_, name)| real.join(name)).collect())
+    };
+    pictures.sort_by(in_order);
+    others.sort_by(in_order);
+    let ignored = Ignored {
+        count: others.len() as u64,
+        names: others.into_iter().take(NAMED).map(|(name, _)| name).collect(),
+    };
+    let pictures = pictures.into_iter().map(|(_, name)| real.join(name)).collect();
+    Ok(Folder { pictures, ignored })
+}
+
+fn is_housekeeping(name: &OsString) -> bool {
+    let name = name.to_string_lossy().to_ascii_lowercase();
+    name.starts_with('.') || HOUSEKEEPING.contains(&name.as_str())
 }
 
 fn is_picture(name: &OsString) -> bool {
     let extension = Path::new(name)
         .extension()
         .map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    !name.to_string_lossy().starts_with('.')
-        && extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }
 
 /// Read access is granted by folder, so a link must not lead out of one. A broken link counts as
 /// inside: opening it reports the error.
 fn is_inside(folder: &Path, name: &OsString) -> bool {
     let path = folder.join(name);
-    path.canonicalize().map_or(true, |real| real.starts_with(folder) && !real.is_dir())
+    path.canonicalize().map_or(true, |real| real.starts_with(folder))
 }
 
 #[cfg(test)]
@@ -56,8 +92,9 @@ mod tests {
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
-        pictures(folder)
+        read(folder)
             .unwrap()
+            .pictures
             .iter()
             .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
             .collect()
@@ -66,13 +103,20 @@ mod tests {
     #[test]
     fn pictures_are_in_natural_order() {
         let folder = tempfile::tempdir().unwrap();
-        let expected = ["b1.jpg", "b2.PNG", "b02.png", "b10.webp", "b10a.bmp", "c.tiff", "ü 3.gif"];
-        for name in expected.iter().rev().chain(&["notes.txt", ".hidden.png", "Thumbs.db", "png"]) {
+        let expected = [
+            "b1.jpg", "b2.PNG", "b02.png", "b10.webp", "b10a.bmp", "c.tiff", "d.HEIC", "e.jfif",
+            "f.Avif", "ü 3.gif",
+        ];
+        let others = ["notes.txt", ".hidden.png", "Thumbs.db", ".DS_Store", "png", "film.mp4"];
+        for name in expected.iter().rev().chain(&others) {
             std::fs::write(folder.path().join(name), "x").unwrap();
         }
         std::fs::create_dir(folder.path().join("more.png")).unwrap();
         let found = names(folder.path());
         assert_eq!(found.len(), expected.len(), "{found:?}");
+        let ignored = read(folder.path()).unwrap().ignored;
+        assert_eq!((ignored.count, ignored.names.len()), (3, 3));
+        assert_eq!(ignored.names, ["film.mp4", "notes.txt", "png"]);
         let place = |name: &str| found.iter().position(|found| found == name).unwrap();
         for pair in [
             ["b1.jpg", "b2.PNG"],
@@ -101,9 +145,9 @@ mod tests {
     fn a_folder_without_pictures_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
-        assert!(matches!(pictures(folder.path()), Err(DecodeError::NoPictures { .. })));
+        assert!(matches!(read(folder.path()), Err(DecodeError::NoPictures { .. })));
         assert!(matches!(
-            pictures(&folder.path().join("absent")),
+            read(&folder.path().join("absent")),
             Err(DecodeError::NotFound { .. })
         ));
     }

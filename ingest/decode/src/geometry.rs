@@ -25,6 +25,20 @@ impl Orientation {
         Self { transpose, mirror_columns, mirror_rows }
     }
 
+    /// This turn, and then another one.
+    pub(crate) fn then(self, next: Self) -> Self {
+        // Mirroring after a transposition is mirroring of the other side before it.
+        let (columns, rows) = match self.transpose {
+            true => (next.mirror_rows, next.mirror_columns),
+            false => (next.mirror_columns, next.mirror_rows),
+        };
+        Self {
+            transpose: self.transpose != next.transpose,
+            mirror_columns: self.mirror_columns != columns,
+            mirror_rows: self.mirror_rows != rows,
+        }
+    }
+
     /// Converts the size of a stored picture to that of the upright one, or back.
     pub(crate) fn turn(self, size: Size) -> Size {
         if self.transpose { Size { width: size.height, height: size.width } } else { size }
@@ -124,6 +138,28 @@ mod tests {
                     assert!(content.width >= 1 && left + content.width <= picture.width);
                     assert!(content.height >= 1 && top + content.height <= picture.height);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn turns_follow_each_other() {
+        use VideoOrientationMethod::{_90l, _90r, _180, Horiz, Identity, UlLr, UrLl, Vert};
+        let all = [Identity, _90r, _180, _90l, Horiz, Vert, UlLr, UrLl];
+        for (first, second) in all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))) {
+            let (a, b) = (Orientation::from_method(first), Orientation::from_method(second));
+            let between = a.turn(size(3, 2));
+            let upright = b.turn(between);
+            for (x, y) in (0..upright.height as usize)
+                .flat_map(|y| (0..upright.width as usize).map(move |x| (x, y)))
+            {
+                let (bx, by) =
+                    b.stored(x, y, between.width as usize, between.height as usize);
+                assert_eq!(
+                    a.then(b).stored(x, y, 3, 2),
+                    a.stored(bx, by, 3, 2),
+                    "{first:?}, {second:?}"
+                );
             }
         }
     }

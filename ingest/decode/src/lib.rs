@@ -33,8 +33,8 @@
 //! 1. [`start`] spawns the thread (`start`), which checks the input (`file`, `folder`) and runs
 //!    the steps below for each frame, from top to bottom in `decode`.
 //! 2. `pipeline` lets GStreamer find the file's demuxer and decoder, queues what they produce, and
-//!    notices errors and stalls (`bus`). `images` decodes some picture formats without GStreamer.
-//!    Both return a `raw_frame`.
+//!    notices errors and stalls (`bus`). `images` reads the files of pictures and animations, and
+//!    decodes most of them without GStreamer. Both return a `raw_frame`.
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
 //! 4. `picture` scales it (`scale`, `color`), turns it upright and letterboxes it (`geometry`);
 //!    `jpeg` and `thumbnail` encode it.

@@ -1,8 +1,10 @@
 //! A folder of pictures is one video: each picture is a frame, in natural order.
 
-use crate::videos::{Videos, decode_folder, luma, settings, uri};
-use moliceiro_decode::{DecodeSettings, UndecodableFrame, start};
-use moliceiro_messages::{Fps, FrameSelection, Size};
+use crate::videos::{Videos, decode_folder, luma, media, settings, uri};
+use moliceiro_decode::{
+    DecodeError, DecodeSettings, Incomplete, Notice, UndecodableFrame, start,
+};
+use moliceiro_messages::{Fps, FrameSelection, Seconds, Size};
 
 /// Pictures of many formats and sizes, each lighter than the one before it; `None` is a file that
 /// is not a picture.
@@ -78,15 +80,10 @@ async fn each_picture_is_a_frame_and_a_broken_one_does_not_stop_the_others() {
 #[tokio::test]
 async fn a_takeover_of_a_folder_receives_the_rest() {
     let videos = folder();
-    let selection =
-        FrameSelection { fps: Some(Fps::try_from(1.0).unwrap()), ..FrameSelection::every(2) };
+    let selection = FrameSelection::every(2);
     let (all, _, _) =
         decode_folder(&videos.path(""), DecodeSettings { selection, ..settings() }).await;
-    assert_eq!(
-        all.iter().map(|frame| frame.index).collect::<Vec<_>>(),
-        [0, 2, 4, 8],
-        "pictures have no times"
-    );
+    assert_eq!(all.iter().map(|frame| frame.index).collect::<Vec<_>>(), [0, 2, 4, 8]);
     let (rest, lost, outcome) =
         decode_folder(&videos.path(""), DecodeSettings { selection, skip_before: 3, ..settings() })
             .await;
@@ -102,4 +99,60 @@ async fn a_folder_declares_how_many_pictures_it_has() {
     let container_info = decoding.container_info();
     decoding.frames.recv().await.unwrap().unwrap();
     assert_eq!((container_info.frames(), container_info.duration()), (Some(9), None));
+}
+
+#[tokio::test]
+async fn a_selection_by_time_does_not_fit_a_folder_of_pictures() {
+    let videos = folder();
+    let fps = FrameSelection { fps: Some(Fps::try_from(1.0).unwrap()), ..FrameSelection::every(1) };
+    let start =
+        FrameSelection { start: Some(Seconds::try_from(1.0).unwrap()), ..FrameSelection::every(1) };
+    for selection in [fps, start] {
+        let settings = DecodeSettings { selection, ..settings() };
+        let (frames, _, outcome) = decode_folder(&videos.path(""), settings).await;
+        assert_eq!(frames.len(), 0);
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, DecodeError::NoTimes { .. }), "{error:?}");
+        assert!(error.to_string().contains("--every"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_not_pictures_are_reported() {
+    let videos = folder();
+    for name in [".DS_Store", "Thumbs.db", ".hidden.jpg"] {
+        videos.write(name, b"x");
+    }
+    for name in ["a.mp4", "b.doc", "c.xmp"] {
+        videos.write(name, b"x");
+    }
+    let (_, _, outcome) = decode_folder(&videos.path(""), settings()).await;
+    let notices = outcome.unwrap().notices;
+    let names = ["a.mp4", "b.doc", "c.xmp"].map(str::to_owned).to_vec();
+    assert_eq!(notices, [Notice::IgnoredFiles { count: 4, names }]);
+    let text = notices[0].to_string();
+    assert!(text.contains("4 files") && text.contains("a.mp4, b.doc, c.xmp"), "{text}");
+}
+
+#[tokio::test]
+async fn a_picture_is_recognised_by_its_content_and_a_truncated_one_is_named() {
+    let videos = Videos::new();
+    let source = "-f lavfi -i color=white:size=64x48 -frames:v 1";
+    let png = std::fs::read(videos.make("a.png", source)).unwrap();
+    videos.write("b.jpg", &png);
+    videos.write("c.HEIC", &std::fs::read(media("phone-grid-irot.heic")).unwrap());
+    videos.write("d.jfif", &std::fs::read(media("jpeg-truncated.jpg")).unwrap());
+    videos.write("e.jxl", &std::fs::read(media("still.jxl")).unwrap());
+    videos.write("f.mpo", &std::fs::read(media("stereo.mpo")).unwrap());
+    let (frames, lost, outcome) = decode_folder(&videos.path(""), settings()).await;
+    assert_eq!(frames.iter().map(|frame| frame.index).collect::<Vec<_>>(), [0, 1, 2, 3, 5]);
+    assert_eq!(lost.len(), 1);
+    assert!(lost[0].reason.contains("e.jxl is a JPEG XL"), "{}", lost[0].reason);
+    let outcome = outcome.unwrap();
+    assert_eq!((outcome.decoded, outcome.duration, outcome.notices), (6, None, vec![]));
+    let incomplete = outcome.incomplete.unwrap();
+    assert!(
+        matches!(&incomplete, Incomplete::PicturesTruncated { count: 1, first, .. } if first == "d.jfif"),
+        "{incomplete:?}"
+    );
 }

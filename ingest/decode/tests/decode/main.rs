@@ -7,6 +7,7 @@ mod containers;
 mod cut;
 mod errors;
 mod folder;
+mod images;
 mod incomplete;
 mod pictures;
 mod selection;

@@ -124,22 +124,22 @@ async fn a_change_of_resolution_within_a_video_mislabels_no_frame() {
 }
 
 /// The luma of four quarters: top left, top right, bottom left, bottom right.
-const QUARTERS: [u8; 4] = [40, 100, 160, 220];
+pub const QUARTERS: [u8; 4] = [40, 100, 160, 220];
 const UPRIGHT: Size = Size { width: 64, height: 48 };
 
-fn quarter(x: u32, y: u32, size: Size) -> u8 {
+pub fn quarter(x: u32, y: u32, size: Size) -> u8 {
     QUARTERS[usize::from(x >= size.width / 2) + 2 * usize::from(y >= size.height / 2)]
 }
 
 /// The quarters that a frame shows.
-fn quarters(frame: &DecodedFrame) -> [u8; 4] {
+pub fn quarters(frame: &DecodedFrame) -> [u8; 4] {
     let Letterbox { left, top, content, .. } = frame.letterbox;
     let at =
         |x: u32, y: u32| luma(frame, left + content.width * x / 4, top + content.height * y / 4);
     [at(1, 1), at(3, 1), at(1, 3), at(3, 3)]
 }
 
-fn assert_near(found: [u8; 4], expected: [u8; 4], what: &str) {
+pub fn assert_near(found: [u8; 4], expected: [u8; 4], what: &str) {
     assert!(
         found.iter().zip(expected).all(|(found, expected)| found.abs_diff(expected) <= 6),
         "{what}: {found:?}, not {expected:?}"
@@ -147,7 +147,7 @@ fn assert_near(found: [u8; 4], expected: [u8; 4], what: &str) {
 }
 
 /// A grey picture as Netpbm has it.
-fn grey(size: Size, value: impl Fn(u32, u32) -> u8) -> Vec<u8> {
+pub fn grey(size: Size, value: impl Fn(u32, u32) -> u8) -> Vec<u8> {
     let head = format!("P5 {} {} 255\n", size.width, size.height).into_bytes();
     let pixels = (0..size.height)
         .flat_map(|y| (0..size.width).map(move |x| (x, y)))

@@ -28,6 +28,11 @@ pub fn uri(path: &Path) -> Url {
     Url::from_file_path(path).unwrap()
 }
 
+/// A file of the test data.
+pub fn media(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media").join(name)
+}
+
 /// All frames, and how it ended.
 pub async fn decode_with(
     path: &Path,
