@@ -82,7 +82,8 @@ fn complaints(summary: &Summary) -> impl Iterator<Item = String> {
         let models = summary.models.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         format!("warning: {name}: its frames were analysed with different models ({models})")
     });
-    [incomplete, failed, models].into_iter().flatten()
+    let notices = summary.notices.iter().map(move |notice| format!("{name}: note: {notice}"));
+    [incomplete, failed, models].into_iter().flatten().chain(notices)
 }
 
 #[cfg(test)]
@@ -100,6 +101,7 @@ mod tests {
             uri: "file:///a.mp4".into(),
             state,
             problem: problem.map(Into::into),
+            notices: vec![],
             corrections: 0,
             processed_frames: 2,
             failed_frames: 0,
@@ -151,6 +153,16 @@ mod tests {
             let printed = Printed::of(Publication::Alarm(&alarm), format);
             assert_eq!(printed, Printed { stdout, stderr: vec![] }, "{format:?}");
         }
+    }
+
+    #[test]
+    fn a_note_on_a_complete_video_is_a_line_on_standard_error() {
+        let plain = summary(VideoState::Done, None);
+        let noted = Summary { notices: vec!["it has a second track".into()], ..plain.clone() };
+        for format in [OutputFormat::Text, OutputFormat::Json, OutputFormat::None] {
+            assert_eq!(printed(&noted, format).1, ["a.mp4: note: it has a second track"]);
+        }
+        assert_eq!(noted.to_string(), plain.to_string());
     }
 
     #[test]

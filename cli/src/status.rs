@@ -46,8 +46,13 @@ async fn show_one(streams: &Streams, video: &VideoId) -> anyhow::Result<()> {
     if let Some(live) = &status.live {
         text += &format!("live     {live}\n");
     }
-    if let Some(problem) = status.summary.and_then(|summary| summary.problem) {
-        text += &format!("problem  {problem}\n");
+    if let Some(summary) = &status.summary {
+        if let Some(problem) = &summary.problem {
+            text += &format!("problem  {problem}\n");
+        }
+        for notice in &summary.notices {
+            text += &format!("note     {notice}\n");
+        }
     }
     stdout().write_all(text.as_bytes())?;
     Ok(())

@@ -152,6 +152,7 @@ pub(crate) async fn follow(
         decoded: follower.status.frames,
         duration: None,
         problem: problem.clone(),
+        notices: vec![],
     };
     let id = subjects::event_message_id(source.video, "ended");
     source.streams.publisher.publish_event(source.video, Some(&id), Event::Ended(ended)).await?;

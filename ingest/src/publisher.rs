@@ -54,6 +54,7 @@ impl FramePublisher<'_> {
                     decoded: decoded.decoded,
                     duration: decoded.duration,
                     problem: decoded.incomplete.map(|incomplete| incomplete.to_string()),
+                    notices: decoded.notices.iter().map(ToString::to_string).collect(),
                 },
                 Err(error) => truncated(stored, error.to_string()),
             },
@@ -193,5 +194,11 @@ impl FramePublisher<'_> {
 
 /// The end of a video of which only these frames are stored.
 fn truncated(stored: Watermark, problem: String) -> Ended {
-    Ended { frames: stored.frames, decoded: stored.below, duration: None, problem: Some(problem) }
+    Ended {
+        frames: stored.frames,
+        decoded: stored.below,
+        duration: None,
+        problem: Some(problem),
+        notices: vec![],
+    }
 }

@@ -111,7 +111,8 @@ impl VideoTotals {
                         ended.decoded
                     )
                 };
-                self.end(self.truncated(ended.problem.clone().unwrap_or_else(fewer)))
+                let truncated = self.truncated(ended.problem.clone().unwrap_or_else(fewer));
+                self.end(Ended { notices: ended.notices.clone(), ..truncated })
             }
             Event::Ended(ended) => self.end(ended.clone()),
             Event::Abandoned(abandoned) => self.end(self.truncated(abandoned.reason.clone())),
@@ -166,7 +167,13 @@ impl VideoTotals {
         let frames = self
             .published_frames
             .unwrap_or_else(|| self.published.div_ceil(self.started.selection.every.max(1)));
-        Ended { frames, decoded: self.published, duration: None, problem: Some(problem) }
+        Ended {
+            frames,
+            decoded: self.published,
+            duration: None,
+            problem: Some(problem),
+            notices: vec![],
+        }
     }
 
     fn end(&mut self, ended: Ended) -> Applied {

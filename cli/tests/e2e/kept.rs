@@ -146,7 +146,13 @@ async fn a_video_with_more_results_than_their_stream_holds_is_counted_completely
         }
         publish_event(
             None,
-            Event::Ended(Ended { frames: FRAMES, decoded: FRAMES, duration: None, problem: None }),
+            Event::Ended(Ended {
+                frames: FRAMES,
+                decoded: FRAMES,
+                duration: None,
+                problem: None,
+                notices: vec![],
+            }),
         )
         .await;
     };

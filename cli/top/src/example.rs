@@ -18,6 +18,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
         decoded: total,
         duration: None,
         problem: None,
+        notices: vec![],
     });
     VideoEntry {
         version: VERSION,
@@ -66,6 +67,7 @@ fn summary(name: &str, processed_frames: u64) -> Summary {
         uri: format!("file:///{name}"),
         state: VideoState::Done,
         problem: None,
+        notices: vec![],
         corrections: 0,
         processed_frames,
         failed_frames: 0,

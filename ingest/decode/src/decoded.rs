@@ -1,3 +1,5 @@
+use std::fmt;
+
 use moliceiro_messages::{Color, Encoding, Letterbox, Size};
 use thiserror::Error;
 
@@ -61,4 +63,30 @@ pub struct DecodedVideo {
     pub duration: Option<u64>,
     /// Why the video has fewer frames than it should, if it does.
     pub incomplete: Option<Incomplete>,
+    /// What a user should know about it although it is complete.
+    pub notices: Vec<Notice>,
+}
+
+/// Something about a video that does not make it incomplete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The file has other video tracks, which were not decoded.
+    OtherVideoTracks {
+        /// The number of the decoded track among the video tracks, from 1.
+        decoded: u32,
+        /// How many video tracks there are.
+        tracks: u32,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherVideoTracks { decoded, tracks } => write!(
+                f,
+                "video track {decoded} of {tracks} was decoded; --video-track (video_track in an \
+                 upload) chooses another one"
+            ),
+        }
+    }
 }

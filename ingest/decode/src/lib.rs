@@ -88,7 +88,7 @@ mod timeline;
 
 pub use container_info::ContainerInfo;
 pub use cut::cut;
-pub use decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, UndecodableFrame};
+pub use decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, Notice, UndecodableFrame};
 pub use decoding::Decoding;
 pub use error::{DecodeError, Incomplete};
 pub use moliceiro_messages::{Area, Color, Encoding, FrameSelection, Letterbox, Matrix, Size};

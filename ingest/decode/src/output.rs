@@ -3,7 +3,7 @@
 use moliceiro_messages::{Encoding, thumbnail_slot};
 
 use crate::container_info::ContainerInfo;
-use crate::decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, UndecodableFrame};
+use crate::decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, Notice, UndecodableFrame};
 use crate::decoding::{DecodingSender, FrameSender};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::frame_selector::{FrameSelector, Selected};
@@ -25,6 +25,7 @@ pub(crate) struct Output {
     selector: FrameSelector,
     picture_maker: Option<PictureMaker>,
     totals: Totals,
+    notices: Vec<Notice>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -89,6 +90,7 @@ impl Output {
             selector,
             picture_maker: None,
             totals: Totals::default(),
+            notices: Vec::new(),
         })
     }
 
@@ -109,6 +111,13 @@ impl Output {
     /// The part of the timeline that the frames so far cover.
     pub(crate) fn covered(&self) -> &Coverage {
         &self.totals.covered
+    }
+
+    /// Adds something that a user should know about the video.
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
     }
 
     /// Counts a frame, and delivers it if it is selected.
@@ -172,6 +181,7 @@ impl Output {
                 decoded,
                 duration: covered_in_range.duration(),
                 incomplete,
+                notices: self.notices,
             }),
         }
     }

@@ -143,6 +143,9 @@ pub struct Ended {
     pub duration: Option<u64>,
     /// Why frames are missing, if some are.
     pub problem: Option<String>,
+    /// What a user should know about it although nothing is missing, each on one line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// A video whose remaining frames will not be published.

@@ -22,6 +22,9 @@ pub struct Summary {
     pub state: VideoState,
     /// Why it is not `done`.
     pub problem: Option<String>,
+    /// What a user should know about it although nothing is missing, each on one line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// Frames that were counted after the video's first summary. If it is not 0, this summary
     /// replaces an earlier one.
     #[serde(default)]
@@ -119,6 +122,7 @@ mod tests {
             uri: "file:///bikes.mp4".into(),
             state: VideoState::Done,
             problem: None,
+            notices: vec![],
             corrections: 0,
             processed_frames: 250,
             failed_frames: 0,

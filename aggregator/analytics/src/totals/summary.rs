@@ -26,6 +26,7 @@ impl VideoTotals {
             uri: self.started.uri.clone(),
             state: self.state(),
             problem,
+            notices: ended.map(|ended| ended.notices.clone()).unwrap_or_default(),
             corrections: self.corrections,
             processed_frames: counted,
             failed_frames: frames.failed.len(),

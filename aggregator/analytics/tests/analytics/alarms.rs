@@ -49,7 +49,7 @@ fn failed(index: u64) -> Event {
 }
 
 fn ended(frames: u64, decoded: u64) -> Event {
-    Event::Ended(Ended { frames, decoded, duration: None, problem: None })
+    Event::Ended(Ended { frames, decoded, duration: None, problem: None, notices: vec![] })
 }
 
 fn progress(published: u64) -> Event {

@@ -58,7 +58,13 @@ fn failed(index: u64) -> Event {
 }
 
 fn ended(frames: u64, decoded: u64) -> Event {
-    Event::Ended(Ended { frames, decoded, duration: Some(1_000_000_000), problem: None })
+    Event::Ended(Ended {
+        frames,
+        decoded,
+        duration: Some(1_000_000_000),
+        problem: None,
+        notices: vec![],
+    })
 }
 
 fn summary(totals: &VideoTotals) -> Summary {

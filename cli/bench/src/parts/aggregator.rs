@@ -69,7 +69,13 @@ async fn rate(context: &PartContext<'_>, videos: u64) -> anyhow::Result<f64> {
         let video = VideoId::for_name("bench", &n.to_string());
         let progress =
             Event::Progress(Progress { published: frames, frames: None, announced: None });
-        let ended = Event::Ended(Ended { frames, decoded: frames, duration: None, problem: None });
+        let ended = Event::Ended(Ended {
+            frames,
+            decoded: frames,
+            duration: None,
+            problem: None,
+            notices: vec![],
+        });
         let head = [("started", Event::Started(started())), ("progress", progress)];
         let head = head.map(|(id, event)| message(&video, id, event));
         let last = message(&video, "ended", ended);

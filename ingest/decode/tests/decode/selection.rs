@@ -66,7 +66,13 @@ async fn a_range_keeps_the_indexes_of_the_whole_video_and_stops_at_its_end() {
     assert_eq!(indexes(&frames), (10..15).collect::<Vec<_>>());
     assert_eq!(
         decoded,
-        DecodedVideo { frames: 5, decoded: 15, duration: Some(200_000_000), incomplete: None }
+        DecodedVideo {
+            frames: 5,
+            decoded: 15,
+            duration: Some(200_000_000),
+            incomplete: None,
+            notices: vec![],
+        }
     );
     let (frames, decoded) = selected(&video, selection(Some(5.0), Some(1.0), None)).await;
     assert_eq!(indexes(&frames), [25, 30, 35, 40, 45]);

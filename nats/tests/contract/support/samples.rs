@@ -79,6 +79,7 @@ pub fn summaries() -> Vec<Summary> {
         uri: "file:///quay.mp4".into(),
         state: VideoState::Incomplete,
         problem: Some("truncated".into()),
+        notices: notices(),
         corrections: 1,
         processed_frames: 9,
         failed_frames: 1,
@@ -96,6 +97,7 @@ pub fn summaries() -> Vec<Summary> {
     let (failed, classes, top, models) = (vec![], BTreeMap::new(), vec![], BTreeSet::new());
     let empty = Summary {
         problem: None,
+        notices: vec![],
         duration_s: None,
         live: None,
         failed,
@@ -130,8 +132,13 @@ fn started(upload: &Upload) -> Started {
     upload.started(UNIX_EPOCH + Duration::from_millis(1_795_409_643_547), 1)
 }
 
+fn notices() -> Vec<String> {
+    vec!["video track 2 of 3 was decoded".into()]
+}
+
 fn ended(duration: Option<u64>, problem: Option<&str>) -> Ended {
-    Ended { frames: 10, decoded: 250, duration, problem: problem.map(str::to_owned) }
+    let notices = if problem.is_some() { notices() } else { vec![] };
+    Ended { frames: 10, decoded: 250, duration, problem: problem.map(str::to_owned), notices }
 }
 
 fn live(reason: Option<&str>) -> LiveStatus {
