@@ -11,12 +11,12 @@ use tracing::{debug, info};
 use crate::avi;
 use crate::completeness;
 use crate::container_info::ContainerInfo;
-use crate::decoded::DecodedVideo;
+use crate::decoded::{DecodedVideo, Notice};
 use crate::decoding::DecodingSender;
 use crate::elements;
 use crate::error::{DecodeError, Incomplete, PictureError};
 use crate::file::{self, CheckedInput, Input, LocalFile};
-use crate::folder::{self, Folder};
+use crate::folder::{self, Folder, Ignored};
 use crate::format::{FileFormat, ImageFormat, Unsupported};
 use crate::images::{self, Image, Opened};
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
@@ -184,6 +184,9 @@ impl Run {
     /// does not stop the others.
     fn decode_folder(&mut self, folder: &Folder) -> Result<Option<Incomplete>, DecodeError> {
         self.output.container_info().set_frames(folder.pictures.len() as u64);
+        if let Ignored { count: count @ 1.., names } = folder.ignored.clone() {
+            self.output.notice(Notice::IgnoredFiles { count, names });
+        }
         let mut truncated: Option<Incomplete> = None;
         for path in &folder.pictures {
             if self.output.is_cancelled() {

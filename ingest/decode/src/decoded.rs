@@ -77,6 +77,13 @@ pub enum Notice {
         /// How many video tracks there are.
         tracks: u32,
     },
+    /// A folder has files that are not pictures.
+    IgnoredFiles {
+        /// How many.
+        count: u64,
+        /// The names of the first ones.
+        names: Vec<String>,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -87,6 +94,12 @@ impl fmt::Display for Notice {
                 "video track {decoded} of {tracks} was decoded; --video-track (video_track in an \
                  upload) chooses another one"
             ),
+            Self::IgnoredFiles { count, names } => {
+                let more = if *count > names.len() as u64 { ", …" } else { "" };
+                let files = if *count == 1 { "file was" } else { "files were" };
+                let names = names.join(", ");
+                write!(f, "{count} {files} ignored, because they are not pictures: {names}{more}")
+            }
         }
     }
 }

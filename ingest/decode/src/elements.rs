@@ -10,7 +10,7 @@ use gstreamer_video::VideoMeta;
 use crate::error::DecodeError;
 
 /// Elements that every video needs, with the Debian packages that contain them.
-const ELEMENTS: [(&str, &str); 8] = [
+const ELEMENTS: [(&str, &str); 9] = [
     ("filesrc", "libgstreamer1.0-0"),
     ("queue", "libgstreamer1.0-0"),
     ("fakesink", "libgstreamer1.0-0"),
@@ -19,6 +19,7 @@ const ELEMENTS: [(&str, &str); 8] = [
     ("appsrc", "gstreamer1.0-plugins-base"),
     ("appsink", "gstreamer1.0-plugins-base"),
     ("jpegenc", "gstreamer1.0-plugins-good"),
+    ("jpegparse", "gstreamer1.0-plugins-bad"),
 ];
 
 pub(crate) fn init() -> Result<(), DecodeError> {

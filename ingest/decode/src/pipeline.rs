@@ -14,6 +14,7 @@ use crate::bus;
 use crate::elements::{accept_strides, discard, element, is_video, link};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
+use crate::format::{FileFormat, ImageFormat};
 use crate::geometry::Orientation;
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
@@ -76,7 +77,7 @@ impl FilePipeline {
             .build();
         accept_strides(&sink);
         let pipeline =
-            build(&file.uri, &sink).map_err(|error| failed(error.to_string()))?;
+            build(&file.uri, file.format, &sink).map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes);
         if let Some(bus) = pipeline.bus() {
@@ -268,7 +269,7 @@ fn is_final(error: &DecodeError) -> bool {
 /// `decodebin3` would do the same in one element, but in GStreamer 1.22 it crashes on some
 /// truncated files. Reproduced, with `decodebin3` in place of these two, by
 /// `a_truncated_fragmented_video_does_not_crash`.
-fn build(uri: &str, sink: &AppSink) -> Result<gst::Pipeline, gst::glib::Error> {
+fn build(uri: &str, format: FileFormat, sink: &AppSink) -> Result<gst::Pipeline, gst::glib::Error> {
     let internal =
         |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
     let raw = gst::Caps::new_empty_simple("video/x-raw");
@@ -284,7 +285,17 @@ fn build(uri: &str, sink: &AppSink) -> Result<gst::Pipeline, gst::glib::Error> {
     pipeline
         .add_many([&source, &demuxer, &queue, &decoder, sink.upcast_ref()])
         .map_err(internal)?;
-    source.link(&demuxer).map_err(internal)?;
+    match format {
+        // Pictures that follow each other. GStreamer 1.22 does not plug `jpegparse` by itself, and
+        // raising its rank is not the answer: a Motion JPEG video in a container would then end at
+        // its first bad frame. Reproduced by `jpegs_that_follow_each_other_are_a_video`.
+        FileFormat::Image(ImageFormat::Jpeg) => {
+            let parser = element("jpegparse").build().map_err(internal)?;
+            pipeline.add(&parser).map_err(internal)?;
+            gst::Element::link_many([&source, &parser, &demuxer]).map_err(internal)?;
+        }
+        _ => source.link(&demuxer).map_err(internal)?,
+    }
     queue.link(&decoder).map_err(internal)?;
     let bin = pipeline.downgrade();
     demuxer.connect_pad_added(move |_, pad| {

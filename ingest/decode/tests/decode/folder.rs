@@ -4,7 +4,7 @@ use crate::videos::{Videos, decode_folder, luma, media, settings, uri};
 use moliceiro_decode::{
     DecodeError, DecodeSettings, Incomplete, Notice, UndecodableFrame, start,
 };
-use moliceiro_messages::{Fps, FrameSelection, Seconds, Size};
+use moliceiro_messages::{Fps, FrameSelection, Offset, Size};
 
 /// Pictures of many formats and sizes, each lighter than the one before it; `None` is a file that
 /// is not a picture.
@@ -106,7 +106,7 @@ async fn a_selection_by_time_does_not_fit_a_folder_of_pictures() {
     let videos = folder();
     let fps = FrameSelection { fps: Some(Fps::try_from(1.0).unwrap()), ..FrameSelection::every(1) };
     let start =
-        FrameSelection { start: Some(Seconds::try_from(1.0).unwrap()), ..FrameSelection::every(1) };
+        FrameSelection { start: Some(Offset::try_from(1.0).unwrap()), ..FrameSelection::every(1) };
     for selection in [fps, start] {
         let settings = DecodeSettings { selection, ..settings() };
         let (frames, _, outcome) = decode_folder(&videos.path(""), settings).await;

@@ -111,7 +111,8 @@ pub fn ffmpeg_output(input: &Path, arguments: &str) -> Vec<u8> {
 
 /// The output of a program that gets the file as its last argument.
 pub fn run(program: &str, arguments: &str, file: &Path) -> String {
-    let done = Command::new(program).args(arguments.split(' ')).arg(file).output().unwrap();
+    let arguments = arguments.split_ascii_whitespace();
+    let done = Command::new(program).args(arguments).arg(file).output().unwrap();
     assert!(
         done.status.success(),
         "{program} {}: {}",
