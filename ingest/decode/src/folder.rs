@@ -146,9 +146,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
         assert!(matches!(read(folder.path()), Err(DecodeError::NoPictures { .. })));
-        assert!(matches!(
-            read(&folder.path().join("absent")),
-            Err(DecodeError::NotFound { .. })
-        ));
+        assert!(matches!(read(&folder.path().join("absent")), Err(DecodeError::NotFound { .. })));
     }
 }

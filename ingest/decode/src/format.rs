@@ -82,7 +82,9 @@ impl FileFormat {
                 [b'h', b'e', b'i', b'c' | b'x' | b'm' | b's', ..]
                 | [b'm', b'i', b'f', b'1' | b'2', ..]
                 | [b'a', b'v', b'i', b'f', ..] => Self::Image(ImageFormat::Heif),
-                [b'c', b'r', b'x', b' ', ..] => unsupported("a raw picture of a Canon camera (CR3)"),
+                [b'c', b'r', b'x', b' ', ..] => {
+                    unsupported("a raw picture of a Canon camera (CR3)")
+                }
                 _ => Self::Other,
             },
             _ => Self::Other,

@@ -153,8 +153,7 @@ mod tests {
             for (x, y) in (0..upright.height as usize)
                 .flat_map(|y| (0..upright.width as usize).map(move |x| (x, y)))
             {
-                let (bx, by) =
-                    b.stored(x, y, between.width as usize, between.height as usize);
+                let (bx, by) = b.stored(x, y, between.width as usize, between.height as usize);
                 assert_eq!(
                     a.then(b).stored(x, y, 3, 2),
                     a.stored(bx, by, 3, 2),

@@ -69,9 +69,7 @@ impl<'a> Items<'a> {
 
     fn properties(&self, item: Id) -> impl Iterator<Item = &Found<'a>> {
         let indexes = self.associations.get(&item).map(Vec::as_slice).unwrap_or_default();
-        indexes
-            .iter()
-            .filter_map(|index| self.properties.get(usize::from(*index).checked_sub(1)?))
+        indexes.iter().filter_map(|index| self.properties.get(usize::from(*index).checked_sub(1)?))
     }
 
     pub(super) fn property(&self, item: Id, kind: &[u8; 4]) -> Option<&'a [u8]> {

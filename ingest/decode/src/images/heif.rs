@@ -30,7 +30,8 @@ pub(super) fn decode(file: &LocalFile, context: &Context) -> Result<Image, Decod
     let failed = |error| unreadable(&context.name, &error);
     let mut opened = context.open(file)?;
     let picture = HeifPicture::read(&mut opened).map_err(failed)?;
-    let picture = picture.ok_or_else(|| context.damaged("it states no picture that can be read"))?;
+    let picture =
+        picture.ok_or_else(|| context.damaged("it states no picture that can be read"))?;
     let size = context.limit(picture.width, picture.height)?;
     let config = gst::Buffer::from_slice(picture.config.clone());
     let (caps, parser, decoder) = match picture.codec {
@@ -154,10 +155,7 @@ impl Mosaic<'_> {
 }
 
 /// A frame of the same format, with every value in the middle of its range.
-fn empty(
-    like: &VideoInfo,
-    size: Size,
-) -> Result<(gst::Buffer, VideoInfo), gst::glib::BoolError> {
+fn empty(like: &VideoInfo, size: Size) -> Result<(gst::Buffer, VideoInfo), gst::glib::BoolError> {
     let info = VideoInfo::builder(like.format(), size.width, size.height)
         .colorimetry(&like.colorimetry())
         .chroma_site(like.chroma_site())

@@ -95,8 +95,7 @@ fn rare(bytes: &[u8], scanned: &Scanned, size: Size, context: &Context) -> Optio
     let packed = JpegDecoder::new_with_options(Cursor::new(bytes), options).decode().ok()?;
     let mut pixels = Pixels::new(VideoFormat::Rgb, size, context).ok()?;
     pixels.fill(&packed);
-    let missing =
-        scanned.end.is_none().then_some(Incomplete::PictureTruncated { missing: None });
+    let missing = scanned.end.is_none().then_some(Incomplete::PictureTruncated { missing: None });
     Some(pixels.into_image(scanned.orientation, missing))
 }
 
@@ -121,9 +120,7 @@ fn truncated(frame: &RawFrame, size: Size) -> Incomplete {
         .take_while(|row| row.iter().take(width).all(|value| *value == GREY))
         .count();
     match u32::try_from(grey) {
-        Ok(grey) if grey > 0 => {
-            Incomplete::PictureTruncated { missing: Some((grey, size.height)) }
-        }
+        Ok(grey) if grey > 0 => Incomplete::PictureTruncated { missing: Some((grey, size.height)) },
         _ => unknown,
     }
 }

@@ -32,8 +32,7 @@ pub(super) fn choose(
     format: &'static str,
     context: &Context,
 ) -> Result<&'static str, DecodeError> {
-    let found =
-        choices.iter().find(|choice| gst::ElementFactory::find(choice.element).is_some());
+    let found = choices.iter().find(|choice| gst::ElementFactory::find(choice.element).is_some());
     match (found, choices.first()) {
         (Some(found), _) => Ok(found.element),
         (None, Some(&Choice { element, package })) => Err(DecodeError::MissingPictureDecoder {
@@ -58,12 +57,8 @@ pub(super) fn decode(
 ) -> Result<(), DecodeError> {
     let failed = |error: gst::glib::BoolError| context.gstreamer(&error);
     let input = AppSrc::builder().caps(caps).format(gst::Format::Time).build();
-    let output = AppSink::builder()
-        .sync(false)
-        .qos(false)
-        .enable_last_sample(false)
-        .max_buffers(2)
-        .build();
+    let output =
+        AppSink::builder().sync(false).qos(false).enable_last_sample(false).max_buffers(2).build();
     accept_strides(&output);
     let pipeline = gst::Pipeline::new();
     let probes = Probes::default();

@@ -19,13 +19,10 @@ type PngReader = Reader<BufReader<File>>;
 
 pub(super) fn open(file: &LocalFile, context: Context) -> Result<Frames, DecodeError> {
     let mut opened = context.open(file)?;
-    declared_size(&mut opened).map_or(Ok(()), |(width, height)| {
-        context.limit(width, height).map(drop)
-    })?;
-    let mut decoder = Decoder::new_with_limits(
-        BufReader::new(opened),
-        Limits { bytes: MAX_MEMORY },
-    );
+    declared_size(&mut opened)
+        .map_or(Ok(()), |(width, height)| context.limit(width, height).map(drop))?;
+    let mut decoder =
+        Decoder::new_with_limits(BufReader::new(opened), Limits { bytes: MAX_MEMORY });
     // Texts and profiles may expand to any length.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);

@@ -4,12 +4,12 @@ use super::packets::{self, Choice};
 use super::{Context, Image};
 use crate::error::DecodeError;
 
-const DECODERS: [Choice; 1] =
-    [Choice { element: "pnmdec", package: "gstreamer1.0-plugins-bad" }];
+const DECODERS: [Choice; 1] = [Choice { element: "pnmdec", package: "gstreamer1.0-plugins-bad" }];
 
 /// A bitmap, graymap or pixmap of Netpbm.
 pub(super) fn decode(bytes: Vec<u8>, context: &Context) -> Result<Image, DecodeError> {
-    let (width, height) = size(&bytes).ok_or_else(|| context.damaged("its header is unreadable"))?;
+    let (width, height) =
+        size(&bytes).ok_or_else(|| context.damaged("its header is unreadable"))?;
     context.limit(width, height)?;
     let decoder = packets::choose(&DECODERS, "a Netpbm", context)?;
     let media = match bytes[1] {

@@ -16,8 +16,7 @@ use crate::error::DecodeError;
 use crate::file::LocalFile;
 use crate::raw_frame::RawFrame;
 
-const DECODERS: [Choice; 1] =
-    [Choice { element: "avdec_tiff", package: "gstreamer1.0-libav" }];
+const DECODERS: [Choice; 1] = [Choice { element: "avdec_tiff", package: "gstreamer1.0-libav" }];
 
 type TiffDecoder = Decoder<BufReader<std::fs::File>>;
 
@@ -42,9 +41,7 @@ pub(super) fn decode(file: &LocalFile, context: &Context) -> Result<Image, Decod
                 .build();
             let frame = packets::decode_one(&caps, &[decoder], context.read(file)?, context);
             match frame {
-                Ok(frame) => {
-                    Ok(Image { frame: RawFrame { orientation, ..frame }, missing: None })
-                }
+                Ok(frame) => Ok(Image { frame: RawFrame { orientation, ..frame }, missing: None }),
                 Err(_) => Err(context.unsupported(format!("a TIFF of a rare kind ({error})"))),
             }
         }
@@ -52,14 +49,9 @@ pub(super) fn decode(file: &LocalFile, context: &Context) -> Result<Image, Decod
     }
 }
 
-fn read(
-    decoder: &mut TiffDecoder,
-    size: Size,
-    context: &Context,
-) -> Result<Pixels, TiffError> {
-    let unsupported = || {
-        TiffError::UnsupportedError(tiff::TiffUnsupportedError::UnknownInterpretation)
-    };
+fn read(decoder: &mut TiffDecoder, size: Size, context: &Context) -> Result<Pixels, TiffError> {
+    let unsupported =
+        || TiffError::UnsupportedError(tiff::TiffUnsupportedError::UnknownInterpretation);
     let color = decoder.colortype()?;
     let (from, format): (usize, _) = match color {
         ColorType::Gray(_) => (1, VideoFormat::Gray8),
@@ -68,6 +60,8 @@ fn read(
         ColorType::RGB(_) => (3, VideoFormat::Rgb),
         ColorType::RGBA(_) => (4, VideoFormat::Rgba),
         ColorType::CMYK(_) => (4, VideoFormat::Rgb),
+        // Grey with other samples, such as alpha.
+        ColorType::Multiband { num_samples, .. } => (num_samples.into(), VideoFormat::Gray8),
         _ => return Err(unsupported()),
     };
     let palette = match color {
@@ -79,8 +73,7 @@ fn read(
         return Err(unsupported());
     }
     let samples = to_bytes(decoder.read_image()?, color, size);
-    let mut pixels =
-        Pixels::new(format, size, context).map_err(|_| TiffError::IntSizeError)?;
+    let mut pixels = Pixels::new(format, size, context).map_err(|_| TiffError::IntSizeError)?;
     let row = size.width as usize * from;
     for (to, from) in pixels.rows().zip(samples.chunks_exact(row.max(1))) {
         match color {
@@ -107,6 +100,10 @@ fn read(
                     };
                     *to = [light(ink[0], ink[3]), light(ink[1], ink[3]), light(ink[2], ink[3])];
                 }
+            }
+            ColorType::Multiband { num_samples, .. } => {
+                let each = usize::from(num_samples.max(1));
+                to.iter_mut().zip(from.chunks_exact(each)).for_each(|(to, from)| *to = from[0]);
             }
             _ => to.copy_from_slice(from),
         }

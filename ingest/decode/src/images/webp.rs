@@ -96,7 +96,11 @@ impl WebP {
 impl Animated for WebP {
     fn draw(&mut self, canvas: &mut Canvas, context: &Context) -> Result<Option<u64>, DecodeError> {
         let Some((start, end)) = self.next_frame(context)? else {
-            return if self.drawn == 0 { Err(context.damaged("it has no frames")) } else { Ok(None) };
+            return if self.drawn == 0 {
+                Err(context.damaged("it has no frames"))
+            } else {
+                Ok(None)
+            };
         };
         let frame = &self.bytes[start..end];
         let Some((head, chunks)) = frame.split_at_checked(16) else {

@@ -1,9 +1,7 @@
 //! A folder of pictures is one video: each picture is a frame, in natural order.
 
 use crate::videos::{Videos, decode_folder, luma, media, settings, uri};
-use moliceiro_decode::{
-    DecodeError, DecodeSettings, Incomplete, Notice, UndecodableFrame, start,
-};
+use moliceiro_decode::{DecodeError, DecodeSettings, Incomplete, Notice, UndecodableFrame, start};
 use moliceiro_messages::{Fps, FrameSelection, Offset, Size};
 
 /// Pictures of many formats and sizes, each lighter than the one before it; `None` is a file that

@@ -63,7 +63,10 @@ async fn a_tiff_of_any_kind_is_its_first_page() {
     }
     let bits = light(&still(&media("bits-group4.tif")).await);
     assert_near(bits, [0, 0, 255, 255], "bits-group4.tif");
-    assert_eq!(still(&media("palette.tif")).await.letterbox.source, Size { width: 640, height: 272 });
+    assert_eq!(
+        still(&media("palette.tif")).await.letterbox.source,
+        Size { width: 640, height: 272 }
+    );
 }
 
 #[tokio::test]
@@ -72,9 +75,8 @@ async fn a_tiff_is_what_ffmpeg_makes_of_it() {
     for pixels in ["monow", "monob", "pal8", "gray", "gray16le", "rgb48le", "rgba", "yuv422p"] {
         for compression in ["raw", "packbits", "lzw", "deflate"] {
             let name = format!("{pixels}-{compression}.tif");
-            let arguments = format!(
-                "{SOURCE} -frames:v 1 -pix_fmt {pixels} -compression_algo {compression}"
-            );
+            let arguments =
+                format!("{SOURCE} -frames:v 1 -pix_fmt {pixels} -compression_algo {compression}");
             assert_like_ffmpeg(&videos.make(&name, &arguments)).await;
         }
     }
@@ -83,9 +85,10 @@ async fn a_tiff_is_what_ffmpeg_makes_of_it() {
 #[tokio::test]
 async fn a_png_of_any_kind_is_what_ffmpeg_makes_of_it() {
     let videos = Videos::new();
-    for pixels in
-        ["monob", "pal8", "gray", "gray16be", "ya8", "ya16be", "rgb24", "rgb48be", "rgba", "rgba64be"]
-    {
+    for pixels in [
+        "monob", "pal8", "gray", "gray16be", "ya8", "ya16be", "rgb24", "rgb48be", "rgba",
+        "rgba64be",
+    ] {
         for (kind, option) in [("plain", ""), ("interlaced", " -flags ildct")] {
             let name = format!("{pixels}-{kind}.png");
             let arguments = format!("{SOURCE} -frames:v 1 -pix_fmt {pixels}{option}");
@@ -137,9 +140,12 @@ async fn a_png_and_a_webp_stand_upright_in_each_exif_orientation() {
                 quarter(x, y, upright)
             }),
         );
-        let exif =
-            [b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".as_slice(), &[orientation], &[0; 6]]
-                .concat();
+        let exif = [
+            b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".as_slice(),
+            &[orientation],
+            &[0; 6],
+        ]
+        .concat();
         let png = std::fs::read(videos.make("a.png", &format!("-i {}", pgm.display()))).unwrap();
         // After the header chunk.
         let tagged = [&png[..33], &chunk(b"eXIf", &exif), &png[33..]].concat();
@@ -213,11 +219,9 @@ async fn jpegs_that_follow_each_other_are_a_video() {
 
 #[tokio::test]
 async fn what_is_there_of_a_truncated_picture_is_shown() {
-    for (name, rows) in [
-        ("jpeg-without-eoi.jpg", false),
-        ("jpeg-truncated.jpg", true),
-        ("png-truncated.png", true),
-    ] {
+    for (name, rows) in
+        [("jpeg-without-eoi.jpg", false), ("jpeg-truncated.jpg", true), ("png-truncated.png", true)]
+    {
         let (frames, outcome) = decode_with(&media(name), settings()).await;
         let outcome = outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(frames.len(), 1, "{name}");
@@ -269,8 +273,10 @@ async fn every_frame_of_an_animation_has_its_time() {
 async fn an_animation_is_composed_as_ffmpeg_composes_it() {
     let videos = Videos::new();
     let moving = "-f lavfi -i color=black:size=64x48:rate=10 -f lavfi -i \
-                  color=white:size=16x12:rate=10 -filter_complex overlay=x=n*6:y=n*4 -frames:v 8";
-    for (name, options) in [("a.gif", ""), ("a.apng", "-plays 0 -f apng"), ("b.gif", "-gifflags +transdiff")] {
+                  color=white:size=16x12:rate=10 -filter_complex overlay=x=3+n*6:y=1+n*4 -frames:v 8";
+    for (name, options) in
+        [("a.gif", ""), ("a.apng", "-plays 0 -f apng"), ("b.gif", "-gifflags +transdiff")]
+    {
         let path = videos.make(name, &format!("{moving} {options}"));
         let (frames, _) = decode(&path).await;
         let shown = ffmpeg_output(&path, "-pix_fmt gray -f rawvideo");
@@ -346,7 +352,11 @@ async fn a_picture_that_exceeds_the_limits_is_refused_by_its_header() {
     };
     let jpeg = make("a.jpg", "");
     let jp2 = make("a.jp2", "");
-    let webp = make("a.webp", "-c:v libwebp -lossless 1");
+    let mut webp = make("a.webp", "-c:v libwebp -lossless 1");
+    // Width and height follow the signature with 14 bits each, less one: 319 and 239.
+    let at = webp.windows(4).position(|bytes| bytes == [0x2f, 0x3f, 0xc1, 0x3b]).unwrap();
+    webp[at + 1..at + 4].copy_from_slice(&[0x7f, 0xfe, 0x9f]);
+    webp[at + 4] |= 0x0f;
     let avif = std::fs::read(media("still.avif")).unwrap();
     let long = |value: u32| value.to_be_bytes();
     let wide = [long(16_000), long(16_000)].concat();
@@ -354,11 +364,17 @@ async fn a_picture_that_exceeds_the_limits_is_refused_by_its_header() {
         // Height and width of the frame header: 240 × 320.
         ("a.jpg", replaced(&jpeg, &[8, 0, 240, 1, 64], &[8, 0x3e, 0x80, 0x3e, 0x80])),
         // Right after the capabilities in the size marker.
-        ("a.jp2", replaced(&jp2, &[long(320), long(240), long(0)].concat(), &[wide.as_slice(), &long(0)].concat())),
+        (
+            "a.jp2",
+            replaced(
+                &jp2,
+                &[long(320), long(240), long(0)].concat(),
+                &[wide.as_slice(), &long(0)].concat(),
+            ),
+        ),
         ("a.avif", replaced(&avif, &[long(192), long(128)].concat(), &wide)),
         ("a.ppm", b"P6\n# a comment\n16000 16000\n255\n".to_vec()),
-        // 14 bits each, less one: 319 and 239.
-        ("a.webp", replaced(&webp, &[0x2f, 0x3f, 0xc1, 0x3b], &[0x2f, 0x7f, 0xbe, 0x9f])),
+        ("a.webp", webp),
     ] {
         let error = decode_with(&videos.write(name, &bytes), settings()).await.1.unwrap_err();
         assert!(matches!(error, DecodeError::TooLarge { .. }), "{name}: {error:?}");
@@ -369,7 +385,8 @@ async fn a_picture_that_exceeds_the_limits_is_refused_by_its_header() {
 #[tokio::test]
 async fn damaged_pictures_end_with_an_answer() {
     let videos = Videos::new();
-    let mut files: Vec<_> = std::fs::read_dir(media("")).unwrap().map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(media("")).unwrap().map(|file| file.unwrap().path()).collect();
     files.retain(|path| {
         let extension = path.extension().unwrap_or_default().to_string_lossy();
         ["avif", "heic", "jpg", "mpo", "png", "tif"].contains(&extension.as_ref())
@@ -419,7 +436,10 @@ async fn damaged_pictures_end_with_an_answer() {
             }
             let (_, outcome) = decode_with(&mutated, settings()).await;
             let kept = format!("{} in round {round}: {outcome:?}", path.display());
-            assert!(!matches!(outcome, Err(DecodeError::Panicked | DecodeError::Stalled { .. })), "{kept}");
+            assert!(
+                !matches!(outcome, Err(DecodeError::Panicked | DecodeError::Stalled { .. })),
+                "{kept}"
+            );
         }
     }
 }
