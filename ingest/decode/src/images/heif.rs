@@ -63,10 +63,9 @@ pub(super) fn decode(file: &LocalFile, context: &Context) -> Result<Image, Decod
     let mut tiles = Vec::new();
     for tile in 0..picture.tiles() {
         let number = u32::try_from(tile).unwrap_or(u32::MAX);
-        match picture.read_tile(&mut opened, tile).map_err(failed)? {
-            Some(bytes) => tiles.push((number, bytes)),
-            // The file ends before it.
-            None => {}
+        // A tile past the end of the file is missing.
+        if let Some(bytes) = picture.read_tile(&mut opened, tile).map_err(failed)? {
+            tiles.push((number, bytes));
         }
     }
     if tiles.is_empty() {
