@@ -29,6 +29,6 @@ pub(crate) fn run(arguments: &ConfigArguments) -> anyhow::Result<ExitCode> {
         settings.print::<DetectorSettings>()?,
         settings.print::<AggregatorSettings>()?,
     ];
-    write!(std::io::stdout(), "{}", tables.join("\n"))?;
+    write!(moliceiro_service::stdout(), "{}", tables.join("\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,9 +8,8 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use moliceiro_nats::dead::{DeadLetter, letters, replay};
 use moliceiro_nats::{Streams, VideoId};
-use moliceiro_service::CommonArguments;
 
-use crate::client::Client;
+use crate::client::{Client, StoreArguments};
 
 const NO_SUCH_LETTER: &str = "no such dead letter; `moliceiro dead list` lists all";
 
@@ -18,7 +17,7 @@ const NO_SUCH_LETTER: &str = "no such dead letter; `moliceiro dead list` lists a
 #[derive(Clone, Debug, Subcommand)]
 #[command(after_help = "\
 Detectors analyse a replayed frame again. The summary of its video is then corrected, printed and \
-published again.")]
+published again. What `moliceiro run` stored (--data) is analysed by its next run.")]
 pub(crate) enum DeadCommand {
     /// Lists dead letters, one per line: video, frame, deliveries, detector, reason
     List(Selection),
@@ -38,7 +37,7 @@ pub(crate) struct Selection {
     /// Only the frame with this index
     frame: Option<u64>,
     #[command(flatten)]
-    common: CommonArguments,
+    store: StoreArguments,
 }
 
 /// Which dead letter to show, and where to write it.
@@ -52,17 +51,17 @@ pub(crate) struct ShowArguments {
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    common: CommonArguments,
+    store: StoreArguments,
 }
 
 pub(crate) fn run(command: &DeadCommand) -> anyhow::Result<ExitCode> {
-    let common = match command {
+    let store = match command {
         DeadCommand::List(selection)
         | DeadCommand::Replay(selection)
-        | DeadCommand::Drop(selection) => &selection.common,
-        DeadCommand::Show(arguments) => &arguments.common,
+        | DeadCommand::Drop(selection) => &selection.store,
+        DeadCommand::Show(arguments) => &arguments.store,
     };
-    Client::new(common, "moliceiro dead")?.run(async |streams| match command {
+    Client::new(store, "moliceiro dead")?.run(async |streams| match command {
         DeadCommand::List(selection) => list(&selection.letters(&streams).await?),
         DeadCommand::Show(arguments) => write_image(arguments, &streams).await,
         DeadCommand::Replay(selection) => {
@@ -100,7 +99,7 @@ impl Selection {
 }
 
 fn print(line: &str) -> std::io::Result<()> {
-    writeln!(std::io::stdout(), "{line}")
+    writeln!(moliceiro_service::stdout(), "{line}")
 }
 
 fn list(letters: &[DeadLetter]) -> anyhow::Result<()> {

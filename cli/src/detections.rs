@@ -1,4 +1,4 @@
-use std::io::{BufWriter, Write, stdout};
+use std::io::{BufWriter, Write};
 use std::pin::pin;
 use std::process::ExitCode;
 
@@ -8,9 +8,9 @@ use futures_util::TryStreamExt;
 use moliceiro_nats::detections::{Row, detections};
 use moliceiro_nats::messages::to_json;
 use moliceiro_nats::{Streams, VideoId};
-use moliceiro_service::CommonArguments;
+use moliceiro_service::stdout;
 
-use crate::client::Client;
+use crate::client::{Client, StoreArguments};
 
 /// Prints the objects found in each frame of a video, one per line
 #[derive(Clone, Debug, Parser)]
@@ -24,17 +24,17 @@ pub(crate) struct DetectionsArguments {
     #[arg(long)]
     csv: bool,
     #[command(flatten)]
-    common: CommonArguments,
+    store: StoreArguments,
 }
 
 pub(crate) fn run(arguments: &DetectionsArguments) -> anyhow::Result<ExitCode> {
     let video = VideoId::try_from(arguments.video.clone())?;
-    Client::new(&arguments.common, "moliceiro detections")?
+    Client::new(&arguments.store, "moliceiro detections")?
         .run(async |streams| print(&streams, &video, arguments.csv).await)
 }
 
 async fn print(streams: &Streams, video: &VideoId, csv: bool) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(stdout().lock());
+    let mut out = BufWriter::new(stdout());
     let mut frames = pin!(detections(streams, video));
     let mut is_empty = true;
     if csv {

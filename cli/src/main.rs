@@ -10,6 +10,7 @@ mod dead;
 mod detections;
 mod metrics;
 mod status;
+mod suggestion;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ use moliceiro_bench::{BenchArguments, ChildArguments};
 use moliceiro_detector::DetectorArguments;
 use moliceiro_ingest::IngestArguments;
 use moliceiro_run::RunArguments;
-use moliceiro_service::serve;
+use moliceiro_service::{serve, stdout};
 #[cfg(feature = "top")]
 use moliceiro_top::TopArguments;
 
@@ -92,7 +93,9 @@ impl NotBuilt {
 }
 
 fn main() -> ExitCode {
-    moliceiro_service::main(|arguments: Arguments| match arguments.command {
+    moliceiro_service::main_explaining(suggestion::explain, |arguments: Arguments| match arguments
+        .command
+    {
         Command::Run(arguments) => moliceiro_run::run(&arguments),
         #[cfg(feature = "top")]
         Command::Top(arguments) => moliceiro_top::run(&arguments),
@@ -128,7 +131,7 @@ fn main() -> ExitCode {
         Command::BenchChild(arguments) => moliceiro_bench::run_child(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Metrics => {
-            write!(std::io::stdout(), "{}", metrics::reference())?;
+            write!(stdout(), "{}", metrics::reference())?;
             Ok(ExitCode::SUCCESS)
         }
     })

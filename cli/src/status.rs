@@ -1,4 +1,4 @@
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::pin::pin;
 use std::process::ExitCode;
 
@@ -7,9 +7,9 @@ use clap::Parser;
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{Summary, VideoStatus};
 use moliceiro_nats::{Streams, VideoError, VideoId};
-use moliceiro_service::CommonArguments;
+use moliceiro_service::stdout;
 
-use crate::client::Client;
+use crate::client::{Client, StoreArguments};
 
 /// Shows the state of all videos, or the details of one
 #[derive(Clone, Debug, Parser)]
@@ -17,12 +17,12 @@ pub(crate) struct StatusArguments {
     /// The id of one video [default: a table of all videos]
     video: Option<String>,
     #[command(flatten)]
-    common: CommonArguments,
+    store: StoreArguments,
 }
 
 pub(crate) fn run(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
     let video = arguments.video.clone().map(VideoId::try_from).transpose()?;
-    Client::new(&arguments.common, "moliceiro status")?.run(async |streams| match video {
+    Client::new(&arguments.store, "moliceiro status")?.run(async |streams| match video {
         Some(video) => show_one(&streams, &video).await,
         None => show_all(&streams).await,
     })
@@ -81,7 +81,7 @@ async fn show_all(streams: &Streams) -> anyhow::Result<()> {
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [0, 1, 2, 3].map(width);
-    let mut out = stdout().lock();
+    let mut out = stdout();
     for [video, state, frames, alarms, name] in &rows {
         let [a, b, c, d] = widths;
         writeln!(out, "{video:<a$}  {state:<b$}  {frames:>c$}  {alarms:>d$}  {name}")?;

@@ -75,6 +75,22 @@ impl Allowed {
         }
     }
 
+    /// The URI to open for `to`, to which the allowed `from` redirects. If the setting has the whole
+    /// address `from`, it means what is behind it: `to` may then be anything on the same host.
+    pub(crate) async fn check_redirect(&self, from: &Url, mut to: Url) -> Result<Url, Refused> {
+        let checked = self.check(&to).await;
+        if checked.is_ok() || !self.prefixes.contains(from) || !is_same_host(from, &to) {
+            return checked;
+        }
+        to.set_fragment(None);
+        if to.username().is_empty() && to.password().is_none() {
+            // They fail for URIs that cannot have them; this one can, as `from` can.
+            to.set_username(from.username()).ok();
+            to.set_password(from.password()).ok();
+        }
+        Ok(to)
+    }
+
     /// Both the path as written and the path it resolves to must be inside: one of them alone would
     /// miss a file that does not exist, or a link that leads out.
     async fn check_path(&self, path: &Path) -> Option<PathBuf> {
@@ -100,6 +116,14 @@ impl Allowed {
 
 fn is_plain(path: &Path) -> bool {
     path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+}
+
+/// The same host and port, or HTTPS on the default port instead of HTTP.
+fn is_same_host(from: &Url, to: &Url) -> bool {
+    let place = |url: &Url| (url.scheme().to_owned(), url.port_or_known_default());
+    let (before, after) = (place(from), place(to));
+    let is_upgrade = before == ("http".into(), Some(80)) && after == ("https".into(), Some(443));
+    from.host_str().is_some() && from.host_str() == to.host_str() && (before == after || is_upgrade)
 }
 
 /// Compares whole path segments, and everything before the path.
@@ -194,6 +218,26 @@ mod tests {
             "http://cam.example.org:81/live/1",
         ] {
             assert!(!is_allowed(&allow, uri).await, "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_allowed_as_a_whole_may_redirect_on_its_host() {
+        let uri = |text: &str| Url::parse(text).unwrap();
+        let entries = ["http://me:pw@host/a.mp4", "http://host:81/b.mp4", "http://host/folder/"];
+        let allowed = Allowed::new(&entries.map(str::to_owned)).unwrap();
+        for (from, to, opened) in [
+            ("http://me:pw@host/a.mp4", "http://host/x?y#z", Some("http://me:pw@host/x?y")),
+            ("http://me:pw@host/a.mp4", "https://host/x", Some("https://me:pw@host/x")),
+            ("http://me:pw@host/a.mp4", "http://host:81/x", None),
+            ("http://me:pw@host/a.mp4", "http://other/x", None),
+            ("http://host:81/b.mp4", "http://host:81/x", Some("http://host:81/x")),
+            ("http://host:81/b.mp4", "https://host/x", None),
+            ("http://host/folder/c.mp4", "http://host/folder/x", Some("http://host/folder/x")),
+            ("http://host/folder/c.mp4", "http://host/x", None),
+        ] {
+            let checked = allowed.check_redirect(&uri(from), uri(to)).await;
+            assert_eq!(checked.ok().map(String::from).as_deref(), opened, "{from} to {to}");
         }
     }
 

@@ -30,7 +30,7 @@ const MAX_ATTEMPTS: usize = 7;
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_REDIRECTS: usize = 5;
+pub(crate) const MAX_REDIRECTS: usize = 5;
 
 /// Why a video cannot be downloaded.
 #[derive(Debug, Error)]
@@ -248,7 +248,7 @@ impl Download<'_> {
             uri = place
                 .filter(is_http)
                 .ok_or_else(|| FetchError::RedirectLoop { uri: self.shown.clone() })?;
-            let checked = self.allowed.check(&uri).await;
+            let checked = self.allowed.check_redirect(self.uri, uri).await;
             uri = checked
                 .map_err(|refused| FetchError::Redirect { uri: self.shown.clone(), refused })?;
         }

@@ -4,7 +4,8 @@
 //! decode them; the two meet only in the streams.
 //!
 //! The path of a video: `uploads` takes its message from the queue, `upload_job` decides what
-//! becomes of it, `allow` checks its URI, `source` opens it (`fetch`, `spool`) and decodes it with
+//! becomes of it, `allow` checks its URI, `remote_name` asks a web
+//! server for its name, `source` opens it (`fetch`, `spool`) and decodes it with
 //! [`moliceiro_decode`] on threads of its own, `publisher` stores the frames as fast as the queue
 //! takes them; when the last one is stored, the message is acknowledged. A live source is followed
 //! by `live`, which makes a video of each of its windows.
@@ -17,6 +18,7 @@ mod live;
 pub mod metrics;
 mod published;
 mod publisher;
+mod remote_name;
 mod settings;
 mod source;
 mod spool;
@@ -57,7 +59,7 @@ pub enum IngestError {
 
 /// Decodes uploads until `shutdown`.
 pub async fn run(
-    IngestService { ingest: service, http }: IngestService,
+    IngestService { ingest: service, http, defaults }: IngestService,
     telemetry: Telemetry,
     shutdown: CancellationToken,
 ) -> Result<(), IngestError> {
@@ -85,6 +87,7 @@ pub async fn run(
         streams: context.streams.clone(),
         uri_policy: context.allowed.clone(),
         default_every,
+        defaults,
     };
     let serving = async {
         let Some(listener) = listener else { return Ok(()) };

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use moliceiro_api::HttpSettings;
-use moliceiro_nats::messages::{Encoding, FrameSelection, Size, WINDOWS};
+use moliceiro_nats::messages::{Encoding, FrameSelection, Size, UploadDefaults, WINDOWS};
 use moliceiro_service::settings::{Problem, list};
 use moliceiro_service::{Section, Service, ServiceSection, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
@@ -125,11 +125,14 @@ pub struct IngestService {
     pub ingest: Service<IngestSettings>,
     /// `[http]`
     pub http: HttpSettings,
+    /// What an upload over HTTP gets that leaves it out, besides what `[ingest]` says.
+    pub defaults: UploadDefaults,
 }
 
 impl IngestService {
     /// Reads and checks the sections.
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        Ok(Self { ingest: Service::from_settings(settings)?, http: settings.section()? })
+        let defaults = UploadDefaults::default();
+        Ok(Self { ingest: Service::from_settings(settings)?, http: settings.section()?, defaults })
     }
 }

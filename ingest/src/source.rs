@@ -42,10 +42,12 @@ impl SourceError {
     }
 }
 
-/// Opens `uri`, which must be allowed, and starts to decode it.
+/// Opens `uri`, which must be allowed, and starts to decode it. Errors call an upload `name`: people
+/// do not know the name of its object.
 pub(crate) async fn open(
     context: &Context,
     uri: &Url,
+    name: &str,
     settings: DecodeSettings,
 ) -> Result<Source, SourceError> {
     let ingest = &context.service.section;
@@ -68,6 +70,6 @@ pub(crate) async fn open(
     if uri.scheme() != objects::SCHEME {
         return Ok(Source::Video(decode::start(uri, settings)));
     }
-    let file = spool(&context.streams.objects, uri, ingest.spool.as_deref()).await?;
-    Ok(Source::Video(decode::start_file(file, uri.to_string(), settings)))
+    let file = spool(&context.streams.objects, uri, name, ingest.spool.as_deref()).await?;
+    Ok(Source::Video(decode::start_file(file, name.to_owned(), settings)))
 }

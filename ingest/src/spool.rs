@@ -36,19 +36,21 @@ impl SpoolError {
     }
 }
 
-/// Writes the object into an unlinked file in `folder`, and checks that it is what was uploaded.
+/// Writes the object into an unlinked file in `folder`, and checks that it is what was uploaded. Errors
+/// call it `name`.
 pub(crate) async fn spool(
     objects: &Objects,
     uri: &Url,
+    name: &str,
     folder: Option<&Path>,
 ) -> Result<File, SpoolError> {
     let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
-    let info = objects.info(uri).await?;
+    let info = objects.info(uri).await.map_err(|error| error.named(name))?;
     let unusable = |source| SpoolError::Folder { folder: folder.clone(), source };
     let file = tempfile::tempfile_in(&folder).map_err(unusable)?;
     let mut file = tokio::fs::File::from_std(file);
     let mut object = objects.read(uri, info);
-    while let Some(chunk) = object.next().await? {
+    while let Some(chunk) = object.next().await.map_err(|error| error.named(name))? {
         file.write_all(&chunk).await.map_err(unusable)?;
     }
     file.flush().await.map_err(unusable)?;

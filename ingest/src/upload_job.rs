@@ -18,9 +18,11 @@ use url::Url;
 
 use crate::allow::Refused;
 use crate::context::Context;
+use crate::fetch;
 use crate::live::{self, LiveProblem, TakeOverError};
 use crate::published::{Published, Watermark};
 use crate::publisher::FramePublisher;
+use crate::remote_name::remote_name;
 use crate::source::{self, Source, SourceError};
 
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -151,7 +153,7 @@ impl UploadJob {
         upload: Upload,
         stored_at: SystemTime,
     ) -> Result<Disposition, RetryReason> {
-        let Context { streams, allowed, service, metrics, .. } = &self.context;
+        let Context { streams, allowed, metrics, .. } = &self.context;
         let entry = self.entry(video).await;
         if entry.as_ref().is_some_and(VideoEntry::is_cancelled) {
             live::take_over(streams, video, entry.as_ref()).await?;
@@ -172,12 +174,15 @@ impl UploadJob {
             Some(entry) if entry.state != VideoState::Queued => Some(entry.started),
             _ => self.started(video).await,
         };
-        let started = earlier.unwrap_or_else(|| upload.started(stored_at, service.section.every));
+        let started = match earlier {
+            Some(started) => started,
+            None => self.first_started(&upload, uri.as_ref().ok(), stored_at).await,
+        };
         metrics.decoding(video, &started, stored.below);
         let selection = started.selection;
         let id = subjects::event_message_id(video, "started");
         streams.publisher.publish_event(video, Some(&id), Event::Started(started.clone())).await?;
-        let decoding = self.decode(video, uri, selection, stored);
+        let decoding = self.decode(video, uri, &started, stored);
         let decoded = tokio::select! {
             decoded = self.requeue.run_until_cancelled(decoding) => decoded.transpose()?,
             () = streams.videos().until_cancelled(video) => {
@@ -194,6 +199,23 @@ impl UploadJob {
             }
             None => Ok(requeued(video, upload, selection)),
         }
+    }
+
+    /// How the video starts. If neither its upload nor its address has a name, the web server may.
+    async fn first_started(
+        &self,
+        upload: &Upload,
+        uri: Option<&Url>,
+        stored_at: SystemTime,
+    ) -> Started {
+        let Context { allowed, service, .. } = &self.context;
+        let started = upload.started(stored_at, service.section.every);
+        let unnamed = uri.filter(|uri| upload.name.is_none() && fetch::is_http(uri));
+        let name = match unnamed {
+            Some(uri) => remote_name(uri, allowed).await,
+            None => None,
+        };
+        Started { name: name.unwrap_or(started.name), ..started }
     }
 
     /// Follows a live source to its end, or until it is cancelled or this ingest stops.
@@ -241,16 +263,17 @@ impl UploadJob {
         &self,
         video: &VideoId,
         uri: Result<Url, Refused>,
-        selection: FrameSelection,
+        started: &Started,
         stored: Watermark,
     ) -> Result<Decoded, RetryReason> {
         let Context { streams, service, metrics, .. } = &self.context;
-        let window = service.section.publish_window;
+        let (window, selection) = (service.section.publish_window, started.selection);
         let publisher = FramePublisher { streams, metrics, video, window };
         let opened = match uri {
             Ok(uri) => {
                 let settings = self.decode_settings(selection, stored.below);
-                source::open(&self.context, &uri, settings).await.map_err(Unreadable::Source)
+                let opened = source::open(&self.context, &uri, &started.name, settings).await;
+                opened.map_err(Unreadable::Source)
             }
             Err(refused) => Err(Unreadable::Refused(refused)),
         };

@@ -7,9 +7,12 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use backon::Retryable;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
 use tracing::{info, warn};
 
 use crate::backoff::backoff;
+use crate::permissions::Permissions;
 
 /// The oldest server with every feature that streams and readers use: batched direct get.
 const OLDEST_SERVER: semver::Version = semver::Version::new(2, 11, 0);
@@ -62,7 +65,15 @@ pub enum ConnectError {
         /// Why it cannot be read.
         source: std::io::Error,
     },
-    /// No server answers at the addresses, or it refuses the credentials.
+    /// The server refuses the user, the password, the token or the credentials file.
+    #[error("the server at {servers} refuses this user or password: see {setting}")]
+    Unauthorized {
+        /// The addresses tried, without passwords.
+        servers: String,
+        /// The setting to correct.
+        setting: &'static str,
+    },
+    /// No server answers at the addresses.
     #[error("cannot connect to a NATS server at {servers}: {source}")]
     Refused {
         /// The addresses tried, without passwords.
@@ -109,7 +120,17 @@ pub async fn connect(
     name: &str,
     patience: Patience,
 ) -> Result<Client, ConnectError> {
-    let attempt = || connect_once(settings, name);
+    connect_reporting(settings, name, patience, &Permissions::default()).await
+}
+
+/// As [`connect`]. `permissions` reports what the server denies this connection later.
+pub async fn connect_reporting(
+    settings: &NatsSettings,
+    name: &str,
+    patience: Patience,
+    permissions: &Permissions,
+) -> Result<Client, ConnectError> {
+    let attempt = || connect_once(settings, name, permissions);
     let client = match patience {
         Patience::FailAtOnce => attempt().await?,
         Patience::WaitForServer => {
@@ -125,17 +146,25 @@ pub async fn connect(
     Ok(client)
 }
 
-async fn connect_once(settings: &NatsSettings, name: &str) -> Result<Client, ConnectError> {
+async fn connect_once(
+    settings: &NatsSettings,
+    name: &str,
+    permissions: &Permissions,
+) -> Result<Client, ConnectError> {
     let addresses = parse_addresses(&settings.url)?;
     let servers = addresses
         .iter()
         .map(|a| format!("{}:{}", a.host(), a.port()))
         .collect::<Vec<_>>()
         .join(", ");
-    let mut options = ConnectOptions::new()
-        .name(name)
-        .connection_timeout(CONNECTION_TIMEOUT)
-        .event_callback(log_event);
+    let mut options =
+        ConnectOptions::new().name(name).connection_timeout(CONNECTION_TIMEOUT).event_callback({
+            let permissions = permissions.clone();
+            move |event| {
+                permissions.observe(&event);
+                log_event(event)
+            }
+        });
     if let Some(file) = &settings.credentials {
         let unusable = |source| ConnectError::Credentials { file: file.clone(), source };
         options = options.credentials_file(file).await.map_err(unusable)?;
@@ -149,10 +178,16 @@ async fn connect_once(settings: &NatsSettings, name: &str) -> Result<Client, Con
         Some((token, None)) => options.token(token),
         None => options,
     };
-    let client = options
-        .connect(addresses)
-        .await
-        .map_err(|source| ConnectError::Refused { servers: servers.clone(), source })?;
+    // The library logs its errors besides returning them.
+    let connected = options.connect(addresses).with_subscriber(NoSubscriber::default()).await;
+    let client = connected.map_err(|source| match source.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            let credentials = settings.credentials.is_some();
+            let setting = if credentials { "nats.credentials" } else { "nats.url" };
+            ConnectError::Unauthorized { servers: servers.clone(), setting }
+        }
+        _ => ConnectError::Refused { servers: servers.clone(), source },
+    })?;
     let server = client.server_info();
     // A custom build may have a version that does not parse: JetStream refuses what it lacks.
     if semver::Version::parse(&server.version).is_ok_and(|v| v < OLDEST_SERVER) {

@@ -22,6 +22,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// The server of a killed process may live for a moment longer.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// In the data folder: what the server stores.
+const STORE: &str = "jetstream";
+/// In the data folder: the server's address, with the password.
+const URL_FILE: &str = "nats-server.url";
 const POLL: Duration = Duration::from_millis(10);
 /// From here on, Go returns the memory of freed block caches.
 const MEMORY_LIMIT: &str = "256MiB";
@@ -128,7 +132,28 @@ impl EmbeddedServer {
         let mut server = Self { url: String::new(), process, exit, stopped: false, _lock: lock };
         let address = server.wait_until_ready(ports.path(), &log)?;
         server.url = format!("nats://moliceiro:{password}@{address}");
+        write_private(&folder.join(URL_FILE), &server.url).map_err(unusable)?;
         Ok(server)
+    }
+
+    /// The address of the server that another process runs on `folder`, with the password; `None`
+    /// if none runs there.
+    pub fn running(folder: &Path) -> Result<Option<String>, EmbeddedError> {
+        let unusable = |source| EmbeddedError::Folder { folder: folder.to_owned(), source };
+        let lock = File::options().append(true).open(folder.join("lock")).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => {
+                let url = fs::read_to_string(folder.join(URL_FILE)).map_err(unusable)?;
+                Ok(Some(url))
+            }
+            Err(TryLockError::Error(source)) => Err(unusable(source)),
+        }
+    }
+
+    /// Whether `folder` has the data of a private server.
+    pub fn has_data(folder: &Path) -> bool {
+        folder.join(STORE).is_dir() && folder.join("lock").is_file()
     }
 
     /// Its address for clients, with the password.
@@ -236,7 +261,7 @@ fn configuration(folder: &Path, ports: &Path, log: &Path, password: &str) -> Str
          jetstream {{ store_dir: {}, sync_interval: always }}\n",
         quoted(ports),
         quoted(log),
-        quoted(&folder.join("jetstream")),
+        quoted(&folder.join(STORE)),
     )
 }
 

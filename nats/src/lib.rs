@@ -7,6 +7,7 @@
 //!
 //! - [`embedded`] runs a private `nats-server` as a child process, for `moliceiro run`.
 //! - [`mod@connect`] connects to a server, and checks its version and features.
+//! - [`permissions`] reports what the server denies a connection.
 //! - [`subjects`] names every subject, stream, consumer and bucket.
 //! - [`streams`] creates them, and refuses ones that were created differently.
 //! - [`messages`] are what is published: CBOR between services, JSON for people and other programs.
@@ -23,14 +24,16 @@ pub mod detections;
 mod direct;
 pub mod embedded;
 pub mod objects;
+pub mod permissions;
 pub mod publish;
 pub mod streams;
 pub mod subjects;
 pub mod videos;
 
 pub use backoff::backoff;
-pub use connect::{ConnectError, NatsSettings, Patience, connect};
+pub use connect::{ConnectError, NatsSettings, Patience, connect, connect_reporting};
 pub use moliceiro_messages as messages;
 pub use moliceiro_messages::{InvalidVideoId, VideoId};
+pub use permissions::{PermissionDenied, Permissions};
 pub use streams::{Streams, StreamsError, StreamsSettings};
 pub use videos::{KnownVideo, StoredEntry, VideoChange, VideoError, Videos, WriteError};

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::consumer::{Consumer, pull};
-use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind};
+use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{ConsumerErrorKind, StorageType, Stream};
-use async_nats::jetstream::{Context, kv, object_store};
+use async_nats::jetstream::{Context, ErrorCode, kv, object_store};
 use backon::{ExponentialBuilder, Retryable};
 use tracing::warn;
 
 use crate::objects::Objects;
 use crate::publish::Publisher;
-use crate::subjects::{ATTEMPTS_BUCKET, REQUESTS_BUCKET, UPLOADS_BUCKET, VIDEOS_BUCKET};
+use crate::subjects::{ATTEMPTS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET};
 use crate::videos::Videos;
 
 pub use error::StreamsError;
@@ -91,6 +91,16 @@ impl Streams {
         .await
     }
 
+    /// As [`Streams::open`], for commands that only read: an unused server stays as it is.
+    pub async fn open_existing(
+        client: Client,
+        settings: &StreamsSettings,
+        publishes_in_flight: usize,
+    ) -> Result<Self, StreamsError> {
+        check_used(&jetstream(client.clone(), publishes_in_flight)).await?;
+        Self::open(client, settings, publishes_in_flight).await
+    }
+
     /// As [`Streams::open`], but waits forever: while a cluster starts, one server may answer long
     /// before there is a majority.
     pub async fn wait_for(
@@ -107,11 +117,7 @@ impl Streams {
         publishes_in_flight: usize,
         pauses: ExponentialBuilder,
     ) -> Result<Self, StreamsError> {
-        let jetstream = ContextBuilder::new()
-            .timeout(API_TIMEOUT)
-            .ack_timeout(API_TIMEOUT)
-            .max_ack_inflight(publishes_in_flight)
-            .build(client);
+        let jetstream = jetstream(client, publishes_in_flight);
         // The future is large: boxed, it does not enlarge every caller's.
         let attempt = || Box::pin(Self::open_once(&jetstream, settings));
         let waiting = |error: &StreamsError, pause: Duration| {
@@ -251,6 +257,29 @@ impl Streams {
             exhausted,
         })
     }
+}
+
+/// Fails if no service has used the server yet.
+pub async fn check_used(jetstream: &Context) -> Result<(), StreamsError> {
+    match jetstream.get_stream(UPLOADS).await {
+        Ok(_) => Ok(()),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(reason)
+                if reason.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Err(StreamsError::Unused)
+            }
+            _ => Err(unavailable(format!("stream {UPLOADS}"))(error)),
+        },
+    }
+}
+
+fn jetstream(client: Client, publishes_in_flight: usize) -> Context {
+    ContextBuilder::new()
+        .timeout(API_TIMEOUT)
+        .ack_timeout(API_TIMEOUT)
+        .max_ack_inflight(publishes_in_flight)
+        .build(client)
 }
 
 fn pauses() -> ExponentialBuilder {

@@ -1,4 +1,4 @@
-use moliceiro_nats::{ConnectError, Patience, Streams, StreamsError, connect};
+use moliceiro_nats::{ConnectError, Patience, Streams, StreamsError, connect_reporting};
 use thiserror::Error;
 
 use crate::readiness::{connected, streams_available};
@@ -33,8 +33,10 @@ pub async fn connect_streams<S: ServiceSection>(
     readiness.not_yet(&connection, "waiting for a NATS server");
     readiness.not_yet(&opened, "waiting for the connection");
     // Both futures are large: boxed, they do not enlarge the caller's.
-    let client =
-        Box::pin(connect(nats, &format!("moliceiro-{name}"), Patience::WaitForServer)).await?;
+    let connecting = format!("moliceiro-{name}");
+    let connecting =
+        connect_reporting(nats, &connecting, Patience::WaitForServer, &telemetry.permissions);
+    let client = Box::pin(connecting).await?;
     telemetry.watch_connection(name, client.clone());
     let watched = client.clone();
     readiness.checked_by(&connection, move || std::future::ready(connected(&watched)));

@@ -2,6 +2,7 @@ use std::io::{self, IsTerminal};
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::{MakeWriter, time::SystemTime};
 
 use crate::settings::{Problem, Section};
@@ -38,14 +39,26 @@ impl Section for LogSettings {
     const NAME: &'static str = "log";
 
     fn problems(&self) -> Vec<Problem> {
-        match EnvFilter::try_new(&self.level) {
-            Ok(_) => vec![],
-            Err(_) => vec![Problem::new(
-                "level",
-                "error, warn, info, debug, trace, or a filter such as info,moliceiro_ingest=debug",
-            )],
+        if is_filter(&self.level) {
+            return vec![];
         }
+        vec![Problem::new(
+            "level",
+            "error, warn, info, debug, trace, or a filter such as info,moliceiro_ingest=debug",
+        )]
     }
+}
+
+/// The parser of filters takes any word for the name of a module: a level that does not exist would
+/// log nothing.
+fn is_filter(text: &str) -> bool {
+    let is_directive = |directive: &str| {
+        directive.contains(['=', '[', ']'])
+            || directive.starts_with("moliceiro")
+            || directive.parse::<LevelFilter>().is_ok()
+    };
+    EnvFilter::try_new(text).is_ok()
+        && text.split(',').map(str::trim).filter(|part| !part.is_empty()).all(is_directive)
 }
 
 /// Starts to log to standard error.
@@ -75,5 +88,21 @@ where
         logs.json().flatten_event(true).try_init().ok();
     } else {
         logs.with_target(false).try_init().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_filter;
+
+    #[test]
+    fn a_word_that_is_not_a_level_is_refused() {
+        for filter in ["error", "DEBUG", "off", "info,moliceiro_ingest=debug", "moliceiro_run", ""]
+        {
+            assert!(is_filter(filter), "{filter}");
+        }
+        for filter in ["loud", "info,loud", "moliceiro_ingest=loud", "warning"] {
+            assert!(!is_filter(filter), "{filter}");
+        }
     }
 }

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tracing::error;
 
 use crate::endpoint::{MetricsSettings, start_endpoint};
 use crate::logs::{LogSettings, start_logging};
+use crate::output::is_output_closed;
 use crate::settings::SettingsError;
 use crate::shutdown::shutdown_on_signals;
 use crate::telemetry::Telemetry;
@@ -19,7 +21,12 @@ pub const EX_USAGE: u8 = 64;
 /// Parses the command line. The error is the exit code: success after help or version, else
 /// [`EX_USAGE`].
 pub fn parse_arguments<A: Parser>() -> Result<A, ExitCode> {
-    A::try_parse().map_err(|error| {
+    parse_arguments_with(|_| {})
+}
+
+fn parse_arguments_with<A: Parser>(explain: impl FnOnce(&mut clap::Error)) -> Result<A, ExitCode> {
+    A::try_parse().map_err(|mut error| {
+        explain(&mut error);
         // An error cannot be reported on a closed terminal.
         error.print().ok();
         match error.kind() {
@@ -31,12 +38,23 @@ pub fn parse_arguments<A: Parser>() -> Result<A, ExitCode> {
 
 /// The whole `main` of a program: parses the command line, runs, prints an error on one line.
 ///
-/// The exit code is [`EX_USAGE`] for wrong settings, and 1 for any other error.
+/// The exit code is [`EX_USAGE`] for wrong settings, and 1 for any other error. It is a success if
+/// standard output is [closed](crate::stdout): its reader has read enough.
 pub fn main<A: Parser>(run: impl FnOnce(A) -> anyhow::Result<ExitCode>) -> ExitCode {
-    match parse_arguments().map(run) {
+    main_explaining(|_| {}, run)
+}
+
+/// As [`main`]. `explain` may improve the text about a wrong command line.
+pub fn main_explaining<A: Parser>(
+    explain: impl FnOnce(&mut clap::Error),
+    run: impl FnOnce(A) -> anyhow::Result<ExitCode>,
+) -> ExitCode {
+    match parse_arguments_with(explain).map(run) {
         Ok(Ok(code)) | Err(code) => code,
+        Ok(Err(error)) if is_output_closed(&error) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            eprintln!("error: {}", one_line(&error));
+            // If standard error is closed, nobody reads it.
+            drop(writeln!(io::stderr(), "error: {}", one_line(&error)));
             match error.downcast_ref::<SettingsError>() {
                 Some(_) => ExitCode::from(EX_USAGE),
                 None => ExitCode::FAILURE,

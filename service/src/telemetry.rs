@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_nats::Client;
+use moliceiro_nats::Permissions;
 use moliceiro_nats::publish::Publisher;
 use prometheus::{Encoder, Registry, TextEncoder};
 
@@ -15,6 +16,8 @@ use crate::readiness::Readiness;
 pub struct Telemetry {
     /// Conditions for the service to be ready.
     pub readiness: Readiness,
+    /// What the server denies the service's connections.
+    pub permissions: Permissions,
     registry: Registry,
     shared: Arc<Shared>,
 }
@@ -41,7 +44,12 @@ impl Default for Telemetry {
             // It fails only for names that are already registered, and the registry is new.
             registry.register(Box::new(process)).ok();
         }
-        Self { readiness: Readiness::default(), registry, shared: Arc::new(shared) }
+        Self {
+            readiness: Readiness::default(),
+            permissions: Permissions::default(),
+            registry,
+            shared: Arc::new(shared),
+        }
     }
 }
 

@@ -80,7 +80,7 @@ that its figures mean little.")]
 pub struct BenchArguments {
     /// Video or image files, or file:// URIs
     #[arg(value_name = "VIDEO", required = true)]
-    videos: Vec<String>,
+    videos: Vec<std::ffi::OsString>,
     /// What to measure; may be repeated
     #[arg(long, value_enum, value_name = "PART", default_value = "throughput")]
     part: Vec<Part>,

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -9,21 +10,38 @@ use moliceiro_nats::messages::{AlarmRule, Fps, Offset, RequestedSelection, Size,
 use moliceiro_service::{CommonArguments, Settings, SettingsError};
 
 use crate::options::UploadOptions;
+use crate::plan::Earlier;
 use crate::server;
 
 /// Counts the objects in videos, with everything in this one command
 ///
-/// Starts a private NATS server and all services, counts every frame of each VIDEO, and prints each
-/// summary as soon as it is complete. Nothing stays running afterwards. If you stop a run, the next
-/// run finishes what it left.
+/// Starts a private NATS server and all services, counts every frame of each VIDEO, and prints the
+/// summaries in the order of the VIDEOs. Nothing stays running afterwards. If you stop a run, the
+/// next run finishes what it left.
 #[derive(Clone, Debug, Parser)]
 #[command(after_help = "\
 Exit codes: 0 every frame of every video was counted; 1 at least one was not; \
-64 wrong usage or settings; 130 stopped by Ctrl-C or a signal")]
+64 wrong usage or settings; 130 stopped by Ctrl-C or a signal
+
+`moliceiro status`, `detections` and `dead` read the results of a run with --data DIR.")]
 pub struct RunArguments {
-    /// Video or image files, folders of pictures, or file://, http://, https:// or rtsp:// URIs
+    /// Video or image files, folders, or file://, http://, https:// or rtsp:// URIs. A folder is
+    /// the videos in it; one that has pictures only is one video
     #[arg(value_name = "VIDEO")]
-    pub(crate) videos: Vec<String>,
+    pub(crate) videos: Vec<OsString>,
+    /// Also count what is in the folders of a folder
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+    /// Print each summary as soon as it is complete
+    #[arg(long)]
+    pub(crate) unordered: bool,
+    /// Also print the summaries of other videos that an earlier run left unfinished [default: a
+    /// line for each on standard error]
+    #[arg(long)]
+    with_unfinished: bool,
+    /// Forget the videos that an earlier run left unfinished
+    #[arg(long, conflicts_with = "with_unfinished")]
+    drop_unfinished: bool,
     /// Print each summary as one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -45,6 +63,10 @@ pub struct RunArguments {
     /// Skip frames from this time on
     #[arg(long, value_name = "TIME")]
     end: Option<Offset>,
+    /// Analyse the Nth video track of each video [default: the one that the file marks, or the
+    /// first]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    video_track: Option<u32>,
     /// Split a live source (rtsp://, or Motion JPEG over http://) into windows of this length, each
     /// with its own summary [setting: ingest.window]
     #[arg(long, value_name = "TIME")]
@@ -71,8 +93,8 @@ pub struct RunArguments {
     /// PATH]
     #[arg(long, value_name = "FILE")]
     nats_server: Option<PathBuf>,
-    /// Also accept uploads over HTTP on an address such as 127.0.0.1:5000, until you press Ctrl-C
-    /// [setting: http.listen]
+    /// Also accept uploads over HTTP on an address such as 127.0.0.1:5000, until you press Ctrl-C.
+    /// They get the options given here, unless they have their own [setting: http.listen]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
     #[command(flatten)]
@@ -80,11 +102,23 @@ pub struct RunArguments {
 }
 
 impl RunArguments {
+    /// What becomes of videos that an earlier run left. Without a VIDEO, they are what this run is
+    /// for.
+    pub(crate) fn earlier(&self) -> Earlier {
+        if self.drop_unfinished {
+            Earlier::Drop
+        } else if self.with_unfinished || self.videos.is_empty() {
+            Earlier::Print
+        } else {
+            Earlier::Report
+        }
+    }
+
     /// The options of each upload.
     ///
     /// Fails if the end is not later than the start, or if the window length is out of range.
     pub(crate) fn upload_options(&self) -> Result<UploadOptions, SettingsError> {
-        let Self { every, fps, start, end, window, .. } = *self;
+        let Self { every, fps, start, end, video_track, window, .. } = *self;
         if end.is_some_and(|end| end <= start.unwrap_or(Offset::ZERO)) {
             return Err(SettingsError::Invalid(vec!["--end must be later than --start".into()]));
         }
@@ -94,7 +128,7 @@ impl RunArguments {
         let max = self.max.map(|max| AlarmRule::more_than("person", max));
         let alarms: Vec<_> = self.alarms.iter().cloned().chain(max).collect();
         let alarms = (!alarms.is_empty()).then_some(alarms);
-        let selection = RequestedSelection { every, fps, start, end };
+        let selection = RequestedSelection { every, fps, start, end, video_track };
         Ok(UploadOptions { selection, window, alarms })
     }
 

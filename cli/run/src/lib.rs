@@ -4,7 +4,8 @@
 //!
 //! 1. `arguments.rs` turns the command line into [settings](RunArguments::settings) and into the
 //!    options of each upload (`options.rs`).
-//! 2. `inputs.rs` turns each VIDEO into a URI and a name: [`VideoInput`].
+//! 2. `inputs.rs` turns each VIDEO into a URI and a name: [`VideoInput`]. `folder.rs` replaces
+//!    folders by what is in them, and `names.rs` tells videos of the same name apart.
 //! 3. `server.rs` starts the private NATS server, unless the settings name another server.
 //! 4. `plan.rs` decides which videos this run follows: what is new, and what an earlier run left
 //!    ([`Videos::unfinished`](moliceiro_nats::videos::Videos::unfinished)).
@@ -12,14 +13,16 @@
 //!    the new uploads, so that the follower misses nothing.
 //! 6. `services.rs` runs ingest, detector and aggregator as tasks of this process: [`Services`].
 //! 7. While they work, `progress.rs` draws bars on standard error. Each alarm and summary goes to
-//!    standard output, in the format that the aggregator uses too.
+//!    standard output, in the format that the aggregator uses too and in the order of the videos.
 //!
 //! The benchmark measures the same pipeline, so [`VideoInput`], [`ServiceSettings`], [`Services`]
 //! and [`RunArguments::start_server`] are public.
 
 mod arguments;
+mod folder;
 mod follower;
 mod inputs;
+mod names;
 mod options;
 mod plan;
 mod progress;
@@ -32,7 +35,7 @@ use std::time::Duration;
 use anyhow::Context;
 use moliceiro_aggregator::OutputFormat;
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::{NatsSettings, Patience, Streams, connect};
+use moliceiro_nats::{NatsSettings, Patience, Streams, connect_reporting};
 use moliceiro_service::{
     SettingsError, Telemetry, shutdown_on_signals, start_endpoint, start_logging_to,
 };
@@ -40,12 +43,14 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 pub use arguments::RunArguments;
+use folder::Expanded;
 use follower::{Outcome, SummaryFollower};
 pub use inputs::{InputError, VideoInput};
 use options::UploadOptions;
-use plan::RunPlan;
+use plan::{Earlier, RunPlan};
 use progress::Progress;
 use server::{ServerKind, unexpected_exit};
+pub use server::{default_data, start as start_server};
 pub use services::{ServiceSettings, Services};
 
 const PUBLISHES_IN_FLIGHT: usize = 16;
@@ -63,9 +68,17 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     let inputs = VideoInput::parse_all(&arguments.videos)?;
     let options = arguments.upload_options()?;
     let settings = arguments.settings()?;
-    let services = ServiceSettings::read(&settings)?;
+    let mut services = ServiceSettings::read(&settings)?;
+    services.upload_defaults = options.defaults();
+    let Expanded { mut inputs, picture_folders, notes } =
+        Expanded::of(inputs, arguments.recursive)?;
+    check_times(&options, &picture_folders)?;
+    names::distinguish(&mut inputs);
     let progress = Progress::new();
     start_logging_to(&services.base.log, progress.writer());
+    for note in notes {
+        progress.print(&note);
+    }
     // An unusable model is an error before anything is queued for it.
     moliceiro_detector::check(&services.detector)?;
 
@@ -74,14 +87,43 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         Some(server) => NatsSettings { url: server.url().to_owned(), credentials: None },
         None => services.nats.clone(),
     };
+    let earlier = arguments.earlier();
+    if earlier == Earlier::Drop && server.is_none() {
+        anyhow::bail!(SettingsError::Invalid(vec![
+            "--drop-unfinished does not work with a shared server (--nats): others may wait for \
+             its videos; cancel yours by HTTP or NATS"
+                .into()
+        ]));
+    }
     let format = if arguments.json { OutputFormat::Json } else { OutputFormat::Text };
     let runtime = Runtime::new().context("cannot start the async runtime")?;
-    let session = Session { services: services.with_nats(nats), server, progress, format, options };
+    let session = Session {
+        services: services.with_nats(nats),
+        server,
+        progress,
+        format,
+        options,
+        earlier,
+        ordered: !arguments.unordered,
+    };
     let code = runtime.block_on(session.run(inputs));
     // Does not wait for threads that still analyse a frame. The frame is not acknowledged, so it
     // is not lost.
     runtime.shutdown_background();
     code
+}
+
+/// The pictures of a folder have no times: options that select by time would silently do nothing.
+fn check_times(options: &UploadOptions, picture_folders: &[String]) -> Result<(), SettingsError> {
+    let given = options.by_time();
+    match picture_folders.first() {
+        Some(folder) if !given.is_empty() => Err(SettingsError::Invalid(vec![format!(
+            "{folder} is a folder of pictures, which have no times: use --every N there instead \
+             of {}, or name it in a run of its own",
+            given.join(" and ")
+        )])),
+        _ => Ok(()),
+    }
 }
 
 /// One run, from a server that is up to the last summary.
@@ -91,6 +133,8 @@ struct Session {
     progress: Progress,
     format: OutputFormat,
     options: UploadOptions,
+    earlier: Earlier,
+    ordered: bool,
 }
 
 impl Session {
@@ -111,14 +155,39 @@ impl Session {
         inputs: Vec<VideoInput>,
         interrupted: &CancellationToken,
     ) -> anyhow::Result<ExitCode> {
-        let client = connect(&self.services.nats, "moliceiro-run", Patience::FailAtOnce).await?;
+        let telemetry = Telemetry::default();
+        let permissions = telemetry.permissions.clone();
+        // Without a permission, requests only time out, and again and again.
+        tokio::select! {
+            code = self.count_permitted(inputs, interrupted, telemetry) => code,
+            denied = permissions.denied() => Err(denied.into()),
+        }
+    }
+
+    async fn count_permitted(
+        &mut self,
+        inputs: Vec<VideoInput>,
+        interrupted: &CancellationToken,
+        telemetry: Telemetry,
+    ) -> anyhow::Result<ExitCode> {
+        let client = connect_reporting(
+            &self.services.nats,
+            "moliceiro-run",
+            Patience::FailAtOnce,
+            &telemetry.permissions,
+        );
+        let client = client.await?;
         let streams = Streams::open(client, &self.services.streams, PUBLISHES_IN_FLIGHT).await?;
         let kind = ServerKind::of(self.server.as_ref());
-        let plan = RunPlan::make(&streams, inputs, &self.options, kind).await?;
-        let mut follower =
-            SummaryFollower::open(&streams, kind, self.format, plan.videos()).await?;
+        let plan = RunPlan::make(&streams, inputs, &self.options, kind, self.earlier).await?;
+        let print = (self.earlier, self.ordered);
+        let mut follower = SummaryFollower::open(&streams, kind, self.format, &plan, print).await?;
         let listen = self.services.http.listen.clone();
         if follower.is_finished() && listen.is_empty() {
+            if self.earlier == Earlier::Drop {
+                self.progress.print("no earlier run left a video unfinished");
+                return Ok(ExitCode::SUCCESS);
+            }
             anyhow::bail!(SettingsError::Invalid(vec![
                 "no VIDEO is given, and no earlier run left one unfinished; see --help".into()
             ]));
@@ -129,7 +198,6 @@ impl Session {
             self.progress.print(&format!("accepting videos on {listen} until Ctrl-C"));
         }
 
-        let telemetry = Telemetry::default();
         let base = &self.services.base;
         start_endpoint(&base.metrics, base.metrics_port, telemetry.clone()).await?;
         let mut services = Services::start(&self.services, &telemetry);
@@ -139,11 +207,20 @@ impl Session {
             error = unexpected_exit(&mut self.server) => Err(error),
             () = interrupted.cancelled() => Ok(None),
         };
-        if matches!(end, Ok(None)) {
+        let closed = follower.is_output_closed();
+        if matches!(end, Ok(None)) || closed {
             self.stop_live_sources(&streams, &mut follower).await?;
+            follower.print_waiting(&self.progress).await?;
         }
         services.stop(SHUTDOWN_TIMEOUT).await;
         match end? {
+            // The reader of the summaries has read enough.
+            Some(_) if closed => {
+                if let Some(notice) = follower.unfinished_notice() {
+                    self.progress.print(&notice);
+                }
+                Ok(ExitCode::SUCCESS)
+            }
             Some(Outcome::Complete) => Ok(ExitCode::SUCCESS),
             Some(Outcome::WithProblems) => Ok(ExitCode::FAILURE),
             None => {

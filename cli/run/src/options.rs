@@ -1,4 +1,5 @@
-use moliceiro_nats::messages::{AlarmRule, Offset, RequestedSelection, Upload};
+use moliceiro_nats::messages::{AlarmRule, Offset, RequestedSelection, Upload, UploadDefaults};
+
 use moliceiro_nats::videos::UnfinishedVideo;
 use url::Url;
 
@@ -17,15 +18,30 @@ impl UploadOptions {
         Upload { selection, window, alarms, ..Upload::of(uri) }
     }
 
+    /// The same for uploads that do not say.
+    pub(crate) fn defaults(&self) -> UploadDefaults {
+        let Self { selection, window, alarms } = self.clone();
+        UploadDefaults { selection, window, alarms }
+    }
+
+    /// The options that select frames by their times.
+    pub(crate) fn by_time(&self) -> Vec<&'static str> {
+        let RequestedSelection { fps, start, end, .. } = self.selection;
+        let given =
+            [("--fps", fps.is_some()), ("--start", start.is_some()), ("--end", end.is_some())];
+        given.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect()
+    }
+
     /// Whether an unfinished video is what these options ask for. An option that is not given
     /// accepts any value.
     pub(crate) fn accepts(&self, unfinished: &UnfinishedVideo) -> bool {
-        let RequestedSelection { every, fps, start, end } = self.selection;
+        let RequestedSelection { every, fps, start, end, video_track } = self.selection;
         let found = unfinished.selection;
         every.is_none_or(|every| Some(every) == found.every)
             && fps.is_none_or(|fps| Some(fps) == found.fps)
             && start.is_none_or(|start| Some(start) == found.start)
             && end.is_none_or(|end| Some(end) == found.end)
+            && video_track.is_none_or(|track| Some(track) == found.video_track)
             && (self.alarms.is_none() || self.alarms == unfinished.alarms)
     }
 }

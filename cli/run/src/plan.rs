@@ -10,13 +10,28 @@ use crate::inputs::VideoInput;
 use crate::options::UploadOptions;
 use crate::server::ServerKind;
 
+/// What a run does with the videos that an earlier run left unfinished, and that its command line
+/// does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// Finishes them, and prints their summaries like those of its own videos.
+    Print,
+    /// Finishes them, and reports each in a line on standard error.
+    Report,
+    /// Cancels them, those that the command line names too.
+    Drop,
+}
+
 /// The videos of this run: those that the command names, and those that an earlier run left
 /// unfinished.
 pub(crate) struct RunPlan {
-    /// Names of the videos that this run resumes.
-    resumed: BTreeMap<VideoId, String>,
+    /// The videos that the command names, in its order, and their names.
+    own: Vec<(VideoId, String)>,
+    /// Names of other videos that an earlier run left.
+    earlier: BTreeMap<VideoId, String>,
     uploads: Vec<(VideoId, Upload)>,
     uris: Vec<String>,
+    drop_earlier: bool,
 }
 
 impl RunPlan {
@@ -27,6 +42,7 @@ impl RunPlan {
         inputs: Vec<VideoInput>,
         options: &UploadOptions,
         server: ServerKind,
+        earlier: Earlier,
     ) -> anyhow::Result<Self> {
         let mut unfinished = match server {
             ServerKind::Private => streams
@@ -41,10 +57,18 @@ impl RunPlan {
             .map(|input| input.uri.to_string())
             .chain(unfinished.values().map(|video| video.uri.clone()))
             .collect();
-        let mut plan = Self { uris, resumed: BTreeMap::new(), uploads: Vec::new() };
+        let drop_earlier = earlier == Earlier::Drop;
+        let mut plan = Self {
+            own: Vec::new(),
+            earlier: BTreeMap::new(),
+            uploads: Vec::new(),
+            uris,
+            drop_earlier,
+        };
         for VideoInput { uri, name } in inputs {
             let is_same = |video: &UnfinishedVideo| {
-                [uri.as_str(), &shown_uri(&uri)].contains(&video.uri.as_str())
+                !drop_earlier
+                    && [uri.as_str(), &shown_uri(&uri)].contains(&video.uri.as_str())
                     && options.accepts(video)
             };
             // An unfinished window of a live source is not the source.
@@ -53,25 +77,31 @@ impl RunPlan {
                 .find(|(id, video)| !id.is_window() && is_same(video))
                 .map(|(id, _)| id.clone());
             match found.and_then(|id| unfinished.remove_entry(&id)) {
-                Some((id, video)) => {
-                    plan.resumed.insert(id, video.name);
-                }
+                Some((id, video)) => plan.own.push((id, video.name)),
                 None => {
                     let id = VideoId::for_name(&name, &nuid::next());
-                    let upload =
-                        Upload { id: Some(id.clone()), name: Some(name), ..options.upload(uri) };
+                    let mut upload = Upload { id: Some(id.clone()), ..options.upload(uri) };
+                    // The answer of a web server may have a better name.
+                    if name != upload.name() || !upload.uri.scheme().starts_with("http") {
+                        upload.name = Some(name.clone());
+                    }
+                    plan.own.push((id.clone(), name));
                     plan.uploads.push((id, upload));
                 }
             }
         }
-        plan.resumed.extend(unfinished.into_iter().map(|(id, video)| (id, video.name)));
+        plan.earlier = unfinished.into_iter().map(|(id, video)| (id, video.name)).collect();
         Ok(plan)
     }
 
-    /// The names of all videos that this run follows.
-    pub(crate) fn videos(&self) -> BTreeMap<VideoId, String> {
-        let new = self.uploads.iter().map(|(id, upload)| (id.clone(), upload.name()));
-        self.resumed.clone().into_iter().chain(new).collect()
+    /// The videos that the command names, in its order, and their names.
+    pub(crate) fn own(&self) -> &[(VideoId, String)] {
+        &self.own
+    }
+
+    /// Names of other videos that this run finishes, or drops.
+    pub(crate) fn earlier(&self) -> &BTreeMap<VideoId, String> {
+        &self.earlier
     }
 
     /// Where the videos are. This run may read them, whatever `ingest.allow` says.
@@ -79,13 +109,18 @@ impl RunPlan {
         &self.uris
     }
 
-    /// Queues the new uploads. The follower must exist by then: on a shared server it sees only
-    /// what is published after it subscribed.
+    /// Queues the new uploads, and cancels what is to be dropped. The follower must exist by then:
+    /// on a shared server it sees only what is published after it subscribed.
     pub(crate) async fn submit(
         self,
         streams: &Streams,
         _subscribed: &SummaryFollower,
     ) -> anyhow::Result<()> {
+        if self.drop_earlier {
+            for id in self.earlier.keys() {
+                streams.videos().cancel(id, "dropped by --drop-unfinished").await?;
+            }
+        }
         for (id, upload) in self.uploads {
             let payload = to_json(&upload).into();
             streams

@@ -98,7 +98,7 @@ impl Progress {
     /// Writes text to standard output at once, above the bars.
     pub(crate) fn print_result(&self, text: &str) -> io::Result<()> {
         self.suspended(|| {
-            let mut out = io::stdout().lock();
+            let mut out = moliceiro_service::stdout();
             writeln!(out, "{text}")?;
             out.flush()
         })

@@ -19,16 +19,20 @@ impl ServerKind {
     }
 }
 
-/// Starts `program`, or else the bundled `nats-server`, or else the one on PATH. It keeps its data
-/// in `data`, or else in the user's data folder.
-pub(crate) fn start(
-    program: Option<PathBuf>,
-    data: Option<PathBuf>,
-) -> anyhow::Result<EmbeddedServer> {
+/// Where a run keeps its data if `--data` does not say.
+pub fn default_data() -> Option<PathBuf> {
+    Some(dirs::data_dir()?.join("moliceiro"))
+}
+
+/// Starts `program` as a private server, or else the bundled `nats-server`, or else the one on
+/// PATH. It keeps its data in `data`, or else in the user's data folder.
+///
+/// Fails if it cannot be started, or if another process uses the folder.
+pub fn start(program: Option<PathBuf>, data: Option<PathBuf>) -> anyhow::Result<EmbeddedServer> {
     let program = program
         .or_else(|| bundled("bin/nats-server"))
         .unwrap_or_else(|| PathBuf::from("nats-server"));
-    let data = data.or_else(|| Some(dirs::data_dir()?.join("moliceiro"))).ok_or_else(|| {
+    let data = data.or_else(default_data).ok_or_else(|| {
         SettingsError::Invalid(vec![
             "cannot find your home directory: choose a folder with --data".into(),
         ])

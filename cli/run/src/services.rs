@@ -4,6 +4,7 @@ use moliceiro_aggregator::AggregatorSettings;
 use moliceiro_api::HttpSettings;
 use moliceiro_detector::DetectorSettings;
 use moliceiro_ingest::{IngestService, IngestSettings};
+use moliceiro_nats::messages::UploadDefaults;
 use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::{Base, Service, Settings, SettingsError, Telemetry};
 use tokio::task::JoinSet;
@@ -24,6 +25,8 @@ pub struct ServiceSettings {
     pub(crate) http: HttpSettings,
     pub(crate) detector: DetectorSettings,
     pub(crate) aggregator: AggregatorSettings,
+    /// What an upload over HTTP gets that leaves it out.
+    pub(crate) upload_defaults: UploadDefaults,
 }
 
 impl ServiceSettings {
@@ -41,6 +44,7 @@ impl ServiceSettings {
             http: settings.section()?,
             detector: settings.section()?,
             aggregator: settings.section()?,
+            upload_defaults: UploadDefaults::default(),
         })
     }
 
@@ -65,10 +69,12 @@ pub struct Services {
 impl Services {
     /// Starts the services on the current tokio runtime.
     pub fn start(settings: &ServiceSettings, telemetry: &Telemetry) -> Self {
-        let ServiceSettings { ingest, http, detector, aggregator, .. } = settings.clone();
+        let ServiceSettings { ingest, http, detector, aggregator, upload_defaults, .. } =
+            settings.clone();
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
-        let service = IngestService { ingest: settings.service(ingest), http };
+        let service =
+            IngestService { ingest: settings.service(ingest), http, defaults: upload_defaults };
         let (ready, token) = (telemetry.clone(), shutdown.clone());
         running.spawn(async { Ok(moliceiro_ingest::run(service, ready, token).await?) });
         let service = settings.service(detector);

@@ -12,6 +12,7 @@ mod bad_input;
 mod bench;
 mod cancel;
 mod cluster;
+mod command_line;
 mod http;
 mod http_description;
 mod http_limits;

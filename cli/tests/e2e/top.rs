@@ -95,7 +95,7 @@ fn an_unused_server_is_reported_and_left_unchanged() {
         let mut process = once(&server.url());
         process.expect_code(1);
         assert!(
-            process.stderr().join("\n").contains("has a service used this server yet?"),
+            process.stderr().join("\n").contains("no service has used it"),
             "{:?}",
             process.stderr()
         );

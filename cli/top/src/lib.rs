@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Parser;
 use moliceiro_nats::connect::without_password;
-use moliceiro_nats::{NatsSettings, Patience, connect};
+use moliceiro_nats::{NatsSettings, Patience, Permissions, connect_reporting};
 use moliceiro_service::{CommonArguments, LogSettings, shutdown_on_signals, start_logging};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -86,12 +86,19 @@ pub fn run(arguments: &TopArguments) -> anyhow::Result<ExitCode> {
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let client = runtime.block_on(connect(&nats, "moliceiro-top", Patience::FailAtOnce))?;
+    let permissions = Permissions::default();
+    let connecting = connect_reporting(&nats, "moliceiro-top", Patience::FailAtOnce, &permissions);
+    let client = runtime.block_on(connecting)?;
     let (sender, state) = watch::channel(State::new(without_password(&nats.url), Instant::now()));
     let interval = arguments.interval;
     runtime.spawn(async move { sources::follow(client, interval, &sender).await });
     let shown = if once {
-        runtime.block_on(print_once(state, interval))
+        runtime.block_on(async {
+            tokio::select! {
+                printed = print_once(state, interval) => printed,
+                denied = permissions.denied() => Err(denied.into()),
+            }
+        })
     } else {
         show(&runtime, state, interval)
     };
@@ -117,7 +124,7 @@ async fn print_once(mut state: watch::Receiver<State>, interval: Duration) -> an
     let state = complete.context("reading the figures stopped unexpectedly")?;
     match &state.problem {
         Some(problem) => bail!("{problem}"),
-        None => write!(std::io::stdout(), "{}", text::snapshot(&state))
+        None => write!(moliceiro_service::stdout(), "{}", text::snapshot(&state))
             .context("cannot write to standard output"),
     }
 }

@@ -29,7 +29,7 @@ impl Meter {
     pub(crate) fn rate(&self) -> Option<f64> {
         let ((from, first), (to, last)) = (self.0.front()?, self.0.back()?);
         let elapsed = to.duration_since(*from).as_secs_f64();
-        (elapsed > 0.0).then(|| (last - first) as f64 / elapsed)
+        (elapsed > 0.0).then(|| ((last - first) as f64 / elapsed).max(0.0))
     }
 }
 

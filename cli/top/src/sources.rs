@@ -19,7 +19,7 @@ use moliceiro_nats::subjects::{
     INGEST_CONSUMER, RESULTS, SUMMARIES, UPLOADS, VIDEOS_BUCKET,
 };
 use moliceiro_nats::videos::{VideoChanges, watch_all};
-use moliceiro_nats::{VideoChange, VideoError, VideoId};
+use moliceiro_nats::{StreamsError, VideoChange, VideoError, VideoId};
 use thiserror::Error;
 use tokio::sync::watch;
 
@@ -118,8 +118,8 @@ async fn queues(jetstream: &Context, interval: Duration, state: &watch::Sender<S
 /// Why a sample failed.
 #[derive(Debug, Error)]
 enum SampleError {
-    #[error("stream {0} does not exist: has a service used this server yet? ({1})")]
-    NoStream(&'static str, GetStreamError),
+    #[error(transparent)]
+    Unused(#[from] StreamsError),
     #[error("stream {0}: {1}")]
     Stream(&'static str, GetStreamError),
     #[error("consumer {0}: {1}")]
@@ -173,7 +173,7 @@ async fn sample(jetstream: &Context) -> Result<(Queues, Duration), SampleError> 
 
 async fn stream(jetstream: &Context, name: &'static str) -> Result<Stream, SampleError> {
     jetstream.get_stream(name).await.map_err(|error| match error.kind() {
-        GetStreamErrorKind::JetStream(_) => SampleError::NoStream(name, error),
+        GetStreamErrorKind::JetStream(_) => SampleError::Unused(StreamsError::Unused),
         _ => SampleError::Stream(name, error),
     })
 }

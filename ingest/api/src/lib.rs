@@ -27,6 +27,7 @@
 //! use futures_util::future::BoxFuture;
 //! use moliceiro_api::{Backend, HttpError, HttpSettings, UriPolicy, UriRefused, bind, serve};
 //! use moliceiro_nats::Streams;
+//! use moliceiro_nats::messages::UploadDefaults;
 //! use tokio_util::sync::CancellationToken;
 //! use url::Url;
 //!
@@ -41,7 +42,9 @@
 //! async fn serve_api(streams: Streams, shutdown: CancellationToken) -> Result<(), HttpError> {
 //!     let settings = HttpSettings::default();
 //!     let Some(listener) = bind(&settings)? else { return Ok(()) };
-//!     let backend = Backend { streams, uri_policy: Arc::new(Everything), default_every: 1 };
+//!     let defaults = UploadDefaults::default();
+//!     let uri_policy = Arc::new(Everything);
+//!     let backend = Backend { streams, uri_policy, default_every: 1, defaults };
 //!     serve(listener, backend, &settings, &shutdown).await
 //! }
 //! ```

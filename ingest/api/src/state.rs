@@ -5,6 +5,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use axum::http::HeaderValue;
 use moliceiro_nats::Streams;
+use moliceiro_nats::messages::UploadDefaults;
 use moliceiro_nats::objects::Objects;
 use moliceiro_nats::publish::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -30,6 +31,8 @@ pub struct Backend {
     pub uri_policy: Arc<dyn UriPolicy>,
     /// Every how many frames a video is analysed if its upload does not say.
     pub default_every: u64,
+    /// What else an upload gets that leaves it out.
+    pub defaults: UploadDefaults,
 }
 
 /// What all requests share.
@@ -37,6 +40,7 @@ pub(crate) struct ApiState {
     pub(crate) streams: Streams,
     pub(crate) uri_policy: Arc<dyn UriPolicy>,
     pub(crate) default_every: u64,
+    pub(crate) defaults: UploadDefaults,
     /// Has a context of its own, so that uploads do not use up the frames' share of publishes.
     pub(crate) objects: Objects,
     pub(crate) sent_keys: SentKeys,
@@ -58,7 +62,7 @@ impl ApiState {
         settings: &HttpSettings,
         shutdown: &CancellationToken,
     ) -> Self {
-        let Backend { streams, uri_policy, default_every } = backend;
+        let Backend { streams, uri_policy, default_every, defaults } = backend;
         let origins =
             settings.origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
         Self {
@@ -67,6 +71,7 @@ impl ApiState {
             streams,
             uri_policy,
             default_every,
+            defaults,
             tokens: Tokens::new(&settings.tokens),
             origins: origins.collect(),
             upload_permits: Arc::new(Semaphore::new(settings.uploads)),

@@ -59,6 +59,7 @@ pub(crate) async fn submit_bytes(
     let video = VideoId::for_name(&name, &nuid::next());
     let uri = object_uri(&video).parse().map_err(Problem::unavailable)?;
     let upload = Upload { id: Some(video.clone()), name: Some(name), selection, ..Upload::of(uri) };
+    let upload = upload.with_defaults(&state.defaults);
     let (digest, size) = (bytes.digest.clone(), bytes.size());
     bytes.keep(video.as_str(), video.as_str()).await?;
     info!(%video, size, "upload stored");
@@ -94,7 +95,7 @@ pub(crate) async fn submit_uri(
     }
     let digest = digest(&to_json(&upload));
     let video = VideoId::for_name(&upload.name(), &nuid::next());
-    let upload = Upload { id: Some(video), ..upload };
+    let upload = Upload { id: Some(video), ..upload }.with_defaults(&state.defaults);
     match record(state, key, SentUpload { digest: digest.clone(), upload }).await? {
         Recorded::First(upload) => queue(state, upload).await,
         Recorded::Repeated(earlier) => submit_again(state, earlier, &digest).await,

@@ -29,6 +29,10 @@ pub(crate) struct SelectionOptions {
     #[param(minimum = 0, maximum = 3_162_240_000_u64)]
     #[schema(minimum = 0, maximum = 3_162_240_000_u64)]
     end: Option<f64>,
+    /// Analyse the Nth video track. Default: the one that the file marks, or the first.
+    #[param(minimum = 1)]
+    #[schema(minimum = 1)]
+    video_track: Option<u32>,
 }
 
 /// Rejects values that are out of range or contradict each other.

@@ -73,6 +73,8 @@ pub(crate) struct Video {
     /// Frames at or after this time are not analysed, in seconds.
     #[schema(value_type = Option<f64>)]
     end: Option<Offset>,
+    /// The number of the analysed video track, if the upload asked for one.
+    video_track: Option<u32>,
     /// The numbers of its frames.
     frames: Frames,
     /// Objects found so far, by class.
@@ -91,7 +93,7 @@ impl Video {
     pub(crate) fn of(entry: VideoEntry) -> Self {
         let decoded = entry.published;
         let status = VideoStatus::from(entry);
-        let FrameSelection { every, fps, start, end } = status.selection;
+        let FrameSelection { every, fps, start, end, video_track } = status.selection;
         Self {
             links: Links::of(&status.video),
             id: status.video,
@@ -103,6 +105,7 @@ impl Video {
             fps,
             start,
             end,
+            video_track,
             frames: Frames {
                 total: status.frames,
                 decoded,
@@ -118,7 +121,7 @@ impl Video {
 
     /// A video that no aggregator has an entry of yet.
     fn without_entry(id: VideoId, state: VideoState, started: Started) -> Self {
-        let FrameSelection { every, fps, start, end } = started.selection;
+        let FrameSelection { every, fps, start, end, video_track } = started.selection;
         Self {
             links: Links::of(&id),
             id,
@@ -130,6 +133,7 @@ impl Video {
             fps,
             start,
             end,
+            video_track,
             frames: Frames { total: None, decoded: 0, counted: 0, failed: 0 },
             classes: BTreeMap::new(),
             alarms: 0,

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Range;
 
 /// What a container holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +10,22 @@ pub struct Contents {
     pub tracks: Vec<VideoTrack>,
     /// What is wrong with the container.
     pub faults: Vec<Fault>,
+    /// Where each file starts if several are appended to each other, and the first of them; empty
+    /// if the container does not allow that.
+    pub parts: Vec<u64>,
+    /// Bytes in the file.
+    pub length: u64,
+}
+
+impl Contents {
+    /// The bytes of each file if several are appended to each other; empty if there is only one.
+    pub fn appended(&self) -> Vec<Range<u64>> {
+        if self.parts.len() < 2 {
+            return Vec::new();
+        }
+        let ends = self.parts.iter().skip(1).copied().chain([self.length]);
+        self.parts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+    }
 }
 
 /// A container format.
@@ -47,6 +64,11 @@ pub enum Fault {
         /// Bytes that are missing.
         missing: u64,
     },
+    /// Its structure is broken.
+    Damaged {
+        /// At which byte.
+        at: u64,
+    },
     /// Packets of a transport stream did not arrive.
     PacketsLost {
         /// How many gaps its counters show.
@@ -58,6 +80,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated { missing } => write!(f, "the last {missing} bytes are missing"),
+            Self::Damaged { at } => write!(f, "its structure is broken at byte {at}"),
             Self::PacketsLost { gaps } => write!(f, "packets were lost in {gaps} places"),
         }
     }

@@ -19,12 +19,16 @@
 
 mod contents;
 mod heif;
+mod matroska;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
 pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
+
+/// How many of a file's first bytes are enough to recognise its container.
+const SIGNATURE_BYTES: usize = 16;
 
 /// What a file holds; `None` if it is in no container that this crate reads.
 ///
@@ -32,6 +36,12 @@ pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
 ///
 /// The file cannot be read. A damaged container is not an error: what can be read of it is
 /// returned, with a [`Fault`].
-pub fn inspect(_file: &mut File) -> io::Result<Option<Contents>> {
-    Ok(None)
+pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
+    let mut start = Vec::with_capacity(SIGNATURE_BYTES);
+    file.seek(SeekFrom::Start(0))?;
+    file.by_ref().take(SIGNATURE_BYTES as u64).read_to_end(&mut start)?;
+    match &start[..] {
+        start if start.starts_with(&matroska::SIGNATURE) => matroska::inspect(file).map(Some),
+        _ => Ok(None),
+    }
 }

@@ -75,6 +75,11 @@ pub(crate) fn has_video(streams: &gst::StreamCollection) -> bool {
     streams.iter().any(|stream| stream.stream_type().contains(gst::StreamType::VIDEO))
 }
 
+pub(crate) fn video_tracks(streams: &gst::StreamCollection) -> u32 {
+    let is_video = |stream: &gst::Stream| stream.stream_type().contains(gst::StreamType::VIDEO);
+    u32::try_from(streams.iter().filter(is_video).count()).unwrap_or(u32::MAX)
+}
+
 /// The media type of a playlist, if the missing plugin is one that would read it.
 pub(crate) fn playlist(plugin: &gst::StructureRef) -> Option<String> {
     missing_format(plugin).filter(|format| PLAYLISTS.contains(&format.as_str()))

@@ -1,4 +1,4 @@
-use moliceiro_containers::{Contents, VideoTrack};
+use moliceiro_containers::{Container, Contents, VideoTrack};
 
 use crate::container_info::ContainerInfo;
 use crate::error::Incomplete;
@@ -9,18 +9,26 @@ use crate::timeline::Coverage;
 /// sound comes in packets.
 const TOLERANCE: u64 = 200_000_000;
 
+/// When a Matroska file's timeline starts, in nanoseconds. Some programs write the end as the
+/// duration, and GStreamer's times start at 0.
+pub(crate) fn start(contents: Option<&Contents>, track: Option<&VideoTrack>) -> u64 {
+    let is_matroska = contents.is_some_and(|known| known.container == Container::Matroska);
+    track.filter(|_| is_matroska).and_then(|track| track.start).unwrap_or(0)
+}
+
 /// Whether the video ends before the end that its container declares.
 ///
 /// Sound that is longer than the pictures does not make a video incomplete: if any stream reaches
 /// the declared end, the file is whole.
 pub(crate) fn truncated(
     covered: &Coverage,
+    start: u64,
     container_info: &ContainerInfo,
     probes: &Probes,
 ) -> Option<Incomplete> {
     let (decoded, declared) = (covered.end()?, container_info.duration()?);
     let tolerance = TOLERANCE.max(covered.last_length().saturating_mul(2));
-    let reaches_end = |end: u64| end.saturating_add(tolerance) >= declared;
+    let reaches_end = |end: u64| end.saturating_add(start).saturating_add(tolerance) >= declared;
     // Without a demuxer, GStreamer estimates the duration from the bit rate.
     let demuxed = probes.demuxed_end()?;
     (!reaches_end(decoded) && !reaches_end(demuxed))
@@ -37,9 +45,9 @@ pub(crate) fn damaged(decoded: u64, probes: &Probes) -> Option<Incomplete> {
 pub(crate) fn disagreement(
     decoded: u64,
     contents: &Contents,
-    track: &VideoTrack,
+    track: Option<&VideoTrack>,
 ) -> Option<Incomplete> {
     let fault = contents.faults.first().cloned().map(Incomplete::Container);
-    let expected = track.frames.filter(|expected| *expected != decoded);
+    let expected = track.and_then(|track| track.frames).filter(|expected| *expected != decoded);
     fault.or(expected.map(|expected| Incomplete::Miscounted { decoded, expected }))
 }

@@ -22,6 +22,7 @@ use crate::images::{self, Image, Opened};
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
 use crate::pipeline::{FilePipeline, Next};
 use crate::settings::DecodeSettings;
+use crate::tracks;
 
 /// Decodes a whole video on this thread.
 pub(crate) fn decode(
@@ -32,11 +33,11 @@ pub(crate) fn decode(
     elements::init()?;
     let checked = file::check(input)?;
     let name = checked.name().to_owned();
-    let stall_timeout = settings.stall_timeout;
+    let (stall_timeout, track) = (settings.stall_timeout, settings.selection.video_track);
     let FrameSelection { fps, start, end, .. } = settings.selection;
     let has_times = fps.is_some() || start.is_some() || end.is_some();
     let output = Output::new(settings, sender).map_err(|error| error.into_decode_error(&name))?;
-    let mut run = Run { stall_timeout, output };
+    let mut run = Run { stall_timeout, requested_track: track, output, is_past_range: false };
     let incomplete = match checked {
         CheckedInput::Folder { path, name } => {
             if has_times {
@@ -72,28 +73,89 @@ fn inspect(file: &LocalFile) -> Option<Contents> {
 
 struct Run {
     stall_timeout: Duration,
+    requested_track: Option<u32>,
     output: Output,
+    /// Whether all selected frames are decoded.
+    is_past_range: bool,
+}
+
+/// A file, or one of several that are appended to each other.
+struct Part<'a> {
+    track: u32,
+    /// Where it starts on the video's timeline, in nanoseconds.
+    shift: u64,
+    avi_duration: Option<u64>,
+    contents: Option<&'a Contents>,
+}
+
+/// What is known at the end of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// It is the whole file.
+    Whole,
+    /// Another part follows.
+    Part,
+    /// It is the last of several.
+    LastPart,
 }
 
 impl Run {
-    /// Decodes a file with GStreamer.
+    /// Decodes a file with GStreamer. Files that are appended to each other are decoded one after
+    /// the other, on one timeline.
     fn decode_video(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
         let contents = inspect(file);
-        let mut pipeline = FilePipeline::open(file)?;
+        let contents = contents.as_ref();
+        let track = tracks::wanted(self.requested_track, contents);
+        let parts = contents.map(Contents::appended).unwrap_or_default();
         let avi_duration = avi::declared_duration(&file.path);
+        let Some((last, earlier)) = parts.split_last() else {
+            let pipeline = FilePipeline::open(file, track, None)?;
+            let part = Part { track, shift: 0, avi_duration, contents };
+            return self.decode_part(file, pipeline, &part, Check::Whole);
+        };
+        for (bytes, check) in
+            earlier.iter().map(|bytes| (bytes, Check::Part)).chain([(last, Check::LastPart)])
+        {
+            let shift = self.output.covered().end().unwrap_or(0);
+            let part = Part { track, shift, avi_duration, contents };
+            let decoded = FilePipeline::open(file, track, Some(bytes))
+                .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
+            match decoded {
+                Ok(None) if self.is_past_range => return Ok(None),
+                Ok(None) => {}
+                Err(error) if error != DecodeError::Cancelled && self.output.decoded() > 0 => {
+                    return Ok(Some(Incomplete::Broken { reason: error.into_reason() }));
+                }
+                other => return other,
+            }
+        }
+        Ok(None)
+    }
+
+    fn decode_part(
+        &mut self,
+        file: &LocalFile,
+        mut pipeline: FilePipeline,
+        part: &Part<'_>,
+        check: Check,
+    ) -> Result<Option<Incomplete>, DecodeError> {
+        let before = self.output.decoded();
         let stopped = loop {
             match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
                 Next::End => break None,
                 Next::Stopped(incomplete) => break Some(incomplete),
-                Next::Frame(frame) => {
+                Next::Frame(mut frame) => {
                     if self.output.decoded() == 0 {
                         record_format(self.output.container_info(), &frame.info);
-                        self.record_duration(&pipeline, avi_duration);
+                        self.record_duration(&pipeline, part.avi_duration);
                     }
+                    frame.pts = frame.pts.map(|pts| pts.saturating_add(part.shift));
                     match self.output.take(&frame)? {
                         Taken::Counted => {}
                         Taken::EndOfRange => {
-                            self.record_duration(&pipeline, avi_duration);
+                            self.record_duration(&pipeline, part.avi_duration);
+                            self.notice_tracks(part.track, &pipeline, part.contents);
+                            self.is_past_range = true;
                             // Whatever is wrong past the range does not matter.
                             return Ok(None);
                         }
@@ -104,34 +166,54 @@ impl Run {
                 }
             }
         };
-        self.record_duration(&pipeline, avi_duration);
-        self.verdict(file, pipeline, stopped, contents.as_ref())
+        self.record_duration(&pipeline, part.avi_duration);
+        self.notice_tracks(part.track, &pipeline, part.contents);
+        self.verdict(file, pipeline, stopped, before, part, check)
     }
 
-    /// Decides whether a video that has ended is complete.
+    /// Decides whether a video that has ended is complete. `before` is how many frames were decoded
+    /// before this part of it.
     fn verdict(
         &self,
         file: &LocalFile,
         pipeline: FilePipeline,
         stopped: Option<Incomplete>,
-        contents: Option<&Contents>,
+        before: u64,
+        part: &Part<'_>,
+        check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
         let decoded = self.output.decoded();
         let probes = pipeline.probes().clone();
-        let failure = pipeline.into_failure(decoded == 0);
-        if decoded == 0 {
+        let failure = pipeline.into_failure(decoded == before);
+        if decoded == before {
             let error = failure.or(stopped.map(|stopped| stopped.into_error(&file.name)));
             return Err(error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() }));
         }
-        let container_info = self.output.container_info();
+        let contents = part.contents;
+        let track = contents.and_then(|contents| tracks::find(contents, part.track));
         Ok(stopped
             .or_else(|| failure.map(|error| Incomplete::Broken { reason: error.into_reason() }))
-            .or_else(|| completeness::truncated(self.output.covered(), container_info, &probes))
-            .or_else(|| completeness::damaged(decoded, &probes))
             .or_else(|| {
-                let contents = contents?;
-                completeness::disagreement(decoded, contents, contents.tracks.first()?)
+                // The duration that is declared is that of one part.
+                let (covered, info) = (self.output.covered(), self.output.container_info());
+                (check == Check::Whole)
+                    .then(|| {
+                        let start = completeness::start(contents, track);
+                        completeness::truncated(covered, start, info, &probes)
+                    })
+                    .flatten()
+            })
+            .or_else(|| completeness::damaged(decoded - before, &probes))
+            .or_else(|| {
+                let contents = contents.filter(|_| check != Check::Part)?;
+                completeness::disagreement(decoded, contents, track)
             }))
+    }
+
+    fn notice_tracks(&mut self, track: u32, pipeline: &FilePipeline, contents: Option<&Contents>) {
+        if let Some(notice) = tracks::notice(track, pipeline.tracks(), contents) {
+            self.output.notice(notice);
+        }
     }
 
     fn record_duration(&self, pipeline: &FilePipeline, avi_duration: Option<u64>) {
@@ -248,7 +330,8 @@ fn first_picture(
         let picture = selected.picture(&frame.without_time()).map_err(failed)?;
         return Ok((picture, missing));
     }
-    let mut pipeline = FilePipeline::open(copy.as_ref().map_or(&file, |(_, video)| video))?;
+    let mut pipeline =
+        FilePipeline::open(copy.as_ref().map_or(&file, |(_, video)| video), 1, None)?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
             let picture = selected.picture(&frame.without_time()).map_err(failed)?;

@@ -67,6 +67,9 @@ pub struct DecodedVideo {
     pub notices: Vec<Notice>,
 }
 
+/// How many other tracks a notice names.
+const MOST_NAMED: usize = 8;
+
 /// Something about a video that does not make it incomplete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -74,8 +77,8 @@ pub enum Notice {
     OtherVideoTracks {
         /// The number of the decoded track among the video tracks, from 1.
         decoded: u32,
-        /// How many video tracks there are.
-        tracks: u32,
+        /// The others, with their codecs as people call them.
+        others: Vec<(u32, Option<&'static str>)>,
     },
     /// A folder has files that are not pictures.
     IgnoredFiles {
@@ -89,11 +92,19 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherVideoTracks { decoded, tracks } => write!(
-                f,
-                "video track {decoded} of {tracks} was decoded; --video-track (video_track in an \
-                 upload) chooses another one"
-            ),
+            Self::OtherVideoTracks { decoded, others } => {
+                write!(f, "video track {decoded} of {} was analysed, and not ", others.len() + 1)?;
+                for (i, (number, codec)) in others.iter().take(MOST_NAMED).enumerate() {
+                    write!(f, "{}{number}", if i == 0 { "" } else { ", " })?;
+                    if let Some(codec) = codec {
+                        write!(f, " ({codec})")?;
+                    }
+                }
+                if others.len() > MOST_NAMED {
+                    write!(f, ", …")?;
+                }
+                write!(f, "; --video-track, or video_track of an upload, chooses another one")
+            }
             Self::IgnoredFiles { count, names } => {
                 let more = if *count > names.len() as u64 { ", …" } else { "" };
                 let files = if *count == 1 { "file was" } else { "files were" };

@@ -72,6 +72,9 @@ pub enum DecodeError {
     /// It has only sound or text.
     #[error("{video} has no video stream; give a file with moving pictures")]
     NoVideo { video: String },
+    /// The upload asks for a video track that the file does not have.
+    #[error("{video} has no video track {wanted}: it has {tracks}; give a number up to that")]
+    NoSuchTrack { video: String, wanted: u32, tracks: u32 },
     /// The container or its stream is broken before the first frame.
     #[error("{video} is damaged or incomplete ({reason}); copy or record it again")]
     Damaged { video: String, reason: String },

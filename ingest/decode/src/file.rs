@@ -1,11 +1,12 @@
 use std::fs::{File, FileType};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use gstreamer as gst;
-use moliceiro_messages::shown_uri;
+use moliceiro_messages::{printable, shown_uri};
 use url::Url;
 
 use crate::error::DecodeError;
@@ -73,14 +74,14 @@ pub(crate) fn check(input: &Input) -> Result<CheckedInput, DecodeError> {
     let not_local = || DecodeError::NotLocal { uri: shown_uri(&uri) };
     let file = uri.to_file_path().map_err(|()| not_local())?;
     if name.is_none() && file.is_dir() {
-        return Ok(CheckedInput::Folder { name: file.display().to_string(), path: file });
+        return Ok(CheckedInput::Folder { name: shown_path(&file), path: file });
     }
     check_file(&file, name).map(CheckedInput::File)
 }
 
 /// Checks a path. Errors call it `name`, or else by its path.
 pub(crate) fn check_file(file: &Path, name: Option<String>) -> Result<LocalFile, DecodeError> {
-    let path = name.unwrap_or_else(|| file.display().to_string());
+    let path = name.unwrap_or_else(|| shown_path(file));
     let metadata = std::fs::metadata(file).map_err(|error| unreadable(&path, &error))?;
     if !metadata.is_file() {
         return Err(DecodeError::NotAFile { path, what: file_type_name(metadata.file_type()) });
@@ -96,6 +97,11 @@ pub(crate) fn check_file(file: &Path, name: Option<String>) -> Result<LocalFile,
     let uri = gst::glib::filename_to_uri(file, None)
         .map_err(|_| DecodeError::NotLocal { uri: path.clone() })?;
     Ok(LocalFile { uri: uri.into(), name: path, path: file.to_owned(), format })
+}
+
+/// A path as errors show it.
+pub(crate) fn shown_path(path: &Path) -> String {
+    printable(path.as_os_str().as_bytes())
 }
 
 /// The error for a path that cannot be opened.

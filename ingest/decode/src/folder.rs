@@ -1,8 +1,8 @@
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::error::DecodeError;
-use crate::file::unreadable;
+use crate::file::{shown_path, unreadable};
 
 /// In lower case.
 const EXTENSIONS: [&str; 34] = [
@@ -35,7 +35,7 @@ pub(crate) struct Ignored {
 
 /// Reads a folder. Subfolders and hidden files are left out.
 pub(crate) fn read(folder: &Path) -> Result<Folder, DecodeError> {
-    let path = folder.display().to_string();
+    let path = shown_path(folder);
     let failed = |error| unreadable(&path, &error);
     let real = folder.canonicalize().map_err(failed)?;
     let mut pictures = Vec::new();
@@ -68,16 +68,18 @@ pub(crate) fn read(folder: &Path) -> Result<Folder, DecodeError> {
     Ok(Folder { pictures, ignored })
 }
 
-fn is_housekeeping(name: &OsString) -> bool {
+fn is_housekeeping(name: &OsStr) -> bool {
     let name = name.to_string_lossy().to_ascii_lowercase();
     name.starts_with('.') || HOUSEKEEPING.contains(&name.as_str())
 }
 
-fn is_picture(name: &OsString) -> bool {
+/// Whether a file of this name is one of the pictures of a folder.
+pub fn is_picture(name: &OsStr) -> bool {
     let extension = Path::new(name)
         .extension()
         .map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+    !is_housekeeping(name)
+        && extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }
 
 /// Read access is granted by folder, so a link must not lead out of one. A broken link counts as

@@ -94,10 +94,10 @@ mod tests {
     fn selection(fps: Option<f64>, start: Option<f64>, end: Option<f64>) -> FrameSelection {
         let offset = |seconds: f64| Offset::try_from(seconds).unwrap();
         FrameSelection {
-            every: 1,
             fps: fps.map(|fps| Fps::try_from(fps).unwrap()),
             start: start.map(offset),
             end: end.map(offset),
+            ..FrameSelection::every(1)
         }
     }
 

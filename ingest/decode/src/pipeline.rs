@@ -1,5 +1,6 @@
 //! The GStreamer pipeline that decodes a file.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -16,9 +17,11 @@ use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
 use crate::format::{FileFormat, ImageFormat};
 use crate::geometry::Orientation;
+use crate::part;
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::running::RunningPipeline;
+use crate::tracks::Tracks;
 
 /// Decoded frames that the pipeline buffers. Each may be tens of megabytes.
 const QUEUED_FRAMES: u32 = 3;
@@ -45,6 +48,9 @@ pub(crate) struct FilePipeline {
     failure: Option<DecodeError>,
     all_streams_ended: bool,
     demuxer_idle_since: Option<Instant>,
+    /// The number of the video track to decode, from 1.
+    track: u32,
+    tracks: Tracks,
 }
 
 /// What follows in a video.
@@ -63,8 +69,13 @@ enum Pulled {
 }
 
 impl FilePipeline {
-    /// Starts decoding a file.
-    pub(crate) fn open(file: &LocalFile) -> Result<Self, DecodeError> {
+    /// Starts decoding the video track with this number, from 1, of a file, or of these bytes of
+    /// it.
+    pub(crate) fn open(
+        file: &LocalFile,
+        track: u32,
+        bytes: Option<&Range<u64>>,
+    ) -> Result<Self, DecodeError> {
         let name = &file.name;
         let failed = |reason: String| DecodeError::Failed { video: name.clone(), reason };
         let raw = gst::Caps::new_empty_simple("video/x-raw");
@@ -76,8 +87,16 @@ impl FilePipeline {
             .caps(&raw)
             .build();
         accept_strides(&sink);
-        let pipeline =
-            build(&file.uri, file.format, &sink).map_err(|error| failed(error.to_string()))?;
+        let tracks = Tracks::new(track);
+        let source = match bytes {
+            Some(bytes) => {
+                part::source(&file.path, bytes).map_err(|error| failed(error.to_string()))?
+            }
+            None => gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None)
+                .map_err(|error| failed(error.to_string()))?,
+        };
+        let pipeline = build(source, file.format, &sink, &tracks)
+            .map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes);
         if let Some(bus) = pipeline.bus() {
@@ -93,6 +112,8 @@ impl FilePipeline {
             failure: None,
             all_streams_ended: false,
             demuxer_idle_since: None,
+            track,
+            tracks,
         };
         if let Err(error) = opened.running.play() {
             opened.read_bus();
@@ -153,6 +174,11 @@ impl FilePipeline {
             },
             _ => Pulled::Nothing,
         }
+    }
+
+    /// How many video tracks the demuxer found.
+    pub(crate) fn tracks(&self) -> u32 {
+        self.tracks.seen()
     }
 
     /// Whether there was an error that may end the video. Frames that were decoded before it may
@@ -233,6 +259,13 @@ impl FilePipeline {
             {
                 DecodeError::NoVideo { video: video() }
             }
+            gst::MessageView::StreamCollection(message) => {
+                let tracks = bus::video_tracks(&message.stream_collection());
+                if tracks >= self.track {
+                    return;
+                }
+                DecodeError::NoSuchTrack { video: video(), wanted: self.track, tracks }
+            }
             gst::MessageView::Element(message) => {
                 match message.structure().and_then(bus::playlist) {
                     Some(format) => DecodeError::Playlist { video: video(), format },
@@ -258,22 +291,27 @@ fn is_final(error: &DecodeError) -> bool {
     matches!(
         error,
         DecodeError::NoVideo { .. }
+            | DecodeError::NoSuchTrack { .. }
             | DecodeError::Playlist { .. }
             | DecodeError::UnknownFormat { .. }
             | DecodeError::TooLarge { .. }
     )
 }
 
-/// Decodes the first video stream of a file into `sink`, and discards its other streams.
+/// Decodes a video stream of `source` into `sink`, and discards its other streams.
 ///
 /// `decodebin3` would do the same in one element, but in GStreamer 1.22 it crashes on some
 /// truncated files. Reproduced, with `decodebin3` in place of these two, by
 /// `a_truncated_fragmented_video_does_not_crash`.
-fn build(uri: &str, format: FileFormat, sink: &AppSink) -> Result<gst::Pipeline, gst::glib::Error> {
+fn build(
+    source: gst::Element,
+    format: FileFormat,
+    sink: &AppSink,
+    tracks: &Tracks,
+) -> Result<gst::Pipeline, gst::glib::Error> {
     let internal =
         |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
     let raw = gst::Caps::new_empty_simple("video/x-raw");
-    let source = gst::Element::make_from_uri(gst::URIType::Src, uri, None)?;
     let demuxer = element("parsebin").build().map_err(internal)?;
     let queue = element("queue")
         .property("max-size-bytes", QUEUED_BYTES)
@@ -298,8 +336,9 @@ fn build(uri: &str, format: FileFormat, sink: &AppSink) -> Result<gst::Pipeline,
     }
     queue.link(&decoder).map_err(internal)?;
     let bin = pipeline.downgrade();
+    let tracks = tracks.clone();
     demuxer.connect_pad_added(move |_, pad| {
-        let linked = if is_video(pad) && link(pad, &queue) {
+        let linked = if is_video(pad) && tracks.is_next_wanted() && link(pad, &queue) {
             Ok(())
         } else {
             bin.upgrade().map_or(Ok(()), |bin| discard(&bin, pad))

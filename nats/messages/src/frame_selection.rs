@@ -24,6 +24,9 @@ pub struct FrameSelection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>)]
     pub end: Option<Offset>,
+    /// Number of the video track whose frames they are, from 1; left out: the container's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video_track: Option<u32>,
 }
 
 /// Which frames an upload asks for. What it leaves out, the ingest's settings decide.
@@ -41,6 +44,9 @@ pub struct RequestedSelection {
     /// Skip frames at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Offset>,
+    /// Analyse this video track, counted from 1. Left out, the container's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video_track: Option<u32>,
 }
 
 /// A selection that contradicts itself.
@@ -55,6 +61,9 @@ pub enum InvalidSelection {
     /// `end` is not later than `start`.
     #[error("must be later than start")]
     EndBeforeStart,
+    /// `video_track` is 0.
+    #[error("must be 1 (the first) or more")]
+    VideoTrackZero,
 }
 
 impl InvalidSelection {
@@ -64,6 +73,7 @@ impl InvalidSelection {
             Self::EveryZero => "every",
             Self::FpsWithEvery => "fps",
             Self::EndBeforeStart => "end",
+            Self::VideoTrackZero => "video_track",
         }
     }
 }
@@ -71,7 +81,7 @@ impl InvalidSelection {
 impl FrameSelection {
     /// Every `every`th frame of the whole video.
     pub fn every(every: u64) -> Self {
-        Self { every, fps: None, start: None, end: None }
+        Self { every, fps: None, start: None, end: None, video_track: None }
     }
 
     /// How many of a video's `frames` are selected; `None` if that depends on their times.
@@ -84,7 +94,7 @@ impl FrameSelection {
 impl RequestedSelection {
     /// Checks that the fields do not contradict each other.
     pub fn check(&self) -> Result<(), InvalidSelection> {
-        let Self { every, fps, start, end } = *self;
+        let Self { every, fps, start, end, video_track } = *self;
         if every == Some(0) {
             return Err(InvalidSelection::EveryZero);
         }
@@ -94,15 +104,18 @@ impl RequestedSelection {
         if end.is_some_and(|end| end <= start.unwrap_or(Offset::ZERO)) {
             return Err(InvalidSelection::EndBeforeStart);
         }
+        if video_track == Some(0) {
+            return Err(InvalidSelection::VideoTrackZero);
+        }
         Ok(())
     }
 
     /// The selection that holds, with `default_every` for what is left out. An upload that gives
     /// `fps` selects among all frames.
     pub fn or_every(&self, default_every: u64) -> FrameSelection {
-        let Self { every, fps, start, end } = *self;
+        let Self { every, fps, start, end, video_track } = *self;
         let default_every = if fps.is_some() { 1 } else { default_every };
-        FrameSelection { every: every.unwrap_or(default_every), fps, start, end }
+        FrameSelection { every: every.unwrap_or(default_every), fps, start, end, video_track }
     }
 }
 

@@ -28,6 +28,7 @@ mod event;
 mod frame;
 mod frame_selection;
 mod live;
+mod printable;
 mod status;
 mod summary;
 mod thumbnail;
@@ -54,10 +55,11 @@ pub use frame_selection::{
     Fps, FrameSelection, InvalidFps, InvalidOffset, InvalidSelection, Offset, RequestedSelection,
 };
 pub use live::{Connection, LiveStatus};
+pub use printable::printable;
 pub use status::VideoStatus;
 pub use summary::Summary;
 pub use thumbnail::{STILLS, Thumbnail, thumbnail_slot};
-pub use upload::{InvalidField, MalformedUpload, Upload, WINDOWS, shown_uri};
+pub use upload::{InvalidField, MalformedUpload, Upload, UploadDefaults, WINDOWS, shown_uri};
 pub use video::{AlarmState, FailedFrame, Unconfirmed, VideoEntry};
 pub use video_id::{InvalidVideoId, VideoId};
 pub use video_progress::VideoProgress;

@@ -1,12 +1,14 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
 use super::{
     AlarmRule, FrameSelection, InvalidSelection, Offset, RequestedSelection, Started, VERSION,
+    printable,
 };
 use crate::VideoId;
 
@@ -44,6 +46,18 @@ pub struct Upload {
     /// Count only objects of these classes. Left out or empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+}
+
+/// What an upload gets that leaves it out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UploadDefaults {
+    /// Which frames to analyse. The two ways to thin out frames, `every` and `fps`, are one option
+    /// here, and so are `start` and `end`.
+    pub selection: RequestedSelection,
+    /// Length of the windows of a live source.
+    pub window: Option<Offset>,
+    /// Alarms to raise.
+    pub alarms: Option<Vec<AlarmRule>>,
 }
 
 /// A URI as anyone may see it: without its password.
@@ -216,6 +230,28 @@ impl Upload {
         if rules.len() > AlarmRule::MOST { Err(InvalidField::Alarms) } else { Ok(()) }
     }
 
+    /// The upload with `defaults` for what it leaves out. Alarms that count a class which it does
+    /// not count are left out.
+    pub fn with_defaults(mut self, defaults: &UploadDefaults) -> Self {
+        let UploadDefaults { selection: RequestedSelection { every, fps, start, end }, .. } =
+            defaults.clone();
+        let selection = &mut self.selection;
+        if selection.every.is_none() && selection.fps.is_none() {
+            (selection.every, selection.fps) = (every, fps);
+        }
+        if selection.start.is_none() && selection.end.is_none() {
+            (selection.start, selection.end) = (start, end);
+        }
+        self.window = self.window.or(defaults.window);
+        if self.alarms.is_none() {
+            self.alarms = defaults.alarms.clone();
+            if self.check_alarms().is_err() {
+                self.alarms = None;
+            }
+        }
+        self
+    }
+
     /// The identity of the video: the same for every delivery of one stored message.
     pub fn video(&self, stream_sequence: u64, stored_at: SystemTime) -> VideoId {
         self.id
@@ -247,20 +283,28 @@ impl Upload {
         if let Some(name) = &self.name {
             return name.clone();
         }
-        let path = self.uri.to_file_path().ok();
-        let file =
-            path.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy().into_owned());
-        let last = || {
-            self.uri
-                .path_segments()
-                .and_then(|mut s| s.next_back().map(str::to_owned))
-                .filter(|s| !s.is_empty())
+        let is_file = self.uri.scheme() == "file";
+        let last = self.uri.path_segments().and_then(|segments| {
+            // A folder's URI may end with a slash.
+            segments.rev().find(|segment| !is_file || !segment.is_empty())
+        });
+        let last = last.filter(|segment| !segment.is_empty());
+        let name = match last {
+            Some(segment) => printable(&percent_decode_str(segment).collect::<Vec<_>>()),
+            None => shown_uri(&self.uri),
         };
-        let name = file.or_else(last).unwrap_or_else(|| shown_uri(&self.uri));
-        name.chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(MAX_NAME_LENGTH / 4)
-            .collect()
+        Self::shortened(name)
+    }
+
+    /// A name that is short enough for [`check_name`](Self::check_name): of a longer one, its end.
+    pub fn shortened(name: String) -> String {
+        if name.len() <= MAX_NAME_LENGTH {
+            return name;
+        }
+        const MARK: char = '…';
+        let most = MAX_NAME_LENGTH - MARK.len_utf8();
+        let cut = name.char_indices().map(|(at, _)| at).find(|at| name.len() - at <= most);
+        format!("{MARK}{}", &name[cut.unwrap_or(name.len())..])
     }
 }
 
@@ -284,9 +328,39 @@ mod tests {
                 "a",
             ),
             ("rtsp://127.0.0.1/", "rtsp://127.0.0.1/"),
+            ("http://host/a%20b%C3%BC.mp4?x=1", "a bü.mp4"),
+            ("http://host/caf%E9.mp4", "caf\\xE9.mp4"),
+            ("file:///data/caf%E9%0A/", "caf\\xE9\\n"),
         ] {
             assert_eq!(Upload::parse(text.as_bytes()).unwrap().name(), name, "{text}");
         }
+    }
+
+    #[test]
+    fn any_file_has_a_valid_name() {
+        for name in ["a".repeat(300), "ü".repeat(300), "%FF".repeat(100)] {
+            let uri = format!("file:///data/{name}.mp4");
+            let name = Upload::parse(uri.as_bytes()).unwrap().name();
+            assert_eq!(Upload::check_name(&name), Ok(()));
+            assert!(name.starts_with('…') && name.ends_with(".mp4"), "{name}");
+        }
+    }
+
+    #[test]
+    fn defaults_hold_for_what_an_upload_leaves_out() {
+        let options = |json: &str| Upload::parse(json.as_bytes()).unwrap();
+        let given = options(r#"{"uri": "file:///a", "fps": 3, "end": 9, "alarms": ["car > 1"]}"#);
+        let defaults = UploadDefaults {
+            selection: given.selection,
+            window: None,
+            alarms: given.alarms.clone(),
+        };
+        let by = |json: &str| options(json).with_defaults(&defaults);
+        assert_eq!(by(r#"{"uri": "file:///a"}"#), given);
+        let other = by(r#"{"uri": "file:///a", "every": 2, "start": 20, "labels": ["boat"]}"#);
+        assert_eq!((other.selection.every, other.selection.fps), (Some(2), None));
+        assert_eq!((other.selection.end, other.alarms), (None, None));
+        assert_eq!(by(r#"{"uri": "file:///a", "alarms": []}"#).alarms, Some(vec![]));
     }
 
     #[test]
@@ -320,6 +394,7 @@ mod tests {
             (br#"{"uri": "file:///a", "start": "soon"}"#, "1m30s"),
             (br#"{"uri": "file:///a", "start": 2, "end": 2}"#, "end"),
             (br#"{"uri": "file:///a", "end": 0}"#, "end"),
+            (br#"{"uri": "file:///a", "video_track": 0}"#, "video_track"),
             (br#"{"uri": "file:///a", "name": "a\nb"}"#, "name"),
             (br#"{"uri": "file:///a", "version": 9}"#, "version"),
             (br#"{"uri": "file:///a", "labels": [""]}"#, "labels"),

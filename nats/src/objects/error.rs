@@ -44,6 +44,20 @@ pub enum ObjectError {
     Full(String),
 }
 
+impl ObjectError {
+    /// The same error about an object that people know by this name.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        use ObjectError::{Damaged, Link, Missing, NoObjectUri};
+        if let Missing { uri } | Link { uri } | Damaged { uri, .. } | NoObjectUri { uri } =
+            &mut self
+        {
+            name.clone_into(uri);
+        }
+        self
+    }
+}
+
 /// Turns a failed publish of a chunk or of an object's description into what a caller can do.
 pub(super) fn publish_error(error: &PublishError) -> ObjectError {
     let code = error

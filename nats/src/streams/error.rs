@@ -44,6 +44,12 @@ pub enum StreamsError {
         /// The oldest version that is safe.
         needed: String,
     },
+    /// No service has created the streams.
+    #[error(
+        "the NATS server has no videos yet: no service has used it. Start one, or choose another \
+         server with --nats"
+    )]
+    Unused,
     /// It cannot be created or read now. A later attempt may succeed.
     #[error("{what} is unavailable on the NATS server: {reason}")]
     Unavailable {

@@ -27,8 +27,9 @@ pub struct UnfinishedVideo {
 impl From<Started> for UnfinishedVideo {
     fn from(started: Started) -> Self {
         let Started { uri, name, selection, alarms, .. } = started;
-        let FrameSelection { every, fps, start, end } = selection;
-        let selection = RequestedSelection { every: Some(every), fps, start, end };
+        let FrameSelection { every, fps, start, end, video_track } = selection;
+        let every = Some(every);
+        let selection = RequestedSelection { every, fps, start, end, video_track };
         Self { uri, name, selection, window: None, alarms }
     }
 }

@@ -6,9 +6,19 @@ use ratatui::backend::TestBackend;
 use super::*;
 use crate::example;
 
-fn screen(state: &State, ui: &mut Ui, (width, height): (u16, u16), now: Instant) -> Vec<String> {
+fn drawn(
+    state: &State,
+    ui: &mut Ui,
+    (width, height): (u16, u16),
+    now: Instant,
+) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, state, ui, now)).unwrap();
+    terminal
+}
+
+fn screen(state: &State, ui: &mut Ui, (width, height): (u16, u16), now: Instant) -> Vec<String> {
+    let terminal = drawn(state, ui, (width, height), now);
     let lines = terminal.backend().buffer().content.chunks(usize::from(width.max(1)));
     lines
         .map(|cells| {
@@ -75,7 +85,7 @@ fn no_size_is_too_small_or_too_large() {
         let mut ui = Ui { help: true, ..Ui::default() };
         for state in [&state, &empty] {
             ui.down();
-            screen(state, &mut ui, (width, height), Instant::now());
+            drawn(state, &mut ui, (width, height), Instant::now());
             ui.last_row();
         }
     }

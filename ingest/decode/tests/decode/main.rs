@@ -9,6 +9,7 @@ mod errors;
 mod folder;
 mod images;
 mod incomplete;
+mod matroska;
 mod pictures;
 mod selection;
 #[path = "../videos/mod.rs"]

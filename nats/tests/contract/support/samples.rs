@@ -62,6 +62,7 @@ pub fn uploads() -> Vec<Upload> {
             fps: Some(Fps::try_from(2.5).unwrap()),
             start: Some(Offset::try_from(1.5).unwrap()),
             end: Some("2m".parse().unwrap()),
+            video_track: Some(2),
         },
         window: Some("5m".parse().unwrap()),
         alarms: Some(vec![]),
