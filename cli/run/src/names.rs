@@ -77,7 +77,7 @@ mod tests {
             (&["/c/a/x.mp4", "/d/a/x.mp4", "/c/b/x.mp4"], &["c/a/x.mp4", "d/a/x.mp4", "b/x.mp4"]),
             (&["/a/x.mp4", "/a/x.mp4"], &["x.mp4", "x.mp4"]),
             (&["/a/x.mp4", "/a/x.mp4", "/b/x.mp4"], &["a/x.mp4", "a/x.mp4", "b/x.mp4"]),
-            (&["/x.mp4", "/a/x.mp4"], &["file:///x.mp4", "a/x.mp4"]),
+            (&["/x.mp4", "/a/x.mp4"], &["x.mp4", "a/x.mp4"]),
             (&["http://h/x.mp4", "http://i/x.mp4"], &["h/x.mp4", "i/x.mp4"]),
             (&["http://h/x?1", "http://h/x?2"], &["http://h/x?1", "http://h/x?2"]),
             (&["/%/x.mp4", "/b c/x.mp4"], &["%/x.mp4", "b c/x.mp4"]),

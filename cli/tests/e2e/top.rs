@@ -247,11 +247,11 @@ fn the_view_reacts_to_keys_survives_a_lost_server_and_restores_the_terminal() {
 fn a_signal_and_ctrl_c_restore_the_terminal() {
     let server = Server::start();
     let mut terminal = Terminal::start(&server.url());
-    terminal.wait_for("does not exist");
+    terminal.wait_for("no service has used it");
     terminal.signal_top(Signal::TERM);
     terminal.expect_restored("0");
     let mut terminal = Terminal::start(&server.url());
-    terminal.wait_for("does not exist");
+    terminal.wait_for("no service has used it");
     terminal.press(b"\x03");
     terminal.expect_restored("0");
 }

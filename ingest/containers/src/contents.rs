@@ -39,6 +39,8 @@ pub enum Container {
     Ts,
     /// Audio Video Interleave.
     Avi,
+    /// A raw AV1 stream.
+    Obu,
 }
 
 /// A video track of a container.

@@ -20,12 +20,14 @@
 mod contents;
 mod heif;
 mod matroska;
+mod obu;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
 pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
+pub use obu::TemporalUnits;
 
 /// How many of a file's first bytes are enough to recognise its container.
 const SIGNATURE_BYTES: usize = 16;
@@ -42,6 +44,7 @@ pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
     file.by_ref().take(SIGNATURE_BYTES as u64).read_to_end(&mut start)?;
     match &start[..] {
         start if start.starts_with(&matroska::SIGNATURE) => matroska::inspect(file).map(Some),
+        start if obu::is_stream(start) => obu::inspect(file).map(Some),
         _ => Ok(None),
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
-use moliceiro_containers::Contents;
+use moliceiro_containers::{Container, Contents};
 use moliceiro_messages::FrameSelection;
 use tracing::{debug, info};
 
@@ -20,9 +20,10 @@ use crate::folder::{self, Folder, Ignored};
 use crate::format::{FileFormat, ImageFormat, Unsupported};
 use crate::images::{self, Image, Opened};
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
-use crate::pipeline::{FilePipeline, Next};
+use crate::pipeline::{FilePipeline, FileSource, Next};
 use crate::settings::DecodeSettings;
 use crate::tracks;
+use crate::unsupported;
 
 /// Decodes a whole video on this thread.
 pub(crate) fn decode(
@@ -48,7 +49,7 @@ pub(crate) fn decode(
         CheckedInput::File(file) => match file.format {
             FileFormat::Image(format) => run.decode_image(&file, format),
             FileFormat::ImageSequence => run.decode_sequence(&file),
-            FileFormat::Unsupported(format) => Err(unsupported(&file, format)),
+            FileFormat::Unsupported(format) => Err(unsupported_picture(&file, format)),
             FileFormat::Other => run.decode_video(&file),
         },
     }?;
@@ -103,13 +104,18 @@ impl Run {
     /// Decodes a file with GStreamer. Files that are appended to each other are decoded one after
     /// the other, on one timeline.
     fn decode_video(&mut self, file: &LocalFile) -> Result<Option<Incomplete>, DecodeError> {
+        unsupported::check(file)?;
         let contents = inspect(file);
         let contents = contents.as_ref();
         let track = tracks::wanted(self.requested_track, contents);
         let parts = contents.map(Contents::appended).unwrap_or_default();
         let avi_duration = avi::declared_duration(&file.path);
+        let source = match contents.map(|contents| contents.container) {
+            Some(Container::Obu) => FileSource::Obu,
+            _ => FileSource::Whole,
+        };
         let Some((last, earlier)) = parts.split_last() else {
-            let pipeline = FilePipeline::open(file, track, None)?;
+            let pipeline = FilePipeline::open(file, track, source)?;
             let part = Part { track, shift: 0, avi_duration, contents };
             return self.decode_part(file, pipeline, &part, Check::Whole);
         };
@@ -118,7 +124,7 @@ impl Run {
         {
             let shift = self.output.covered().end().unwrap_or(0);
             let part = Part { track, shift, avi_duration, contents };
-            let decoded = FilePipeline::open(file, track, Some(bytes))
+            let decoded = FilePipeline::open(file, track, FileSource::Part(bytes))
                 .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
             match decoded {
                 Ok(None) if self.is_past_range => return Ok(None),
@@ -321,7 +327,7 @@ fn first_picture(
     let format = match file.format {
         FileFormat::Image(format) => Some(format),
         FileFormat::ImageSequence if copy.is_none() => Some(ImageFormat::Heif),
-        FileFormat::Unsupported(format) => return Err(unsupported(&file, format)),
+        FileFormat::Unsupported(format) => return Err(unsupported_picture(&file, format)),
         FileFormat::ImageSequence | FileFormat::Other => None,
     };
     let failed = |error: PictureError| error.into_decode_error(&file.name);
@@ -330,8 +336,8 @@ fn first_picture(
         let picture = selected.picture(&frame.without_time()).map_err(failed)?;
         return Ok((picture, missing));
     }
-    let mut pipeline =
-        FilePipeline::open(copy.as_ref().map_or(&file, |(_, video)| video), 1, None)?;
+    let shown = copy.as_ref().map_or(&file, |(_, video)| video);
+    let mut pipeline = FilePipeline::open(shown, 1, FileSource::Whole)?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
             let picture = selected.picture(&frame.without_time()).map_err(failed)?;
@@ -343,7 +349,7 @@ fn first_picture(
     Err(pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames))
 }
 
-fn unsupported(file: &LocalFile, format: Unsupported) -> DecodeError {
+fn unsupported_picture(file: &LocalFile, format: Unsupported) -> DecodeError {
     DecodeError::UnsupportedPicture {
         video: file.name.clone(),
         format: format.name.to_owned(),

@@ -72,6 +72,11 @@ pub enum DecodeError {
     /// It has only sound or text.
     #[error("{video} has no video stream; give a file with moving pictures")]
     NoVideo { video: String },
+    /// No decoder reads this format, or the one that does cannot be used.
+    #[error(
+        "{video} is {format}, which cannot be decoded; convert it, for example to MP4 with H.264"
+    )]
+    Unsupported { video: String, format: String },
     /// The upload asks for a video track that the file does not have.
     #[error("{video} has no video track {wanted}: it has {tracks}; give a number up to that")]
     NoSuchTrack { video: String, wanted: u32, tracks: u32 },

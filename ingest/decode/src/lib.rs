@@ -74,6 +74,7 @@ mod jpeg;
 mod limits;
 pub mod live;
 mod observer;
+mod obu;
 mod output;
 mod part;
 mod picture;
@@ -87,6 +88,7 @@ mod start;
 mod thumbnail;
 mod timeline;
 mod tracks;
+mod unsupported;
 
 pub use container_info::ContainerInfo;
 pub use cut::cut;

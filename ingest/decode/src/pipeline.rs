@@ -17,11 +17,11 @@ use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
 use crate::format::{FileFormat, ImageFormat};
 use crate::geometry::Orientation;
-use crate::part;
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::running::RunningPipeline;
 use crate::tracks::Tracks;
+use crate::{obu, part};
 
 /// Decoded frames that the pipeline buffers. Each may be tens of megabytes.
 const QUEUED_FRAMES: u32 = 3;
@@ -53,6 +53,15 @@ pub(crate) struct FilePipeline {
     tracks: Tracks,
 }
 
+/// What GStreamer reads of a file.
+#[derive(Clone, Copy)]
+pub(crate) enum FileSource<'a> {
+    Whole,
+    Part(&'a Range<u64>),
+    /// The frames of a raw AV1 stream.
+    Obu,
+}
+
 /// What follows in a video.
 pub(crate) enum Next {
     Frame(RawFrame),
@@ -69,12 +78,11 @@ enum Pulled {
 }
 
 impl FilePipeline {
-    /// Starts decoding the video track with this number, from 1, of a file, or of these bytes of
-    /// it.
+    /// Starts decoding the video track with this number, from 1, of a file.
     pub(crate) fn open(
         file: &LocalFile,
         track: u32,
-        bytes: Option<&Range<u64>>,
+        source: FileSource<'_>,
     ) -> Result<Self, DecodeError> {
         let name = &file.name;
         let failed = |reason: String| DecodeError::Failed { video: name.clone(), reason };
@@ -88,11 +96,14 @@ impl FilePipeline {
             .build();
         accept_strides(&sink);
         let tracks = Tracks::new(track);
-        let source = match bytes {
-            Some(bytes) => {
+        let source = match source {
+            FileSource::Part(bytes) => {
                 part::source(&file.path, bytes).map_err(|error| failed(error.to_string()))?
             }
-            None => gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None)
+            FileSource::Obu => {
+                obu::source(&file.path).map_err(|error| failed(error.to_string()))?
+            }
+            FileSource::Whole => gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None)
                 .map_err(|error| failed(error.to_string()))?,
         };
         let pipeline = build(source, file.format, &sink, &tracks)

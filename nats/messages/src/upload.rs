@@ -233,8 +233,7 @@ impl Upload {
     /// The upload with `defaults` for what it leaves out. Alarms that count a class which it does
     /// not count are left out.
     pub fn with_defaults(mut self, defaults: &UploadDefaults) -> Self {
-        let UploadDefaults { selection: RequestedSelection { every, fps, start, end }, .. } =
-            defaults.clone();
+        let RequestedSelection { every, fps, start, end, video_track } = defaults.selection;
         let selection = &mut self.selection;
         if selection.every.is_none() && selection.fps.is_none() {
             (selection.every, selection.fps) = (every, fps);
@@ -242,6 +241,7 @@ impl Upload {
         if selection.start.is_none() && selection.end.is_none() {
             (selection.start, selection.end) = (start, end);
         }
+        selection.video_track = selection.video_track.or(video_track);
         self.window = self.window.or(defaults.window);
         if self.alarms.is_none() {
             self.alarms = defaults.alarms.clone();

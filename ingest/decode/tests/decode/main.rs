@@ -11,6 +11,7 @@ mod images;
 mod incomplete;
 mod matroska;
 mod pictures;
+mod raw_streams;
 mod selection;
 #[path = "../videos/mod.rs"]
 mod videos;

@@ -1,0 +1,51 @@
+//! Video streams without a container, and formats that are refused.
+
+use std::path::Path;
+
+use moliceiro_decode::{DecodeError, Incomplete};
+
+use crate::videos::{SOURCE, Videos, decode, decode_with, settings};
+
+#[tokio::test]
+async fn a_raw_av1_stream_gives_every_frame() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/av1-raw.obu");
+    let (frames, decoded) = decode(&path).await;
+    assert_eq!((frames.len(), decoded.decoded, decoded.incomplete), (10, 10, None));
+    assert_eq!(frames[0].letterbox.source.width, 640);
+    let videos = Videos::new();
+    let bytes = std::fs::read(path).unwrap();
+    let (_, cut) = decode(&videos.write("cut.obu", &bytes[..bytes.len() - 3])).await;
+    assert_eq!(cut.decoded, 9);
+    assert!(matches!(cut.incomplete, Some(Incomplete::Container(_))), "{cut:?}");
+}
+
+#[tokio::test]
+async fn a_raw_stream_gives_every_frame() {
+    let videos = Videos::new();
+    for (name, codec) in [
+        ("a.h264", "-c:v libx264"),
+        ("a.h265", "-c:v libx265 -x265-params log-level=error"),
+        ("a.m2v", "-c:v mpeg2video"),
+        ("a.ivf", "-c:v libvpx"),
+        ("a.mjpeg", "-c:v mjpeg"),
+        ("a.y4m", "-pix_fmt yuv420p -f yuv4mpegpipe"),
+    ] {
+        let path = videos.make(name, &format!("{SOURCE} {codec}"));
+        let (_, decoded) = decode(&path).await;
+        assert_eq!((decoded.decoded, decoded.incomplete), (50, None), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_format_that_would_hang_is_refused_at_once() {
+    let videos = Videos::new();
+    for (name, arguments, named) in [
+        ("a.nut", "-c:v mpeg4", "NUT"),
+        ("a.y4m", "-pix_fmt yuv420p10le -strict -1 -f yuv4mpegpipe", "YUV4MPEG2 with C420p10"),
+    ] {
+        let path = videos.make(name, &format!("{SOURCE} {arguments}"));
+        let (_, outcome) = decode_with(&path, settings()).await;
+        let Err(DecodeError::Unsupported { format, .. }) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(format, named);
+    }
+}
