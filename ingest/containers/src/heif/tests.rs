@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 const PHONE: &[u8] = include_bytes!("../../../decode/tests/media/phone-grid-irot.heic");
-const ODD: &[u8] = include_bytes!("../../../decode/tests/media/odd-clap.heic");
+const CROPPED: &[u8] = include_bytes!("../../../decode/tests/media/clap.heic");
 const GRID: &[u8] = include_bytes!("../../../decode/tests/media/grid.avif");
 
 fn file(bytes: &[u8]) -> File {
@@ -35,8 +35,8 @@ fn a_picture_of_a_phone_is_a_turned_grid_of_tiles() {
 
 #[test]
 fn a_clean_aperture_is_a_crop_and_avif_has_grids_too() {
-    let crop = Crop { left: 0, top: 0, width: 191, height: 127 };
-    assert_eq!(read(ODD).unwrap().crop, Some(crop));
+    let crop = Crop { left: 5, top: 2, width: 180, height: 120 };
+    assert_eq!(read(CROPPED).unwrap().crop, Some(crop));
     let grid = read(GRID).unwrap();
     assert_eq!((grid.codec, grid.tiles(), grid.columns), (HeifCodec::Av1, 6, 3));
 }
@@ -56,7 +56,7 @@ proptest! {
         changes in proptest::collection::vec((0usize..900, any::<u8>()), 1..8),
         length in 1usize..900,
     ) {
-        let mut bytes = [PHONE, ODD, GRID][which].to_vec();
+        let mut bytes = [PHONE, CROPPED, GRID][which].to_vec();
         bytes.truncate(length);
         for (at, value) in changes {
             let at = at % bytes.len();
