@@ -274,7 +274,7 @@ async fn every_frame_of_an_animation_has_its_time() {
 async fn an_animation_is_composed_as_ffmpeg_composes_it() {
     let videos = Videos::new();
     let moving = "-f lavfi -i color=black:size=64x48:rate=10 -f lavfi -i \
-                  color=white:size=16x12:rate=10 -filter_complex overlay=x=3+n*6:y=1+n*4 -frames:v 8";
+                  color=white:size=18x12:rate=10 -filter_complex overlay=x=3+n*6:y=3+n*4 -frames:v 8";
     for (name, options) in
         [("a.gif", ""), ("a.apng", "-plays 0 -f apng"), ("b.gif", "-gifflags +transdiff")]
     {
