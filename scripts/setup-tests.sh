@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what only tests need, in addition to scripts/setup.sh: Prometheus, schemathesis, axe-core, Grafana's types of
+# Installs what only tests need, in addition to scripts/setup.sh: Prometheus, schemathesis, openapi-python-client, axe-core, Grafana's types of
 # dashboards with the programs that check them, AsyncAPI's schema, a browser, and an RTSP server. The last two are
 # Debian packages; the rest goes into .deps-tests/. If nothing is missing, nothing is changed or downloaded.
 set -euo pipefail
@@ -9,9 +9,10 @@ pins=deps/test-pins.txt
 schema=grafana/schema
 asyncapi=deps/asyncapi
 schemathesis=deps/schemathesis.txt
+client=deps/openapi-python-client.txt
 deps=.deps-tests
 fresh=.deps-tests.tmp
-files=(axe.min.js bin/prometheus bin/promtool bin/node schemathesis/schemathesis/__init__.py schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json 'asyncapi/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json')
+files=(axe.min.js bin/prometheus bin/promtool bin/node schemathesis/schemathesis/__init__.py openapi-python-client/openapi_python_client/__init__.py schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json 'asyncapi/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json')
 
 say() { printf 'setup-tests: %s\n' "$*"; }
 die() {
@@ -19,7 +20,7 @@ die() {
     exit 1
 }
 
-stamp() { echo "$(uname -m) $(cat "$pins" "$schemathesis" "$schema"/package*.json "$asyncapi"/package*.json | sha256sum)"; }
+stamp() { echo "$(uname -m) $(cat "$pins" "$schemathesis" "$client" "$schema"/package*.json "$asyncapi"/package*.json | sha256sum)"; }
 
 ready() {
     local file
@@ -52,11 +53,11 @@ download() { # requirements file, folder
 }
 
 # Unlike that of the other wheels, this Python code is run. Some of it is compiled for Python 3.11.
-unpack_schemathesis() {
+unpack_python() { # requirements file, folder
     local wheel
-    download "$schemathesis" "$fresh/schemathesis"
-    for wheel in "$fresh"/schemathesis/*.whl; do
-        python3 -m zipfile -e "$wheel" "$fresh/ready/schemathesis"
+    download "$1" "$fresh/$2"
+    for wheel in "$fresh/$2"/*.whl; do
+        python3 -m zipfile -e "$wheel" "$fresh/ready/$2"
     done
 }
 
@@ -79,10 +80,11 @@ install_npm() { # folder of package.json and package-lock.json, folder
 install() {
     trap 'rm -rf "$fresh"' EXIT
     rm -rf "$fresh"
-    mkdir -p "$fresh"/{wheels,ready/bin,ready/schemathesis}
-    say "downloading Prometheus, schemathesis, Node.js, and the schemas of dashboards and AsyncAPI documents (about 80 MB)"
+    mkdir -p "$fresh"/{wheels,ready/bin,ready/schemathesis,ready/openapi-python-client}
+    say "downloading Prometheus, schemathesis, openapi-python-client, Node.js, and the schemas of dashboards and AsyncAPI documents (about 80 MB)"
     unpack_packages
-    unpack_schemathesis
+    unpack_python "$schemathesis" schemathesis
+    unpack_python "$client" openapi-python-client
     unpack_wheels
     install_npm "$schema" "$fresh/ready/schema"
     install_npm "$asyncapi" "$fresh/ready/asyncapi"

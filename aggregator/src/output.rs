@@ -108,6 +108,7 @@ mod tests {
             failed: vec![],
             average_processing_ms: 25.0,
             classes: [("person".to_owned(), 3)].into(),
+            most_at_once: [("person".to_owned(), 2)].into(),
             top: vec!["person".into()],
             alarms: 1,
             models: ["nanodet".to_owned()].into(),

@@ -28,7 +28,7 @@ pub struct IngestSettings {
     pub jpeg_quality: u8,
     /// Analyse every Nth frame only. Default for uploads that do not say.
     pub every: u64,
-    /// Keep up to eight thumbnails of each video, for the page.
+    /// Keep up to 16 thumbnails of each video, for the page.
     pub stills: bool,
     /// Maximum number of videos decoded at the same time.
     pub videos: usize,

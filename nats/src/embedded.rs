@@ -1,5 +1,7 @@
 //! A private `nats-server`: a child process on a free loopback port, with its own data folder.
 
+mod disk;
+
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::num::NonZero;
@@ -37,6 +39,7 @@ const CORES_PER_SERVER_CORE: usize = 8;
 /// reason.
 pub struct EmbeddedServer {
     url: String,
+    store_limit: u64,
     process: Pid,
     exit: mpsc::Receiver<ExitStatus>,
     stopped: bool,
@@ -125,11 +128,14 @@ impl EmbeddedServer {
         {
             return Err(unusable(error));
         }
-        write_private(&config, &configuration(folder, ports.path(), &log, &password))
-            .map_err(unusable)?;
+        let store = folder.join(STORE);
+        let store_limit = disk::store_limit(folder, &store).map_err(unusable)?;
+        let text = configuration(&store, store_limit, ports.path(), &log, &password);
+        write_private(&config, &text).map_err(unusable)?;
 
         let (process, exit) = spawn(program, &config, lock.as_raw_fd())?;
-        let mut server = Self { url: String::new(), process, exit, stopped: false, _lock: lock };
+        let url = String::new();
+        let mut server = Self { url, store_limit, process, exit, stopped: false, _lock: lock };
         let address = server.wait_until_ready(ports.path(), &log)?;
         server.url = format!("nats://moliceiro:{password}@{address}");
         write_private(&folder.join(URL_FILE), &server.url).map_err(unusable)?;
@@ -159,6 +165,11 @@ impl EmbeddedServer {
     /// Its address for clients, with the password.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The bytes that it stores at most, so that it leaves a part of the disk to others.
+    pub fn store_limit(&self) -> u64 {
+        self.store_limit
     }
 
     /// The server's process id, to measure its usage.
@@ -252,16 +263,22 @@ fn listening(ports: &Path) -> Option<String> {
 }
 
 /// With a password, because other users of the machine can reach the port.
-fn configuration(folder: &Path, ports: &Path, log: &Path, password: &str) -> String {
+fn configuration(
+    store: &Path,
+    store_limit: u64,
+    ports: &Path,
+    log: &Path,
+    password: &str,
+) -> String {
     let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
     format!(
         "# Overwritten at each start.\nserver_name: moliceiro\nlisten: 127.0.0.1:-1\n\
          ports_file_dir: {}\nlog_file: {}\nmax_payload: 8MB\n\
          authorization {{ user: moliceiro, password: {password:?} }}\n\
-         jetstream {{ store_dir: {}, sync_interval: always }}\n",
+         jetstream {{ store_dir: {}, max_file_store: {store_limit}, sync_interval: always }}\n",
         quoted(ports),
         quoted(log),
-        quoted(&folder.join(STORE)),
+        quoted(store),
     )
 }
 

@@ -90,6 +90,11 @@ pub fn still(video: &VideoId, slot: u8) -> String {
     format!("stills.{video}.{slot}")
 }
 
+/// Subject of all thumbnails of a video.
+pub fn stills(video: &VideoId) -> String {
+    format!("stills.{video}.*")
+}
+
 /// Subject of a video's dead letters.
 pub fn dead(video: &VideoId) -> String {
     format!("dead.{video}")

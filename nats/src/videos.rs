@@ -6,6 +6,7 @@
 //! about which of them holds are here.
 
 mod error;
+mod forget;
 mod unfinished;
 mod watch;
 mod write;

@@ -83,6 +83,16 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     moliceiro_detector::check(&services.detector)?;
 
     let server = arguments.start_server(&settings)?;
+    let services = match &server {
+        Some(server) => {
+            let (streams, notice) = server::fit(server, &services.streams)?;
+            if let Some(notice) = notice {
+                progress.print(&notice);
+            }
+            ServiceSettings { streams, ..services }
+        }
+        None => services,
+    };
     let nats = match &server {
         Some(server) => NatsSettings { url: server.url().to_owned(), credentials: None },
         None => services.nats.clone(),

@@ -1,8 +1,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use moliceiro_nats::StreamsSettings;
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_service::{SettingsError, bundled};
+
+const MIB: u64 = 1 << 20;
 
 /// Who else uses the NATS server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,35 @@ pub fn start(program: Option<PathBuf>, data: Option<PathBuf>) -> anyhow::Result<
         ])
     })?;
     Ok(EmbeddedServer::start(&program, &data)?)
+}
+
+/// The settings of streams that fit the disk of the private server; and, if they had to become
+/// smaller, a line that says so.
+pub(crate) fn fit(
+    server: &EmbeddedServer,
+    streams: &StreamsSettings,
+) -> anyhow::Result<(StreamsSettings, Option<String>)> {
+    let (limit, wanted) = (server.store_limit(), streams.reserved_bytes());
+    let Some(fitted) = streams.fitted(limit) else {
+        let least = StreamsSettings::LEAST_BYTES.min(wanted);
+        anyhow::bail!(
+            "the disk with the data folder has too little free space: the streams may use {} MiB \
+             of it, and need {} MiB. Free some space, choose a folder on another disk with --data, \
+             or lower streams.frames_max_bytes, streams.results_max_bytes and \
+             streams.other_max_bytes",
+            limit / MIB,
+            least.div_ceil(MIB)
+        );
+    };
+    let notice = (limit < wanted).then(|| {
+        format!(
+            "little space on the disk with the data folder: the streams get {} MiB instead of {}; \
+             --data chooses another folder",
+            limit / MIB,
+            wanted / MIB
+        )
+    });
+    Ok((fitted, notice))
 }
 
 /// Returns when the private server exits although nobody stopped it.

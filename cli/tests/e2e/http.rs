@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use moliceiro_testing::http::{FORM, Reply, form};
+use moliceiro_testing::http::{FORM, Reply, form, form_with};
 use moliceiro_testing::ingest::{IngestApi, stored_objects};
 use moliceiro_testing::loopback::Loopback;
 use moliceiro_testing::paths::sample;
@@ -199,8 +199,36 @@ fn a_request_selects_the_frames_that_are_analysed() {
         described.to_string().as_bytes(),
     );
     assert_eq!(http.summary(&described)["processed_frames"], 2);
-    let form = http.send(&["POST /?fps=0.5", FORM], &form(&[("a.mp4", &bytes)])).json();
-    assert_eq!(http.summary(form["videos"][0]["id"].as_str().unwrap())["processed_frames"], 2);
+    // Fields of a form hold wherever they are.
+    let fields = form_with(
+        &[("every", "40")],
+        &[("a.mp4", &bytes)],
+        &[("alarms", "person >= 1"), ("name", "a\u{202e}b")],
+    );
+    let form = http.send(&["POST /?labels=person", FORM], &fields).json();
+    let videos = form["videos"].as_array().unwrap();
+    assert_eq!((videos.len(), &videos[0]["name"]), (1, &json!("a\\u{202e}b")), "{form}");
+    let id = videos[0]["id"].as_str().unwrap();
+    let summary = http.summary(id);
+    assert_eq!(
+        [&summary["processed_frames"], &summary["classes"], &summary["most_at_once"]],
+        [&json!(3), &json!({ "person": 3 }), &json!({ "person": 1 })]
+    );
+    let shown = http.get(&format!("/videos/{id}")).json();
+    assert_eq!(
+        [&shown["labels"], &shown["rules"], &shown["alarms"]],
+        [&json!(["person"]), &json!(["person >= 1"]), &json!(3)]
+    );
+
+    // Everything that is stored of it can be deleted.
+    let delete = format!("DELETE /videos/{id}?forget=true");
+    assert_eq!(http.send(&[&delete], b"").status, 204);
+    for what in ["", "/summary", "/detections", "/stills", "/events"] {
+        http.get(&format!("/videos/{id}{what}")).is_problem(404, "does not exist");
+    }
+    http.send(&[&delete], b"").is_problem(404, "does not exist");
+    let listed = http.get("/videos").json()["videos"].as_array().unwrap().len();
+    assert_eq!(listed, 2, "the others stay");
 }
 
 #[test]
@@ -328,6 +356,7 @@ fn a_cancelled_video_is_not_decoded_further() {
     let http = IngestApi::start(&server, &["streams.frames_max_per_video=8"]);
     let id = http.upload(&["POST /videos"], &fs::read(sample("bikes.mp4")).unwrap());
     let path = format!("/videos/{id}");
+    http.send(&[&format!("DELETE {path}?forget=true")], b"").is_problem(409, "cancel it first");
     assert_eq!(http.send(&[&format!("DELETE {path}")], b"").status, 202);
     let cancelled = || (http.get(&path).json()["state"] == "cancelled").then_some(());
     eventually(cancelled).expect("it is cancelled");

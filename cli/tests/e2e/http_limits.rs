@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use moliceiro_testing::http::{FORM, Reply, form};
+use moliceiro_testing::http::{FORM, Reply, form, form_with};
 use moliceiro_testing::ingest::{IngestApi, stored_objects};
 use moliceiro_testing::paths::project;
 use moliceiro_testing::process::{self, Process};
@@ -50,6 +50,50 @@ fn an_invalid_upload_is_answered_with_a_problem() {
     http.send(&["POST /?start=1m&end=60", FORM], &form(&[("a.mp4", b"x")]))
         .is_problem(422, "later than start");
     http.send(&["POST /videos?name=a%0ab"], b"x").is_problem(422, "name");
+    // What would have no effect is refused, with the nearest name.
+    for (request, part) in [
+        ("POST /videos?evry=5", "did you mean every?"),
+        ("GET /videos?limt=5", "did you mean limit?"),
+        ("GET /videos/a?x=1", "has no query parameter"),
+        ("DELETE /videos/a?forgt=true", "did you mean forget?"),
+    ] {
+        http.send(&[request], b"").is_problem(400, part);
+    }
+    let file: &[(&str, &[u8])] = &[("a.mp4", b"x")];
+    for (field, status, part) in [
+        (("evry", "5"), 400, "did you mean every?"),
+        (("video", "a.mp4"), 400, "-F 'video=@FILE'"),
+        (("every", "five"), 400, "every"),
+        (("alarms", "boat"), 422, "alarm rule"),
+    ] {
+        for body in [form_with(&[field], file, &[]), form_with(&[], file, &[field])] {
+            http.send(&["POST /", FORM], &body).is_problem(status, part);
+        }
+    }
+    http.send(&["POST /?every=2", FORM], &form_with(&[("every", "3")], file, &[]))
+        .is_problem(422, "every is given twice");
+    let two = form_with(&[("name", "a")], &[file[0], file[0]], &[]);
+    http.send(&["POST /", FORM], &two).is_problem(422, "one file");
+    const JSON: &str = "content-type: application/json";
+    http.send(&["POST /videos", JSON], br#"{"uri": "file:///a", "evry": 5}"#)
+        .is_problem(400, "did you mean every?");
+    // A compressed file is not a video.
+    for coding in ["gzip", "identity, br"] {
+        let coding = format!("content-encoding: {coding}");
+        http.send(&["POST /videos", &coding], b"x").is_problem(415, "Content-Encoding");
+        http.send(&["POST /", FORM, &coding], &form(file)).is_problem(415, "Content-Encoding");
+        http.send(&["POST /videos", JSON, &coding], b"{}").is_problem(415, "Content-Encoding");
+    }
+    for (hosts, part) in [
+        ("", "needs a Host"),
+        ("host: a\r\nhost: a\r\n", "one Host line"),
+        ("host: a b\r\n", "Host must be"),
+    ] {
+        let mut stream = http.connect();
+        let request = format!("GET /videos HTTP/1.1\r\n{hosts}connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        Reply::read(stream).unwrap().is_problem(400, part);
+    }
     http.get("/videos?limit=0").is_problem(400, "limit");
     http.get("/videos?state=lost").is_problem(400, "lost");
     http.get("/videos?after=x").is_problem(400, "after");

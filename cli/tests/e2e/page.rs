@@ -12,8 +12,11 @@ use moliceiro_testing::process::{self, Process};
 use moliceiro_testing::proxy::{Link, Proxy};
 use moliceiro_testing::server::Server;
 use moliceiro_testing::video::ffmpeg;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+/// The state of another video stays until this one is loaded, but is hidden.
+const SHOWN_AND_DONE: &str = "!document.querySelector('#video').hidden \
+    && document.querySelector('#state').textContent === 'done'";
 const TAB: &str = "\u{E004}";
 const RIGHT: &str = "\u{E014}";
 const ENTER: &str = "\u{E007}";
@@ -110,18 +113,39 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_page() {
         .texts("#classes th")
         .await
         .into_iter()
-        .zip(browser.texts("#classes td:last-child").await.iter().map(|n| n.parse().unwrap()))
+        .zip(browser.texts("#classes td:nth-child(3)").await.iter().map(|n| n.parse().unwrap()))
         .collect();
     assert_eq!(shown, classes);
     assert!(!browser.is_visible("#cancel").await && !browser.is_visible("#progress").await);
 
     let id = video["id"].as_str().unwrap();
+    // The axis has the length of the whole video while a part of it is counted.
+    let extent = "const { extent } = await import('/page/line.js'); \
+        const of = (total, summary, frames, times) => \
+            extent({ frames: { total }, every: 2, summary }, frames, times); \
+        return [of(5, null, [0, 2, 4], [0, 1, 2]), of(5, {}, [0, 2, 4], [0, 1, 2]), \
+            of(5, null, [0, 4], null), of(null, null, [0, 2], [5, 6]), of(9, null, [0], [0])]";
+    let extent = browser.script(&format!("return (async () => {{ {extent} }})()")).await;
+    assert_eq!(extent, json!([[0, 4], [0, 2], [0, 8], [5, 6], [0, 0.1]]));
+
     let ndjson = site.http.get(&format!("/videos/{id}/detections")).text();
     let rows: Vec<Value> = ndjson.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let persons = |frame: u64| {
         rows.iter().filter(|row| row["frame"] == frame && row["label"] == "person").count()
     };
     let most = (0..250).map(persons).max().unwrap();
+    let at_once: BTreeMap<String, usize> = browser
+        .texts("#classes th")
+        .await
+        .into_iter()
+        .zip(browser.texts("#classes td:last-child").await.iter().map(|n| n.parse().unwrap()))
+        .collect();
+    assert_eq!(at_once["person"], most);
+    assert_eq!(
+        serde_json::to_value(at_once).unwrap(),
+        video["summary"]["most_at_once"],
+        "beside the sum"
+    );
     let most_shown =
         browser.texts("#intervals td:nth-child(3)").await.iter().map(|n| n.parse().unwrap()).max();
     assert_eq!(most_shown, Some(most), "of the class that is shown at first");
@@ -149,19 +173,21 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_page() {
     assert_eq!(grouped(marked), number("/alarms"));
 
     let stills = site.http.get(&format!("/videos/{id}/stills")).json();
-    for (still, text) in
-        stills["stills"].as_array().unwrap().iter().zip(browser.texts("#stills figcaption").await)
-    {
-        let frame = still["frame"].as_u64().unwrap();
-        assert!(text.starts_with(&format!("Frame {frame} at ")), "{text}");
-        assert_eq!((&still["width"], &still["height"]), (&640.into(), &272.into()));
-    }
-    let drawn = rows
-        .iter()
-        .filter(|row| {
-            stills["stills"].as_array().unwrap().iter().any(|still| still["frame"] == row["frame"])
-        })
-        .count();
+    let stills = stills["stills"].as_array().unwrap();
+    let with_objects = |frame: u64| rows.iter().any(|row| row["frame"] == frame);
+    let kept: Vec<_> = stills.iter().map(|still| still["frame"].as_u64().unwrap()).collect();
+    assert!(
+        stills
+            .iter()
+            .all(|still| (&still["width"], &still["height"]) == (&640.into(), &272.into()))
+    );
+    assert!(kept.iter().filter(|frame| with_objects(**frame)).count() >= 8, "{kept:?}");
+    let captions = browser.texts("#stills figcaption").await;
+    let frame = |text: &String| text.split(' ').nth(1).unwrap().parse::<u64>().unwrap();
+    let shown: Vec<_> = captions.iter().map(frame).collect();
+    assert!(shown.is_sorted() && shown.iter().all(|frame| kept.contains(frame)), "{captions:?}");
+    assert!(shown.iter().all(|frame| with_objects(*frame)), "they are preferred: {captions:?}");
+    let drawn = rows.iter().filter(|row| shown.contains(&row["frame"].as_u64().unwrap())).count();
     assert_eq!(
         browser.script("return document.querySelectorAll('#stills rect').length").await,
         drawn
@@ -188,8 +214,26 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_page() {
         assert!(barriers.is_empty(), "dark: {dark}\n{}", barriers.join("\n"));
         picture(&browser, name).await;
     }
+    phone(&browser).await;
     assert_eq!(browser.errors().await, Vec::<String>::new());
     only_asks(&browser, &site.url()).await;
+}
+
+/// The same video on a phone.
+async fn phone(browser: &Browser) {
+    let size = json!({ "width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true });
+    browser.dev_tools("Emulation.setDeviceMetricsOverride", size).await;
+    let rows = "const figures = [...document.querySelectorAll('#stills figure')]; \
+        return new Set(figures.map((figure) => figure.offsetTop)).size";
+    assert_eq!(browser.script(rows).await, 4, "two pictures in a row");
+    let lines = "const range = document.createRange(); \
+        range.selectNodeContents(document.querySelector('#speed')); \
+        return range.getClientRects().length";
+    assert_eq!(browser.script(lines).await, 1, "a number and its unit are on one line");
+    let overflow = "return document.documentElement.scrollWidth - innerWidth";
+    assert_eq!(browser.script(overflow).await, 0);
+    assert!(browser.barriers().await.is_empty());
+    picture(browser, "phone.png").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,12 +307,19 @@ async fn the_page_shows_why_a_video_cannot_be_counted() {
         browser.text("#problem").await
     );
     assert!(browser.is_visible("#problem").await && !browser.is_visible("#classes-title").await);
+    browser
+        .wait_for(
+            "document.querySelector('#videos .problem')?.textContent \
+                 .includes('is not in a format')",
+        )
+        .await;
     assert!(browser.text("#notice").await.contains("empty.mp4 is empty"));
     assert_eq!(browser.errors().await, Vec::<String>::new());
     assert!(browser.barriers().await.is_empty());
 
     browser.choose_files(&[sample("bikes.mp4")]).await;
     browser.wait_for("document.querySelector('#uploads .failed')").await;
+    picture(&browser, "failed.png").await;
     let shown = browser.text("#uploads .failed").await;
     assert!(shown.contains("400000 bytes") && shown.contains("http.upload_max_bytes"), "{shown}");
 }
@@ -303,7 +354,7 @@ async fn a_video_can_be_cancelled_and_a_lost_connection_is_restored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_asks_for_a_token_if_one_is_needed() {
+async fn with_a_token_a_video_is_counted_again_with_other_options_and_deleted() {
     let site = Site::start(&["http.tokens=correct-horse"]);
     let browser = Browser::open(&site.url()).await;
     browser.wait_for("document.querySelector('#token-dialog').open").await;
@@ -317,14 +368,58 @@ async fn the_page_asks_for_a_token_if_one_is_needed() {
              && !document.querySelector('#no-videos').hidden",
         )
         .await;
+    // All options of an upload.
     browser.script("document.querySelector('#every').value = 40").await;
+    browser.click(".options summary").await;
+    browser.keys("#options [name=labels]", "person").await;
+    browser.keys("#options [name=alarms]", "person >= 1").await;
     browser.choose_files(&[sample("carphone_pristine.mp4")]).await;
     browser.wait_for_state("done").await;
     browser.wait_for("document.querySelectorAll('#stills img').length === 3").await;
+    assert_eq!(browser.text("#alarm-count").await, "3");
+    assert_eq!(browser.texts("#classes th").await, ["person"]);
     browser.click("[data-kind=json]").await;
     let summary: Value =
         serde_json::from_str(&browser.saved("carphone_pristine.json").await).unwrap();
     assert_eq!(summary["processed_frames"], 3);
+
+    // Again, with another option: this tab still has the file.
+    let first = browser.script("return location.hash").await;
+    browser.click("#again").await;
+    browser.wait_for("document.querySelector('#again-dialog').open").await;
+    assert!(!browser.is_visible("#again-source").await);
+    picture(&browser, "again.png").await;
+    assert!(browser.barriers().await.is_empty(), "{:?}", browser.barriers().await);
+    browser.keys("#again-options [name=end]", "2").await;
+    browser.click("#again-dialog [value=yes]").await;
+    browser.wait_for(&format!("location.hash !== {first}")).await;
+    browser.wait_for(SHOWN_AND_DONE).await;
+    assert_eq!(
+        [browser.text("#frames").await, browser.text("#alarm-count").await],
+        ["2", "2"],
+        "with the other options of the first time"
+    );
+
+    // A new tab does not have it, and the server has deleted it.
+    browser.script("location.reload()").await;
+    browser.wait_for(SHOWN_AND_DONE).await;
+    browser.click("#again").await;
+    browser.wait_for("document.querySelector('#again-dialog').open").await;
+    assert!(browser.text("#again-reason").await.contains("Choose the file again"));
+    browser.keys("#again-file", sample("carphone_pristine.mp4").to_str().unwrap()).await;
+    let second = browser.script("return location.hash").await;
+    browser.click("#again-dialog [value=yes]").await;
+    browser.wait_for(&format!("location.hash !== {second}")).await;
+    browser.wait_for(SHOWN_AND_DONE).await;
+    assert_eq!(browser.text("#name").await, "carphone_pristine.mp4");
+
+    browser.wait_for("document.querySelectorAll('#videos li').length === 3").await;
+    let third = browser.script("return location.hash").await;
+    browser.click("#delete").await;
+    browser.click("#delete-dialog [value=yes]").await;
+    browser.wait_for("document.querySelectorAll('#videos li').length === 2").await;
+    browser.wait_for(&format!("location.hash !== {third}")).await;
+    assert_eq!(browser.texts("#links span").await[0], "State and counts");
 }
 
 #[test]

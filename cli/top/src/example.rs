@@ -50,6 +50,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
         classes: [("car", 80), ("person", 52), ("bicycle", 52), ("dog", 1)]
             .map(|(label, n)| (label.to_owned(), n))
             .into(),
+        most_at_once: BTreeMap::new(),
         models: [].into(),
         alarms: 0,
         alarm_state: AlarmState::default(),
@@ -74,6 +75,7 @@ fn summary(name: &str, processed_frames: u64) -> Summary {
         failed: vec![],
         average_processing_ms: 50.0,
         classes: BTreeMap::new(),
+        most_at_once: BTreeMap::new(),
         top: vec![],
         alarms: 0,
         models: [].into(),

@@ -12,11 +12,13 @@ function open() {
   detail.open(selected());
 }
 
-detail.start();
-uploads.start((video) => {
+function accepted(video) {
   videos.refresh();
   if (!detail.isBusy()) location.hash = video.id;
-});
+}
+
+detail.start(accepted);
+uploads.start(accepted);
 addEventListener("hashchange", open);
 // The address is for the video: this link must not change it.
 $("skip").addEventListener("click", (event) => {

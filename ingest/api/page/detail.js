@@ -1,11 +1,13 @@
 // One video: its state, counts, alarms, and frames.
 
 import { $, clock, showError, count, element, objects, paint, announce, plural } from "./dom.js";
+import { again, forget, isRepeatable } from "./again.js";
 import { Problem, request, follow, pause } from "./api.js";
+import { copies, row } from "./copy.js";
 import { Detections } from "./detections.js";
 import * as line from "./line.js";
 import * as thumbnails from "./thumbnails.js";
-import { hasEnded, part, show as showInList } from "./videos.js";
+import { hasEnded, part, remove as removeFromList, show as showInList } from "./videos.js";
 
 /** Reload the detections when this many times more frames are counted: the total stays proportional to the video. */
 const RELOAD_FACTOR = 1.25;
@@ -58,8 +60,11 @@ class Opened {
     document.title = `${video.name} – Moliceiro`;
     $("state").textContent = $("state").dataset.state = state;
     $("cancel").hidden = hasEnded(video);
+    $("delete").hidden = !summary;
+    $("again").hidden = !summary || !isRepeatable(video);
     $("problem").hidden = !summary?.problem;
     $("problem").textContent = summary?.problem ?? "";
+    $("remarks").replaceChildren(...(summary?.notices ?? []).map((textContent) => element("li", { textContent })));
     $("video").classList.toggle("nothing", hasEnded(video) && frames.counted + frames.failed === 0);
     $("progress").hidden = hasEnded(video);
     const done = part(video);
@@ -70,25 +75,26 @@ class Opened {
     $("objects").textContent = count(Object.values(classes).reduce((sum, n) => sum + n, 0));
     $("kinds").textContent = count(Object.keys(classes).length);
     $("alarm-count").textContent = count(video.alarms);
-    $("speed").textContent = summary?.processed_frames ? `${summary.average_processing_ms.toFixed(1)} ms` : "–";
+    $("speed").textContent = summary?.processed_frames ? `${summary.average_processing_ms.toFixed(1)}\u00a0ms` : "–";
     $("duration").textContent = summary?.duration_s ? clock(summary.duration_s) : "–";
     for (const link of $("downloads").querySelectorAll("a")) link.href = downloads[link.dataset.kind].path(this.id);
     for (const kind of ["text", "json"]) $("downloads").querySelector(`[data-kind=${kind}]`).parentElement.hidden = !summary;
-    this.bars(classes);
+    this.bars(classes, video.most_at_once);
     this.choices(classes);
     this.load();
   }
 
-  bars(classes) {
+  bars(classes, mostAtOnce) {
     const ranked = rank(classes);
     const most = ranked[0]?.[1] ?? 1;
     const rows = ranked.map(([label, n]) => {
       const fill = paint(element("div", { className: "fill" }), label);
       fill.style.width = `${(100 * n) / most}%`;
-      const cells = [element("th", { scope: "row", textContent: label }), element("td", {}, fill), element("td", { textContent: count(n) })];
+      const cells = [element("th", { scope: "row", textContent: label }), element("td", {}, fill), element("td", { textContent: count(n) }), element("td", { textContent: count(mostAtOnce[label] ?? 0) })];
       return element("tr", {}, ...cells);
     });
     $("classes").replaceChildren(...rows);
+    $("classes").parentElement.hidden = ranked.length === 0;
     $("no-classes").hidden = ranked.length > 0;
     $("no-classes").textContent = hasEnded(this.video) ? "No objects found." : "No objects found yet.";
   }
@@ -129,7 +135,7 @@ class Opened {
   }
 
   drawLine() {
-    if (this.video) line.draw(this.detections, $("class").value, [...this.alarms.values()]);
+    if (this.video) line.draw(this.detections, $("class").value, [...this.alarms.values()], this.video);
   }
 
   /** Loads the detections if there are enough new ones, one load at a time. */
@@ -217,6 +223,14 @@ async function cancel() {
   }
 }
 
+/** The links of a video, for programs. */
+const links = (id) => [
+  row("State and counts", `/videos/${id}`),
+  row("Events", `/videos/${id}/events`),
+  row("Detections", `/videos/${id}/detections`),
+  row("Summary", `/videos/${id}/summary`),
+];
+
 /** Opens a video; closes the current one if the id is empty. */
 export function open(id) {
   if (opened?.id === id) return;
@@ -228,6 +242,7 @@ export function open(id) {
   $("video").hidden = true;
   $("empty").hidden = Boolean(id);
   document.title = "Moliceiro";
+  $("links").replaceChildren(...(id ? links(id) : []));
   opened = id ? new Opened(id) : null;
   opened?.follow();
 }
@@ -235,10 +250,20 @@ export function open(id) {
 /** True while the open video has not ended. */
 export const isBusy = () => Boolean(opened && !(opened.video && hasEnded(opened.video)));
 
-export function start() {
+/** Calls `whenAccepted` with a video that is counted again. */
+export function start(whenAccepted) {
   line.start();
   $("curl").textContent = `curl -F 'video=@street.mp4' ${location.origin}`;
   $("cancel").addEventListener("click", cancel);
+  copies($("copy-page"), () => location.href);
+  $("again").addEventListener("click", () => again(opened.video, whenAccepted));
+  $("delete").addEventListener("click", () => {
+    const { video } = opened;
+    forget(video, () => {
+      removeFromList(video.id);
+      if (opened?.id === video.id) location.hash = "";
+    });
+  });
   $("downloads").addEventListener("click", save);
   $("class").addEventListener("change", ({ target }) => {
     opened.label = target.value;

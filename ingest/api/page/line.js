@@ -8,7 +8,7 @@ const HEIGHT = 220;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 let plot = null;
-let shown = { frames: [], times: null, counts: [], label: "", alarms: [], at: new Map() };
+let shown = { frames: [], times: null, counts: [], label: "", alarms: [], at: new Map(), range: [0, 1] };
 
 const place = (n) => (shown.times ? shown.times[n] : shown.frames[n]);
 const name = (value) => (shown.times ? clock(value) : count(value));
@@ -46,7 +46,7 @@ function options(width) {
     padding: [14, 14, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
-    scales: { x: { time: false }, y: { range: (_, __, max) => [0, Math.max(1, Math.ceil(max * 1.1))] } },
+    scales: { x: { time: false, range: () => shown.range }, y: { range: (_, __, max) => [0, Math.max(1, Math.ceil(max * 1.1))] } },
     axes: [
       { ...axis, space: 70, size: 30, values: ticks },
       { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] },
@@ -92,11 +92,24 @@ function tabulate() {
   $("intervals").replaceChildren(...rows);
 }
 
+/**
+ * The beginning and the end of the axis. While a video is being counted, it already has the video's whole length, if that
+ * is known: what is counted so far is the left part.
+ */
+export function extent({ frames: total, every, summary }, frames, times) {
+  if (!frames.length) return [0, 1];
+  const places = times ?? frames;
+  const [first, last] = [places[0], places.at(-1)];
+  const ratio = (last - first) / (frames.at(-1) - frames[0]);
+  const whole = !summary && total.total ? first + ratio * (total.total - 1) * every : last;
+  return [first, Math.max(last, Number.isFinite(whole) ? whole : last, first + (times ? 0.1 : 1))];
+}
+
 /** Draws the counts of class `label`, and marks the alarms. */
-export function draw(detections, label, alarms) {
+export function draw(detections, label, alarms, video) {
   const { frames, times } = detections;
   const at = new Map(frames.map((frame, n) => [frame, n]));
-  shown = { frames, times, counts: detections.series(label), label, alarms, at };
+  shown = { frames, times, counts: detections.series(label), label, alarms, at, range: extent(video, frames, times) };
   const data = [frames.map((_, n) => place(n)), shown.counts];
   if (plot) plot.setData(data);
   else plot = new uPlot(options($("chart").clientWidth), data, $("chart"));

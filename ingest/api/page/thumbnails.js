@@ -3,6 +3,9 @@
 import { $, clock, count, element, objects, paint, svg } from "./dom.js";
 import { requestJson } from "./api.js";
 
+/** More do not fit on a screen. The server keeps some more to choose from. */
+const SHOWN = 8;
+
 /** The thumbnails of a video. */
 export async function list(id, signal) {
   const { stills } = await requestJson(`/videos/${id}/stills`, { signal });
@@ -35,11 +38,31 @@ function figure(thumbnail, rows) {
   return element("figure", {}, frame, element("figcaption", { textContent: what, ariaHidden: "true" }));
 }
 
+/** At most `n` of the items, spread over them: of each group of neighbours the one with the highest value. */
+function spread(items, n, value) {
+  const groups = Math.min(n, items.length);
+  const chosen = [];
+  for (let group = 0; group < groups; group += 1) {
+    const [from, to] = [group, group + 1].map((g) => Math.floor((g * items.length) / groups));
+    chosen.push(items.slice(from, to).reduce((best, item) => (value(item) > value(best) ? item : best)));
+  }
+  return chosen;
+}
+
+/** The thumbnails to show: those with objects first. */
+function choose(stills, rows) {
+  const value = ({ frame }) => rows.get(frame).length;
+  const full = spread(stills.filter((still) => value(still) > 0), SHOWN, value);
+  const empty = spread(stills.filter((still) => value(still) === 0), SHOWN - full.length, value);
+  return [...full, ...empty].sort((a, b) => a.frame - b.frame);
+}
+
 /** Shows the thumbnails of analysed frames, with the objects that are counted. */
 export function draw(stills, detections, video) {
-  const shown = stills.filter(({ frame }) => detections.drawn.has(frame));
   const counted = ({ label }) => label in video.classes;
-  $("stills").replaceChildren(...shown.map((thumbnail) => figure(thumbnail, detections.drawn.get(thumbnail.frame).filter(counted))));
+  const rows = new Map(Array.from(detections.drawn, ([frame, found]) => [frame, found.filter(counted)]));
+  const shown = choose(stills.filter(({ frame }) => rows.has(frame)), rows);
+  $("stills").replaceChildren(...shown.map((thumbnail) => figure(thumbnail, rows.get(thumbnail.frame))));
   $("stills-card").hidden = shown.length === 0;
 }
 

@@ -2,6 +2,7 @@
 
 import { $, showError, element, announce, size } from "./dom.js";
 import { Problem, askForToken, authorization, pause } from "./api.js";
+import { Options, query } from "./options.js";
 
 const AT_ONCE = 2;
 const RETRIES = 5;
@@ -9,11 +10,14 @@ const RETRIES = 5;
 const waiting = [];
 let sending = 0;
 let accepted = () => {};
+let options = null;
+/** The files of this tab's uploads, by video: references, not their bytes. */
+const files = new Map();
 
 class Upload {
-  constructor(file, every) {
+  constructor(file, asked, name) {
     this.file = file;
-    this.every = every;
+    this.query = query({ name, ...asked });
     // With the same key, a retry never becomes a second video.
     this.key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
     this.bar = element("progress", { max: 1, value: 0, ariaLabel: `Upload of ${file.name}` });
@@ -45,6 +49,7 @@ class Upload {
     for (let attempt = 1; ; attempt += 1) {
       try {
         const video = await this.send();
+        files.set(video.id, this.file);
         this.row.remove();
         announce(`${this.file.name} uploaded`);
         return accepted(video);
@@ -73,8 +78,7 @@ class Upload {
   send() {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
-      const query = new URLSearchParams({ name: this.file.name, ...(this.every > 1 && { every: this.every }) });
-      request.open("POST", `/videos?${query}`);
+      request.open("POST", `/videos?${this.query}`);
       const headers = { "content-type": "application/octet-stream", "idempotency-key": this.key, ...authorization() };
       for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
       request.upload.addEventListener("progress", ({ loaded, total }) => {
@@ -104,18 +108,24 @@ async function next() {
   }
 }
 
-export function add(files) {
-  const every = $("every");
-  if (!every.reportValidity()) return;
-  for (const file of files) {
-    if (file.size === 0) showError(`${file.name} is empty, or a folder.`);
-    else new Upload(file, every.valueAsNumber);
-  }
+/** Uploads a file. */
+export function send(file, asked, name = file.name) {
+  if (file.size === 0) showError(`${file.name} is empty, or a folder.`);
+  else new Upload(file, asked, name);
+}
+
+/** The file of a video that was uploaded in this tab. */
+export const fileOf = (id) => files.get(id);
+
+function add(chosen) {
+  if (!options.check()) return;
+  for (const file of chosen) send(file, options.read());
 }
 
 /** Calls `whenAccepted` with each video that the server has accepted. */
 export function start(whenAccepted) {
   accepted = whenAccepted;
+  options = new Options($("options"), $("every"));
   $("files").addEventListener("change", ({ target }) => {
     add([...target.files]);
     target.value = "";

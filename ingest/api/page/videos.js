@@ -28,8 +28,9 @@ function row(video) {
     state: element("span", { className: "state" }),
     bar: element("progress", { ariaLabel: `Progress of ${video.name}` }),
     text: element("span", { className: "faint" }),
+    problem: element("span", { className: "problem" }),
   };
-  made.link = element("a", { href: `#${video.id}` }, made.name, made.state, made.bar, made.text);
+  made.link = element("a", { href: `#${video.id}` }, made.name, made.state, made.bar, made.text, made.problem);
   made.item = element("li", {}, made.link);
   rows.set(video.id, made);
   return made;
@@ -38,7 +39,7 @@ function row(video) {
 /** Shows a video in the list. */
 export function show(video) {
   const shown = row(video);
-  const { name, state, bar, text, link } = shown;
+  const { name, state, bar, text, problem, link } = shown;
   if (shown.last && shown.last !== video.state && hasEnded(video)) {
     announce(`${video.name}: ${video.state}, ${plural(video.frames.counted, "frame")} counted`);
   }
@@ -51,6 +52,8 @@ export function show(video) {
   else bar.value = done;
   const objects = Object.values(video.classes).reduce((sum, n) => sum + n, 0);
   text.textContent = `${plural(video.frames.counted, "frame")}, ${plural(objects, "object")}`;
+  problem.textContent = video.summary?.problem ?? "";
+  problem.hidden = !problem.textContent;
   mark(link, video.id);
 }
 
@@ -62,6 +65,13 @@ function mark(link, id) {
 export function select(id) {
   selected = id;
   for (const [video, { link }] of rows) mark(link, video);
+}
+
+/** Removes a video from the list. */
+export function remove(id) {
+  rows.get(id)?.item.remove();
+  rows.delete(id);
+  refresh();
 }
 
 /** Reloads the list at once. */

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 
@@ -21,13 +21,15 @@ pub(crate) struct LimitedBody {
 }
 
 impl LimitedBody {
-    /// Rejects a body whose Content-Length exceeds the limit, before reading any of it.
+    /// Rejects a body that is encoded, or whose Content-Length exceeds the limit, before reading
+    /// any of it.
     pub(crate) fn new(
         headers: &HeaderMap,
         body: Body,
         limit: u64,
         idle_timeout: Duration,
     ) -> Result<Self, Problem> {
+        refuse_encoding(headers)?;
         let length = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -81,5 +83,46 @@ impl LimitedBody {
             }
             Ok(Some((bytes, (body, unparsed))))
         })
+    }
+}
+
+/// Rejects compressed content: a video's bytes are stored as they are sent, and a compressed file
+/// is not a video.
+pub(crate) fn refuse_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let codings = |name| {
+        let values = headers.get_all(name).into_iter();
+        values.flat_map(|value| value.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii)
+    };
+    let is_plain = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let is_encoded = codings(header::CONTENT_ENCODING).any(|coding| !is_plain(coding))
+        || codings(header::TRANSFER_ENCODING).any(|coding| !is_chunked(coding));
+    if is_encoded {
+        let detail = "send the content as it is, without Content-Encoding (RFC 9110, section 8.4)";
+        return Err(Problem::unsupported_type(detail)
+            .with(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_content_as_it_is_is_accepted() {
+        for (name, value, is_accepted) in [
+            ("content-encoding", "identity", true),
+            ("content-encoding", "Identity", true),
+            ("content-encoding", "gzip", false),
+            ("content-encoding", "identity, br", false),
+            ("content-encoding", "unknown", false),
+            ("transfer-encoding", "chunked", true),
+            ("transfer-encoding", "gzip, chunked", false),
+        ] {
+            let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+            assert_eq!(refuse_encoding(&headers).is_ok(), is_accepted, "{name}: {value}");
+        }
+        assert!(refuse_encoding(&HeaderMap::new()).is_ok());
     }
 }

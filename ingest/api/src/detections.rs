@@ -65,8 +65,8 @@ impl Format {
     params(("id" = VideoId, Path, description = "The video's id")),
     responses(
         (
-            status = 200, description = "One object per line",
-            content((Row = "application/x-ndjson"), (String = "text/csv"))
+            status = 200, description = "One object per line; in JSON, each is a `Row`",
+            content((String = "application/x-ndjson"), (String = "text/csv"))
         ),
         (
             status = 406, description = "Accept allows none of the formats",
@@ -75,7 +75,7 @@ impl Format {
         VideoErrors
     )
 )]
-pub(crate) async fn list(
+pub(crate) async fn list_detections(
     State(state): State<SharedState>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,

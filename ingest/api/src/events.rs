@@ -45,7 +45,7 @@ const SUMMARY_LATE: Duration = Duration::from_secs(2);
         VideoErrors
     )
 )]
-pub(crate) async fn follow(
+pub(crate) async fn follow_video(
     State(state): State<SharedState>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {

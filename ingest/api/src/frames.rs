@@ -42,13 +42,13 @@ fn line(FrameResult { index, pts, detections, .. }: FrameResult) -> Bytes {
     params(("id" = VideoId, Path, description = "The video's id")),
     responses(
         (
-            status = 200, description = "One frame per line",
-            content_type = "application/x-ndjson", body = AnalysedFrame
+            status = 200, description = "One frame per line, each an `AnalysedFrame`",
+            content_type = "application/x-ndjson", body = String
         ),
         VideoErrors
     )
 )]
-pub(crate) async fn list(
+pub(crate) async fn list_frames(
     State(state): State<SharedState>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {

@@ -9,10 +9,11 @@
 //! 1. [`bind`] opens the address and reads the certificate, before the NATS server is connected.
 //!    [`serve`] accepts connections until shutdown, and then finishes the requests in flight.
 //! 2. `routes` lists all paths, each with its guards in `auth`: the name in Host, the origin of a
-//!    page, the token. `page` serves the page's files to browsers.
+//!    page, the token. `query` rejects unknown parameters (`suggestion` names the nearest). `page`
+//!    serves the page's files to browsers.
 //! 3. An upload is received by `upload` (bytes, or JSON with a URI) or by `upload_form` (a form
 //!    with files). `body` limits its size and the client's pauses; its bytes go into the object
-//!    store chunk by chunk. `upload_options` has the fields that select frames.
+//!    store chunk by chunk. `options` has the fields that say what to count.
 //! 4. `submit` checks the URI against the policy, recognises a repeated request by its key
 //!    (`idempotency`), and queues the video. Only then the client gets 202, and the video survives
 //!    the failure of any service.
@@ -58,8 +59,10 @@ mod frames;
 mod idempotency;
 mod negotiation;
 mod openapi;
+mod options;
 mod page;
 mod problem;
+mod query;
 mod responses;
 mod result_stream;
 mod routes;
@@ -67,13 +70,13 @@ mod server;
 mod settings;
 mod state;
 mod submit;
+mod suggestion;
 mod summary;
 mod thumbnails;
 mod tls;
 mod tokens;
 mod upload;
 mod upload_form;
-mod upload_options;
 mod uri_policy;
 mod video;
 mod video_list;

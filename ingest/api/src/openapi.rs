@@ -1,7 +1,11 @@
 //! What the OpenAPI description says besides the routes, which the handlers describe themselves.
 
+use moliceiro_nats::detections::Row;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+
+use crate::frames::AnalysedFrame;
+use crate::problem::ProblemBody;
 
 const TOKEN: &str = "token";
 
@@ -13,7 +17,12 @@ pub(crate) fn head() -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("Counts the objects in videos. Errors are problem details (RFC 9457)."))
         .license(Some(license));
-    OpenApiBuilder::new().info(info.build()).build()
+    // Media types without a schema of their own name these in words.
+    let components = ComponentsBuilder::new()
+        .schema_from::<ProblemBody>()
+        .schema_from::<Row>()
+        .schema_from::<AnalysedFrame>();
+    OpenApiBuilder::new().info(info.build()).components(Some(components.build())).build()
 }
 
 /// Adds the bearer token if the settings have tokens.

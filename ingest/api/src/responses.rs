@@ -13,25 +13,25 @@ pub(crate) enum RequestErrors {
         description = "The request is malformed",
         content_type = "application/problem+json"
     )]
-    BadRequest(#[to_schema] ProblemBody),
+    BadRequest(ProblemBody),
     #[response(
         status = 401,
         description = "The token is missing or wrong",
         content_type = "application/problem+json"
     )]
-    Unauthorized(#[to_schema] ProblemBody),
+    Unauthorized(ProblemBody),
     #[response(
         status = 421,
         description = "The service does not answer to the name in Host",
         content_type = "application/problem+json"
     )]
-    Misdirected(#[to_schema] ProblemBody),
+    Misdirected(ProblemBody),
     #[response(
         status = 503,
         description = "The NATS server does not answer; Retry-After says when to retry",
         content_type = "application/problem+json"
     )]
-    Unavailable(#[to_schema] ProblemBody),
+    Unavailable(ProblemBody),
 }
 
 /// Errors of a request for one video.
@@ -43,34 +43,34 @@ pub(crate) enum VideoErrors {
         description = "The request is malformed",
         content_type = "application/problem+json"
     )]
-    BadRequest(#[to_schema] ProblemBody),
+    BadRequest(ProblemBody),
     #[response(
         status = 401,
         description = "The token is missing or wrong",
         content_type = "application/problem+json"
     )]
-    Unauthorized(#[to_schema] ProblemBody),
+    Unauthorized(ProblemBody),
     #[response(
         status = 404,
         description = "The video is unknown",
         content_type = "application/problem+json"
     )]
-    NotFound(#[to_schema] ProblemBody),
+    NotFound(ProblemBody),
     #[response(
         status = 421,
         description = "The service does not answer to the name in Host",
         content_type = "application/problem+json"
     )]
-    Misdirected(#[to_schema] ProblemBody),
+    Misdirected(ProblemBody),
     #[response(
         status = 503,
         description = "The NATS server does not answer; Retry-After says when to retry",
         content_type = "application/problem+json"
     )]
-    Unavailable(#[to_schema] ProblemBody),
+    Unavailable(ProblemBody),
 }
 
-/// Further errors of a cancellation.
+/// Further errors of a cancellation or deletion.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it only describes the responses")]
 pub(crate) enum CancelErrors {
@@ -79,13 +79,13 @@ pub(crate) enum CancelErrors {
         description = "A page of another web site sent the request",
         content_type = "application/problem+json"
     )]
-    Forbidden(#[to_schema] ProblemBody),
+    Forbidden(ProblemBody),
     #[response(
         status = 409,
-        description = "The video has ended already",
+        description = "The video has ended already; or, to be deleted, not yet",
         content_type = "application/problem+json"
     )]
-    Conflict(#[to_schema] ProblemBody),
+    Conflict(ProblemBody),
 }
 
 /// Errors of an upload.
@@ -97,65 +97,65 @@ pub(crate) enum UploadErrors {
         description = "The request is malformed or truncated",
         content_type = "application/problem+json"
     )]
-    BadRequest(#[to_schema] ProblemBody),
+    BadRequest(ProblemBody),
     #[response(
         status = 401,
         description = "The token is missing or wrong",
         content_type = "application/problem+json"
     )]
-    Unauthorized(#[to_schema] ProblemBody),
+    Unauthorized(ProblemBody),
     #[response(
         status = 403,
         description = "The URI may not be read, or a page of another web site sent the request",
         content_type = "application/problem+json"
     )]
-    Forbidden(#[to_schema] ProblemBody),
+    Forbidden(ProblemBody),
     #[response(
         status = 408,
         description = "The client paused for too long",
         content_type = "application/problem+json"
     )]
-    Timeout(#[to_schema] ProblemBody),
+    Timeout(ProblemBody),
     #[response(
         status = 413,
         description = "The request is larger than the settings allow",
         content_type = "application/problem+json"
     )]
-    TooLarge(#[to_schema] ProblemBody),
+    TooLarge(ProblemBody),
     #[response(
         status = 415,
-        description = "The content type is not supported here",
+        description = "The content type is not supported here, or the content is encoded",
         content_type = "application/problem+json"
     )]
-    UnsupportedType(#[to_schema] ProblemBody),
+    UnsupportedType(ProblemBody),
     #[response(
         status = 421,
         description = "The service does not answer to the name in Host",
         content_type = "application/problem+json"
     )]
-    Misdirected(#[to_schema] ProblemBody),
+    Misdirected(ProblemBody),
     #[response(
         status = 422,
         description = "A value is invalid, or the Idempotency-Key was used for other content",
         content_type = "application/problem+json"
     )]
-    Unprocessable(#[to_schema] ProblemBody),
+    Unprocessable(ProblemBody),
     #[response(
         status = 429,
         description = "Too many uploads are in progress; Retry-After says when to retry",
         content_type = "application/problem+json"
     )]
-    TooMany(#[to_schema] ProblemBody),
+    TooMany(ProblemBody),
     #[response(
         status = 503,
         description = "The NATS server does not answer; Retry-After says when to retry",
         content_type = "application/problem+json"
     )]
-    Unavailable(#[to_schema] ProblemBody),
+    Unavailable(ProblemBody),
     #[response(
         status = 507,
         description = "The object store is full",
         content_type = "application/problem+json"
     )]
-    Full(#[to_schema] ProblemBody),
+    Full(ProblemBody),
 }

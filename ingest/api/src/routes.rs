@@ -7,6 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::Problem;
+use crate::query::{KnownParameters, check_parameters};
 use crate::responses::RequestErrors;
 use crate::state::SharedState;
 use crate::{
@@ -19,16 +20,16 @@ type Routes = OpenApiRouter<SharedState>;
 /// Adds each route in a function of its own: building its description takes much stack.
 fn routes() -> Routes {
     let add: [fn(Routes) -> Routes; 10] = [
-        |routes| routes.routes(routes!(index)),
+        |routes| routes.routes(routes!(show_index)),
         |routes| routes.routes(routes!(upload_form::upload_form)),
         |routes| routes.routes(routes!(upload::upload_video)),
-        |routes| routes.routes(routes!(video_list::list)),
-        |routes| routes.routes(routes!(video::show, video::cancel)),
-        |routes| routes.routes(routes!(events::follow)),
-        |routes| routes.routes(routes!(detections::list)),
-        |routes| routes.routes(routes!(frames::list)),
-        |routes| routes.routes(routes!(summary::show)),
-        |routes| routes.routes(routes!(thumbnails::list)),
+        |routes| routes.routes(routes!(video_list::list_videos)),
+        |routes| routes.routes(routes!(video::show_video, video::cancel_video)),
+        |routes| routes.routes(routes!(events::follow_video)),
+        |routes| routes.routes(routes!(detections::list_detections)),
+        |routes| routes.routes(routes!(frames::list_frames)),
+        |routes| routes.routes(routes!(summary::show_summary)),
+        |routes| routes.routes(routes!(thumbnails::list_stills)),
     ];
     add.into_iter().fold(OpenApiRouter::with_openapi(openapi::head()), |routes, add| add(routes))
 }
@@ -37,7 +38,10 @@ fn routes() -> Routes {
 pub(crate) fn router(state: SharedState) -> Router {
     let (routes, description) = routes().split_for_parts();
     let description = openapi::finish(description, !state.tokens.is_empty());
-    let guarded = routes.layer(middleware::from_fn_with_state(state.clone(), auth::check_token));
+    let known = KnownParameters::of(&description);
+    let guarded = routes
+        .layer(middleware::from_fn_with_state(known, check_parameters))
+        .layer(middleware::from_fn_with_state(state.clone(), auth::check_token));
     let open = Router::new()
         .route("/openapi.json", axum::routing::get(async || Json(description)))
         .route("/page/{*name}", axum::routing::get(page::file));
@@ -101,7 +105,7 @@ struct Index {
         RequestErrors
     )
 )]
-async fn index() -> Json<Index> {
+async fn show_index() -> Json<Index> {
     Json(Index {
         name: "moliceiro-ingest",
         version: env!("CARGO_PKG_VERSION"),
@@ -113,6 +117,8 @@ async fn index() -> Json<Index> {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
+
+    use std::collections::BTreeSet;
 
     use super::*;
 
@@ -130,10 +136,23 @@ mod tests {
     fn the_description_defines_every_schema_it_refers_to() {
         let description = serde_json::to_value(routes().split_for_parts().1).unwrap();
         let references = references(&description);
-        assert!(references.contains(&"#/components/schemas/SelectionOptions".to_owned()));
+        assert!(references.contains(&"#/components/schemas/VideoByUri".to_owned()));
         for reference in references {
             let pointer = reference.strip_prefix('#').unwrap();
             assert!(description.pointer(pointer).is_some(), "{reference}");
         }
+    }
+
+    /// Generated clients name their functions by them.
+    #[test]
+    fn every_request_has_a_name_of_its_own() {
+        let description = serde_json::to_value(routes().split_for_parts().1).unwrap();
+        let requests = description["paths"].as_object().unwrap().values();
+        let names: Vec<_> = requests
+            .flat_map(|methods| methods.as_object().unwrap().values())
+            .filter_map(|request| request["operationId"].as_str())
+            .collect();
+        assert!(names.len() >= 11, "{names:?}");
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
     }
 }

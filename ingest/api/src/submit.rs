@@ -6,7 +6,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Event, RequestedSelection, Upload, to_json};
+use moliceiro_nats::messages::{Event, Upload, to_json};
 use moliceiro_nats::objects::{self, CommittedBytes};
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::subjects;
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use crate::idempotency::{Key, SentUpload, digest};
+use crate::options::UploadOptions;
 use crate::problem::Problem;
 use crate::state::{ApiState, SharedState, stored_in_time};
 use crate::video::Links;
@@ -45,7 +46,7 @@ pub(crate) fn location(path: &str) -> [(HeaderName, HeaderValue); 1] {
 pub(crate) async fn submit_bytes(
     state: &SharedState,
     name: String,
-    selection: RequestedSelection,
+    options: UploadOptions,
     bytes: CommittedBytes,
     key: Option<Key>,
 ) -> Result<Accepted, Problem> {
@@ -58,8 +59,7 @@ pub(crate) async fn submit_bytes(
     }
     let video = VideoId::for_name(&name, &nuid::next());
     let uri = object_uri(&video).parse().map_err(Problem::unavailable)?;
-    let upload = Upload { id: Some(video.clone()), name: Some(name), selection, ..Upload::of(uri) };
-    let upload = upload.with_defaults(&state.defaults);
+    let upload = options.upload(video.clone(), name, uri).with_defaults(&state.defaults);
     let (digest, size) = (bytes.digest.clone(), bytes.size());
     bytes.keep(video.as_str(), video.as_str()).await?;
     info!(%video, size, "upload stored");

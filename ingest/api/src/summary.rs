@@ -37,7 +37,7 @@ const TEXT: &str = "text/plain";
         VideoErrors
     )
 )]
-pub(crate) async fn show(
+pub(crate) async fn show_summary(
     State(state): State<SharedState>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,

@@ -71,7 +71,7 @@ async fn stored(state: &ApiState, video: &VideoId) -> Result<Vec<messages::Thumb
 
 /// Shows a few frames
 ///
-/// At most eight frames with their pictures, spread over the part of the video that is decoded:
+/// At most 16 frames with their pictures, spread over the part of the video that is decoded:
 /// they change until decoding ends. None if `ingest.stills` is off. They are kept for
 /// `streams.keep`.
 #[utoipa::path(
@@ -82,7 +82,7 @@ async fn stored(state: &ApiState, video: &VideoId) -> Result<Vec<messages::Thumb
         VideoErrors
     )
 )]
-pub(crate) async fn list(
+pub(crate) async fn list_stills(
     State(state): State<SharedState>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Thumbnails>, Problem> {

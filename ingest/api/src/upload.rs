@@ -1,68 +1,56 @@
 //! `POST /videos`: one video, as its bytes or as JSON that says where it is.
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
-use moliceiro_nats::messages::{MalformedUpload, RequestedSelection, Upload};
+use moliceiro_nats::messages::{MalformedUpload, Upload};
 use moliceiro_nats::objects::{CommittedBytes, ObjectWriter};
-use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::body::LimitedBody;
 use crate::idempotency::{Key, KeyHeader};
+use crate::options::{OptionFields, UploadOptions, VideoByUri, invalid_field};
 use crate::problem::Problem;
 use crate::responses::UploadErrors;
 use crate::state::{ApiState, SharedState};
 use crate::submit::{Accepted, submit_bytes, submit_uri};
-use crate::upload_options::{SelectionOptions, check_selection};
 
 /// Far more than the longest valid description.
 const MAX_JSON: u64 = 64 * 1024;
 /// The name of a video whose upload has none.
 pub(crate) const UNNAMED: &str = "upload";
 
-/// Options for a video that is sent as its bytes.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct RawOptions {
-    /// Name of the video: 1 to 255 bytes of text on one line. Default: `upload`.
-    name: Option<String>,
+/// A video's bytes.
+pub(crate) struct VideoBytes;
+
+impl PartialSchema for VideoBytes {
+    fn schema() -> RefOr<Schema> {
+        file().description(Some("A video's bytes")).into()
+    }
 }
 
-/// A video that the service fetches or reads itself.
-#[derive(Deserialize, ToSchema)]
-#[expect(dead_code, reason = "it only describes the JSON, which is parsed as an upload message")]
-pub(crate) struct VideoByUri {
-    /// Where the video is, such as `file:///data/a.mp4`. The setting `ingest.allow` lists the
-    /// allowed places.
-    #[schema(format = "uri")]
-    uri: String,
-    /// Name of the video: 1 to 255 bytes of text on one line. Default: the last part of the URI.
-    name: Option<String>,
-    #[serde(flatten)]
-    selection: SelectionOptions,
-    /// Length of the windows that a live source is split into, in seconds. Default: the setting
-    /// `ingest.window`.
-    #[schema(minimum = 1, maximum = 86_400)]
-    window: Option<f64>,
-    /// Count only objects of these classes. Default, or if empty: all classes.
-    #[schema(required = false)]
-    labels: Vec<String>,
-    /// Alarm rules, such as `person > 10` or `boat >= 1 for 3 frames`. Default: the setting
-    /// `aggregator.alarms`; an empty list: no alarms.
-    alarms: Option<Vec<String>>,
+impl ToSchema for VideoBytes {}
+
+/// The schema of a file. Generated clients know it by its format.
+pub(crate) fn file() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
+        .min_length(Some(1))
 }
 
 /// Uploads a video
 ///
 /// The body is the video's bytes, or, as `application/json`, where the video is. If you send the
-/// same content with the same `Idempotency-Key` again, it is the same video.
+/// same content with the same `Idempotency-Key` again, it is the same video. JSON has its options
+/// in itself; the query may add those that it does not have.
 #[utoipa::path(
     post, path = "/videos", tag = "uploads",
-    params(RawOptions, SelectionOptions, KeyHeader),
+    params(OptionFields, KeyHeader),
     request_body(content(
-        ([u8] = "application/octet-stream"),
+        (VideoBytes = "application/octet-stream"),
         (VideoByUri = "application/json")
     )),
     responses(
@@ -75,28 +63,26 @@ pub(crate) struct VideoByUri {
 )]
 pub(crate) async fn upload_video(
     State(state): State<SharedState>,
-    options: Result<Query<RawOptions>, QueryRejection>,
-    selection: Result<Query<RequestedSelection>, QueryRejection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Accepted, Problem> {
     let permit = state.admit_upload()?;
-    let Query(options) = options?;
-    let Query(selection) = selection?;
-    check_selection(&selection)?;
+    let mut options = UploadOptions::from_query(query.as_deref())?;
     let key = Key::from_headers(&headers)?;
     let max_bytes = state.settings.upload_max_bytes;
     let idle_timeout = state.settings.idle_timeout;
     match content_type(&headers).map(essence) {
         Some("application/json") => {
             let body = LimitedBody::new(&headers, body, MAX_JSON.min(max_bytes), idle_timeout)?;
-            submit_uri(&state, parse_upload(&body.all().await?)?, key).await
+            let upload = options.complete(parse_upload(&body.all().await?)?)?;
+            submit_uri(&state, upload, key).await
         }
         Some("multipart/form-data") => Err(Problem::unsupported_type(
             "POST / takes forms; send a video's bytes or JSON to POST /videos",
         )),
         _ => {
-            let name = options.name.map_or_else(|| Ok(UNNAMED.to_owned()), checked_name)?;
+            let name = options.name.take().unwrap_or_else(|| UNNAMED.to_owned());
             let body = LimitedBody::new(&headers, body, max_bytes, idle_timeout)?;
             // If the client disconnects, the handler is dropped; this task still cleans up.
             let receiving = state.tasks.spawn({
@@ -104,7 +90,7 @@ pub(crate) async fn upload_video(
                 async move {
                     let _permit = permit;
                     let bytes = receive(&state, body).await?;
-                    submit_bytes(&state, name, selection, bytes, key).await
+                    submit_bytes(&state, name, options, bytes, key).await
                 }
             });
             receiving.await.map_err(Problem::unavailable)?
@@ -148,20 +134,14 @@ fn parse_upload(json: &[u8]) -> Result<Upload, Problem> {
     if json.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::bad_request("the body must be a JSON object with a \"uri\""));
     }
-    let upload = Upload::parse(json).map_err(|error| match error {
+    VideoByUri::check_fields(json)?;
+    Upload::parse(json).map_err(|error| match error {
         MalformedUpload::Json { reason, .. } if reason.is_data() => {
             Problem::unprocessable(format!("the JSON does not describe an upload: {reason}"))
         }
-        MalformedUpload::Field(invalid) => {
-            Problem::unprocessable(format!("{} {invalid}", invalid.field()))
-        }
+        MalformedUpload::Field(invalid) => invalid_field(&invalid),
         other => Problem::bad_request(other.to_string()),
-    })?;
-    check_selection(&upload.selection)?;
-    if upload.id.is_some() {
-        return Err(Problem::unprocessable("id is chosen here; leave it out"));
-    }
-    Ok(upload)
+    })
 }
 
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<&str> {
@@ -170,11 +150,4 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<&str> {
 
 fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
-}
-
-fn checked_name(name: String) -> Result<String, Problem> {
-    match Upload::check_name(&name) {
-        Ok(()) => Ok(name),
-        Err(invalid) => Err(Problem::unprocessable(format!("name {invalid}"))),
-    }
 }

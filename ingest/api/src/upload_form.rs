@@ -1,49 +1,52 @@
-//! `POST /`: the files of a form, each a video.
+//! `POST /`: the files of a form, each a video, and the options for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use moliceiro_nats::messages::{RequestedSelection, Upload};
+use moliceiro_nats::messages::Upload;
 use moliceiro_nats::objects::CommittedBytes;
-use multer::Multipart;
+use multer::{Field, Multipart};
 use serde::Serialize;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::body::LimitedBody;
+use crate::body::{LimitedBody, refuse_encoding};
 use crate::idempotency::{Key, KeyHeader};
+use crate::options::{OptionFields, UploadOptions, text_fields};
 use crate::problem::Problem;
 use crate::responses::UploadErrors;
 use crate::state::{ApiState, SharedState};
 use crate::submit::{Accepted, location, submit_bytes};
-use crate::upload::{UNNAMED, commit, content_type};
-use crate::upload_options::{SelectionOptions, check_selection};
+use crate::suggestion::unknown;
+use crate::upload::{UNNAMED, commit, content_type, file};
 
-/// Maximum number of files in one form: all of them are stored before the first is queued.
-const MAX_FILES: usize = 1000;
+/// Maximum number of files and options in one form: all are read before the first video is queued.
+const MAX_PARTS: usize = 1000;
+/// Maximum bytes of an option.
+const MAX_FIELD: usize = 4096;
 
-/// A form's schema: any field names, each with a file.
-pub(crate) struct Form;
+/// A form: options, and any other field names, each with a file.
+pub(crate) struct Form {
+    files: Vec<StoredFile>,
+    options: UploadOptions,
+}
 
 impl PartialSchema for Form {
     fn schema() -> RefOr<Schema> {
-        let file = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .content_media_type("application/octet-stream")
-            .min_length(Some(1));
-        let names =
-            ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[A-Za-z0-9_-]+$"));
-        let form = ObjectBuilder::new()
-            .additional_properties(Some(file))
-            .property_names(Some(names.build()));
-        form.min_properties(Some(1)).description(Some("Files, with any field names")).into()
+        let video = file().description(Some(
+            "A video. For several, repeat the field, or use any other names that are not options.",
+        ));
+        ObjectBuilder::from(text_fields())
+            .property("video", video)
+            .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)))
+            .description(Some("Files, and options for all of them."))
+            .into()
     }
 }
 
@@ -64,11 +67,12 @@ struct StoredFile {
 /// Uploads files
 ///
 /// A form with files, as `curl -F video=@a.mp4` sends it. All of them are stored before the first
-/// is queued. If you send the same files with the same `Idempotency-Key` again, they are the same
-/// videos.
+/// is queued. Options are in the query or in fields of the form, before or after the files, and
+/// hold for all of them. If you send the same files with the same `Idempotency-Key` again, they are
+/// the same videos.
 #[utoipa::path(
     post, path = "/", tag = "uploads",
-    params(SelectionOptions, KeyHeader),
+    params(OptionFields, KeyHeader),
     request_body(content = Form, content_type = "multipart/form-data"),
     responses(
         (
@@ -82,13 +86,12 @@ struct StoredFile {
 )]
 pub(crate) async fn upload_form(
     State(state): State<SharedState>,
-    selection: Result<Query<RequestedSelection>, QueryRejection>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let permit = state.admit_upload()?;
-    let Query(selection) = selection?;
-    check_selection(&selection)?;
+    let options = UploadOptions::from_query(query.as_deref())?;
     let key = Key::from_headers(&headers)?;
     let boundary = content_type(&headers).and_then(|text| multer::parse_boundary(text).ok());
     let Some(boundary) = boundary else {
@@ -107,7 +110,7 @@ pub(crate) async fn upload_form(
         let state = state.clone();
         async move {
             let _permit = permit;
-            receive_form(&state, body, boundary, selection, key).await
+            receive_form(&state, body, boundary, options, key).await
         }
     });
     let videos = receiving.await.map_err(Problem::unavailable)??;
@@ -120,14 +123,16 @@ async fn receive_form(
     state: &SharedState,
     body: LimitedBody,
     boundary: String,
-    selection: RequestedSelection,
+    mut options: UploadOptions,
     key: Option<Key>,
 ) -> Result<Vec<Accepted>, Problem> {
     let unparsed = Arc::new(AtomicUsize::new(0));
     let stream = body.into_stream(unparsed.clone());
-    let mut files = Vec::new();
-    let read = read_form(state, Multipart::new(stream, boundary), &unparsed, &mut files).await;
-    if let Err(problem) = read {
+    let mut form = Form { files: Vec::new(), options: UploadOptions::default() };
+    let read = form.read(state, Multipart::new(stream, boundary), &unparsed).await;
+    let Form { mut files, options: fields } = form;
+    let complete = read.and_then(|()| name_only(&mut files, &mut options, fields));
+    if let Err(problem) = complete {
         discard(state, files);
         return Err(problem);
     }
@@ -135,7 +140,7 @@ async fn receive_form(
     let mut files = files.into_iter();
     while let Some(StoredFile { name, bytes }) = files.next() {
         let key = key.as_ref().map(|key| key.part(videos.len()));
-        match submit_bytes(state, name, selection, bytes, key).await {
+        match submit_bytes(state, name, options.clone(), bytes, key).await {
             Ok(accepted) => videos.push(accepted),
             Err(problem) => {
                 discard(state, files);
@@ -152,21 +157,62 @@ fn discard(state: &ApiState, files: impl IntoIterator<Item = StoredFile>) {
     }
 }
 
-async fn read_form(
-    state: &ApiState,
-    mut form: Multipart<'_>,
-    unparsed: &AtomicUsize,
-    files: &mut Vec<StoredFile>,
+/// Adds the form's options to those of the query. A name is that of the only file.
+fn name_only(
+    files: &mut [StoredFile],
+    options: &mut UploadOptions,
+    fields: UploadOptions,
 ) -> Result<(), Problem> {
-    while let Some(mut field) = form.next_field().await.map_err(form_problem)? {
-        unparsed.store(0, Ordering::Relaxed);
-        // curl sends no file name for a file that it reads from a pipe.
-        let name = file_name(field.file_name().or(field.name()).unwrap_or_default());
-        if files.len() == MAX_FILES {
-            return Err(Problem::unprocessable(format!(
-                "a form can have at most {MAX_FILES} files"
-            )));
+    options.merge(fields)?;
+    match (options.name.take(), files) {
+        (None, _) => Ok(()),
+        (Some(name), [only]) => {
+            only.name = name;
+            Ok(())
         }
+        (Some(_), _) => Err(Problem::unprocessable(
+            "name is for a form with one file; several have the names of their files",
+        )),
+    }
+}
+
+impl Form {
+    async fn read(
+        &mut self,
+        state: &ApiState,
+        mut form: Multipart<'_>,
+        unparsed: &AtomicUsize,
+    ) -> Result<(), Problem> {
+        for part in 0.. {
+            let Some(field) = form.next_field().await.map_err(form_problem)? else { break };
+            unparsed.store(0, Ordering::Relaxed);
+            if part == MAX_PARTS {
+                return Err(Problem::unprocessable(format!(
+                    "a form can have at most {MAX_PARTS} files and fields"
+                )));
+            }
+            refuse_encoded(field.headers())?;
+            if is_file(&field) {
+                self.read_file(state, field, unparsed).await?;
+            } else {
+                self.read_option(field).await?;
+            }
+        }
+        if self.files.is_empty() {
+            return Err(Problem::unprocessable(
+                "the form has no file; with curl: -F 'video=@FILE'",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn read_file(
+        &mut self,
+        state: &ApiState,
+        mut field: Field<'_>,
+        unparsed: &AtomicUsize,
+    ) -> Result<(), Problem> {
+        let name = file_name(field.file_name().or(field.name()).unwrap_or_default());
         let mut writer = state.objects.draft();
         let write = async {
             while let Some(bytes) = field.chunk().await.map_err(form_problem)? {
@@ -177,12 +223,50 @@ async fn read_form(
         };
         let written = write.await;
         let bytes = commit(state, writer, written).await?;
-        files.push(StoredFile { name, bytes });
-    }
-    if files.is_empty() {
-        Err(Problem::unprocessable("the form has no file; with curl: -F 'video=@FILE'"))
-    } else {
+        self.files.push(StoredFile { name, bytes });
         Ok(())
+    }
+
+    async fn read_option(&mut self, mut field: Field<'_>) -> Result<(), Problem> {
+        let name = field.name().unwrap_or_default().to_owned();
+        if !UploadOptions::FIELDS.contains(&name.as_str()) {
+            let detail = unknown("field", &name, UploadOptions::FIELDS);
+            return Err(Problem::bad_request(format!(
+                "{detail} (a file has a file name; with curl: -F 'video=@FILE')"
+            )));
+        }
+        let mut value = Vec::new();
+        while let Some(bytes) = field.chunk().await.map_err(form_problem)? {
+            value.extend_from_slice(&bytes);
+            if value.len() > MAX_FIELD {
+                return Err(Problem::bad_request(format!(
+                    "the field {name} has more than {MAX_FIELD} bytes"
+                )));
+            }
+        }
+        let value = String::from_utf8(value)
+            .map_err(|_| Problem::bad_request(format!("the field {name} is not UTF-8 text")))?;
+        self.options.set("field", &name, &value)
+    }
+}
+
+/// A file has a name, or the type of anything but text: some clients do not name what they read
+/// from a pipe.
+fn is_file(field: &Field<'_>) -> bool {
+    let is_option = field.name().is_some_and(|name| UploadOptions::FIELDS.contains(&name));
+    let is_text = field.content_type().is_none_or(|kind| kind.type_() == "text");
+    field.file_name().is_some() || !(is_option || is_text)
+}
+
+/// A part's content is stored as it is sent.
+fn refuse_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+    refuse_encoding(headers)?;
+    let encoding = headers.get("content-transfer-encoding").map(|value| value.as_bytes());
+    match encoding.map(<[u8]>::to_ascii_lowercase).as_deref() {
+        None | Some(b"binary" | b"8bit" | b"7bit") => Ok(()),
+        Some(_) => Err(Problem::unsupported_type(
+            "a part of the form has a Content-Transfer-Encoding: send the file as it is",
+        )),
     }
 }
 

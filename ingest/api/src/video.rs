@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Fps, FrameSelection, LiveStatus, Offset, Started, Summary, VideoEntry, VideoState, VideoStatus,
+    AlarmRule, Fps, FrameSelection, LiveStatus, Offset, Started, Summary, VideoEntry, VideoState,
+    VideoStatus,
 };
 use moliceiro_nats::videos::KnownVideo;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::Problem;
 use crate::responses::{CancelErrors, VideoErrors};
@@ -79,6 +80,13 @@ pub(crate) struct Video {
     frames: Frames,
     /// Objects found so far, by class.
     classes: BTreeMap<String, u64>,
+    /// The most objects of a class in one frame so far.
+    most_at_once: BTreeMap<String, u64>,
+    /// The classes that are counted; empty: all.
+    labels: Vec<String>,
+    /// The alarm rules of its upload; null: those of the setting `aggregator.alarms`.
+    #[schema(value_type = Option<Vec<String>>)]
+    rules: Option<Vec<AlarmRule>>,
     /// Number of alarms so far.
     alarms: u64,
     /// The state of a live source. Its objects are counted in its windows, each a video of its own.
@@ -92,6 +100,7 @@ pub(crate) struct Video {
 impl Video {
     pub(crate) fn of(entry: VideoEntry) -> Self {
         let decoded = entry.published;
+        let Started { labels, alarms: rules, .. } = entry.started.clone();
         let status = VideoStatus::from(entry);
         let FrameSelection { every, fps, start, end, video_track } = status.selection;
         Self {
@@ -113,6 +122,9 @@ impl Video {
                 failed: status.failed_frames,
             },
             classes: status.classes,
+            most_at_once: status.most_at_once,
+            labels,
+            rules,
             alarms: status.alarms,
             live: status.live,
             summary: status.summary,
@@ -136,6 +148,9 @@ impl Video {
             video_track,
             frames: Frames { total: None, decoded: 0, counted: 0, failed: 0 },
             classes: BTreeMap::new(),
+            most_at_once: BTreeMap::new(),
+            labels: started.labels,
+            rules: started.alarms,
             alarms: 0,
             live: None,
             summary: None,
@@ -165,7 +180,7 @@ pub(crate) async fn find_video(state: &ApiState, id: &str) -> Result<Video, Prob
         VideoErrors
     )
 )]
-pub(crate) async fn show(
+pub(crate) async fn show_video(
     State(state): State<SharedState>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Video>, Problem> {
@@ -173,28 +188,54 @@ pub(crate) async fn show(
     find_video(&state, &id).await.map(Json)
 }
 
-/// Cancels a video
+/// Whether to keep what is known of the video.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CancelOptions {
+    /// Delete a video that has ended: its counts, summary, alarms, detections and pictures.
+    /// Default: false.
+    #[serde(default)]
+    #[param(required = false)]
+    forget: bool,
+}
+
+/// Cancels a video, or deletes one that has ended
 ///
-/// Its frames are removed from the queue. The counts so far are kept.
+/// Without `forget`, its frames are removed from the queue, and the counts so far are kept. With
+/// `forget=true`, everything that is stored of the video is deleted. A video that is still being
+/// counted must be cancelled first.
 #[utoipa::path(
     delete, path = "/videos/{id}", tag = "videos",
-    params(("id" = VideoId, Path, description = "The video's id")),
+    params(("id" = VideoId, Path, description = "The video's id"), CancelOptions),
     responses(
         (status = 202, description = "The video is being cancelled"),
+        (status = 204, description = "The video is deleted"),
         VideoErrors,
         CancelErrors
     )
 )]
-pub(crate) async fn cancel(
+pub(crate) async fn cancel_video(
     State(state): State<SharedState>,
     id: Result<Path<String>, PathRejection>,
+    options: Result<Query<CancelOptions>, QueryRejection>,
 ) -> Result<StatusCode, Problem> {
     let Path(id) = id?;
+    let Query(options) = options?;
     let video = find_video(&state, &id).await?;
+    if options.forget {
+        if video.summary.is_none() {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                format!("the video is {}: cancel it first", state_name(video.state)),
+            ));
+        }
+        state.streams.videos().forget(&video.id).await?;
+        return Ok(StatusCode::NO_CONTENT);
+    }
     if video.state.is_final() {
         return Err(Problem::new(
             StatusCode::CONFLICT,
-            format!("the video is {} already", state_name(video.state)),
+            format!("the video is {} already; ?forget=true deletes it", state_name(video.state)),
         ));
     }
     stored_in_time(state.streams.videos().cancel(&video.id, "requested over HTTP")).await?;

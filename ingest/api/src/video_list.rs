@@ -60,7 +60,7 @@ pub(crate) struct Page {
         RequestErrors
     )
 )]
-pub(crate) async fn list(
+pub(crate) async fn list_videos(
     State(state): State<SharedState>,
     options: Result<Query<ListOptions>, QueryRejection>,
 ) -> Result<Response, Problem> {

@@ -17,10 +17,12 @@
 //! # }
 //! ```
 
+mod avi;
 mod contents;
 mod heif;
 mod matroska;
 mod obu;
+mod reader;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -44,6 +46,7 @@ pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
     file.by_ref().take(SIGNATURE_BYTES as u64).read_to_end(&mut start)?;
     match &start[..] {
         start if start.starts_with(&matroska::SIGNATURE) => matroska::inspect(file).map(Some),
+        start if avi::is_avi(start) => avi::inspect(file).map(Some),
         start if obu::is_stream(start) => obu::inspect(file).map(Some),
         _ => Ok(None),
     }

@@ -32,6 +32,9 @@ pub struct VideoStatus {
     pub failed_frames: u64,
     /// Objects found so far, by class.
     pub classes: BTreeMap<String, u64>,
+    /// The most objects of a class in one frame so far.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub most_at_once: BTreeMap<String, u64>,
     /// Alarms raised so far.
     pub alarms: u64,
     /// Status of a live source. Its objects are counted in its windows, which are videos.
@@ -59,6 +62,7 @@ impl From<VideoEntry> for VideoStatus {
             processed_frames: progress.counted,
             failed_frames: progress.failed,
             classes: entry.classes,
+            most_at_once: entry.most_at_once,
             alarms: entry.alarms,
             live: entry.live,
             summary: entry.summary,

@@ -39,6 +39,9 @@ pub struct Summary {
     pub average_processing_ms: f64,
     /// Objects found, by class.
     pub classes: BTreeMap<String, u64>,
+    /// The most objects of a class in one frame. Left out if nothing was found.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub most_at_once: BTreeMap<String, u64>,
     /// The classes found most often, at most three; ties by name.
     pub top: Vec<String>,
     /// Number of alarms raised.
@@ -130,6 +133,7 @@ mod tests {
             average_processing_ms: 25.6,
             top: Summary::ranking(&classes, 3),
             classes,
+            most_at_once: BTreeMap::new(),
             alarms: 0,
             models: BTreeSet::new(),
             live: None,

@@ -28,7 +28,7 @@ impl Versioned for Thumbnail {
 }
 
 /// The most thumbnails that a video has.
-pub const STILLS: u8 = 8;
+pub const STILLS: u8 = 16;
 
 /// The slot of a video's `n`th analysed frame among its thumbnails, from 0; `None` if it is not
 /// kept.
@@ -61,14 +61,14 @@ mod tests {
             }
             let mut kept: Vec<u64> = slots.iter().copied().flatten().collect();
             kept.sort_unstable();
-            assert_eq!(kept.len() as u64, (n + 1).min(8), "after {n}: {kept:?}");
+            assert_eq!(kept.len() as u64, (n + 1).min(16), "after {n}: {kept:?}");
             let widest = kept
                 .windows(2)
                 .map(|pair| pair[1] - pair[0])
                 .chain([n - kept[kept.len() - 1]])
                 .max()
                 .unwrap_or(0);
-            assert!(kept[0] == 0 && widest <= n / 4 + 1, "after {n}: {kept:?}");
+            assert!(kept[0] == 0 && widest <= n / 8 + 1, "after {n}: {kept:?}");
         }
     }
 }

@@ -206,12 +206,7 @@ impl Upload {
         if let Some(name) = &self.name {
             Self::check_name(name)?;
         }
-        if self.labels.len() > MOST_LABELS
-            || self.labels.iter().any(|label| label.trim().is_empty())
-        {
-            return Err(InvalidField::Labels);
-        }
-        self.check_alarms()
+        Self::check_counted(&self.labels, self.alarms.as_deref())
     }
 
     /// The upload, if [`check`](Self::check) accepts it.
@@ -220,9 +215,16 @@ impl Upload {
         Ok(self)
     }
 
-    fn check_alarms(&self) -> Result<(), InvalidField> {
-        let rules = self.alarms.as_deref().unwrap_or_default();
-        let counts = |label| self.labels.is_empty() || self.labels.contains(label);
+    /// Checks what is counted, and what raises alarms.
+    pub fn check_counted(
+        labels: &[String],
+        alarms: Option<&[AlarmRule]>,
+    ) -> Result<(), InvalidField> {
+        if labels.len() > MOST_LABELS || labels.iter().any(|label| label.trim().is_empty()) {
+            return Err(InvalidField::Labels);
+        }
+        let rules = alarms.unwrap_or_default();
+        let counts = |label| labels.is_empty() || labels.contains(label);
         if let Some(rule) = rules.iter().find(|rule| !counts(&rule.label)) {
             let (rule, label) = (rule.to_string(), rule.label.clone());
             return Err(InvalidField::AlarmLabel { rule, label });
@@ -245,7 +247,7 @@ impl Upload {
         self.window = self.window.or(defaults.window);
         if self.alarms.is_none() {
             self.alarms = defaults.alarms.clone();
-            if self.check_alarms().is_err() {
+            if Self::check_counted(&self.labels, self.alarms.as_deref()).is_err() {
                 self.alarms = None;
             }
         }
@@ -278,10 +280,11 @@ impl Upload {
         }
     }
 
-    /// The video's display name: the given one, or the last part of the URI.
+    /// The video's display name: the given one, or the last part of the URI. A character that
+    /// would reorder the text around it is shown as its escape.
     pub fn name(&self) -> String {
         if let Some(name) = &self.name {
-            return name.clone();
+            return printable(name.as_bytes());
         }
         let is_file = self.uri.scheme() == "file";
         let last = self.uri.path_segments().and_then(|segments| {
@@ -334,6 +337,16 @@ mod tests {
         ] {
             assert_eq!(Upload::parse(text.as_bytes()).unwrap().name(), name, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_cannot_reorder_the_text_around_it() {
+        let uri = Url::parse("file:///data/a%E2%80%AEgpj.mp4").unwrap();
+        assert_eq!(Upload::of(uri.clone()).name(), "a\\u{202e}gpj.mp4");
+        let name = Some("\u{200e}WhatsApp \u{2067}שלום\u{2069}".to_owned());
+        let upload = Upload { name, ..Upload::of(uri) };
+        assert_eq!(upload.name(), "\\u{200e}WhatsApp \\u{2067}שלום\\u{2069}");
+        assert_eq!(upload.started(SystemTime::UNIX_EPOCH, 1).name, upload.name());
     }
 
     #[test]

@@ -99,6 +99,9 @@ pub struct VideoEntry {
     pub processing_us: u64,
     /// Objects found, by class.
     pub classes: BTreeMap<String, u64>,
+    /// The most objects of a class in one frame.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub most_at_once: BTreeMap<String, u64>,
     /// The models that analysed the counted frames; of many, the first few by name.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub models: BTreeSet<String>,

@@ -74,7 +74,12 @@ pub(super) fn refused(
         ErrorCode::STORAGE_RESOURCES_EXCEEDED
         | ErrorCode::INSUFFICIENT_RESOURCES
         | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => {
-            format!(". The streams need {} MiB of its JetStream file store", reserved_mib(settings))
+            format!(
+                ". The streams need {} MiB of its JetStream file store: raise max_file_store, or \
+                 lower streams.frames_max_bytes, streams.results_max_bytes and \
+                 streams.other_max_bytes",
+                settings.reserved_bytes() / MIB
+            )
         }
         ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED => {
             format!(". {} replicas need as many servers of a cluster", settings.replicas)
@@ -82,10 +87,6 @@ pub(super) fn refused(
         _ => String::new(),
     };
     StreamsError::Refused { what: what.to_owned(), reason: reason.to_string(), advice }
-}
-
-fn reserved_mib(settings: &StreamsSettings) -> u64 {
-    settings.stream_configs().iter().map(|config| config.max_bytes.unsigned_abs() / MIB).sum()
 }
 
 /// A cluster may soon have a leader, or its missing servers.

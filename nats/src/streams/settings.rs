@@ -31,6 +31,9 @@ pub struct StreamsSettings {
     pub frames_max_per_video: u64,
     /// Bytes that results may take. Above half of it, the oldest counted ones are deleted.
     pub results_max_bytes: u64,
+    /// Bytes that everything else may take together: queued uploads, summaries and alarms,
+    /// thumbnails, dead letters.
+    pub other_max_bytes: u64,
     /// How long a detector may go without a sign of work on a frame before another gets it.
     #[serde(with = "humantime_serde")]
     pub frame_ack_wait: Duration,
@@ -66,6 +69,7 @@ impl Default for StreamsSettings {
             frames_max_bytes: 512 * MIB,
             frames_max_per_video: 256,
             results_max_bytes: 1024 * MIB,
+            other_max_bytes: 464 * MIB,
             frame_ack_wait: Duration::from_secs(10),
             frame_max_deliver: 5,
             upload_ack_wait: Duration::from_secs(10),
@@ -125,6 +129,7 @@ impl StreamsSettings {
         check(matches!(self.replicas, 1 | 3 | 5), "replicas", Allowed::Replicas);
         check(bytes(self.frames_max_bytes), "frames_max_bytes", Allowed::Bytes);
         check(bytes(self.results_max_bytes), "results_max_bytes", Allowed::Bytes);
+        check(bytes(self.other_max_bytes), "other_max_bytes", Allowed::Bytes);
         let per_video = self.frames_max_per_video;
         check(per_video >= 1 && fits(per_video), "frames_max_per_video", Allowed::OneOrMore);
         for (key, deliveries) in [
@@ -150,6 +155,38 @@ impl StreamsSettings {
         problems
     }
 
+    /// The bytes that the streams reserve on each server that has a copy of them.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.stream_configs().iter().map(|config| config.max_bytes.unsigned_abs()).sum()
+    }
+
+    /// These settings for a server that stores `limit` bytes at most: if necessary, each stream
+    /// gets a smaller part, in proportion. `None` if that would be too little to work with.
+    pub fn fitted(&self, limit: u64) -> Option<Self> {
+        let Self { frames_max_bytes, results_max_bytes, other_max_bytes, .. } = *self;
+        let all = [frames_max_bytes, results_max_bytes, other_max_bytes];
+        let total: u128 = all.iter().copied().map(u128::from).sum();
+        let limit = u128::from(limit);
+        if total <= limit {
+            return Some(self.clone());
+        }
+        if limit < u128::from(Self::LEAST_BYTES) {
+            return None;
+        }
+        let [frames_max_bytes, results_max_bytes, other_max_bytes] =
+            // At most what it was, which fits.
+            all.map(|bytes| u64::try_from(u128::from(bytes) * limit / total).unwrap_or(bytes));
+        Some(Self { frames_max_bytes, results_max_bytes, other_max_bytes, ..self.clone() })
+    }
+
+    /// The least that [`fitted`](Self::fitted) works with.
+    pub const LEAST_BYTES: u64 = 64 * MIB;
+
+    /// A stream's part of `other_max_bytes`, in 29ths: 16 MiB each by default.
+    fn other(&self, parts: u64) -> i64 {
+        signed((self.other_max_bytes / 29).saturating_mul(parts).max(1))
+    }
+
     pub(super) fn stream_configs(&self) -> [Config; 7] {
         let base = |name: &str, subjects: Vec<String>, description: &str| Config {
             name: name.into(),
@@ -169,7 +206,7 @@ impl StreamsSettings {
         let advisories = [FRAMES, UPLOADS].map(max_deliveries_advisories).to_vec();
         [
             Config {
-                max_bytes: signed(64 * MIB),
+                max_bytes: self.other(4),
                 ..work_queue(base(
                     UPLOADS,
                     vec![crate::subjects::UPLOAD_SUBJECT.into()],
@@ -189,7 +226,7 @@ impl StreamsSettings {
                 ..base(RESULTS, vec![ALL_RESULTS.into()], "Events and results of each video")
             },
             Config {
-                max_bytes: signed(64 * MIB),
+                max_bytes: self.other(4),
                 // Alarms of one video leave space for the summaries of others.
                 max_messages_per_subject: 10_000,
                 max_age: self.keep,
@@ -200,17 +237,17 @@ impl StreamsSettings {
                 )
             },
             Config {
-                max_bytes: signed(64 * MIB),
+                max_bytes: self.other(4),
                 max_messages_per_subject: 1,
                 max_age: self.keep,
                 ..base(STILLS, vec![ALL_STILLS.into()], "Thumbnails of each video")
             },
             Config {
-                max_bytes: signed(16 * MIB),
+                max_bytes: self.other(1),
                 ..work_queue(base(ADVISORIES, advisories, "Messages that ran out of deliveries"))
             },
             Config {
-                max_bytes: signed(256 * MIB),
+                max_bytes: self.other(16),
                 max_age: self.keep_dead,
                 ..base(DEAD, vec![ALL_DEAD.into()], "Payloads that could not be processed")
             },
@@ -286,4 +323,30 @@ impl StreamsSettings {
 /// [`StreamsSettings::problems`] refuses what does not fit.
 fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_fit_a_small_disk() {
+        let settings = StreamsSettings::default();
+        assert_eq!(settings.reserved_bytes(), 2000 * MIB);
+        let fits = settings.fitted(2000 * MIB).unwrap();
+        assert_eq!(fits.reserved_bytes(), 2000 * MIB);
+        for limit in [64 * MIB, 100 * MIB + 1, 2000 * MIB - 1] {
+            let small = settings.fitted(limit).unwrap();
+            assert!((limit - MIB..=limit).contains(&small.reserved_bytes()), "{limit}");
+            assert!(small.problems().is_empty() && small.keep == settings.keep, "{limit}");
+        }
+        assert!(settings.fitted(64 * MIB - 1).is_none());
+        let smaller = StreamsSettings {
+            frames_max_bytes: 16 * MIB,
+            results_max_bytes: 16 * MIB,
+            other_max_bytes: 8 * MIB,
+            ..settings
+        };
+        assert!(smaller.fitted(40 * MIB).is_some(), "smaller settings need less");
+    }
 }

@@ -62,6 +62,25 @@ pub fn get(address: &str, path: &str) -> Reply {
 
 /// A form with files as curl sends it, each in a field with its own name.
 pub fn form(files: &[(&str, &[u8])]) -> Vec<u8> {
+    [&parts(files)[..], b"--limit--\r\n"].concat()
+}
+
+/// As [`form`], with text fields before and after the files.
+pub fn form_with(
+    before: &[(&str, &str)],
+    files: &[(&str, &[u8])],
+    after: &[(&str, &str)],
+) -> Vec<u8> {
+    let text = |fields: &[(&str, &str)]| {
+        let part = |(name, value): &(&str, &str)| {
+            format!("--limit\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        fields.iter().map(part).collect::<String>().into_bytes()
+    };
+    [text(before), parts(files), text(after), b"--limit--\r\n".to_vec()].concat()
+}
+
+fn parts(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (number, (name, bytes)) in files.iter().enumerate() {
         body.extend_from_slice(
@@ -74,6 +93,5 @@ pub fn form(files: &[(&str, &[u8])]) -> Vec<u8> {
         body.extend_from_slice(bytes);
         body.extend_from_slice(b"\r\n");
     }
-    body.extend_from_slice(b"--limit--\r\n");
     body
 }

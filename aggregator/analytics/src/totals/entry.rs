@@ -49,6 +49,7 @@ impl VideoTotals {
             corrections: self.corrections,
             processing_us: frames.processing_us,
             classes: frames.classes.clone(),
+            most_at_once: frames.most_at_once.clone(),
             models: frames.models.clone(),
             alarms: self.alarms.raised(),
             alarm_state: self.alarms.to_state(),
@@ -67,6 +68,7 @@ impl VideoTotals {
             unconfirmed: entry.unconfirmed.into_iter().map(|u| (u.index, u)).collect(),
             processing_us: entry.processing_us,
             classes: entry.classes,
+            most_at_once: entry.most_at_once,
             models: entry.models,
         };
         Ok(Self {

@@ -27,6 +27,8 @@ pub(super) struct Frames {
     pub(super) processing_us: u64,
     /// Objects found, by class.
     pub(super) classes: BTreeMap<String, u64>,
+    /// The most objects of a class in one frame.
+    pub(super) most_at_once: BTreeMap<String, u64>,
     pub(super) models: BTreeSet<String>,
 }
 
@@ -77,6 +79,8 @@ impl Frames {
         }
         self.processing_us = self.processing_us.saturating_add(result.processing_us);
         for (label, n) in result.classes {
+            let most = self.most_at_once.entry(label.clone()).or_insert(0);
+            *most = n.max(*most);
             *self.classes.entry(label).or_insert(0) += n;
         }
         self.models.extend(result.model);

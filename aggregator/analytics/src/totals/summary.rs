@@ -33,6 +33,7 @@ impl VideoTotals {
             failed: frames.failures.clone(),
             average_processing_ms: ratio(frames.processing_us as f64 / 1e3, counted as f64),
             classes: frames.classes.clone(),
+            most_at_once: frames.most_at_once.clone(),
             top: Summary::ranking(&frames.classes, TOP_CLASSES),
             alarms: self.alarms.raised(),
             models: frames.models.clone(),

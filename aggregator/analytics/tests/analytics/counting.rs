@@ -192,12 +192,13 @@ fn a_video_has_a_summary_only_when_every_frame_is_counted_or_failed() {
     assert_eq!(totals.state(), VideoState::Counting);
     totals.apply(&failed(2), NOW);
     assert_eq!(totals.summary(&video()), None);
-    totals.apply(&frame(1, &["car"]), NOW);
+    totals.apply(&frame(1, &["car", "car"]), NOW);
     let summary = summary(&totals);
     assert_eq!(summary.state, VideoState::Done);
     assert_eq!((summary.processed_frames, summary.failed_frames), (2, 1));
     assert_eq!(summary.failed[0].reason, "reason 2");
-    assert_eq!(summary.classes, BTreeMap::from([("car".into(), 2), ("person".into(), 1)]));
+    assert_eq!(summary.classes, BTreeMap::from([("car".into(), 3), ("person".into(), 1)]));
+    assert_eq!(summary.most_at_once, BTreeMap::from([("car".into(), 2), ("person".into(), 1)]));
     assert_eq!(summary.top, ["car", "person"]);
     assert!((summary.average_processing_ms - 1.0005).abs() < 1e-9);
     assert!((summary.frames_per_second - 0.2).abs() < 1e-9);

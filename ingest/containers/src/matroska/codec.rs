@@ -1,6 +1,6 @@
 use std::io;
 
-use super::ebml::Reader;
+use crate::reader::Reader;
 
 /// A video codec.
 #[derive(Clone, Copy, Debug)]

@@ -10,8 +10,9 @@ use std::fs::File;
 use std::io;
 
 use self::codec::{Codec, Shown};
-use self::ebml::{Element, Reader};
+use self::ebml::Element;
 use crate::contents::{Container, Contents, Fault, VideoTrack};
+use crate::reader::Reader;
 
 /// The first bytes of a Matroska file: the identifier of the EBML header.
 pub(crate) const SIGNATURE: [u8; 4] = [0x1a, 0x45, 0xdf, 0xa3];

@@ -1,0 +1,77 @@
+"""Makes every request with a client that openapi-python-client generated: generated_client.py URL FOLDER VIDEO
+
+FOLDER contains the client as the package `generated`, VIDEO is a short video."""
+
+import importlib
+import json
+import pathlib
+import pkgutil
+import sys
+from io import BytesIO
+
+url, folder, video = sys.argv[1:]
+sys.path.insert(0, folder)
+
+import generated.api  # noqa: E402
+from generated import Client  # noqa: E402
+from generated.models import Accepted, AcceptedForm, Form, Index, Page, Problem, Stills, Summary, Video, VideoByUri  # noqa: E402
+from generated.types import File  # noqa: E402
+
+# Every request is a module. Those that this test makes are removed.
+untried = {
+    module.name.rsplit(".", 1)[1]: module.name
+    for module in pkgutil.walk_packages(generated.api.__path__, "generated.api.")
+    if not module.ispkg
+}
+client = Client(base_url=url, timeout=60, raise_on_unexpected_status=True)
+bytes_ = pathlib.Path(video).read_bytes()
+
+
+def call(name, /, *arguments, status=200, kind=None, **options):
+    """Makes a request, and returns what the client parsed, which is of this type."""
+    module = importlib.import_module(untried.get(name) or call.tried[name])
+    call.tried[name] = untried.pop(name, None) or call.tried[name]
+    response = module.sync_detailed(*arguments, client=client, **options)
+    assert response.status_code == status, (name, response)
+    if kind is not None:
+        assert isinstance(response.parsed, kind), (name, type(response.parsed), response.parsed)
+    return response.parsed
+
+
+call.tried = {}
+
+assert call("show_index", kind=Index).openapi == "/openapi.json"
+
+file = File(payload=BytesIO(bytes_), file_name="a.mp4", mime_type="video/mp4")
+form = Form(every=5, labels=["person"], alarms=["person > 10"], video=file)
+[accepted] = call("upload_form", body=form, status=202, kind=AcceptedForm).videos
+assert (accepted.name, accepted.links.video) == ("a.mp4", f"/videos/{accepted.id}"), accepted
+
+events = call("follow_video", accepted.id, kind=str)
+assert "event: summary" in events, events
+shown = call("show_video", accepted.id, kind=Video)
+assert (shown.every, shown.labels, shown.rules) == (5, ["person"], ["person > 10"]), shown
+assert (shown.state, shown.frames.counted) == ("done", 2), shown
+summary = call("show_summary", accepted.id, kind=Summary)
+assert (summary.video, summary.processed_frames) == (accepted.id, 2), summary
+frames = [json.loads(line) for line in call("list_frames", accepted.id, kind=str).splitlines()]
+assert sorted(frame["frame"] for frame in frames) == [0, 5], frames
+call("list_detections", accepted.id, kind=str)
+assert [still.frame for still in call("list_stills", accepted.id, kind=Stills).stills] == [0, 5]
+
+file = File(payload=BytesIO(bytes_))
+raw = call("upload_video", body=file, name="raw", every=10, labels=["car", "boat"], status=202, kind=Accepted)
+assert raw.name == "raw", raw
+refused = call("upload_video", body=VideoByUri(uri="file:///etc/passwd", every=2), status=403, kind=Problem)
+assert "ingest.allow" in refused.detail, refused
+call("follow_video", raw.id, kind=str)
+
+page = call("list_videos", limit=1, kind=Page)
+assert [listed.id for listed in page.videos] == [raw.id] and page.next_, page
+page = call("list_videos", limit=1, after=page.next_, kind=Page)
+assert len(page.videos) == 1, page
+
+assert "done already" in call("cancel_video", raw.id, status=409, kind=Problem).detail
+call("cancel_video", raw.id, forget=True, status=204)
+assert "does not exist" in call("show_video", raw.id, status=404, kind=Problem).detail
+assert not untried, f"requests without a test: {sorted(untried)}"

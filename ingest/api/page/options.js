@@ -1,0 +1,58 @@
+// What to count: the fields of an upload's options.
+
+import { $ } from "./dom.js";
+
+const lines = (text, separator) => text.split(separator).map((part) => part.trim()).filter(Boolean);
+
+export class Options {
+  #fields;
+
+  /** Adds the fields to an element. `every` is a field that exists already. */
+  constructor(parent, every) {
+    parent.append($("option-fields").content.cloneNode(true));
+    this.#fields = { every };
+    for (const field of parent.querySelectorAll("[name]")) this.#fields[field.name] = field;
+  }
+
+  /** True if the fields are valid; otherwise, the browser shows what is not. */
+  check() {
+    return Object.values(this.#fields).every((field) => field.reportValidity());
+  }
+
+  /** The options that are set, as JSON for an upload. */
+  read() {
+    const { every, fps, start, end, track, labels, alarms } = this.#fields;
+    const options = {};
+    if (every.value) options.every = every.valueAsNumber;
+    if (fps.value) options.fps = fps.valueAsNumber;
+    if (start.value.trim()) options.start = start.value.trim();
+    if (end.value.trim()) options.end = end.value.trim();
+    if (track.value) options.video_track = track.valueAsNumber;
+    const classes = lines(labels.value, ",");
+    if (classes.length) options.labels = classes;
+    const rules = lines(alarms.value, "\n");
+    if (rules.length) options.alarms = rules;
+    return options;
+  }
+
+  /** Shows the options that a video was counted with. */
+  fill({ every, fps, start, end, video_track: track, labels, rules }) {
+    // The server refuses both.
+    this.#fields.every.value = fps ? "" : every;
+    this.#fields.fps.value = fps ?? "";
+    this.#fields.start.value = start ?? "";
+    this.#fields.end.value = end ?? "";
+    this.#fields.track.value = track ?? "";
+    this.#fields.labels.value = labels.join(", ");
+    this.#fields.alarms.value = (rules ?? []).join("\n");
+  }
+}
+
+/** The options as a query. */
+export function query(options) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(options)) {
+    for (const one of [value].flat()) query.append(name, one);
+  }
+  return query;
+}

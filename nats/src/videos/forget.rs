@@ -1,0 +1,27 @@
+use super::{VideoError, Videos};
+use crate::{VideoId, subjects};
+
+impl Videos<'_> {
+    /// Deletes everything that is stored of a video that has ended. Its entry is the last, so that
+    /// a deletion that fails can be repeated.
+    ///
+    /// A result that arrives later changes nothing: without an entry, aggregators drop it.
+    pub async fn forget(self, video: &VideoId) -> Result<(), VideoError> {
+        let streams = self.streams;
+        for (stream, subject) in [
+            (&streams.frames, subjects::frames(video)),
+            (&streams.results, subjects::results(video)),
+            (&streams.summaries, subjects::summary(video)),
+            (&streams.summaries, subjects::alarms(video)),
+            (&streams.stills, subjects::stills(video)),
+            (&streams.dead, subjects::dead(video)),
+        ] {
+            let purged = stream.purge().filter(subject).await;
+            purged.map_err(|source| VideoError::unavailable(video.as_str(), source))?;
+        }
+        let removed = streams.objects.remove(video.as_str()).await;
+        removed.map_err(|source| VideoError::unavailable(video.as_str(), source))?;
+        let deleted = streams.videos.purge(video.as_str()).await;
+        deleted.map_err(|source| VideoError::unavailable(video.as_str(), source))
+    }
+}
