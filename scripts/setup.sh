@@ -74,6 +74,28 @@ install_packages() {
     ((${#missing[@]} == 0)) || apt_install "${missing[@]}"
 }
 
+# Prints how to install the packages on this system, by the names that they have there.
+other_packages() {
+    local names
+    if have dnf; then
+        # The libav plugin is in RPM Fusion, which the user has to enable.
+        names="gcc glibc-devel pkgconf-pkg-config gstreamer1-devel gstreamer1-plugins-base-devel"
+        names+=" gstreamer1-plugins-base gstreamer1-plugins-good gstreamer1-plugins-bad-free"
+        names+=" gstreamer1-plugins-ugly-free"
+        echo "Fedora: dnf install $names, and from RPM Fusion (rpmfusion.org):" \
+            "gstreamer1-plugin-libav gstreamer1-plugins-ugly ffmpeg"
+    elif have zypper; then
+        names="gcc glibc-devel pkg-config gstreamer-devel gstreamer-plugins-base-devel gstreamer-plugins-base"
+        names+=" gstreamer-plugins-good gstreamer-plugins-bad gstreamer-plugins-ugly gstreamer-plugins-libav"
+        echo "openSUSE: zypper install $names ffmpeg, with the codecs from Packman (packman.links2linux.org)"
+    elif have pacman; then
+        names="base-devel gstreamer gst-plugins-base gst-plugins-good gst-plugins-bad gst-plugins-ugly gst-libav"
+        echo "Arch: pacman -S $names ffmpeg"
+    else
+        echo "install this system's packages for: $(sed -n 's/^#apt: *//p' "$pins" | paste -sd' ')"
+    fi
+}
+
 # Without apt-get, checks for the programs that the packages provide.
 check_programs() {
     local missing=() program
@@ -82,7 +104,7 @@ check_programs() {
     done
     ((${#missing[@]} == 0)) ||
         die "no apt-get on this system, and not found: ${missing[*]}" \
-            "install this system's packages for: $(sed -n 's/^#apt: *//p' "$pins" | paste -sd' ')"
+            "$(other_packages)"
 }
 
 check_gstreamer() {
@@ -92,7 +114,31 @@ check_gstreamer() {
     done
     ((${#missing[@]} == 0)) ||
         die "pkg-config finds no version 1.22 or newer of: ${missing[*]}" \
-            "install GStreamer 1.22 or newer with its development files and its base, good, bad and libav plugins"
+            "install GStreamer 1.22 or newer with its development files and plugins" "$(other_packages)"
+}
+
+# Plugins, by the name of their file, that videos of phones, cameras and screen recorders need.
+plugins=(
+    playback app typefindfunctions                   # base
+    isomp4 matroska avi flv jpeg png vpx             # good: MP4 and MOV, MKV and WebM, AVI, FLV
+    mpegtsdemux mpegpsdemux videoparsersbad openjpeg # bad: camcorders, DVDs
+    asf realmedia                                    # ugly: Windows Media, RealMedia
+    libav                                            # H.264, HEVC, ProRes and most other codecs
+)
+
+check_plugins() {
+    local folder plugin missing=()
+    folder=$(pkg-config --variable=pluginsdir gstreamer-1.0)
+    for plugin in "${plugins[@]}"; do
+        [[ -e $folder/libgst$plugin.so ]] || missing+=("$plugin")
+    done
+    ((${#missing[@]} == 0)) && return
+    # Without these two kinds, everything else works: some systems do not ship them.
+    if [[ ${missing[*]} =~ ^(asf|realmedia|openjpeg|' ')+$ ]]; then
+        say "GStreamer has no plugins for: ${missing[*]}; such videos are refused with an error"
+        return
+    fi
+    die "GStreamer's plugins in $folder lack: ${missing[*]}" "$(other_packages)"
 }
 
 stamp() { echo "$arch $(sha256sum <"$pins")"; }
@@ -174,6 +220,7 @@ else
     check_programs
 fi
 check_gstreamer
+check_plugins
 if ! deps_ready; then
     check_pip
     exec 9<"$pins"

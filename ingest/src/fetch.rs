@@ -16,7 +16,7 @@ use reqwest::header::{
 use reqwest::{Client, Response, StatusCode, redirect};
 use thiserror::Error;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
-use tracing::warn;
+use tracing::{error, warn};
 use url::Url;
 
 use crate::allow::{Allowed, Refused};
@@ -160,6 +160,7 @@ impl Download<'_> {
         let pauses = backoff(self.first_pause, MAX_PAUSE);
         let mut pause = pauses.build();
         let mut attempts = 0;
+        let mut reported = false;
         loop {
             let before = self.written;
             let reason = match self.attempt().await {
@@ -175,12 +176,17 @@ impl Download<'_> {
             if attempts >= MAX_ATTEMPTS {
                 return Err(FetchError::Unreachable { uri: self.shown.clone(), reason, attempts });
             }
-            warn!(
-                uri = self.shown,
-                %reason,
-                bytes = self.written,
-                "a video's server is unavailable; retrying"
-            );
+            if self.written == 0 && !std::mem::replace(&mut reported, true) {
+                // `moliceiro run` prints only errors, and the retries take half a minute.
+                error!(uri = self.shown, %reason, "cannot download a video yet; retrying");
+            } else {
+                warn!(
+                    uri = self.shown,
+                    %reason,
+                    bytes = self.written,
+                    "a video's server is unavailable; retrying"
+                );
+            }
             tokio::time::sleep(pause.next().unwrap_or(MAX_PAUSE)).await;
         }
     }

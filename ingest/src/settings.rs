@@ -2,7 +2,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use moliceiro_api::HttpSettings;
-use moliceiro_nats::messages::{Encoding, FrameSelection, Size, UploadDefaults, WINDOWS};
+use moliceiro_nats::messages::{
+    Deinterlace, Encoding, FrameSelection, Size, UploadDefaults, WINDOWS,
+};
 use moliceiro_service::settings::{Problem, list};
 use moliceiro_service::{Section, Service, ServiceSection, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,9 @@ pub struct IngestSettings {
     pub encoding: Encoding,
     /// 1 (small) to 100 (like the original). Below 90, detections of faint objects are unstable.
     pub jpeg_quality: u8,
+    /// How interlaced video is analysed: `auto` (each frame as it is at one moment), `off` (as it
+    /// is stored, which is combed where something moves) or `fields` (each field as a frame).
+    pub deinterlace: Deinterlace,
     /// Analyse every Nth frame only. Default for uploads that do not say.
     pub every: u64,
     /// Keep up to 16 thumbnails of each video, for the page.
@@ -57,6 +62,7 @@ impl Default for IngestSettings {
             fit: false,
             encoding: Encoding::Jpeg,
             jpeg_quality: 95,
+            deinterlace: Deinterlace::Auto,
             every: 1,
             stills: true,
             videos: 4,
@@ -104,6 +110,7 @@ impl IngestSettings {
             fit: self.fit,
             encoding: self.encoding,
             jpeg_quality: self.jpeg_quality,
+            deinterlace: self.deinterlace,
             selection: choice,
             skip_before,
             thumbnails: self.stills,

@@ -82,6 +82,10 @@ pub struct RunArguments {
     /// [setting: ingest.fit]
     #[arg(long)]
     fit: bool,
+    /// How to analyse interlaced video: auto (each frame as it is at one moment), off (as it is
+    /// stored) or fields (each field as a frame) [setting: ingest.deinterlace]
+    #[arg(long, value_name = "HOW", value_parser = ["auto", "off", "fields"])]
+    deinterlace: Option<String>,
     /// Model to use: nanodet, nanodet-int8, or a model file with its manifest (.toml) beside it
     /// [default: nanodet]
     #[arg(long, value_name = "MODEL")]
@@ -151,6 +155,7 @@ impl RunArguments {
             .flag("--detectors", "detector.sessions", self.detectors.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())
             .flag("--fit", "ingest.fit", self.fit.then_some("true"))
+            .flag("--deinterlace", "ingest.deinterlace", self.deinterlace.as_ref())
             .flag("--model", "detector.model", self.model.as_ref());
         let detector: DetectorSettings = loader.clone().load()?.section()?;
         let model = open_model(&detector)?;

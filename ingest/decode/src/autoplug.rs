@@ -2,7 +2,9 @@
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use tracing::debug;
 
+use crate::codecs;
 use crate::probes::Probes;
 
 /// Attaches `probes` to demuxers and decoders, and works around what their defaults lose.
@@ -15,6 +17,7 @@ pub(crate) fn configure_plugged_elements(pipeline: &gst::Pipeline, probes: &Prob
             return;
         };
         if class.contains("Demux") {
+            element.connect_pad_added(|_, pad| rename_format(pad));
             probes.attach_to_demuxer(element);
         }
         if class.contains("Parser") {
@@ -25,9 +28,28 @@ pub(crate) fn configure_plugged_elements(pipeline: &gst::Pipeline, probes: &Prob
             if element.has_property("max-errors") {
                 element.set_property("max-errors", -1i32);
             }
+            // Safe formats switch it on again, see `pixels`.
+            if element.has_property("direct-rendering") {
+                element.set_property("direct-rendering", false);
+            }
             probes.attach_to_decoder(element);
         }
     });
+}
+
+/// Gives a format that the demuxer does not know the name that decoders know it by. This runs
+/// before the element that plugs decoders reads the name.
+///
+/// GStreamer 1.22's demuxers do not know DNxHR. Reproduced by `every_codec_that_a_plugin_decodes`.
+fn rename_format(pad: &gst::Pad) {
+    let Some(mut caps) = pad.current_caps() else { return };
+    let Some(known) = caps.structure(0).and_then(codecs::known_as) else { return };
+    if let Some(format) = caps.make_mut().structure_mut(0) {
+        format.set_name(known);
+    }
+    if let Err(error) = pad.store_sticky_event(&gst::event::Caps::new(&caps)) {
+        debug!(%error, %caps, "cannot rename a format");
+    }
 }
 
 /// Makes the colours that an H.264 or H.265 stream declares win over those of its container.

@@ -3,7 +3,9 @@
 use gstreamer as gst;
 use tracing::debug;
 
+use crate::codecs;
 use crate::error::DecodeError;
+use crate::explain;
 
 /// Formats whose demuxers are never plugged, because they would open the addresses that the file
 /// names.
@@ -24,7 +26,7 @@ pub(crate) fn decode_error(name: &str, message: &gst::message::Error) -> DecodeE
         }
         (Some(gst::StreamError::CodecNotFound), ..)
         | (_, _, Some(gst::CoreError::MissingPlugin)) => {
-            DecodeError::MissingPlugin { video, what: reason }
+            DecodeError::MissingPlugin { video, what: reason, package: None }
         }
         (Some(_), ..) => DecodeError::Damaged { video, reason },
         (_, Some(gst::ResourceError::NotFound), _) => DecodeError::NotFound { path: video },
@@ -38,13 +40,27 @@ pub(crate) fn decode_error(name: &str, message: &gst::message::Error) -> DecodeE
 /// An error's text on one line, with the last line of its details, where elements put the cause.
 pub(crate) fn describe(error: &gst::glib::Error, debug: Option<&str>) -> String {
     let text = error.message().lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
-    match debug
+    let detail = debug
         .and_then(|debug| debug.lines().skip(1).last())
-        .map(|line| line.trim().trim_end_matches('.'))
-    {
+        .map(|line| line.trim().trim_end_matches('.'));
+    if let Some(sentence) = detail.and_then(sentence) {
+        return sentence.to_owned();
+    }
+    match detail {
         Some(detail) if !detail.is_empty() && detail != text => format!("{text}: {detail}"),
         _ => text,
     }
+}
+
+/// GStreamer's commonest details, which speak of its own parts, in words.
+fn sentence(detail: &str) -> Option<&'static str> {
+    Some(match detail {
+        "no known streams found" => "it has no stream in a format that GStreamer knows",
+        "streaming stopped, reason error (-5)" => "its data cannot be processed",
+        "streaming stopped, reason not-linked (-1)" => "it has no stream that can be used",
+        explain::NOT_NEGOTIATED_DETAIL => explain::NOT_NEGOTIATED,
+        _ => return None,
+    })
 }
 
 /// Drops messages that nothing reads: the bus is unbounded.
@@ -85,15 +101,31 @@ pub(crate) fn playlist(plugin: &gst::StructureRef) -> Option<String> {
     missing_format(plugin).filter(|format| PLAYLISTS.contains(&format.as_str()))
 }
 
-/// A description of a missing plugin, unless it is only needed for sound or text.
-pub(crate) fn missing_plugin(plugin: &gst::StructureRef) -> Option<String> {
-    let format = missing_format(plugin);
-    let is_not_video = |format: String| {
+/// The error for a missing plugin, unless that is only needed for sound or text.
+pub(crate) fn missing_plugin(name: &str, plugin: &gst::StructureRef) -> Option<DecodeError> {
+    let video = name.to_owned();
+    let caps = plugin.get::<gst::Caps>("detail").ok();
+    let format = caps.as_ref().and_then(|caps| caps.structure(0));
+    let is_not_video = |format: &gst::StructureRef| {
         ["audio/", "text/", "subpicture/", "closedcaption/"]
             .iter()
-            .any(|kind| format.starts_with(kind))
+            .any(|kind| format.name().starts_with(kind))
     };
-    if format.is_some_and(is_not_video) { None } else { plugin.get::<String>("name").ok() }
+    match format {
+        Some(format) if is_not_video(format) => None,
+        Some(format) if codecs::is_encrypted(format) => Some(DecodeError::Encrypted { video }),
+        Some(format) => {
+            let described = || plugin.get::<String>("name").ok().and_then(codecs::described);
+            let what = codecs::name(format).or_else(described);
+            let what = what.unwrap_or_else(|| "an unknown codec".to_owned());
+            let package = codecs::package(format);
+            Some(DecodeError::MissingPlugin { video, what, package })
+        }
+        None => {
+            let what = plugin.get::<String>("name").ok()?;
+            Some(DecodeError::MissingPlugin { video, what, package: None })
+        }
+    }
 }
 
 fn missing_format(plugin: &gst::StructureRef) -> Option<String> {

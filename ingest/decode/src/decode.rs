@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
 use moliceiro_containers::{Container, Contents};
-use moliceiro_messages::FrameSelection;
+use moliceiro_messages::{Deinterlace, FrameSelection};
 use tracing::{debug, info};
 
 use crate::avi;
@@ -14,13 +14,16 @@ use crate::container_info::ContainerInfo;
 use crate::decoded::{DecodedVideo, Notice};
 use crate::decoding::DecodingSender;
 use crate::elements;
-use crate::error::{DecodeError, Incomplete, PictureError};
+use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
+use crate::explain;
 use crate::file::{self, CheckedInput, Input, LocalFile};
 use crate::folder::{self, Folder, Ignored};
 use crate::format::{FileFormat, ImageFormat, Unsupported};
 use crate::images::{self, Image, Opened};
+use crate::interlacing;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
 use crate::pipeline::{FilePipeline, FileSource, Next};
+use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
 use crate::tracks;
 use crate::unsupported;
@@ -34,11 +37,18 @@ pub(crate) fn decode(
     elements::init()?;
     let checked = file::check(input)?;
     let name = checked.name().to_owned();
-    let (stall_timeout, track) = (settings.stall_timeout, settings.selection.video_track);
-    let FrameSelection { fps, start, end, .. } = settings.selection;
+    let (stall_timeout, deinterlace) = (settings.stall_timeout, settings.deinterlace);
+    let FrameSelection { fps, start, end, video_track: requested_track, .. } = settings.selection;
     let has_times = fps.is_some() || start.is_some() || end.is_some();
     let output = Output::new(settings, sender).map_err(|error| error.into_decode_error(&name))?;
-    let mut run = Run { stall_timeout, requested_track: track, output, is_past_range: false };
+    let mut run = Run {
+        stall_timeout,
+        deinterlace,
+        requested_track,
+        stored_frames: 0,
+        output,
+        is_past_range: false,
+    };
     let incomplete = match checked {
         CheckedInput::Folder { path, name } => {
             if has_times {
@@ -74,7 +84,10 @@ fn inspect(file: &LocalFile) -> Option<Contents> {
 
 struct Run {
     stall_timeout: Duration,
+    deinterlace: Deinterlace,
     requested_track: Option<u32>,
+    /// Frames that GStreamer returned: fewer than are analysed if their fields are separated.
+    stored_frames: u64,
     output: Output,
     /// Whether all selected frames are decoded.
     is_past_range: bool,
@@ -115,16 +128,15 @@ impl Run {
             _ => FileSource::Whole,
         };
         let Some((last, earlier)) = parts.split_last() else {
-            let pipeline = FilePipeline::open(file, track, source)?;
             let part = Part { track, shift: 0, avi_duration, contents };
-            return self.decode_part(file, pipeline, &part, Check::Whole);
+            return self.decode_whole(file, source, &part);
         };
         for (bytes, check) in
             earlier.iter().map(|bytes| (bytes, Check::Part)).chain([(last, Check::LastPart)])
         {
             let shift = self.output.covered().end().unwrap_or(0);
             let part = Part { track, shift, avi_duration, contents };
-            let decoded = FilePipeline::open(file, track, FileSource::Part(bytes))
+            let decoded = FilePipeline::open(file, track, FileSource::Part(bytes), &[])
                 .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
             match decoded {
                 Ok(None) if self.is_past_range => return Ok(None),
@@ -138,6 +150,31 @@ impl Run {
         Ok(None)
     }
 
+    /// Decodes a file, with another decoder if the first one has no format for its frames.
+    fn decode_whole(
+        &mut self,
+        file: &LocalFile,
+        source: FileSource<'_>,
+        part: &Part<'_>,
+    ) -> Result<Option<Incomplete>, DecodeError> {
+        let mut excluded = Vec::new();
+        loop {
+            let pipeline = FilePipeline::open(file, part.track, source, &excluded)?;
+            let probes = pipeline.probes().clone();
+            match self.decode_part(file, pipeline, part, Check::Whole) {
+                Err(error) if error.is_of_decoder() && self.output.decoded() == 0 => {
+                    let tried = probes.decoder().filter(|name| elements::has_fallback(name));
+                    let Some(tried) = tried.filter(|name| !excluded.contains(name)) else {
+                        return Err(error);
+                    };
+                    debug!(name = file.name, decoder = tried, %error, "trying another decoder");
+                    excluded.push(tried);
+                }
+                decoded => return decoded,
+            }
+        }
+    }
+
     fn decode_part(
         &mut self,
         file: &LocalFile,
@@ -145,18 +182,19 @@ impl Run {
         part: &Part<'_>,
         check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        let before = self.output.decoded();
+        let before = self.stored_frames;
         let stopped = loop {
             match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
                 Next::End => break None,
                 Next::Stopped(incomplete) => break Some(incomplete),
                 Next::Frame(mut frame) => {
                     if self.output.decoded() == 0 {
-                        record_format(self.output.container_info(), &frame.info);
+                        let doubled = interlacing::doubles(&frame, self.deinterlace);
+                        record_format(self.output.container_info(), &frame.info, doubled);
                         self.record_duration(&pipeline, part.avi_duration);
                     }
                     frame.pts = frame.pts.map(|pts| pts.saturating_add(part.shift));
-                    match self.output.take(&frame)? {
+                    match self.take(frame)? {
                         Taken::Counted => {}
                         Taken::EndOfRange => {
                             self.record_duration(&pipeline, part.avi_duration);
@@ -177,6 +215,16 @@ impl Run {
         self.verdict(file, pipeline, stopped, before, part, check)
     }
 
+    /// Takes a frame, or its fields.
+    fn take(&mut self, frame: RawFrame) -> Result<Taken, Cancelled> {
+        self.stored_frames += 1;
+        let (first, second) = interlacing::separate(frame, self.deinterlace);
+        match (self.output.take(&first)?, second) {
+            (Taken::Counted, Some(second)) => self.output.take(&second),
+            (taken, _) => Ok(taken),
+        }
+    }
+
     /// Decides whether a video that has ended is complete. `before` is how many frames were decoded
     /// before this part of it.
     fn verdict(
@@ -188,12 +236,15 @@ impl Run {
         part: &Part<'_>,
         check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        let decoded = self.output.decoded();
+        let decoded = self.stored_frames;
         let probes = pipeline.probes().clone();
         let failure = pipeline.into_failure(decoded == before);
         if decoded == before {
+            let track = part.contents.and_then(|contents| tracks::find(contents, part.track));
+            let codec = track.and_then(|track| track.codec);
             let error = failure.or(stopped.map(|stopped| stopped.into_error(&file.name)));
-            return Err(error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() }));
+            let error = error.unwrap_or(DecodeError::NoFrames { video: file.name.clone() });
+            return Err(explain::without_frames(error, file, codec, &probes));
         }
         let contents = part.contents;
         let track = contents.and_then(|contents| tracks::find(contents, part.track));
@@ -337,7 +388,7 @@ fn first_picture(
         return Ok((picture, missing));
     }
     let shown = copy.as_ref().map_or(&file, |(_, video)| video);
-    let mut pipeline = FilePipeline::open(shown, 1, FileSource::Whole)?;
+    let mut pipeline = FilePipeline::open(shown, 1, FileSource::Whole, &[])?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
             let picture = selected.picture(&frame.without_time()).map_err(failed)?;
@@ -346,7 +397,9 @@ fn first_picture(
         Next::Stopped(incomplete) => Some(incomplete.into_error(&file.name)),
         Next::End => None,
     };
-    Err(pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames))
+    let probes = pipeline.probes().clone();
+    let error = pipeline.into_failure(true).or(stopped).unwrap_or_else(no_frames);
+    Err(explain::without_frames(error, &file, None, &probes))
 }
 
 fn unsupported_picture(file: &LocalFile, format: Unsupported) -> DecodeError {
@@ -357,9 +410,14 @@ fn unsupported_picture(file: &LocalFile, format: Unsupported) -> DecodeError {
     }
 }
 
-fn record_format(container_info: &ContainerInfo, info: &VideoInfo) {
+/// `doubled` says that there are two frames to analyse for each.
+fn record_format(container_info: &ContainerInfo, info: &VideoInfo, doubled: bool) {
     let rate = info.fps();
-    container_info.set_frame_rate(rate.numer().unsigned_abs(), rate.denom().unsigned_abs());
+    let frames = if doubled { 2 } else { 1 };
+    container_info.set_frame_rate(
+        rate.numer().unsigned_abs().saturating_mul(frames),
+        rate.denom().unsigned_abs(),
+    );
     debug!(
         format = info.name(),
         width = info.width(),

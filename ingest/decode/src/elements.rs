@@ -6,6 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use gstreamer_video::VideoMeta;
+use tracing::debug;
 
 use crate::error::DecodeError;
 
@@ -22,6 +23,11 @@ const ELEMENTS: [(&str, &str); 9] = [
     ("jpegparse", "gstreamer1.0-plugins-bad"),
 ];
 
+/// Decoders, each with one of a lower rank that returns frames where the first has no format for
+/// them: JPEG 2000 with subsampled chroma. (`libde265dec` is none for HEVC in grey of 10 bits: its
+/// output claims to have 8.)
+const FALLBACKS: [(&str, &str); 1] = [("openjpegdec", "avdec_jpeg2000")];
+
 pub(crate) fn init() -> Result<(), DecodeError> {
     gst::init().map_err(|error| DecodeError::NoGStreamer { reason: error.to_string() })?;
     let missing = ELEMENTS.into_iter().find(|(name, _)| gst::ElementFactory::find(name).is_none());
@@ -29,8 +35,18 @@ pub(crate) fn init() -> Result<(), DecodeError> {
         return Err(DecodeError::MissingElement { element, package });
     }
     static OFFLINE: Once = Once::new();
-    OFFLINE.call_once(never_plug_fetching_demuxers);
+    OFFLINE.call_once(|| {
+        log_to_tracing();
+        never_plug_fetching_demuxers();
+    });
     Ok(())
+}
+
+/// GLib would print its own warnings, and those of GStreamer's libraries, to standard error.
+fn log_to_tracing() {
+    gst::glib::log_set_default_handler(|domain, level, text| {
+        debug!(domain, ?level, text, "GStreamer's library");
+    });
 }
 
 /// Playlists and manifests name addresses, and their demuxers open them without any check. With
@@ -49,8 +65,42 @@ fn never_plug_fetching_demuxers() {
     }
 }
 
+/// Decoded video. Some decoders mark buffers that hold one field each with a feature of its own.
+pub(crate) fn raw_video() -> gst::Caps {
+    gst::Caps::builder_full()
+        .structure(gst::Structure::new_empty("video/x-raw"))
+        .structure_with_features(
+            gst::Structure::new_empty("video/x-raw"),
+            gst::CapsFeatures::new(["format:Interlaced"]),
+        )
+        .build()
+}
+
 pub(crate) fn element(name: &str) -> gst::element_factory::ElementBuilder<'_> {
     gst::ElementFactory::make(name)
+}
+
+/// Keeps a `decodebin` from plugging these elements.
+pub(crate) fn exclude(decodebin: &gst::Element, names: &[String]) {
+    // Its enumeration is not part of any header: 0 is "try", 2 is "skip".
+    let Some(choices) = gst::glib::Type::from_name("GstAutoplugSelectResult")
+        .and_then(gst::glib::EnumClass::with_type)
+        .filter(|_| !names.is_empty())
+    else {
+        return;
+    };
+    let names = names.to_vec();
+    decodebin.connect("autoplug-select", false, move |values| {
+        let factory = values.get(3)?.get::<gst::ElementFactory>().ok()?;
+        choices.to_value(if names.contains(&factory.name().to_string()) { 2 } else { 0 })
+    });
+}
+
+/// Whether another installed decoder reads some streams that the decoder `name` refuses.
+pub(crate) fn has_fallback(name: &str) -> bool {
+    FALLBACKS
+        .iter()
+        .any(|(decoder, other)| *decoder == name && gst::ElementFactory::find(other).is_some())
 }
 
 pub(crate) fn is_video(pad: &gst::Pad) -> bool {

@@ -83,12 +83,21 @@ pub enum DecodeError {
     /// The container or its stream is broken before the first frame.
     #[error("{video} is damaged or incomplete ({reason}); copy or record it again")]
     Damaged { video: String, reason: String },
-    /// `what` describes the plugin that would decode it.
+    /// `what` is its codec or container, and `package` is Debian's.
+    #[error("{video} is {what}, which {}", remedy(*.package))]
+    MissingPlugin { video: String, what: String, package: Option<&'static str> },
+    /// The decoder has frames that GStreamer cannot represent. `pixels` describes them.
     #[error(
-        "{video} needs a GStreamer plugin that is not installed: {what}; install it (most are in \
-         gstreamer1.0-libav and gstreamer1.0-plugins-ugly), or convert the video to H.264"
+        "{video} is {codec} with {pixels}, which GStreamer cannot represent; convert it to 8 bits \
+         a value, for example with: ffmpeg -i FILE -pix_fmt yuv420p FILE.mp4"
     )]
-    MissingPlugin { video: String, what: String },
+    UnsupportedPixels { video: String, codec: String, pixels: String },
+    /// Its owner has to decrypt it.
+    #[error("{video} is encrypted; give a copy without encryption")]
+    Encrypted { video: String },
+    /// `what` is what it is instead.
+    #[error("{video} is not a video but {what}; give a video or pictures")]
+    NotAVideo { video: String, what: &'static str },
     /// It names other addresses, which would be opened without a check. `format` is its media type.
     #[error(
         "{video} is a playlist ({format}), and playlists are not followed; give the file or the \
@@ -240,6 +249,21 @@ impl DecodeError {
             | Self::NotReadable { reason, .. } => reason,
             other => other.to_string(),
         }
+    }
+}
+
+fn remedy(package: Option<&str>) -> String {
+    let convert = "convert it to H.264, for example with: ffmpeg -i FILE -c:v libx264 FILE.mp4";
+    match package {
+        Some(package) => format!("needs a plugin: install the package {package}; or {convert}"),
+        None => format!("no plugin of GStreamer decodes; {convert}"),
+    }
+}
+
+impl DecodeError {
+    /// Whether another decoder may do better.
+    pub(crate) fn is_of_decoder(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Damaged { .. } | Self::UnsupportedPixels { .. })
     }
 }
 

@@ -39,6 +39,27 @@ impl Orientation {
         }
     }
 
+    /// Of a picture that is shown flipped, and then turned anticlockwise, in 65536ths of a full
+    /// turn. Only quarter turns are possible: the nearest is taken.
+    pub(crate) fn flipped_then_rotated(
+        horizontally: bool,
+        vertically: bool,
+        anticlockwise: u32,
+    ) -> Self {
+        let quarter_turns = (anticlockwise + (1 << 13)) >> 14 & 3;
+        let turned = Self::from_method(match quarter_turns {
+            1 => VideoOrientationMethod::_90l,
+            2 => VideoOrientationMethod::_180,
+            3 => VideoOrientationMethod::_90r,
+            _ => VideoOrientationMethod::Identity,
+        });
+        Self {
+            mirror_columns: turned.mirror_columns != horizontally,
+            mirror_rows: turned.mirror_rows != vertically,
+            ..turned
+        }
+    }
+
     /// Converts the size of a stored picture to that of the upright one, or back.
     pub(crate) fn turn(self, size: Size) -> Size {
         if self.transpose { Size { width: size.height, height: size.width } } else { size }

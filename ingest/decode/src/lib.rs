@@ -36,8 +36,8 @@
 //!    notices errors and stalls (`bus`). `images` reads the files of pictures and animations, and
 //!    decodes most of them without GStreamer. Both return a `raw_frame`.
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
-//! 4. `picture` scales it (`scale`, `color`), turns it upright and letterboxes it (`geometry`);
-//!    `jpeg` and `thumbnail` encode it.
+//! 4. `interlacing` makes one moment of an interlaced frame's two. `picture` scales it (`scale`,
+//!    `color`), turns it upright and letterboxes it (`geometry`); `jpeg` and `thumbnail` encode it.
 //! 5. The bounded channel of a [`Decoding`] delivers it, and `output` counts it.
 //!
 //! Meanwhile `probes` observes what the demuxer and the decoder receive (`autoplug` attaches it).
@@ -55,6 +55,7 @@
 mod autoplug;
 mod avi;
 mod bus;
+mod codecs;
 mod color;
 mod completeness;
 mod container_info;
@@ -64,12 +65,14 @@ mod decoded;
 mod decoding;
 mod elements;
 mod error;
+mod explain;
 mod file;
 mod folder;
 mod format;
 mod frame_selector;
 mod geometry;
 mod images;
+mod interlacing;
 mod jpeg;
 mod limits;
 pub mod live;
@@ -79,11 +82,14 @@ mod output;
 mod part;
 mod picture;
 mod pipeline;
+mod pixels;
 mod probes;
 mod raw_frame;
 mod running;
 mod scale;
+mod sei;
 mod settings;
+mod signature;
 mod start;
 mod thumbnail;
 mod timeline;
@@ -96,7 +102,9 @@ pub use decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, Notice, Undecoda
 pub use decoding::Decoding;
 pub use error::{DecodeError, Incomplete};
 pub use folder::is_picture;
-pub use moliceiro_messages::{Area, Color, Encoding, FrameSelection, Letterbox, Matrix, Size};
+pub use moliceiro_messages::{
+    Area, Color, Deinterlace, Encoding, FrameSelection, Letterbox, Matrix, Size,
+};
 pub use observer::{DecodeEvent, Observer};
 pub use settings::{DecodeSettings, FIT_STEP};
 pub use start::{init, start, start_file};

@@ -7,6 +7,7 @@ use crate::decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, Notice, Undec
 use crate::decoding::{DecodingSender, FrameSender};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::frame_selector::{FrameSelector, Selected};
+use crate::interlacing;
 use crate::jpeg::JpegEncoder;
 use crate::observer::DecodeEvent;
 use crate::picture::{Chroma, PictureMaker};
@@ -202,24 +203,26 @@ impl SelectedFrame<'_> {
     /// Scales, turns upright, letterboxes and encodes it.
     pub(crate) fn picture(&mut self, frame: &RawFrame) -> Result<Picture, PictureError> {
         let output = &mut *self.0;
-        let &RawFrame { ref buffer, ref info, orientation, pts, length } = frame;
+        let &RawFrame { pts, length, .. } = frame;
         let DecodeSettings { size: most, fit, .. } = output.settings;
-        let fitting = output.picture_maker.take().filter(|maker| maker.fits(info, orientation));
+        let field = interlacing::one_field(frame, || PictureMaker::rows(frame, most));
+        let frame = field.as_ref().unwrap_or(frame);
+        let fitting = output.picture_maker.take().filter(|maker| maker.fits(frame));
         let maker = output.picture_maker.insert(match fitting {
             Some(maker) => maker,
-            None => PictureMaker::new(info, orientation, most, fit)?,
+            None => PictureMaker::new(frame, most, fit)?,
         });
         let (size, letterbox, color) = (maker.size(), maker.letterbox(), maker.color());
         let (encoding, pixels) = match &mut output.jpeg {
             Some(encoder) => {
-                (Encoding::Jpeg, encoder.encode(maker.make(buffer, Chroma::Full)?, size)?)
+                (Encoding::Jpeg, encoder.encode(maker.make(frame, Chroma::Full)?, size)?)
             }
-            None => (Encoding::I420, maker.make(buffer, Chroma::Halved)?),
+            None => (Encoding::I420, maker.make(frame, Chroma::Halved)?),
         };
         let (index, number) = (output.totals.decoded, output.totals.selected);
         let thumbnail = match thumbnail_slot(number).filter(|_| output.settings.thumbnails) {
             Some(slot) => {
-                let planes = maker.make(buffer, Chroma::Full)?;
+                let planes = maker.make(frame, Chroma::Full)?;
                 let jpeg = thumbnail::encode(&planes, size, letterbox, color)?;
                 Some(DecodedThumbnail { slot, jpeg })
             }

@@ -4,6 +4,7 @@ use moliceiro_messages::{Area, Color, Letterbox, Size};
 
 use crate::color;
 use crate::geometry::{Orientation, letterbox, trim};
+use crate::raw_frame::RawFrame;
 use crate::scale::Scaler;
 use crate::settings::FIT_STEP;
 
@@ -13,6 +14,7 @@ const NO_CHROMA: u8 = 128;
 /// Makes letterboxed pictures of frames with one format and orientation.
 pub(crate) struct PictureMaker {
     source: VideoInfo,
+    shown: Size,
     orientation: Orientation,
     picture: Size,
     letterbox: Letterbox,
@@ -32,23 +34,22 @@ pub(crate) enum Chroma {
 }
 
 impl PictureMaker {
-    /// Pictures have the size `most`, or with `fit` the part of it that the frames need.
+    /// For frames like this one. Pictures have the size `most`, or with `fit` the part of it that
+    /// the frames need.
     pub(crate) fn new(
-        source: &VideoInfo,
-        orientation: Orientation,
+        frame: &RawFrame,
         most: Size,
         fit: bool,
     ) -> Result<Self, gst::glib::BoolError> {
-        let stored = Size { width: source.width(), height: source.height() };
-        let aspect = source.par();
-        let aspect = (aspect.numer().unsigned_abs(), aspect.denom().unsigned_abs());
-        let whole = letterbox(stored, aspect, orientation, most);
+        let &RawFrame { info: ref source, shown, orientation, .. } = frame;
+        let whole = letterbox(shown, aspect(source), orientation, most);
         let (letterbox, picture) = if fit { trim(whole, most, FIT_STEP) } else { (whole, most) };
         let content = orientation.turn(letterbox.content);
         let colors = color::of_picture(source);
         let scaler = Scaler::new(source, &colors, content)?;
         Ok(Self {
             source: source.clone(),
+            shown,
             orientation,
             picture,
             letterbox,
@@ -58,9 +59,23 @@ impl PictureMaker {
         })
     }
 
-    /// Whether it was made for frames with this format and orientation.
-    pub(crate) fn fits(&self, source: &VideoInfo, orientation: Orientation) -> bool {
-        self.source == *source && self.orientation == orientation
+    /// How many of the stored rows a picture of this frame shows.
+    pub(crate) fn rows(frame: &RawFrame, most: Size) -> u32 {
+        let content = letterbox(frame.shown, aspect(&frame.info), frame.orientation, most).content;
+        frame.orientation.turn(content).height
+    }
+
+    /// Whether it was made for frames like this one.
+    pub(crate) fn fits(&self, frame: &RawFrame) -> bool {
+        // Offsets and strides may differ: the two fields of a frame do.
+        let (made_for, info) = (&self.source, &frame.info);
+        made_for.format() == info.format()
+            && (made_for.width(), made_for.height()) == (info.width(), info.height())
+            && made_for.par() == info.par()
+            && made_for.colorimetry() == info.colorimetry()
+            && made_for.chroma_site() == info.chroma_site()
+            && self.shown == frame.shown
+            && self.orientation == frame.orientation
     }
 
     pub(crate) fn size(&self) -> Size {
@@ -79,10 +94,10 @@ impl PictureMaker {
     /// letterbox's sampled area.
     pub(crate) fn make(
         &mut self,
-        frame: &gst::BufferRef,
+        frame: &RawFrame,
         chroma: Chroma,
     ) -> Result<Vec<u8>, gst::glib::BoolError> {
-        self.scaler.scale(frame, &self.source)?;
+        self.scaler.scale(&frame.buffer, &frame.info)?;
         let scaled = self.scaler.scaled()?;
         let area = match chroma {
             Chroma::Full => Area { left: 0, top: 0, size: self.picture },
@@ -145,6 +160,12 @@ impl PictureMaker {
         let (width, height) = (scaled.width() as usize, scaled.height() as usize);
         Ok(Plane { data: scaled.plane_data(plane)?, stride, width, height })
     }
+}
+
+/// Shape of the pixels.
+fn aspect(info: &VideoInfo) -> (u32, u32) {
+    let aspect = info.par();
+    (aspect.numer().unsigned_abs(), aspect.denom().unsigned_abs())
 }
 
 /// Appends a plane of half the width and height. Each value is the mean of the four pixels that it

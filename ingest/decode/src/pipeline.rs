@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use crate::autoplug::configure_plugged_elements;
 use crate::bus;
-use crate::elements::{accept_strides, discard, element, is_video, link};
+use crate::elements::{self, accept_strides, discard, element, is_video, link};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
 use crate::format::{FileFormat, ImageFormat};
@@ -44,7 +44,7 @@ pub(crate) struct FilePipeline {
     probes: Probes,
     /// How the frames from here on are stored.
     orientation: Orientation,
-    missing_plugin: Option<String>,
+    missing_plugin: Option<DecodeError>,
     failure: Option<DecodeError>,
     all_streams_ended: bool,
     demuxer_idle_since: Option<Instant>,
@@ -78,15 +78,17 @@ enum Pulled {
 }
 
 impl FilePipeline {
-    /// Starts decoding the video track with this number, from 1, of a file.
+    /// Starts decoding the video track with this number, from 1, of a file, without the decoders
+    /// whose names are `excluded`.
     pub(crate) fn open(
         file: &LocalFile,
         track: u32,
         source: FileSource<'_>,
+        excluded: &[String],
     ) -> Result<Self, DecodeError> {
         let name = &file.name;
         let failed = |reason: String| DecodeError::Failed { video: name.clone(), reason };
-        let raw = gst::Caps::new_empty_simple("video/x-raw");
+        let raw = elements::raw_video();
         let sink = AppSink::builder()
             .sync(false)
             .qos(false)
@@ -106,7 +108,7 @@ impl FilePipeline {
             FileSource::Whole => gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None)
                 .map_err(|error| failed(error.to_string()))?,
         };
-        let pipeline = build(source, file.format, &sink, &tracks)
+        let pipeline = build(source, file.format, &sink, &tracks, excluded)
             .map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes);
@@ -144,7 +146,8 @@ impl FilePipeline {
             match self.pull() {
                 Pulled::Sample(sample) => {
                     let reason = || PictureError::NoFormat.to_string();
-                    return Ok(match RawFrame::from_sample(&sample, self.orientation) {
+                    let orientation = self.orientation_of(&sample);
+                    return Ok(match RawFrame::from_sample(&sample, orientation) {
                         Some(frame) => Next::Frame(frame),
                         None => Next::Stopped(Incomplete::Broken { reason: reason() }),
                     });
@@ -161,6 +164,15 @@ impl FilePipeline {
             }
         }
         Err(Cancelled)
+    }
+
+    /// The container's orientation wins over the stream's.
+    fn orientation_of(&self, sample: &gst::Sample) -> Orientation {
+        if !self.orientation.is_upright() {
+            return self.orientation;
+        }
+        let pts = sample.buffer().and_then(gst::BufferRef::pts);
+        self.probes.orientation_at(pts).unwrap_or(self.orientation)
     }
 
     fn pull(&mut self) -> Pulled {
@@ -201,11 +213,7 @@ impl FilePipeline {
     /// The error that the video ended with, if any. `is_empty` means that it had no frame.
     pub(crate) fn into_failure(mut self, is_empty: bool) -> Option<DecodeError> {
         self.drain_other_streams();
-        let missing = self
-            .missing_plugin
-            .take()
-            .filter(|_| is_empty)
-            .map(|what| DecodeError::MissingPlugin { video: self.name.clone(), what });
+        let missing = self.missing_plugin.take().filter(|_| is_empty);
         missing.or(self.failure.take())
     }
 
@@ -281,7 +289,9 @@ impl FilePipeline {
                 match message.structure().and_then(bus::playlist) {
                     Some(format) => DecodeError::Playlist { video: video(), format },
                     None => {
-                        let missing = message.structure().and_then(bus::missing_plugin);
+                        let missing = message
+                            .structure()
+                            .and_then(|plugin| bus::missing_plugin(&self.name, plugin));
                         self.missing_plugin = self.missing_plugin.take().or(missing);
                         return;
                     }
@@ -319,10 +329,11 @@ fn build(
     format: FileFormat,
     sink: &AppSink,
     tracks: &Tracks,
+    excluded: &[String],
 ) -> Result<gst::Pipeline, gst::glib::Error> {
     let internal =
         |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
-    let raw = gst::Caps::new_empty_simple("video/x-raw");
+    let raw = elements::raw_video();
     let demuxer = element("parsebin").build().map_err(internal)?;
     let queue = element("queue")
         .property("max-size-bytes", QUEUED_BYTES)
@@ -330,6 +341,7 @@ fn build(
         .property("max-size-time", 0u64);
     let queue = queue.build().map_err(internal)?;
     let decoder = element("decodebin").property("caps", &raw).build().map_err(internal)?;
+    elements::exclude(&decoder, excluded);
     let pipeline = gst::Pipeline::new();
     pipeline
         .add_many([&source, &demuxer, &queue, &decoder, sink.upcast_ref()])

@@ -1,16 +1,22 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use moliceiro_messages::Size;
 
+use crate::geometry::Orientation;
 use crate::limits::is_within_limits;
+use crate::pixels;
+use crate::sei::{self, Framing};
 use crate::timeline::stream_time;
 
 /// Formats with exactly one frame in each packet. Others have hidden frames, or several frames in a
 /// packet.
 const ONE_FRAME_PER_PACKET: [&str; 3] = ["video/x-h264", "video/x-h265", "image/jpeg"];
+
+/// More changes of orientation than this do not fit between a packet and its frame.
+const KEPT_ORIENTATIONS: usize = 64;
 
 /// Observes what passes through the demuxer and the decoder of a video. GStreamer's threads write
 /// the values, which clones share.
@@ -24,6 +30,11 @@ struct Observed {
     packets: AtomicU64,
     is_uncountable: AtomicBool,
     too_large: OnceLock<Size>,
+    decoder: Mutex<Option<String>>,
+    /// What the decoder received last.
+    decoded_format: Mutex<Option<gst::Caps>>,
+    framing: Mutex<Option<Framing>>,
+    orientations: Mutex<Vec<(Option<gst::ClockTime>, Orientation)>>,
     demuxers: Mutex<Vec<gst::glib::WeakRef<gst::Element>>>,
 }
 
@@ -46,12 +57,29 @@ impl Probes {
         self.0.too_large.get().copied()
     }
 
+    /// The name of the decoder that was plugged last.
+    pub(crate) fn decoder(&self) -> Option<String> {
+        lock(&self.0.decoder).clone()
+    }
+
+    /// The format of the packets that the decoder received last.
+    pub(crate) fn decoded_format(&self) -> Option<gst::Caps> {
+        lock(&self.0.decoded_format).clone()
+    }
+
+    /// How the stream itself says that a frame is to be turned.
+    pub(crate) fn orientation_at(&self, pts: Option<gst::ClockTime>) -> Option<Orientation> {
+        let orientations = lock(&self.0.orientations);
+        let set = orientations.iter().rev().find(|(from, _)| pts.is_none() || *from <= pts);
+        set.or(orientations.first()).map(|(_, orientation)| *orientation)
+    }
+
     /// Whether a demuxer has stopped reading without any output.
     ///
     /// In GStreamer 1.22, `parsebin` discards the error of a demuxer that fails while it is being
     /// plugged. It depends on timing: no test reproduces it reliably.
     pub(crate) fn demuxer_gave_up(&self) -> bool {
-        let demuxers = self.0.demuxers.lock().unwrap_or_else(PoisonError::into_inner);
+        let demuxers = lock(&self.0.demuxers);
         !self.0.has_demuxed.load(Ordering::Relaxed)
             && demuxers
                 .iter()
@@ -61,7 +89,7 @@ impl Probes {
 
     /// Observes what leaves `demuxer`.
     pub(crate) fn attach_to_demuxer(&self, demuxer: &gst::Element) {
-        self.0.demuxers.lock().unwrap_or_else(PoisonError::into_inner).push(demuxer.downgrade());
+        lock(&self.0.demuxers).push(demuxer.downgrade());
         for pad in demuxer.src_pads() {
             self.attach_to_demuxed_stream(&pad);
         }
@@ -97,11 +125,19 @@ impl Probes {
 
     /// Observes what enters `decoder`, and keeps frames that exceed the limits from it.
     pub(crate) fn attach_to_decoder(&self, decoder: &gst::Element) {
+        *lock(&self.0.decoder) = decoder.factory().map(|factory| factory.name().to_string());
         for pad in decoder.sink_pads() {
             let probes = self.clone();
-            pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
                 match info.event().map(|event| event.view()) {
-                    Some(gst::EventView::Caps(caps)) => probes.check_format(caps.caps()),
+                    Some(gst::EventView::Caps(caps)) => {
+                        if let Some(decoder) = pad.parent_element() {
+                            pixels::adjust_direct_rendering(&decoder, caps.caps());
+                        }
+                        *lock(&probes.0.decoded_format) = Some(caps.caps_owned());
+                        *lock(&probes.0.framing) = framing(caps.caps());
+                        probes.check_format(caps.caps())
+                    }
                     _ => gst::PadProbeReturn::Ok,
                 }
             });
@@ -113,10 +149,27 @@ impl Probes {
                         if is_presented(pad, buffer) {
                             probes.0.packets.fetch_add(1, Ordering::Relaxed);
                         }
+                        probes.read_orientation(buffer);
                     });
                     gst::PadProbeReturn::Ok
                 },
             );
+        }
+    }
+
+    fn read_orientation(&self, packet: &gst::BufferRef) {
+        let Some(framing) = *lock(&self.0.framing) else { return };
+        let Some(found) =
+            packet.map_readable().ok().and_then(|bytes| sei::orientation(&bytes, framing))
+        else {
+            return;
+        };
+        let mut orientations = lock(&self.0.orientations);
+        if orientations.last().is_none_or(|(_, last)| *last != found) {
+            if orientations.len() >= KEPT_ORIENTATIONS {
+                orientations.remove(0);
+            }
+            orientations.push((packet.pts(), found));
         }
     }
 
@@ -145,6 +198,18 @@ fn is_idle(demuxer: &gst::Element) -> bool {
         .sink_pads()
         .iter()
         .any(|pad| pad.mode() == gst::PadMode::Pull && pad.task_state() != gst::TaskState::Started)
+}
+
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How packets with these caps are divided into units.
+fn framing(caps: &gst::CapsRef) -> Option<Framing> {
+    let format = caps.structure(0)?;
+    let codec_data = format.get::<gst::Buffer>("codec_data").ok();
+    let codec_data = codec_data.as_ref().and_then(|data| data.map_readable().ok());
+    Framing::new(format.name(), format.get("stream-format").ok()?, codec_data.as_deref())
 }
 
 fn for_each_buffer(info: &gst::PadProbeInfo, mut action: impl FnMut(&gst::BufferRef)) {

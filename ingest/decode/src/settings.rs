@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use moliceiro_messages::{Encoding, FrameSelection, Size};
+use moliceiro_messages::{Deinterlace, Encoding, FrameSelection, Size};
 
 use crate::observer::Observer;
 
@@ -20,6 +20,8 @@ pub struct DecodeSettings {
     pub encoding: Encoding,
     /// Quality for [`Encoding::Jpeg`], from 1 (smallest file) to 100 (closest to the original).
     pub jpeg_quality: u8,
+    /// How interlaced frames are analysed.
+    pub deinterlace: Deinterlace,
     /// Which frames are delivered. Decoding stops at the end of the range.
     pub selection: FrameSelection,
     /// Frames with a smaller index are decoded and counted, but not delivered.
@@ -43,6 +45,7 @@ impl DecodeSettings {
             fit: false,
             encoding: Encoding::I420,
             jpeg_quality: 90,
+            deinterlace: Deinterlace::default(),
             selection: FrameSelection::every(1),
             skip_before: 0,
             thumbnails: false,

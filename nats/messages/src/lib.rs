@@ -24,6 +24,7 @@
 mod alarm;
 mod alarm_rule;
 mod color;
+mod deinterlace;
 mod event;
 mod frame;
 mod frame_selection;
@@ -46,6 +47,7 @@ use thiserror::Error;
 pub use alarm::{Alarm, RuleMatch};
 pub use alarm_rule::{AlarmRule, Comparison, MalformedRule, Region, RuleProblem};
 pub use color::{Color, Matrix};
+pub use deinterlace::Deinterlace;
 pub use event::{
     Abandoned, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Started,
     VideoEvent,

@@ -112,13 +112,8 @@ impl Canvas {
 
     /// What is shown now. Times are in nanoseconds.
     pub(super) fn frame(&self, pts: Option<u64>, length: Option<u64>) -> RawFrame {
-        RawFrame {
-            buffer: self.buffer.clone(),
-            info: self.info.clone(),
-            orientation: Orientation::default(),
-            pts,
-            length,
-        }
+        let (buffer, info) = (self.buffer.clone(), self.info.clone());
+        RawFrame { pts, length, ..RawFrame::still(buffer, info, Orientation::default()) }
     }
 
     fn clip(&self, Rectangle { left, top, width, height }: Rectangle) -> Rectangle {

@@ -148,8 +148,7 @@ impl Mosaic<'_> {
 
     fn finish(self) -> Option<RawFrame> {
         let (buffer, info) = self.assembled?;
-        let orientation = Orientation::default();
-        Some(RawFrame { buffer, info, orientation, pts: None, length: None })
+        Some(RawFrame::still(buffer, info, Orientation::default()))
     }
 }
 

@@ -51,7 +51,7 @@ impl Pixels {
     /// The picture, which has no time.
     pub(super) fn into_image(self, orientation: Orientation, missing: Option<Incomplete>) -> Image {
         let buffer = gst::Buffer::from_mut_slice(self.bytes);
-        let frame = RawFrame { buffer, info: self.info, orientation, pts: None, length: None };
+        let frame = RawFrame::still(buffer, self.info, orientation);
         Image { frame, missing }
     }
 }

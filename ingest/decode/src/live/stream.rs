@@ -109,7 +109,7 @@ impl Stream {
 
 /// Queues frames as they arrive, and drops those for which the queue has no space.
 fn sink(samples: SyncSender<gst::Sample>, drop_counter: DropCounter) -> AppSink {
-    let raw = gst::Caps::new_empty_simple("video/x-raw");
+    let raw = elements::raw_video();
     let new_sample = move |sink: &AppSink| {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
         match samples.try_send(sample) {
@@ -139,7 +139,7 @@ fn build(
     sink: &AppSink,
     tail: &Tail,
 ) -> Result<gst::Pipeline, gst::glib::BoolError> {
-    let raw = gst::Caps::new_empty_simple("video/x-raw");
+    let raw = elements::raw_video();
     let decoder = element("decodebin").property("caps", &raw).build()?;
     let pipeline = gst::Pipeline::new();
     pipeline.add_many([&decoder, sink.upcast_ref()])?;

@@ -1,11 +1,13 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use gstreamer as gst;
+use moliceiro_messages::Deinterlace;
 
 use super::drop_counter::DropCounter;
 use crate::decoding::{Decoding, DecodingSender, channel};
 use crate::error::{Incomplete, PictureError};
 use crate::geometry::Orientation;
+use crate::interlacing;
 use crate::output::{Output, Taken};
 use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
@@ -26,6 +28,7 @@ pub(super) struct OpenWindow {
     first: Option<u64>,
     drop_counter: DropCounter,
     dropped_before: u64,
+    deinterlace: Deinterlace,
     output: Output,
     sender: DecodingSender,
 }
@@ -51,6 +54,7 @@ impl OpenWindow {
             first: None,
             drop_counter: drop_counter.clone(),
             dropped_before: drop_counter.total(),
+            deinterlace: settings.deinterlace,
             output: Output::new(settings.clone(), &sender)?,
             sender,
         };
@@ -73,7 +77,12 @@ impl OpenWindow {
             _ => u64::try_from(self.age().as_nanos()).unwrap_or(u64::MAX),
         };
         frame.pts = Some(pts);
-        match self.output.take(&frame) {
+        let (first, second) = interlacing::separate(frame, self.deinterlace);
+        let taken = match (self.output.take(&first), second) {
+            (Ok(Taken::Counted), Some(second)) => self.output.take(&second),
+            (taken, _) => taken,
+        };
+        match taken {
             Ok(Taken::Broken(error)) => Err(error),
             // The window may have been dropped by its consumer, which is not the source's fault.
             Ok(Taken::Counted | Taken::EndOfRange) | Err(_) => Ok(Offered::Accepted),

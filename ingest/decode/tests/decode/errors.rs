@@ -97,7 +97,7 @@ async fn a_file_that_is_not_a_video() {
     let text = videos.write("text.mp4", "This is a text. ".repeat(500).as_bytes());
     let noise: Vec<u8> =
         (0..50_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    assert!(matches!(error_of(&text).await, DecodeError::UnknownFormat { .. }));
+    assert!(matches!(error_of(&text).await, DecodeError::NotAVideo { what: "a text", .. }));
     assert!(matches!(
         error_of(&videos.write("noise.mp4", &noise)).await,
         DecodeError::UnknownFormat { .. }
@@ -148,9 +148,38 @@ async fn a_codec_without_a_decoder() {
     codes.into_iter().for_each(|at| bytes[at..at + 4].copy_from_slice(b"ZZZZ"));
     let error = error_of(&videos.write("b.avi", &bytes)).await;
     assert!(
-        matches!(&error, DecodeError::MissingPlugin { what, .. } if what.contains("decoder")),
+        matches!(&error, DecodeError::MissingPlugin { what, package: None, .. }
+            if what.contains("ZZZZ")),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_file_that_is_something_else_says_what_it_is() {
+    let videos = Videos::new();
+    for (name, bytes, word) in [
+        ("a.mp4", &b"<!DOCTYPE html>\n<html><body>Not found</body></html>"[..], "HTML"),
+        ("b.mp4", b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x04\0\x43\xbe\xb7\xe8", "gzip"),
+        ("c.mp4", b"PK\x03\x04\x14\0\0\0\x08\0 a file", "ZIP"),
+        ("d.mp4", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "PDF"),
+        ("e.mp4", b"Return-Path: <a@example.org>\r\nTo: b@example.org\r\n\r\n", "e-mail"),
+    ] {
+        let error = error_of(&videos.write(name, bytes)).await;
+        assert!(
+            matches!(error, DecodeError::NotAVideo { what, .. } if what.contains(word)),
+            "{name}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_encrypted_video() {
+    let videos = Videos::new();
+    let key = "-encryption_scheme cenc-aes-ctr -encryption_key 76a6c65c5ea762046bd749a2e632ccbb \
+               -encryption_kid a7e61c373e219033c21091fa607bf3b8";
+    let video = videos.make("a.mp4", &format!("{SOURCE} {H264} {key}"));
+    let error = error_of(&video).await;
+    assert!(matches!(error, DecodeError::Encrypted { .. }), "{error:?}");
 }
 
 #[tokio::test]

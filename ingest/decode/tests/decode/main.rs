@@ -3,6 +3,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "test videos are small")]
 
 mod avi;
+mod codecs;
 mod consumer;
 mod containers;
 mod cut;
@@ -10,6 +11,7 @@ mod errors;
 mod folder;
 mod images;
 mod incomplete;
+mod interlaced;
 mod matroska;
 mod pictures;
 mod raw_streams;

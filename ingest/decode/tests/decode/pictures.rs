@@ -1,6 +1,6 @@
 //! A picture shows its frame where the letterbox says, upright, and in the stated colours.
 
-use crate::videos::{H264, Videos, decode, decode_with, ffmpeg_output, luma, run, settings};
+use crate::videos::{H264, Videos, decode, decode_with, ffmpeg_output, luma, media, run, settings};
 use moliceiro_decode::{DecodeSettings, DecodedFrame};
 use moliceiro_messages::{Color, Encoding, Letterbox, Matrix, Size};
 
@@ -210,6 +210,34 @@ async fn a_rotated_video_shows_what_ffmpeg_shows() {
             &format!("rotation {rotation}"),
         );
     }
+}
+
+/// The stream itself says that it is upside down: its container does not.
+#[tokio::test]
+async fn a_video_whose_stream_is_rotated_shows_what_its_camera_saw() {
+    let videos = Videos::new();
+    let pgm = videos.write("a.pgm", &grey(UPRIGHT, |x, y| quarter(x, y, UPRIGHT)));
+    // In the limited range that the film is encoded in.
+    let [a, b, c, d] = QUARTERS.map(|value| (16 + u16::from(value) * 219 / 255) as u8);
+    for (name, sei, expected) in [
+        ("half", "insert:rotate=180", [d, c, b, a]),
+        ("left", "insert:rotate=90", [b, d, a, c]),
+        ("mirror", "insert:flip=horizontal", [b, a, d, c]),
+    ] {
+        for container in ["mp4", "mkv", "ts", "h264"] {
+            let rotate = format!("-bsf:v h264_metadata=display_orientation={sei}");
+            let arguments =
+                format!("-loop 1 -i {} -frames:v 5 {H264} -qp 1 {rotate}", pgm.display());
+            let video = videos.make(&format!("{name}.{container}"), &arguments);
+            let (frames, decoded) = decode(&video).await;
+            assert_eq!((decoded.decoded, decoded.incomplete), (5, None), "{name}.{container}");
+            for frame in &frames {
+                assert_near(quarters(frame), expected, &format!("{name}.{container}"));
+            }
+        }
+    }
+    let (frames, _) = decode(&media("h264-sei-rotation-180.mp4")).await;
+    assert_eq!(frames.len(), 40);
 }
 
 /// R'G'B' of the middle of a picture (ITU-T H.273, 8.3).

@@ -1,0 +1,72 @@
+//! A codec or a pixel format is decoded, or is an error with its name; it never ends the program.
+
+use crate::videos::{SOURCE, Videos, decode, decode_with, media, settings};
+use moliceiro_decode::DecodeError;
+
+#[tokio::test]
+async fn every_codec_that_a_plugin_decodes() {
+    for (name, count) in [("dnxhr.mov", 3), ("jpeg2000.mov", 3)] {
+        let (frames, decoded) = decode(&media(name)).await;
+        assert_eq!((frames.len(), decoded.incomplete), (count, None), "{name}");
+    }
+    let videos = Videos::new();
+    for (name, arguments) in [
+        ("prores.mov", "-c:v prores_ks -pix_fmt yuv444p10le"),
+        ("dnxhr.mov", "-c:v dnxhd -profile:v dnxhr_hqx -pix_fmt yuv422p10le"),
+        ("ffv1.mkv", "-c:v ffv1 -pix_fmt yuv444p12le"),
+        ("huffyuv.avi", "-c:v huffyuv"),
+        ("vp9.webm", "-c:v libvpx-vp9 -cpu-used 8 -pix_fmt yuv420p10le"),
+        ("jpeg2000.mov", "-c:v jpeg2000 -pix_fmt yuv444p"),
+        ("high10.mp4", "-c:v libx264 -preset ultrafast -pix_fmt yuv422p10le"),
+    ] {
+        let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
+        let (frames, decoded) = decode(&video).await;
+        assert_eq!((frames.len(), decoded.incomplete), (3, None), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_pixel_format_that_gstreamer_does_not_know_is_an_error() {
+    let videos = Videos::new();
+    let make = |pixels: &str| {
+        let arguments = format!("{SOURCE} -frames:v 3 -c:v ffv1 -pix_fmt {pixels}");
+        videos.make(&format!("{pixels}.mkv"), &arguments)
+    };
+    for (video, codec, described) in [
+        (media("crash-ffv1-gray10.mkv"), "FFV1", "bits"),
+        (media("crash-ffv1-rgb48.mkv"), "FFV1", "bits"),
+        (media("crash-ffv1-yuv422p16.mkv"), "FFV1", "bits"),
+        (media("memory-hevc-gray10.mkv"), "HEVC", "grey pixels of 10 bits"),
+        (make("yuv420p9le"), "FFV1", "bits"),
+        (make("ya8"), "FFV1", "bits"),
+        (make("yuva444p16le"), "FFV1", "bits"),
+    ] {
+        let (frames, outcome) = decode_with(&video, settings()).await;
+        let expected = match &outcome {
+            Err(DecodeError::UnsupportedPixels { codec: found, pixels, .. }) => {
+                found == codec && pixels.contains(described)
+            }
+            _ => false,
+        };
+        assert!(frames.is_empty() && expected, "{}: {outcome:?}", video.display());
+    }
+}
+
+#[tokio::test]
+async fn a_codec_that_no_plugin_decodes_is_called_by_its_name() {
+    let videos = Videos::new();
+    for (name, arguments, codec) in [
+        ("ut.avi", "-c:v utvideo -pix_fmt yuv420p", "Ut Video"),
+        ("ut.mkv", "-c:v utvideo -pix_fmt yuv420p", "Ut Video"),
+        ("hap.mov", "-c:v hap", "HAP"),
+        ("snow.avi", "-c:v snow", "Snow"),
+    ] {
+        let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
+        let (_, outcome) = decode_with(&video, settings()).await;
+        assert!(
+            matches!(&outcome, Err(DecodeError::MissingPlugin { what, package: None, .. })
+                if what == codec),
+            "{name}: {outcome:?}"
+        );
+    }
+}
