@@ -46,8 +46,8 @@ pub(crate) struct OptionFields {
     #[schema(minimum = 0, maximum = 3_162_240_000_u64)]
     end: Option<f64>,
     /// Analyse the Nth video track. Default: the one that the file marks, or the first.
-    #[param(minimum = 1)]
-    #[schema(minimum = 1)]
+    #[param(minimum = 1, maximum = 4_294_967_295_u64)]
+    #[schema(minimum = 1, maximum = 4_294_967_295_u64)]
     video_track: Option<u32>,
     /// Count only objects of these classes. Default, or if empty: all classes. In a query and in a
     /// form: separated by commas, or repeated.

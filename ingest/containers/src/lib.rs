@@ -29,6 +29,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
 pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
+pub use matroska::{Rotation, rotation};
 pub use obu::TemporalUnits;
 
 /// How many of a file's first bytes are enough to recognise its container.

@@ -46,7 +46,7 @@ const FOURCC: [(&str, &str); 44] = [
     ("IV41", "Indeo 4"),
     ("TSC2", "TechSmith Screen Codec 2"),
     ("G2M4", "GoToMeeting"),
-    ("VVC1", "VVC (H.266)"),
+    ("VVC1", "VVC"),
     ("aprn", "ProRes RAW"),
 ];
 
@@ -54,8 +54,8 @@ const FOURCC: [(&str, &str); 44] = [
 /// element's Debian package.
 const TYPES: [(&str, &str, &str, &str); 40] = [
     ("video/x-h264", "H.264", "avdec_h264", LIBAV),
-    ("video/x-h265", "HEVC (H.265)", "avdec_h265", LIBAV),
-    ("video/x-h266", "VVC (H.266)", "", ""),
+    ("video/x-h265", "HEVC", "avdec_h265", LIBAV),
+    ("video/x-h266", "VVC", "", ""),
     ("video/x-av1", "AV1", "av1dec", BAD),
     ("video/x-vp8", "VP8", "vp8dec", GOOD),
     ("video/x-vp9", "VP9", "vp9dec", GOOD),

@@ -19,6 +19,7 @@ use crate::explain;
 use crate::file::{self, CheckedInput, Input, LocalFile};
 use crate::folder::{self, Folder, Ignored};
 use crate::format::{FileFormat, ImageFormat, Unsupported};
+use crate::geometry::Orientation;
 use crate::images::{self, Image, Opened};
 use crate::interlacing;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
@@ -82,6 +83,22 @@ fn inspect(file: &LocalFile) -> Option<Contents> {
     })
 }
 
+/// GStreamer 1.22 ignores how a Matroska file turns its pictures. Reproduced by
+/// `a_matroska_video_is_turned_as_its_projection_says`.
+fn matroska_orientation(
+    file: &LocalFile,
+    track: u32,
+    contents: Option<&Contents>,
+) -> Option<Orientation> {
+    contents.filter(|contents| contents.container == Container::Matroska)?;
+    let rotation = std::fs::File::open(&file.path)
+        .and_then(|mut file| moliceiro_containers::rotation(&mut file, track))
+        .ok()??;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 65537")]
+    let anticlockwise = (rotation.anticlockwise.rem_euclid(360.0) / 360.0 * 65_536.0) as u32;
+    Some(Orientation::flipped_then_rotated(rotation.is_mirrored, false, anticlockwise))
+}
+
 struct Run {
     stall_timeout: Duration,
     deinterlace: Deinterlace,
@@ -99,6 +116,8 @@ struct Part<'a> {
     /// Where it starts on the video's timeline, in nanoseconds.
     shift: u64,
     avi_duration: Option<u64>,
+    /// How to turn its frames, where GStreamer does not know.
+    orientation: Option<Orientation>,
     contents: Option<&'a Contents>,
 }
 
@@ -123,19 +142,20 @@ impl Run {
         let track = tracks::wanted(self.requested_track, contents);
         let parts = contents.map(Contents::appended).unwrap_or_default();
         let avi_duration = avi::declared_duration(&file.path);
+        let orientation = matroska_orientation(file, track, contents);
         let source = match contents.map(|contents| contents.container) {
             Some(Container::Obu) => FileSource::Obu,
             _ => FileSource::Whole,
         };
         let Some((last, earlier)) = parts.split_last() else {
-            let part = Part { track, shift: 0, avi_duration, contents };
+            let part = Part { track, shift: 0, avi_duration, orientation, contents };
             return self.decode_whole(file, source, &part);
         };
         for (bytes, check) in
             earlier.iter().map(|bytes| (bytes, Check::Part)).chain([(last, Check::LastPart)])
         {
             let shift = self.output.covered().end().unwrap_or(0);
-            let part = Part { track, shift, avi_duration, contents };
+            let part = Part { track, shift, avi_duration, orientation, contents };
             let decoded = FilePipeline::open(file, track, FileSource::Part(bytes), &[])
                 .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
             match decoded {
@@ -194,6 +214,7 @@ impl Run {
                         self.record_duration(&pipeline, part.avi_duration);
                     }
                     frame.pts = frame.pts.map(|pts| pts.saturating_add(part.shift));
+                    frame.orientation = part.orientation.unwrap_or(frame.orientation);
                     match self.take(frame)? {
                         Taken::Counted => {}
                         Taken::EndOfRange => {
@@ -217,12 +238,13 @@ impl Run {
 
     /// Takes a frame, or its fields.
     fn take(&mut self, frame: RawFrame) -> Result<Taken, Cancelled> {
-        self.stored_frames += 1;
         let (first, second) = interlacing::separate(frame, self.deinterlace);
-        match (self.output.take(&first)?, second) {
-            (Taken::Counted, Some(second)) => self.output.take(&second),
-            (taken, _) => Ok(taken),
-        }
+        let taken = match (self.output.take(&first)?, second) {
+            (Taken::Counted, Some(second)) => self.output.take(&second)?,
+            (taken, _) => taken,
+        };
+        self.stored_frames += u64::from(matches!(taken, Taken::Counted));
+        Ok(taken)
     }
 
     /// Decides whether a video that has ended is complete. `before` is how many frames were decoded

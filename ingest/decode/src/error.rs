@@ -212,6 +212,9 @@ pub enum Incomplete {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cancelled;
 
+/// The pixels of a video whose frames are indexes into a table of colours.
+pub(crate) const PALETTE: &str = "a palette of colours";
+
 /// Why a frame cannot be made a picture.
 #[derive(Debug, Error)]
 pub(crate) enum PictureError {
@@ -219,6 +222,9 @@ pub(crate) enum PictureError {
     GStreamer(#[from] gst::glib::BoolError),
     #[error("the decoder returned a frame without a format")]
     NoFormat,
+    /// GStreamer's AVI demuxer drops the palette.
+    #[error("{PALETTE}")]
+    Palette,
     /// The JPEG encoder reported an error on its bus.
     #[error("{0}")]
     JpegEncoder(String),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 
 use crate::codecs;
-use crate::error::DecodeError;
+use crate::error::{DecodeError, PALETTE};
 use crate::file::LocalFile;
 use crate::pixels;
 use crate::probes::Probes;
@@ -29,6 +29,10 @@ pub(crate) fn without_frames(
             if let Some(what) = other_kind(file) =>
         {
             DecodeError::NotAVideo { video, what }
+        }
+        DecodeError::Failed { reason, .. } if reason.ends_with(PALETTE) => {
+            let codec = "uncompressed video".to_owned();
+            DecodeError::UnsupportedPixels { video, codec, pixels: PALETTE.to_owned() }
         }
         DecodeError::MissingPlugin { what, package, .. } => {
             let what = codec.map_or(what, str::to_owned);

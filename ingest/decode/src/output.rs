@@ -1,5 +1,6 @@
 //! The way of one frame after the decoder: selected, made a picture, delivered, counted.
 
+use gstreamer_video::VideoFormat;
 use moliceiro_messages::{Encoding, thumbnail_slot};
 
 use crate::container_info::ContainerInfo;
@@ -205,6 +206,9 @@ impl SelectedFrame<'_> {
         let output = &mut *self.0;
         let &RawFrame { pts, length, .. } = frame;
         let DecodeSettings { size: most, fit, .. } = output.settings;
+        if frame.info.format() == VideoFormat::Rgb8p {
+            return Err(PictureError::Palette);
+        }
         let field = interlacing::one_field(frame, || PictureMaker::rows(frame, most));
         let frame = field.as_ref().unwrap_or(frame);
         let fitting = output.picture_maker.take().filter(|maker| maker.fits(frame));

@@ -5,12 +5,14 @@
 
 mod codec;
 mod ebml;
+mod projection;
 
 use std::fs::File;
 use std::io;
 
 use self::codec::{Codec, Shown};
 use self::ebml::Element;
+pub use self::projection::{Rotation, rotation};
 use crate::contents::{Container, Contents, Fault, VideoTrack};
 use crate::reader::Reader;
 

@@ -37,6 +37,7 @@ async fn a_pixel_format_that_gstreamer_does_not_know_is_an_error() {
         (media("crash-ffv1-rgb48.mkv"), "FFV1", "bits"),
         (media("crash-ffv1-yuv422p16.mkv"), "FFV1", "bits"),
         (media("memory-hevc-gray10.mkv"), "HEVC", "grey pixels of 10 bits"),
+        (media("palette-8bit.avi"), "uncompressed video", "palette"),
         (make("yuv420p9le"), "FFV1", "bits"),
         (make("ya8"), "FFV1", "bits"),
         (make("yuva444p16le"), "FFV1", "bits"),

@@ -240,6 +240,17 @@ async fn a_video_whose_stream_is_rotated_shows_what_its_camera_saw() {
     assert_eq!(frames.len(), 40);
 }
 
+/// The files show the quarters, encoded with an angle by which they are turned anticlockwise.
+#[tokio::test]
+async fn a_matroska_video_is_turned_as_its_projection_says() {
+    let [a, b, c, d] = QUARTERS.map(|value| (16 + u16::from(value) * 219 / 255) as u8);
+    for (angle, expected) in [(90, [b, d, a, c]), (180, [d, c, b, a]), (270, [c, a, d, b])] {
+        let (frames, decoded) = decode(&media(&format!("matroska-roll-{angle}.mkv"))).await;
+        assert_eq!((decoded.decoded, decoded.incomplete), (5, None), "{angle}");
+        assert_near(quarters(&frames[4]), expected, &format!("{angle}"));
+    }
+}
+
 /// R'G'B' of the middle of a picture (ITU-T H.273, 8.3).
 fn middle(frame: &DecodedFrame) -> [f32; 3] {
     let Size { width, height } = frame.letterbox.sampled(frame.size).size;
