@@ -71,6 +71,9 @@ enum Command {
     #[cfg(feature = "bench")]
     #[command(hide = true)]
     BenchChild(ChildArguments),
+    /// Decodes one video for the ingest that starts it
+    #[command(hide = true)]
+    DecodeWorker,
     Config(ConfigArguments),
     /// Prints a reference of all metrics, as Markdown
     Metrics,
@@ -129,6 +132,7 @@ fn main() -> ExitCode {
         Command::Bench(missing) => missing.run("bench"),
         #[cfg(feature = "bench")]
         Command::BenchChild(arguments) => moliceiro_bench::run_child(&arguments),
+        Command::DecodeWorker => Ok(moliceiro_ingest::decode_worker()),
         Command::Config(arguments) => config::run(&arguments),
         Command::Metrics => {
             write!(stdout(), "{}", metrics::reference())?;

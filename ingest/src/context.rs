@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use moliceiro_decode::Workers;
 use moliceiro_nats::Streams;
 use moliceiro_service::Service;
 
@@ -16,4 +17,6 @@ pub(crate) struct Context {
     /// Longest video that is fetched over HTTP.
     pub(crate) max_fetched_bytes: u64,
     pub(crate) metrics: Arc<Metrics>,
+    /// The processes that decode.
+    pub(crate) workers: Workers,
 }

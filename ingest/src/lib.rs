@@ -6,14 +6,17 @@
 //! The path of a video: `uploads` takes its message from the queue, `upload_job` decides what
 //! becomes of it, `allow` checks its URI, `remote_name` asks a web
 //! server for its name, `source` opens it (`fetch`, `spool`) and decodes it with
-//! [`moliceiro_decode`] on threads of its own, `publisher` stores the frames as fast as the queue
+//! [`moliceiro_decode`] in a process of its own (`decode_worker`), `publisher` stores the frames as
+//! fast as the queue
 //! takes them; when the last one is stored, the message is acknowledged. A live source is followed
 //! by `live`, which makes a video of each of its windows.
 
 mod allow;
 mod arguments;
 mod context;
+mod decode_worker;
 mod fetch;
+mod fingerprint;
 mod live;
 pub mod metrics;
 mod published;
@@ -38,6 +41,8 @@ use url::Url;
 use allow::Allowed;
 pub use arguments::IngestArguments;
 use context::Context;
+pub use decode_worker::{DECODE_WORKER, decode_worker};
+pub use fingerprint::fingerprint;
 use metrics::Metrics;
 pub use published::Watermark;
 pub use publisher::FramePublisher;
@@ -82,6 +87,7 @@ pub async fn run(
         service: Arc::new(service),
         max_fetched_bytes: http.upload_max_bytes,
         metrics,
+        workers: decode_worker::workers(),
     };
     let backend = Backend {
         streams: context.streams.clone(),

@@ -10,7 +10,7 @@ use moliceiro_service::{Section, Service, ServiceSection, Settings, SettingsErro
 use serde::{Deserialize, Serialize};
 
 use crate::allow::Allowed;
-use moliceiro_decode::{DecodeSettings, Observer};
+use moliceiro_decode::DecodeSettings;
 
 /// Settings `[ingest]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,7 +106,6 @@ impl IngestSettings {
     /// How to decode a video: the frames that `choice` selects, from index `skip_before` on.
     pub fn decoding(&self, choice: FrameSelection, skip_before: u64) -> DecodeSettings {
         DecodeSettings {
-            size: Size { width: self.width, height: self.height },
             fit: self.fit,
             encoding: self.encoding,
             jpeg_quality: self.jpeg_quality,
@@ -116,7 +115,7 @@ impl IngestSettings {
             thumbnails: self.stills,
             queue: self.publish_window.min(8),
             stall_timeout: self.stall_timeout,
-            observer: Observer::default(),
+            ..DecodeSettings::new(Size { width: self.width, height: self.height })
         }
     }
 }

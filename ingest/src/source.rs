@@ -2,7 +2,7 @@
 //! source.
 
 use moliceiro_decode::live::LiveOrigin;
-use moliceiro_decode::{self as decode, DecodeSettings, Decoding};
+use moliceiro_decode::{DecodeSettings, Decoding};
 use moliceiro_nats::messages::shown_uri;
 use moliceiro_nats::objects;
 use thiserror::Error;
@@ -62,14 +62,16 @@ pub(crate) async fn open(
             first_pause: fetch::FIRST_PAUSE,
         };
         return match fetch(uri, &context.allowed, &limits).await {
-            Ok(file) => Ok(Source::Video(decode::start_file(file, shown_uri(uri), settings))),
+            Ok(file) => {
+                Ok(Source::Video(context.workers.start_file(file, shown_uri(uri), settings)))
+            }
             Err(FetchError::Live { at, .. }) => Ok(Source::Live(LiveOrigin::Mjpeg(at))),
             Err(error) => Err(error.into()),
         };
     }
     if uri.scheme() != objects::SCHEME {
-        return Ok(Source::Video(decode::start(uri, settings)));
+        return Ok(Source::Video(context.workers.start(uri, settings)));
     }
     let file = spool(&context.streams.objects, uri, name, ingest.spool.as_deref()).await?;
-    Ok(Source::Video(decode::start_file(file, name.to_owned(), settings)))
+    Ok(Source::Video(context.workers.start_file(file, name.to_owned(), settings)))
 }

@@ -19,6 +19,7 @@ use url::Url;
 use crate::allow::Refused;
 use crate::context::Context;
 use crate::fetch;
+use crate::fingerprint::{Replaced, fingerprint, replaced};
 use crate::live::{self, LiveProblem, TakeOverError};
 use crate::published::{Published, Watermark};
 use crate::publisher::FramePublisher;
@@ -77,6 +78,7 @@ enum Decoded {
 /// Why a source is not decoded, now or ever.
 enum Unreadable {
     Refused(Refused),
+    Replaced(Replaced),
     Source(SourceError),
     Live(LiveProblem),
 }
@@ -85,6 +87,7 @@ impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Refused(reason) => reason.fmt(f),
+            Self::Replaced(reason) => reason.fmt(f),
             Self::Source(reason) => reason.fmt(f),
             Self::Live(reason) => reason.fmt(f),
         }
@@ -178,6 +181,12 @@ impl UploadJob {
             Some(started) => started,
             None => self.first_started(&upload, uri.as_ref().ok(), stored_at).await,
         };
+        let uri = uri.map_err(Unreadable::Refused).and_then(|uri| {
+            match replaced(started.fingerprint.as_ref(), &uri) {
+                Some(replaced) => Err(Unreadable::Replaced(replaced)),
+                None => Ok(uri),
+            }
+        });
         metrics.decoding(video, &started, stored.below);
         let selection = started.selection;
         let id = subjects::event_message_id(video, "started");
@@ -215,7 +224,8 @@ impl UploadJob {
             Some(uri) => remote_name(uri, allowed).await,
             None => None,
         };
-        Started { name: name.unwrap_or(started.name), ..started }
+        let fingerprint = started.fingerprint.or_else(|| fingerprint(uri?));
+        Started { name: name.unwrap_or(started.name), fingerprint, ..started }
     }
 
     /// Follows a live source to its end, or until it is cancelled or this ingest stops.
@@ -262,7 +272,7 @@ impl UploadJob {
     async fn decode(
         &self,
         video: &VideoId,
-        uri: Result<Url, Refused>,
+        uri: Result<Url, Unreadable>,
         started: &Started,
         stored: Watermark,
     ) -> Result<Decoded, RetryReason> {
@@ -275,7 +285,7 @@ impl UploadJob {
                 let opened = source::open(&self.context, &uri, &started.name, settings).await;
                 opened.map_err(Unreadable::Source)
             }
-            Err(refused) => Err(Unreadable::Refused(refused)),
+            Err(unreadable) => Err(unreadable),
         };
         let unreadable = match opened {
             Ok(Source::Video(decoding)) => {

@@ -41,6 +41,7 @@ fn video(frames: u64, counted: u64) -> VideoTotals {
         uploaded_at: 0,
         alarms: None,
         labels: vec![],
+        fingerprint: None,
     };
     let mut totals = VideoTotals::new(started, &[]);
     totals.apply(

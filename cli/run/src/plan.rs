@@ -66,8 +66,15 @@ impl RunPlan {
             drop_earlier,
         };
         for VideoInput { uri, name } in inputs {
+            // A file that has changed since is another video. The ingest ends the earlier one.
+            let fingerprint = moliceiro_ingest::fingerprint(&uri);
+            let is_unchanged = |video: &UnfinishedVideo| {
+                let both = video.fingerprint.as_ref().zip(fingerprint.as_ref());
+                both.is_none_or(|(earlier, now)| earlier.may_be(now))
+            };
             let is_same = |video: &UnfinishedVideo| {
                 !drop_earlier
+                    && is_unchanged(video)
                     && [uri.as_str(), &shown_uri(&uri)].contains(&video.uri.as_str())
                     && options.accepts(video)
             };
@@ -80,7 +87,8 @@ impl RunPlan {
                 Some((id, video)) => plan.own.push((id, video.name)),
                 None => {
                     let id = VideoId::for_name(&name, &nuid::next());
-                    let mut upload = Upload { id: Some(id.clone()), ..options.upload(uri) };
+                    let mut upload =
+                        Upload { id: Some(id.clone()), fingerprint, ..options.upload(uri) };
                     // The answer of a web server may have a better name.
                     if name != upload.name() || !upload.uri.scheme().starts_with("http") {
                         upload.name = Some(name.clone());

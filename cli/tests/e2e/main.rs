@@ -13,6 +13,7 @@ mod bench;
 mod cancel;
 mod cluster;
 mod command_line;
+mod decoders;
 mod http;
 mod http_description;
 mod http_limits;

@@ -31,6 +31,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
             uploaded_at: 1_700_000_000_000,
             alarms: None,
             labels: vec![],
+            fingerprint: None,
         },
         published: counted,
         published_frames: None,

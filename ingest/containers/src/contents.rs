@@ -1,6 +1,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 /// What a container holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents {
@@ -25,6 +27,11 @@ impl Contents {
         }
         let ends = self.parts.iter().skip(1).copied().chain([self.length]);
         self.parts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+    }
+
+    /// The video track that players show.
+    pub fn default_track(&self) -> Option<&VideoTrack> {
+        self.tracks.iter().find(|track| track.is_default).or(self.tracks.first())
     }
 }
 
@@ -59,12 +66,25 @@ pub struct VideoTrack {
 }
 
 /// What is wrong with a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
     /// It ends before the end that it declares.
     Truncated {
         /// Bytes that are missing.
         missing: u64,
+    },
+    /// It lacks the index, without which its data means nothing.
+    NoIndex,
+    /// It has an index, but nothing is listed there.
+    NoTracks,
+    /// It is encrypted.
+    Encrypted,
+    /// The index lists frames whose data is not in the file.
+    FramesMissing {
+        /// How many.
+        missing: u64,
+        /// How many it lists.
+        expected: u64,
     },
     /// Its structure is broken.
     Damaged {
@@ -82,6 +102,14 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated { missing } => write!(f, "the last {missing} bytes are missing"),
+            Self::NoIndex => f.write_str(
+                "its index (moov) is missing, as if recording or copying had not been finished",
+            ),
+            Self::NoTracks => f.write_str("it has no tracks"),
+            Self::Encrypted => f.write_str("it is encrypted"),
+            Self::FramesMissing { missing, expected } => {
+                write!(f, "{missing} of its {expected} frames lie behind the end of the file")
+            }
             Self::Damaged { at } => write!(f, "its structure is broken at byte {at}"),
             Self::PacketsLost { gaps } => write!(f, "packets were lost in {gaps} places"),
         }

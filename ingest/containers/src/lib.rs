@@ -21,6 +21,7 @@ mod avi;
 mod contents;
 mod heif;
 mod matroska;
+pub mod mp4;
 mod obu;
 mod reader;
 
@@ -49,6 +50,6 @@ pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
         start if start.starts_with(&matroska::SIGNATURE) => matroska::inspect(file).map(Some),
         start if avi::is_avi(start) => avi::inspect(file).map(Some),
         start if obu::is_stream(start) => obu::inspect(file).map(Some),
-        _ => Ok(None),
+        _ => mp4::inspect(file),
     }
 }

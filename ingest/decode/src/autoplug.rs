@@ -5,6 +5,7 @@ use gstreamer::prelude::*;
 use tracing::debug;
 
 use crate::codecs;
+use crate::frame_times;
 use crate::probes::Probes;
 
 /// Attaches `probes` to demuxers and decoders, and works around what their defaults lose.
@@ -31,6 +32,7 @@ pub(crate) fn configure_plugged_elements(pipeline: &gst::Pipeline, probes: &Prob
             // Safe formats switch it on again, see `pixels`.
             if element.has_property("direct-rendering") {
                 element.set_property("direct-rendering", false);
+                frame_times::restore(element);
             }
             probes.attach_to_decoder(element);
         }

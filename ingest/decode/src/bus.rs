@@ -119,7 +119,7 @@ pub(crate) fn missing_plugin(name: &str, plugin: &gst::StructureRef) -> Option<D
             let what = codecs::name(format).or_else(described);
             let what = what.unwrap_or_else(|| "an unknown codec".to_owned());
             let package = codecs::package(format);
-            Some(DecodeError::MissingPlugin { video, what, package })
+            Some(DecodeError::MissingPlugin { video, what, package: package.map(Into::into) })
         }
         None => {
             let what = plugin.get::<String>("name").ok()?;

@@ -1,4 +1,5 @@
-use moliceiro_containers::{Container, Contents, VideoTrack};
+use moliceiro_containers::mp4::FlatMovie;
+use moliceiro_containers::{Container, Contents, Fault, VideoTrack};
 
 use crate::container_info::ContainerInfo;
 use crate::error::Incomplete;
@@ -50,4 +51,34 @@ pub(crate) fn disagreement(
     let fault = contents.faults.first().cloned().map(Incomplete::Container);
     let expected = track.and_then(|track| track.frames).filter(|expected| *expected != decoded);
     fault.or(expected.map(|expected| Incomplete::Miscounted { decoded, expected }))
+}
+
+/// What the tables of an MP4 say about a track that was decoded to its end.
+pub(crate) fn of_movie(
+    decoded: u64,
+    covered: &Coverage,
+    contents: &Contents,
+    movie: &FlatMovie,
+    probes: &Probes,
+) -> Option<Incomplete> {
+    let expected = movie.frames();
+    let lost = expected.checked_sub(decoded);
+    if let Some(fault) = contents.faults.first() {
+        let tolerance = TOLERANCE.max(covered.last_length().saturating_mul(2));
+        let (end, declared) = (covered.end()?, movie.duration());
+        let ends_early = end.saturating_add(tolerance) < declared;
+        return Some(match fault {
+            Fault::FramesMissing { .. } if ends_early => {
+                Incomplete::Truncated { decoded: end, declared }
+            }
+            fault => Incomplete::Container(fault.clone()),
+        });
+    }
+    match lost {
+        Some(0) => None,
+        // Each of the two fields of a frame may be a sample.
+        Some(lost) if probes.is_interlaced() && lost.abs_diff(decoded) <= 1 => None,
+        Some(lost) => Some(Incomplete::Damaged { lost }),
+        None => Some(Incomplete::Miscounted { decoded, expected }),
+    }
 }

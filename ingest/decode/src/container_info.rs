@@ -12,6 +12,7 @@ struct Values {
     duration: OnceLock<u64>,
     frame_rate: OnceLock<(u32, u32)>,
     frames: OnceLock<u64>,
+    pixels: OnceLock<u64>,
 }
 
 impl ContainerInfo {
@@ -36,6 +37,20 @@ impl ContainerInfo {
             u128::from(denominator).checked_mul(NANOSECONDS).filter(|divisor| *divisor > 0)?;
         let frames = (u128::from(self.duration()?) * u128::from(numerator) + divisor / 2) / divisor;
         u64::try_from(frames).ok()
+    }
+
+    /// Number of frames, unless it can only be estimated.
+    pub(crate) fn exact_frames(&self) -> Option<u64> {
+        self.0.frames.get().copied()
+    }
+
+    /// Number of pixels of the first decoded frame.
+    pub(crate) fn pixels(&self) -> Option<u64> {
+        self.0.pixels.get().copied()
+    }
+
+    pub(crate) fn set_pixels(&self, pixels: u64) {
+        self.0.pixels.get_or_init(|| pixels);
     }
 
     pub(crate) fn set_duration(&self, nanoseconds: u64) {

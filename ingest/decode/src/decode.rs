@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use gstreamer_video::VideoInfo;
+use moliceiro_containers::mp4::FlatMovie;
 use moliceiro_containers::{Container, Contents};
 use moliceiro_messages::{Deinterlace, FrameSelection};
 use tracing::{debug, info};
@@ -17,13 +18,16 @@ use crate::elements;
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::explain;
 use crate::file::{self, CheckedInput, Input, LocalFile};
+use crate::file_source::FileSource;
 use crate::folder::{self, Folder, Ignored};
 use crate::format::{FileFormat, ImageFormat, Unsupported};
 use crate::geometry::Orientation;
 use crate::images::{self, Image, Opened};
 use crate::interlacing;
+use crate::mp4;
 use crate::output::{NextFrame, Output, Picture, SelectedFrame, Taken};
-use crate::pipeline::{FilePipeline, FileSource, Next};
+use crate::pipeline::{FilePipeline, Next};
+use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
 use crate::tracks;
@@ -119,6 +123,7 @@ struct Part<'a> {
     /// How to turn its frames, where GStreamer does not know.
     orientation: Option<Orientation>,
     contents: Option<&'a Contents>,
+    movie: Option<&'a FlatMovie>,
 }
 
 /// What is known at the end of a part.
@@ -140,22 +145,34 @@ impl Run {
         let contents = inspect(file);
         let contents = contents.as_ref();
         let track = tracks::wanted(self.requested_track, contents);
+        if let Some(error) = mp4::hopeless(file, contents, track) {
+            return Err(error);
+        }
+        let movie = mp4::flat_movie(file, contents, track);
+        let movie = movie.as_ref();
+        if let Some(movie) = movie {
+            self.output.container_info().set_duration(movie.duration());
+            if self.deinterlace != Deinterlace::Fields {
+                self.output.container_info().set_frames(movie.frames());
+            }
+        }
         let parts = contents.map(Contents::appended).unwrap_or_default();
         let avi_duration = avi::declared_duration(&file.path);
         let orientation = matroska_orientation(file, track, contents);
-        let source = match contents.map(|contents| contents.container) {
-            Some(Container::Obu) => FileSource::Obu,
+        let source = match (movie, contents.map(|contents| contents.container)) {
+            (Some(movie), _) => FileSource::Movie(movie),
+            (None, Some(Container::Obu)) => FileSource::Obu,
             _ => FileSource::Whole,
         };
         let Some((last, earlier)) = parts.split_last() else {
-            let part = Part { track, shift: 0, avi_duration, orientation, contents };
+            let part = Part { track, shift: 0, avi_duration, orientation, contents, movie };
             return self.decode_whole(file, source, &part);
         };
         for (bytes, check) in
             earlier.iter().map(|bytes| (bytes, Check::Part)).chain([(last, Check::LastPart)])
         {
             let shift = self.output.covered().end().unwrap_or(0);
-            let part = Part { track, shift, avi_duration, orientation, contents };
+            let part = Part { track, shift, avi_duration, orientation, contents, movie: None };
             let decoded = FilePipeline::open(file, track, FileSource::Part(bytes), &[])
                 .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
             match decoded {
@@ -179,7 +196,9 @@ impl Run {
     ) -> Result<Option<Incomplete>, DecodeError> {
         let mut excluded = Vec::new();
         loop {
-            let pipeline = FilePipeline::open(file, part.track, source, &excluded)?;
+            // A flat movie has only the track that is wanted.
+            let track = if part.movie.is_some() { 1 } else { part.track };
+            let pipeline = FilePipeline::open(file, track, source, &excluded)?;
             let probes = pipeline.probes().clone();
             match self.decode_part(file, pipeline, part, Check::Whole) {
                 Err(error) if error.is_of_decoder() && self.output.decoded() == 0 => {
@@ -207,7 +226,8 @@ impl Run {
             match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
                 Next::End => break None,
                 Next::Stopped(incomplete) => break Some(incomplete),
-                Next::Frame(mut frame) => {
+                Next::Frame(frame) => {
+                    let Some(mut frame) = mp4::shown(part.movie, frame) else { continue };
                     if self.output.decoded() == 0 {
                         let doubled = interlacing::doubles(&frame, self.deinterlace);
                         record_format(self.output.container_info(), &frame.info, doubled);
@@ -269,24 +289,42 @@ impl Run {
             return Err(explain::without_frames(error, file, codec, &probes));
         }
         let contents = part.contents;
-        let track = contents.and_then(|contents| tracks::find(contents, part.track));
         Ok(stopped
             .or_else(|| failure.map(|error| Incomplete::Broken { reason: error.into_reason() }))
-            .or_else(|| {
-                // The duration that is declared is that of one part.
-                let (covered, info) = (self.output.covered(), self.output.container_info());
-                (check == Check::Whole)
-                    .then(|| {
-                        let start = completeness::start(contents, track);
-                        completeness::truncated(covered, start, info, &probes)
-                    })
-                    .flatten()
-            })
-            .or_else(|| completeness::damaged(decoded - before, &probes))
+            .or_else(|| match (part.movie, contents) {
+                (Some(movie), Some(contents)) => {
+                    completeness::of_movie(decoded, self.output.covered(), contents, movie, &probes)
+                }
+                _ => self.disagreement(before, part, check, &probes),
+            }))
+    }
+
+    /// What the decoder's own count and the container say about a part that was decoded to its end.
+    fn disagreement(
+        &self,
+        before: u64,
+        part: &Part<'_>,
+        check: Check,
+        probes: &Probes,
+    ) -> Option<Incomplete> {
+        let decoded = self.stored_frames;
+        let contents = part.contents;
+        let track = contents.and_then(|contents| tracks::find(contents, part.track));
+        // The duration that is declared is that of one part.
+        let truncated = || {
+            let start = completeness::start(contents, track);
+            let info = self.output.container_info();
+            completeness::truncated(self.output.covered(), start, info, probes)
+        };
+        let is_whole = check == Check::Whole;
+        is_whole
+            .then(truncated)
+            .flatten()
+            .or_else(|| completeness::damaged(decoded - before, probes))
             .or_else(|| {
                 let contents = contents.filter(|_| check != Check::Part)?;
                 completeness::disagreement(decoded, contents, track)
-            }))
+            })
     }
 
     fn notice_tracks(&mut self, track: u32, pipeline: &FilePipeline, contents: Option<&Contents>) {
@@ -429,7 +467,7 @@ fn unsupported_picture(file: &LocalFile, format: Unsupported) -> DecodeError {
     DecodeError::UnsupportedPicture {
         video: file.name.clone(),
         format: format.name.to_owned(),
-        advice: format.advice,
+        advice: format.advice.into(),
     }
 }
 

@@ -1,6 +1,8 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use moliceiro_messages::{Color, Encoding, Letterbox, Size};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::error::Incomplete;
@@ -52,7 +54,7 @@ pub struct UndecodableFrame {
 }
 
 /// What was decoded of a video.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecodedVideo {
     /// Number of selected frames, whether they were delivered or skipped.
     pub frames: u64,
@@ -71,14 +73,14 @@ pub struct DecodedVideo {
 const MOST_NAMED: usize = 8;
 
 /// Something about a video that does not make it incomplete.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notice {
     /// The file has other video tracks, which were not decoded.
     OtherVideoTracks {
         /// The number of the decoded track among the video tracks, from 1.
         decoded: u32,
         /// The others, with their codecs as people call them.
-        others: Vec<(u32, Option<&'static str>)>,
+        others: Vec<(u32, Option<Cow<'static, str>>)>,
     },
     /// A folder has files that are not pictures.
     IgnoredFiles {

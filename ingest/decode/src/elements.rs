@@ -32,7 +32,10 @@ pub(crate) fn init() -> Result<(), DecodeError> {
     gst::init().map_err(|error| DecodeError::NoGStreamer { reason: error.to_string() })?;
     let missing = ELEMENTS.into_iter().find(|(name, _)| gst::ElementFactory::find(name).is_none());
     if let Some((element, package)) = missing {
-        return Err(DecodeError::MissingElement { element, package });
+        return Err(DecodeError::MissingElement {
+            element: element.into(),
+            package: package.into(),
+        });
     }
     static OFFLINE: Once = Once::new();
     OFFLINE.call_once(|| {

@@ -1,13 +1,15 @@
+use std::borrow::Cow;
 use std::time::Duration;
 
 use gstreamer as gst;
 use moliceiro_containers::Fault;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Why nothing could be decoded of a video.
 ///
 /// `path` and `video` name the file, and `reason` is the text of GStreamer or the operating system.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[allow(missing_docs, reason = "the fields are explained above")]
 pub enum DecodeError {
     /// Only `file` URIs are read.
@@ -30,7 +32,7 @@ pub enum DecodeError {
     NotReadable { path: String, reason: String },
     /// A pipe, a socket or a device.
     #[error("{path} is {what}, not a file; give one video file")]
-    NotAFile { path: String, what: &'static str },
+    NotAFile { path: String, what: Cow<'static, str> },
     /// Pictures of a folder are selected by their number alone.
     #[error(
         "{path} is a folder of pictures, which have no times; select with --every N instead of \
@@ -57,7 +59,7 @@ pub enum DecodeError {
     UnknownFormat { video: String },
     /// It is recognised, but nothing decodes it. `format` has its article.
     #[error("{video} is {format}, which is not decoded; {advice}")]
-    UnsupportedPicture { video: String, format: String, advice: &'static str },
+    UnsupportedPicture { video: String, format: String, advice: Cow<'static, str> },
     /// The decoder of this picture is not installed. `package` is Debian's.
     #[error(
         "{video} is {format}, and GStreamer's element {element}, which decodes it, is missing; \
@@ -65,9 +67,9 @@ pub enum DecodeError {
     )]
     MissingPictureDecoder {
         video: String,
-        format: &'static str,
-        element: &'static str,
-        package: &'static str,
+        format: Cow<'static, str>,
+        element: Cow<'static, str>,
+        package: Cow<'static, str>,
     },
     /// It has only sound or text.
     #[error("{video} has no video stream; give a file with moving pictures")]
@@ -84,8 +86,8 @@ pub enum DecodeError {
     #[error("{video} is damaged or incomplete ({reason}); copy or record it again")]
     Damaged { video: String, reason: String },
     /// `what` is its codec or container, and `package` is Debian's.
-    #[error("{video} is {what}, which {}", remedy(*.package))]
-    MissingPlugin { video: String, what: String, package: Option<&'static str> },
+    #[error("{video} is {what}, which {}", remedy(.package.as_deref()))]
+    MissingPlugin { video: String, what: String, package: Option<Cow<'static, str>> },
     /// The decoder has frames that GStreamer cannot represent. `pixels` describes them.
     #[error(
         "{video} is {codec} with {pixels}, which GStreamer cannot represent; convert it to 8 bits \
@@ -97,7 +99,7 @@ pub enum DecodeError {
     Encrypted { video: String },
     /// `what` is what it is instead.
     #[error("{video} is not a video but {what}; give a video or pictures")]
-    NotAVideo { video: String, what: &'static str },
+    NotAVideo { video: String, what: Cow<'static, str> },
     /// It names other addresses, which would be opened without a check. `format` is its media type.
     #[error(
         "{video} is a playlist ({format}), and playlists are not followed; give the file or the \
@@ -130,7 +132,25 @@ pub enum DecodeError {
     NoGStreamer { reason: String },
     /// An element that every video needs is not installed. `package` is Debian's.
     #[error("GStreamer's element {element} is missing; install the package {package}")]
-    MissingElement { element: &'static str, package: &'static str },
+    MissingElement { element: Cow<'static, str>, package: Cow<'static, str> },
+    /// The process that decoded it crashed. `how` is the signal or the exit code.
+    #[error(
+        "{video}: the decoder crashed ({how}) on frame {frame}; convert the video, for example to \
+         MP4 with H.264"
+    )]
+    Crashed { video: String, how: String, frame: u64 },
+    /// The process that decoded it was stopped, because it needed more memory than one video may.
+    #[error("{video}: the decoder needed more than {megabytes} MB; scale the video down first")]
+    OutOfMemory { video: String, megabytes: u64 },
+    /// The process that decoded it was stopped, because it worked for too long without a frame.
+    #[error(
+        "{video}: the decoder used {seconds} s of processor time without a frame; convert the \
+         video, for example to MP4 with H.264"
+    )]
+    TooSlow { video: String, seconds: u64 },
+    /// No process can be started to decode in.
+    #[error("cannot start a process to decode in ({reason}); make more processes or memory free")]
+    NoWorker { reason: String },
     /// The consumer dropped its [`Decoding`](crate::Decoding).
     #[error("decoding was cancelled")]
     Cancelled,
@@ -140,7 +160,7 @@ pub enum DecodeError {
 }
 
 /// Why a video has fewer frames than it should.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum Incomplete {
     /// It ends without an error, but before the end that its container declares.
     #[error(
@@ -204,6 +224,30 @@ pub enum Incomplete {
     Stalled {
         /// The stall timeout.
         after: Duration,
+    },
+    /// The process that decoded it crashed.
+    #[error("the decoder crashed ({how}) on frame {frame}")]
+    Crashed {
+        /// The signal or the exit code.
+        how: String,
+        /// Index of the first frame that is missing.
+        frame: u64,
+    },
+    /// The process that decoded it was stopped, because it needed more memory than one video may.
+    #[error("the decoder needed more than {megabytes} MB on frame {frame}")]
+    OutOfMemory {
+        /// The limit.
+        megabytes: u64,
+        /// Index of the first frame that is missing.
+        frame: u64,
+    },
+    /// The process that decoded it was stopped, because it worked for too long.
+    #[error("the decoder used {seconds} s of processor time for {frame} frames")]
+    TooSlow {
+        /// Processor time.
+        seconds: u64,
+        /// Number of frames until then.
+        frame: u64,
     },
 }
 
@@ -279,6 +323,9 @@ impl Incomplete {
         let video = name.to_owned();
         match self {
             Self::Stalled { after } => DecodeError::Stalled { video, after },
+            Self::Crashed { how, frame } => DecodeError::Crashed { video, how, frame },
+            Self::OutOfMemory { megabytes, .. } => DecodeError::OutOfMemory { video, megabytes },
+            Self::TooSlow { seconds, .. } => DecodeError::TooSlow { video, seconds },
             other => DecodeError::Failed { video, reason: other.to_string() },
         }
     }

@@ -28,7 +28,7 @@ pub(crate) fn without_frames(
         | DecodeError::Damaged { .. }
             if let Some(what) = other_kind(file) =>
         {
-            DecodeError::NotAVideo { video, what }
+            DecodeError::NotAVideo { video, what: what.into() }
         }
         DecodeError::Failed { reason, .. } if reason.ends_with(PALETTE) => {
             let codec = "uncompressed video".to_owned();

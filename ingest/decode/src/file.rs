@@ -84,7 +84,10 @@ pub(crate) fn check_file(file: &Path, name: Option<String>) -> Result<LocalFile,
     let path = name.unwrap_or_else(|| shown_path(file));
     let metadata = std::fs::metadata(file).map_err(|error| unreadable(&path, &error))?;
     if !metadata.is_file() {
-        return Err(DecodeError::NotAFile { path, what: file_type_name(metadata.file_type()) });
+        return Err(DecodeError::NotAFile {
+            path,
+            what: file_type_name(metadata.file_type()).into(),
+        });
     }
     if metadata.len() == 0 {
         return Err(DecodeError::Empty { path });

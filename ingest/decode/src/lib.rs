@@ -34,7 +34,9 @@
 //!    the steps below for each frame, from top to bottom in `decode`.
 //! 2. `pipeline` lets GStreamer find the file's demuxer and decoder, queues what they produce, and
 //!    notices errors and stalls (`bus`). `images` reads the files of pictures and animations, and
-//!    decodes most of them without GStreamer. Both return a `raw_frame`.
+//!    decodes most of them without GStreamer. Both return a `raw_frame`. Of an MP4, `flat_source`
+//!    gives GStreamer only the track that is decoded, and `mp4` drops the frames that its edit list
+//!    hides.
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
 //! 4. `interlacing` makes one moment of an interlaced frame's two. `picture` scales it (`scale`,
 //!    `color`), turns it upright and letterboxes it (`geometry`); `jpeg` and `thumbnail` encode it.
@@ -46,6 +48,9 @@
 //!
 //! A live source ([`live`]) has no end and does not wait: it is cut into windows, and each window
 //! is a [`Decoding`] of its own that drops frames when its consumer is too slow.
+//!
+//! [`Workers`] does all of this in a process of its own for each video (`worker`), so that a plugin
+//! that crashes costs one video.
 //!
 //! # Upstream bugs
 //!
@@ -67,15 +72,19 @@ mod elements;
 mod error;
 mod explain;
 mod file;
+mod file_source;
+mod flat_source;
 mod folder;
 mod format;
 mod frame_selector;
+mod frame_times;
 mod geometry;
 mod images;
 mod interlacing;
 mod jpeg;
 mod limits;
 pub mod live;
+mod mp4;
 mod observer;
 mod obu;
 mod output;
@@ -95,6 +104,7 @@ mod thumbnail;
 mod timeline;
 mod tracks;
 mod unsupported;
+mod worker;
 
 pub use container_info::ContainerInfo;
 pub use cut::cut;
@@ -108,3 +118,4 @@ pub use moliceiro_messages::{
 pub use observer::{DecodeEvent, Observer};
 pub use settings::{DecodeSettings, FIT_STEP};
 pub use start::{init, start, start_file};
+pub use worker::{WorkerCommand, Workers, serve};

@@ -4,6 +4,8 @@ use moliceiro_messages::Size;
 const MAX_PIXELS: u64 = 8192 * 8192;
 /// Pixels.
 const MAX_SIDE: u32 = 32_768;
+/// Bytes that one video may take: about twenty of the largest frames, with 24 bits a pixel.
+pub(crate) const MAX_MEMORY: u64 = 4 << 30;
 
 /// Whether frames of this size fit in the memory that one video may take.
 pub(crate) fn is_within_limits(size: Size) -> bool {

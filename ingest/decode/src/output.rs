@@ -129,6 +129,8 @@ impl Output {
 
     /// Counts a frame, and delivers it if it is selected.
     pub(crate) fn take(&mut self, frame: &RawFrame) -> Result<Taken, Cancelled> {
+        let (width, height) = (frame.info.width(), frame.info.height());
+        self.container_info.set_pixels(u64::from(width) * u64::from(height));
         match self.next_frame(frame.pts) {
             NextFrame::EndOfRange => return Ok(Taken::EndOfRange),
             NextFrame::Skipped(skipped) => skipped.count(frame.pts, frame.length),

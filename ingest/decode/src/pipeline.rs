@@ -1,6 +1,5 @@
 //! The GStreamer pipeline that decodes a file.
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use gstreamer as gst;
@@ -15,13 +14,13 @@ use crate::bus;
 use crate::elements::{self, accept_strides, discard, element, is_video, link};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
+use crate::file_source::FileSource;
 use crate::format::{FileFormat, ImageFormat};
 use crate::geometry::Orientation;
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::running::RunningPipeline;
 use crate::tracks::Tracks;
-use crate::{obu, part};
 
 /// Decoded frames that the pipeline buffers. Each may be tens of megabytes.
 const QUEUED_FRAMES: u32 = 3;
@@ -51,15 +50,6 @@ pub(crate) struct FilePipeline {
     /// The number of the video track to decode, from 1.
     track: u32,
     tracks: Tracks,
-}
-
-/// What GStreamer reads of a file.
-#[derive(Clone, Copy)]
-pub(crate) enum FileSource<'a> {
-    Whole,
-    Part(&'a Range<u64>),
-    /// The frames of a raw AV1 stream.
-    Obu,
 }
 
 /// What follows in a video.
@@ -98,17 +88,9 @@ impl FilePipeline {
             .build();
         accept_strides(&sink);
         let tracks = Tracks::new(track);
-        let source = match source {
-            FileSource::Part(bytes) => {
-                part::source(&file.path, bytes).map_err(|error| failed(error.to_string()))?
-            }
-            FileSource::Obu => {
-                obu::source(&file.path).map_err(|error| failed(error.to_string()))?
-            }
-            FileSource::Whole => gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None)
-                .map_err(|error| failed(error.to_string()))?,
-        };
-        let pipeline = build(source, file.format, &sink, &tracks, excluded)
+        let pipeline = source
+            .element(file)
+            .and_then(|source| build(&source, file.format, &sink, &tracks, excluded))
             .map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes);
@@ -325,7 +307,7 @@ fn is_final(error: &DecodeError) -> bool {
 /// truncated files. Reproduced, with `decodebin3` in place of these two, by
 /// `a_truncated_fragmented_video_does_not_crash`.
 fn build(
-    source: gst::Element,
+    source: &gst::Element,
     format: FileFormat,
     sink: &AppSink,
     tracks: &Tracks,
@@ -343,9 +325,7 @@ fn build(
     let decoder = element("decodebin").property("caps", &raw).build().map_err(internal)?;
     elements::exclude(&decoder, excluded);
     let pipeline = gst::Pipeline::new();
-    pipeline
-        .add_many([&source, &demuxer, &queue, &decoder, sink.upcast_ref()])
-        .map_err(internal)?;
+    pipeline.add_many([source, &demuxer, &queue, &decoder, sink.upcast_ref()]).map_err(internal)?;
     match format {
         // Pictures that follow each other. GStreamer 1.22 does not plug `jpegparse` by itself, and
         // raising its rank is not the answer: a Motion JPEG video in a container would then end at
@@ -353,7 +333,7 @@ fn build(
         FileFormat::Image(ImageFormat::Jpeg) => {
             let parser = element("jpegparse").build().map_err(internal)?;
             pipeline.add(&parser).map_err(internal)?;
-            gst::Element::link_many([&source, &parser, &demuxer]).map_err(internal)?;
+            gst::Element::link_many([source, &parser, &demuxer]).map_err(internal)?;
         }
         _ => source.link(&demuxer).map_err(internal)?,
     }

@@ -29,6 +29,7 @@ struct Observed {
     demuxed_end: AtomicU64,
     packets: AtomicU64,
     is_uncountable: AtomicBool,
+    is_interlaced: AtomicBool,
     too_large: OnceLock<Size>,
     decoder: Mutex<Option<String>>,
     /// What the decoder received last.
@@ -50,6 +51,11 @@ impl Probes {
     pub(crate) fn packets(&self) -> Option<u64> {
         (!self.0.is_uncountable.load(Ordering::Relaxed))
             .then(|| self.0.packets.load(Ordering::Relaxed))
+    }
+
+    /// Whether the decoder's input is declared as interlaced.
+    pub(crate) fn is_interlaced(&self) -> bool {
+        self.0.is_interlaced.load(Ordering::Relaxed)
     }
 
     /// The size of frames that were kept from the decoder because they exceed the limits.
@@ -178,6 +184,9 @@ impl Probes {
         // The two fields of an interlaced frame may come as two packets.
         let interlaced =
             format.get::<&str>("interlace-mode").is_ok_and(|mode| mode != "progressive");
+        if interlaced {
+            self.0.is_interlaced.store(true, Ordering::Relaxed);
+        }
         if interlaced || !ONE_FRAME_PER_PACKET.contains(&format.name().as_str()) {
             self.0.is_uncountable.store(true, Ordering::Relaxed);
         }

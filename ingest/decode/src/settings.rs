@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use moliceiro_messages::{Deinterlace, Encoding, FrameSelection, Size};
+use serde::{Deserialize, Serialize};
 
+use crate::limits::MAX_MEMORY;
 use crate::observer::Observer;
 
 /// Fitted pictures (see [`DecodeSettings::fit`]) have sides that are multiples of this, which
@@ -9,7 +11,7 @@ use crate::observer::Observer;
 pub const FIT_STEP: u32 = 32;
 
 /// Which frames of a video to deliver, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DecodeSettings {
     /// Size of each picture, in pixels.
     pub size: Size,
@@ -33,7 +35,11 @@ pub struct DecodeSettings {
     /// How long the decoder may take to produce a frame. Time in which it waits for a slow
     /// consumer does not count.
     pub stall_timeout: Duration,
+    /// The most bytes of memory that the process of a video may take, if it is decoded in a process
+    /// of its own ([`Workers`](crate::Workers)).
+    pub max_memory: u64,
     /// Receives events during decoding.
+    #[serde(skip)]
     pub observer: Observer,
 }
 
@@ -51,6 +57,7 @@ impl DecodeSettings {
             thumbnails: false,
             queue: 8,
             stall_timeout: Duration::from_secs(30),
+            max_memory: MAX_MEMORY,
             observer: Observer::default(),
         }
     }

@@ -18,7 +18,7 @@ pub fn init() -> Result<(), DecodeError> {
     elements::init()
 }
 
-/// Decodes the video at `uri` on a new thread. It needs no async runtime, and does not block one.
+/// Decodes the video at `uri` on a new thread of this process. It needs no async runtime, and does not block one.
 pub fn start(uri: &Url, settings: DecodeSettings) -> Decoding {
     start_input(Input::Uri(uri.clone()), settings)
 }
@@ -28,11 +28,11 @@ pub fn start_file(file: File, name: String, settings: DecodeSettings) -> Decodin
     start_input(Input::File { file, name }, settings)
 }
 
-fn start_input(input: Input, settings: DecodeSettings) -> Decoding {
+pub(crate) fn start_input(input: Input, settings: DecodeSettings) -> Decoding {
     spawn(settings.queue, move |sender| decode(&input, settings, sender))
 }
 
-fn spawn(
+pub(crate) fn spawn(
     queue: usize,
     decode: impl FnOnce(&DecodingSender) -> Result<DecodedVideo, DecodeError> + Send + 'static,
 ) -> Decoding {

@@ -27,7 +27,7 @@ pub(crate) fn notice(decoded: u32, seen: u32, contents: Option<&Contents>) -> Op
     let codec = |number| find(contents?, number)?.codec;
     let others: Vec<_> = (1..=tracks)
         .filter(|number| *number != decoded)
-        .map(|number| (number, codec(number)))
+        .map(|number| (number, codec(number).map(Into::into)))
         .collect();
     (!others.is_empty()).then_some(Notice::OtherVideoTracks { decoded, others })
 }

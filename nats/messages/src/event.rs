@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmRule, FrameSelection, LiveStatus, Size, Versioned};
+use super::{AlarmRule, Fingerprint, FrameSelection, LiveStatus, Size, Versioned};
 use crate::VideoId;
 
 /// An event in a video's life, as CBOR on `results.<video>`.
@@ -69,6 +69,10 @@ pub struct Started {
     /// The classes that are counted; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// The local file, when it was submitted or first opened. Another file with the same path is
+    /// another video.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// How far a video's frames are published.

@@ -26,6 +26,7 @@ mod alarm_rule;
 mod color;
 mod deinterlace;
 mod event;
+mod fingerprint;
 mod frame;
 mod frame_selection;
 mod live;
@@ -52,6 +53,7 @@ pub use event::{
     Abandoned, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Started,
     VideoEvent,
 };
+pub use fingerprint::Fingerprint;
 pub use frame::{Area, Encoding, Frame, FrameContradiction, Letterbox, Size};
 pub use frame_selection::{
     Fps, FrameSelection, InvalidFps, InvalidOffset, InvalidSelection, Offset, RequestedSelection,

@@ -7,8 +7,8 @@ use thiserror::Error;
 use url::Url;
 
 use super::{
-    AlarmRule, FrameSelection, InvalidSelection, Offset, RequestedSelection, Started, VERSION,
-    printable,
+    AlarmRule, Fingerprint, FrameSelection, InvalidSelection, Offset, RequestedSelection, Started,
+    VERSION, printable,
 };
 use crate::VideoId;
 
@@ -46,6 +46,10 @@ pub struct Upload {
     /// Count only objects of these classes. Left out or empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// The local file, when it was submitted. Left out, the one that an ingest first opens. Another
+    /// file with the same path is another video.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// What an upload gets that leaves it out.
@@ -191,6 +195,7 @@ impl Upload {
             window: None,
             alarms: None,
             labels: vec![],
+            fingerprint: None,
         }
     }
 
@@ -277,6 +282,7 @@ impl Upload {
             uploaded_at: u64::try_from(uploaded_at).unwrap_or(u64::MAX),
             alarms: self.alarms.clone(),
             labels: self.labels.clone(),
+            fingerprint: self.fingerprint.clone(),
         }
     }
 

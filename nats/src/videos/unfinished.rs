@@ -5,7 +5,8 @@ use tracing::warn;
 
 use super::{KnownVideo, VideoError, Videos};
 use crate::messages::{
-    AlarmRule, FrameSelection, Offset, RequestedSelection, Started, Upload, VideoEntry, VideoState,
+    AlarmRule, Fingerprint, FrameSelection, Offset, RequestedSelection, Started, Upload,
+    VideoEntry, VideoState,
 };
 use crate::{VideoId, direct, subjects};
 
@@ -22,23 +23,25 @@ pub struct UnfinishedVideo {
     pub window: Option<Offset>,
     /// Alarms that the upload asks for.
     pub alarms: Option<Vec<AlarmRule>>,
+    /// The local file that it is made of, if that is known.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 impl From<Started> for UnfinishedVideo {
     fn from(started: Started) -> Self {
-        let Started { uri, name, selection, alarms, .. } = started;
+        let Started { uri, name, selection, alarms, fingerprint, .. } = started;
         let FrameSelection { every, fps, start, end, video_track } = selection;
         let every = Some(every);
         let selection = RequestedSelection { every, fps, start, end, video_track };
-        Self { uri, name, selection, window: None, alarms }
+        Self { uri, name, selection, window: None, alarms, fingerprint }
     }
 }
 
 impl From<Upload> for UnfinishedVideo {
     fn from(upload: Upload) -> Self {
         let name = upload.name();
-        let Upload { uri, selection, window, alarms, .. } = upload;
-        Self { uri: uri.into(), name, selection, window, alarms }
+        let Upload { uri, selection, window, alarms, fingerprint, .. } = upload;
+        Self { uri: uri.into(), name, selection, window, alarms, fingerprint }
     }
 }
 

@@ -179,6 +179,7 @@ fn started() -> Started {
         uploaded_at,
         alarms: None,
         labels: vec![],
+        fingerprint: None,
     }
 }
 

@@ -144,7 +144,7 @@ impl Context {
         DecodeError::UnsupportedPicture {
             video: self.name.clone(),
             format: format.into(),
-            advice: "save it as JPEG or PNG",
+            advice: "save it as JPEG or PNG".into(),
         }
     }
 

@@ -37,9 +37,9 @@ pub(super) fn choose(
         (Some(found), _) => Ok(found.element),
         (None, Some(&Choice { element, package })) => Err(DecodeError::MissingPictureDecoder {
             video: context.name.clone(),
-            format,
-            element,
-            package,
+            format: format.into(),
+            element: element.into(),
+            package: package.into(),
         }),
         (None, None) => Err(context.unsupported(format)),
     }

@@ -7,7 +7,7 @@ use moliceiro_decode::{DecodedFrame, DecodedVideo};
 use moliceiro_messages::Size;
 
 /// The frames that ffprobe decodes.
-fn ffprobe(path: &Path) -> u64 {
+pub fn ffprobe(path: &Path) -> u64 {
     let count = "-v error -count_frames -select_streams v:0 \
                  -show_entries stream=nb_read_frames -of csv=p=0";
     let text = run("ffprobe", count, path);

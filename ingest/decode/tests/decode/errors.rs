@@ -35,7 +35,9 @@ async fn a_path_that_is_not_a_readable_file() {
     std::os::unix::fs::symlink(&this, &this).unwrap();
     assert!(matches!(error_of(&videos.path("absent.mp4")).await, DecodeError::NotFound { .. }));
     assert!(matches!(error_of(&folder).await, DecodeError::NoPictures { .. }));
-    assert!(matches!(error_of(&pipe).await, DecodeError::NotAFile { what: "a named pipe", .. }));
+    assert!(
+        matches!(error_of(&pipe).await, DecodeError::NotAFile { what, .. } if what == "a named pipe")
+    );
     assert!(matches!(error_of(&this).await, DecodeError::NotReadable { .. }));
     assert!(matches!(error_of(&videos.write("empty.mp4", b"")).await, DecodeError::Empty { .. }));
 }
@@ -97,7 +99,9 @@ async fn a_file_that_is_not_a_video() {
     let text = videos.write("text.mp4", "This is a text. ".repeat(500).as_bytes());
     let noise: Vec<u8> =
         (0..50_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    assert!(matches!(error_of(&text).await, DecodeError::NotAVideo { what: "a text", .. }));
+    assert!(
+        matches!(error_of(&text).await, DecodeError::NotAVideo { what, .. } if what == "a text")
+    );
     assert!(matches!(
         error_of(&videos.write("noise.mp4", &noise)).await,
         DecodeError::UnknownFormat { .. }
@@ -166,7 +170,7 @@ async fn a_file_that_is_something_else_says_what_it_is() {
     ] {
         let error = error_of(&videos.write(name, bytes)).await;
         assert!(
-            matches!(error, DecodeError::NotAVideo { what, .. } if what.contains(word)),
+            matches!(&error, DecodeError::NotAVideo { what, .. } if what.contains(word)),
             "{name}: {error:?}"
         );
     }

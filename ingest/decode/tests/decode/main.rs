@@ -13,6 +13,7 @@ mod images;
 mod incomplete;
 mod interlaced;
 mod matroska;
+mod mp4;
 mod pictures;
 mod raw_streams;
 mod selection;

@@ -54,7 +54,7 @@ async fn the_marked_video_track_is_decoded_and_a_notice_names_the_others() {
     let path = media("two-videos-second-is-default.mkv");
     let (frames, decoded) = decode(&path).await;
     assert_eq!((frames[0].letterbox.source.width, decoded.decoded), (640, 40));
-    let others = vec![(1, Some("H.264"))];
+    let others = vec![(1, Some("H.264".into()))];
     assert_eq!(decoded.notices, [Notice::OtherVideoTracks { decoded: 2, others }]);
     let (frames, decoded) = decode_with(&path, of_track(1)).await;
     assert_eq!((frames[0].letterbox.source.width, decoded.unwrap().decoded), (160, 5));

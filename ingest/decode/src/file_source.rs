@@ -1,0 +1,36 @@
+use std::fs::File;
+use std::ops::Range;
+
+use gstreamer as gst;
+use moliceiro_containers::mp4::FlatMovie;
+
+use crate::file::LocalFile;
+use crate::{flat_source, obu, part};
+
+/// What GStreamer reads of a file.
+#[derive(Clone, Copy)]
+pub(crate) enum FileSource<'a> {
+    Whole,
+    Part(&'a Range<u64>),
+    /// The frames of a raw AV1 stream.
+    Obu,
+    /// One of the tracks of an MP4.
+    Movie(&'a FlatMovie),
+}
+
+impl FileSource<'_> {
+    /// The element that reads it.
+    pub(crate) fn element(self, file: &LocalFile) -> Result<gst::Element, gst::glib::Error> {
+        let opened = match self {
+            Self::Whole => return gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None),
+            Self::Part(bytes) => part::source(&file.path, bytes),
+            Self::Obu => obu::source(&file.path),
+            Self::Movie(movie) => {
+                File::open(&file.path).and_then(|open| flat_source::element(open, movie))
+            }
+        };
+        opened.map_err(|error| {
+            gst::glib::Error::new(gst::ResourceError::OpenRead, &error.to_string())
+        })
+    }
+}
