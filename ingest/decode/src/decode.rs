@@ -360,7 +360,8 @@ impl Run {
         file: &LocalFile,
         format: ImageFormat,
     ) -> Result<Option<Incomplete>, DecodeError> {
-        let frames = match images::open(file, format, self.stall_timeout)? {
+        let picture = Some(self.output.picture_size());
+        let frames = match images::open(file, format, self.stall_timeout, picture)? {
             Opened::Frames(frames) => frames,
             Opened::MotionJpeg => return self.decode_video(file),
         };

@@ -1,7 +1,7 @@
 //! The way of one frame after the decoder: selected, made a picture, delivered, counted.
 
 use gstreamer_video::VideoFormat;
-use moliceiro_messages::{Encoding, thumbnail_slot};
+use moliceiro_messages::{Encoding, Size, thumbnail_slot};
 
 use crate::container_info::ContainerInfo;
 use crate::decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, Notice, UndecodableFrame};
@@ -96,6 +96,11 @@ impl Output {
             totals: Totals::default(),
             notices: Vec::new(),
         })
+    }
+
+    /// The size that pictures have at most.
+    pub(crate) fn picture_size(&self) -> Size {
+        self.settings.size
     }
 
     /// Whether the consumer has dropped its [`Decoding`](crate::Decoding).

@@ -3,11 +3,12 @@ use gstreamer_video::{VideoFormat, VideoInfo};
 use moliceiro_messages::Size;
 
 use super::Context;
+use super::reduced::Reduced;
 use crate::error::DecodeError;
 use crate::geometry::Orientation;
 use crate::raw_frame::RawFrame;
 
-const PIXEL: usize = 4;
+pub(super) const PIXEL: usize = 4;
 
 /// A part of an animation's canvas. It may lie partly outside of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +41,8 @@ pub(super) struct Canvas {
     size: Size,
     info: VideoInfo,
     buffer: gst::Buffer,
+    /// What pictures are made of, if the canvas is much larger.
+    reduced: Option<Reduced>,
     /// What is to be done before the next frame.
     disposal: Option<(Rectangle, Disposed)>,
 }
@@ -55,7 +58,9 @@ impl Canvas {
         let info = VideoInfo::builder(VideoFormat::Rgba, size.width, size.height).build();
         let info = info.map_err(|error| context.gstreamer(&error))?;
         let buffer = gst::Buffer::from_mut_slice(vec![0; info.size()]);
-        Ok(Self { size, info, buffer, disposal: None })
+        let reduced = context.picture.map_or(Ok(None), |picture| Reduced::new(size, picture));
+        let reduced = reduced.map_err(|error| context.gstreamer(&error))?;
+        Ok(Self { size, info, buffer, reduced, disposal: None })
     }
 
     /// Draws a frame, which has four bytes a pixel (RGBA).
@@ -74,7 +79,9 @@ impl Canvas {
             .map_writable()
             .map_err(|_| gst::glib::bool_error!("a canvas cannot be written"))?;
         let canvas = map.as_mut_slice();
-        match self.disposal.take() {
+        let disposed = self.disposal.take();
+        let before = disposed.as_ref().map(|(before, _)| *before);
+        match disposed {
             Some((before, Disposed::Cleared)) => {
                 rows(canvas, whole, before).for_each(|row| row.fill(0));
             }
@@ -107,13 +114,22 @@ impl Canvas {
                     .for_each(|(to, from)| over(to, *from)),
             }
         }
+        if let Some(reduced) = &mut self.reduced {
+            for changed in before.into_iter().chain([inside]) {
+                reduced.update(canvas, whole, changed)?;
+            }
+        }
         Ok(())
     }
 
     /// What is shown now. Times are in nanoseconds.
     pub(super) fn frame(&self, pts: Option<u64>, length: Option<u64>) -> RawFrame {
-        let (buffer, info) = (self.buffer.clone(), self.info.clone());
-        RawFrame { pts, length, ..RawFrame::still(buffer, info, Orientation::default()) }
+        let (buffer, info) = match &self.reduced {
+            Some(reduced) => (&reduced.buffer, &reduced.info),
+            None => (&self.buffer, &self.info),
+        };
+        let still = RawFrame::still(buffer.clone(), info.clone(), Orientation::default());
+        RawFrame { shown: self.size, pts, length, ..still }
     }
 
     fn clip(&self, Rectangle { left, top, width, height }: Rectangle) -> Rectangle {

@@ -25,6 +25,7 @@ mod packets;
 mod pixels;
 mod png;
 mod pnm;
+mod reduced;
 mod sequence;
 mod tiff;
 mod webp;
@@ -55,13 +56,15 @@ pub(crate) enum Opened {
 }
 
 /// Opens a file. Only the first page of a TIFF is a frame, and the first picture of a JPEG.
-/// `timeout` is for each frame that GStreamer decodes.
+/// `timeout` is for each frame that GStreamer decodes, and `picture` is the size of the pictures
+/// that are made of the frames.
 pub(crate) fn open(
     file: &LocalFile,
     format: ImageFormat,
     timeout: Duration,
+    picture: Option<Size>,
 ) -> Result<Opened, DecodeError> {
-    let context = Context { name: file.name.clone(), timeout };
+    let context = Context { name: file.name.clone(), timeout, picture };
     let image = match format {
         ImageFormat::Gif => return gif::open(file, context).map(Opened::Frames),
         ImageFormat::Png => return png::open(file, context).map(Opened::Frames),
@@ -88,12 +91,12 @@ pub(crate) fn first(
     format: ImageFormat,
     timeout: Duration,
 ) -> Result<Image, DecodeError> {
-    let context = Context { name: file.name.clone(), timeout };
+    let context = Context { name: file.name.clone(), timeout, picture: None };
     let no_frames = || DecodeError::NoFrames { video: file.name.clone() };
     if format == ImageFormat::Jpeg {
         return jpeg::decode(context.read(file)?, &context);
     }
-    match open(file, format, timeout)? {
+    match open(file, format, timeout, None)? {
         Opened::Frames(mut frames) => frames.next().ok_or_else(no_frames)?,
         Opened::MotionJpeg => Err(no_frames()),
     }
@@ -103,6 +106,8 @@ pub(crate) fn first(
 struct Context {
     name: String,
     timeout: Duration,
+    /// Size of the pictures that are made of an animation.
+    picture: Option<Size>,
 }
 
 impl Context {

@@ -3,7 +3,7 @@
 use std::io::BufReader;
 
 use gstreamer as gst;
-use gstreamer_video::VideoFormat;
+use gstreamer_video::{VideoFormat, VideoFrameExt, VideoFrameRef};
 use moliceiro_messages::Size;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
@@ -41,6 +41,9 @@ pub(super) fn decode(file: &LocalFile, context: &Context) -> Result<Image, Decod
                 .build();
             let frame = packets::decode_one(&caps, &[decoder], context.read(file)?, context);
             match frame {
+                Ok(frame) if frame.info.format() == VideoFormat::Rgb8p => {
+                    Ok(from_palette(&frame, size, context)?.into_image(orientation, None))
+                }
                 Ok(frame) => Ok(Image { frame: RawFrame { orientation, ..frame }, missing: None }),
                 Err(_) => Err(context.unsupported(format!("a TIFF of a rare kind ({error})"))),
             }
@@ -49,13 +52,31 @@ pub(super) fn decode(file: &LocalFile, context: &Context) -> Result<Image, Decod
     }
 }
 
+/// The colours of a picture with a palette: a plane of indexes, and one of 256 colours, each with
+/// blue first.
+fn from_palette(frame: &RawFrame, size: Size, context: &Context) -> Result<Pixels, DecodeError> {
+    let failed = |error| context.gstreamer(&error);
+    let view = VideoFrameRef::from_buffer_ref_readable(&frame.buffer, &frame.info);
+    let view = view.map_err(failed)?;
+    let stride = view.plane_stride()[0].unsigned_abs() as usize;
+    let (indexes, palette) = (view.plane_data(0).map_err(failed)?, view.plane_data(1));
+    let palette = palette.map_err(failed)?.as_chunks::<4>().0;
+    let mut pixels = Pixels::new(VideoFormat::Rgb, size, context)?;
+    for (to, from) in pixels.rows().zip(indexes.chunks(stride.max(1))) {
+        for (to, index) in to.as_chunks_mut::<3>().0.iter_mut().zip(from) {
+            let [b, g, r, _] = palette.get(usize::from(*index)).copied().unwrap_or_default();
+            *to = [r, g, b];
+        }
+    }
+    Ok(pixels)
+}
+
 fn read(decoder: &mut TiffDecoder, size: Size, context: &Context) -> Result<Pixels, TiffError> {
     let unsupported =
         || TiffError::UnsupportedError(tiff::TiffUnsupportedError::UnknownInterpretation);
     let color = decoder.colortype()?;
     let (from, format): (usize, _) = match color {
         ColorType::Gray(_) => (1, VideoFormat::Gray8),
-        ColorType::Palette(8) => (1, VideoFormat::Rgb),
         ColorType::GrayA(_) => (2, VideoFormat::Rgba),
         ColorType::RGB(_) => (3, VideoFormat::Rgb),
         ColorType::RGBA(_) => (4, VideoFormat::Rgba),
@@ -63,10 +84,6 @@ fn read(decoder: &mut TiffDecoder, size: Size, context: &Context) -> Result<Pixe
         // Grey with other samples, such as alpha.
         ColorType::Multiband { num_samples, .. } => (num_samples.into(), VideoFormat::Gray8),
         _ => return Err(unsupported()),
-    };
-    let palette = match color {
-        ColorType::Palette(_) => Some(decoder.get_tag_u16_vec(Tag::ColorMap)?),
-        _ => None,
     };
     let planes = decoder.find_tag_unsigned::<u16>(Tag::PlanarConfiguration)?;
     if planes == Some(2) && from > 1 {
@@ -77,15 +94,6 @@ fn read(decoder: &mut TiffDecoder, size: Size, context: &Context) -> Result<Pixe
     let row = size.width as usize * from;
     for (to, from) in pixels.rows().zip(samples.chunks_exact(row.max(1))) {
         match color {
-            ColorType::Palette(_) => {
-                let palette = palette.as_deref().unwrap_or_default();
-                let colors = palette.len() / 3;
-                let entry = |index: usize| palette.get(index).map_or(0, |value| (value >> 8) as u8);
-                for (to, index) in to.as_chunks_mut::<3>().0.iter_mut().zip(from) {
-                    let index = usize::from(*index);
-                    *to = [entry(index), entry(colors + index), entry(2 * colors + index)];
-                }
-            }
             ColorType::GrayA(_) => {
                 for (to, [y, a]) in to.as_chunks_mut::<4>().0.iter_mut().zip(from.as_chunks().0) {
                     *to = [*y, *y, *y, *a];

@@ -293,6 +293,27 @@ async fn an_animation_is_composed_as_ffmpeg_composes_it() {
     }
 }
 
+/// A canvas that is much larger than the picture is made smaller where it changes.
+#[tokio::test]
+async fn a_large_animation_is_composed_like_a_small_one() {
+    let videos = Videos::new();
+    let moving = "-f lavfi -i color=black:size=640x480:rate=10 -f lavfi -i \
+                  color=white:size=180x120:rate=10 -filter_complex overlay=x=30+n*60:y=30+n*40 \
+                  -frames:v 8";
+    for (name, options) in [("a.gif", ""), ("a.apng", "-plays 0 -f apng")] {
+        let path = videos.make(name, &format!("{moving} {options}"));
+        let (large, _) = decode(&path).await;
+        let size = Size { width: 64, height: 64 };
+        let small = moliceiro_decode::DecodeSettings { size, ..settings() };
+        let (small, _) = decode_with(&path, small).await;
+        assert_eq!((small.len(), large.len()), (8, 8));
+        for (small, large) in small.iter().zip(&large) {
+            assert_eq!(small.letterbox.source, Size { width: 640, height: 480 });
+            assert_near(light(small), light(large), &format!("{name}, frame {}", small.index));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_truncated_animation_gives_the_frames_that_are_there() {
     let videos = Videos::new();
@@ -319,10 +340,11 @@ async fn an_animation_costs_what_changes_in_it() {
     let videos = Videos::new();
     let path = videos.write("a.gif", &gif);
     let selection = moliceiro_messages::FrameSelection::every(500);
-    let settings = moliceiro_decode::DecodeSettings { selection, ..settings() };
-    let (frames, outcome) = decode_with(&path, settings).await;
+    let every = moliceiro_decode::DecodeSettings { selection, ..settings() };
+    let (frames, outcome) = decode_with(&path, every).await;
     let outcome = outcome.unwrap();
     assert_eq!((frames.len(), outcome.decoded, outcome.incomplete), (4, 2000, None));
+    assert_eq!(frames[0].letterbox.source, Size { width: 4000, height: 4000 });
 }
 
 #[tokio::test]
