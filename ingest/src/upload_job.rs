@@ -37,6 +37,7 @@ pub(crate) struct UploadJob {
 }
 
 /// What becomes of an upload's message.
+#[expect(clippy::large_enum_variant, reason = "there is one for each upload in progress")]
 enum Disposition {
     /// Every frame and the end are stored.
     Ack(VideoId, Url),

@@ -28,7 +28,7 @@ fn bad_videos(folder: &Path) -> Vec<(PathBuf, &'static str)> {
     vec![
         (folder.join("missing.mp4"), "no such file"),
         (file("empty.mp4", b""), "empty"),
-        (file("text.mp4", b"not a video\n"), "format"),
+        (file("text.mp4", b"not a video\n"), "is not a video but a text"),
         (audio, "no video"),
         (file("truncated.mp4", &whole[..whole.len() / 2]), "damaged"),
         (no_frames, "fram"),

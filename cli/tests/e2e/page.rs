@@ -302,7 +302,7 @@ async fn the_page_shows_why_a_video_cannot_be_counted() {
     browser.script(drop).await;
     browser.wait_for_state("failed").await;
     assert!(
-        browser.text("#problem").await.contains("is not in a format"),
+        browser.text("#problem").await.contains("is not a video but a text"),
         "{}",
         browser.text("#problem").await
     );
