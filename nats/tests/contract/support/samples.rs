@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
     Abandoned, Alarm, AlarmRule, AlarmState, Cancelled, Color, Connection, Detection, Encoding,
-    Ended, Event, Failed, FailedFrame, Fps, Frame, FrameResult, Letterbox, LiveStatus, Matrix,
-    Offset, Progress, RequestedSelection, RuleMatch, Size, Started, Summary, Thumbnail,
+    Ended, Event, Failed, FailedFrame, Fingerprint, Fps, Frame, FrameResult, Letterbox, LiveStatus,
+    Matrix, Offset, Progress, RequestedSelection, RuleMatch, Size, Started, Summary, Thumbnail,
     Unconfirmed, Upload, VERSION, VideoEntry, VideoEvent, VideoState, VideoStatus,
 };
 use serde_json::{Value, json};
@@ -67,6 +67,12 @@ pub fn uploads() -> Vec<Upload> {
         window: Some("5m".parse().unwrap()),
         alarms: Some(vec![]),
         labels: vec!["boat".into(), "traffic light".into()],
+        fingerprint: Some(Fingerprint {
+            size: 1_234_567,
+            modified: 1_795_409_643_547_000_000,
+            inode: 42,
+            machine: "den".into(),
+        }),
         ..plain.clone()
     };
     vec![plain, alarms, labels]
