@@ -75,8 +75,9 @@ impl Allowed {
         }
     }
 
-    /// The URI to open for `to`, to which the allowed `from` redirects. If the setting has the whole
-    /// address `from`, it means what is behind it: `to` may then be anything on the same host.
+    /// The URI to open for `to`, to which the allowed `from` redirects. If the setting has the
+    /// whole address `from`, it means what is behind it: `to` may then be anything on the same
+    /// host.
     pub(crate) async fn check_redirect(&self, from: &Url, mut to: Url) -> Result<Url, Refused> {
         let checked = self.check(&to).await;
         if checked.is_ok() || !self.prefixes.contains(from) || !is_same_host(from, &to) {

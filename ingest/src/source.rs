@@ -42,8 +42,8 @@ impl SourceError {
     }
 }
 
-/// Opens `uri`, which must be allowed, and starts to decode it. Errors call an upload `name`: people
-/// do not know the name of its object.
+/// Opens `uri`, which must be allowed, and starts to decode it. Errors call an upload `name`:
+/// people do not know the name of its object.
 pub(crate) async fn open(
     context: &Context,
     uri: &Url,

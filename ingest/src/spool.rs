@@ -36,8 +36,8 @@ impl SpoolError {
     }
 }
 
-/// Writes the object into an unlinked file in `folder`, and checks that it is what was uploaded. Errors
-/// call it `name`.
+/// Writes the object into an unlinked file in `folder`, and checks that it is what was uploaded.
+/// Errors call it `name`.
 pub(crate) async fn spool(
     objects: &Objects,
     uri: &Url,

@@ -7,8 +7,8 @@ use tracing::{info, warn};
 /// Exit code that a shell reports for a program ended by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// A token that SIGINT, SIGTERM or SIGHUP cancels: finish work in flight and return. A second signal
-/// ends the process at once. SIGHUP stays ignored where it is, as under `nohup`.
+/// A token that SIGINT, SIGTERM or SIGHUP cancels: finish work in flight and return. A second
+/// signal ends the process at once. SIGHUP stays ignored where it is, as under `nohup`.
 ///
 /// Must be called on a tokio runtime. Fails if signal handlers cannot be installed.
 pub fn shutdown_on_signals() -> io::Result<CancellationToken> {
@@ -46,8 +46,8 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// Whether the parent has set SIGHUP to be ignored, as `nohup` does. Other systems than Linux do not
-/// say.
+/// Whether the parent has set SIGHUP to be ignored, as `nohup` does. Other systems than Linux do
+/// not say.
 fn is_hangup_ignored() -> bool {
     const HANGUP_BIT: u64 = 1;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -37,7 +37,13 @@
 //!         model: Some("nanodet".into()),
 //!     })
 //! };
-//! let ended = Ended { frames: 2, decoded: 2, duration: Some(80_000_000), problem: None, notices: vec![] };
+//! let ended = Ended {
+//!     frames: 2,
+//!     decoded: 2,
+//!     duration: Some(80_000_000),
+//!     problem: None,
+//!     notices: vec![],
+//! };
 //!
 //! let uploaded = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
 //! let started = Upload::of("file:///videos/bikes.mp4".parse()?).started(uploaded, 1);

@@ -8,7 +8,7 @@ use thiserror::Error;
 use tracing::warn;
 use url::Url;
 
-use crate::elements::{self, discard, element, is_video, link};
+use crate::elements::{self, build_error, discard, element, is_video, link};
 use crate::error::DecodeError;
 
 /// For the whole cut.
@@ -66,19 +66,17 @@ fn build(
     to: &Path,
     written: &Arc<AtomicU64>,
 ) -> Result<gst::Pipeline, gst::glib::Error> {
-    let internal =
-        |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
     let source = gst::Element::make_from_uri(gst::URIType::Src, uri.as_str(), None)?;
-    let parser = element("parsebin").build().map_err(internal)?;
+    let parser = element("parsebin").build().map_err(build_error)?;
     // `eos-after` drops the frame that it counts as the last one.
     let last = i32::try_from(frames).unwrap_or(i32::MAX).saturating_add(1);
-    let limit = element("identity").property("eos-after", last).build().map_err(internal)?;
-    let muxer = element("matroskamux").build().map_err(internal)?;
-    let file = element("filesink").property("location", to).build().map_err(internal)?;
+    let limit = element("identity").property("eos-after", last).build().map_err(build_error)?;
+    let muxer = element("matroskamux").build().map_err(build_error)?;
+    let file = element("filesink").property("location", to).build().map_err(build_error)?;
     let pipeline = gst::Pipeline::new();
-    pipeline.add_many([&source, &parser, &limit, &muxer, &file]).map_err(internal)?;
-    source.link(&parser).map_err(internal)?;
-    gst::Element::link_many([&limit, &muxer, &file]).map_err(internal)?;
+    pipeline.add_many([&source, &parser, &limit, &muxer, &file]).map_err(build_error)?;
+    source.link(&parser).map_err(build_error)?;
+    gst::Element::link_many([&limit, &muxer, &file]).map_err(build_error)?;
     let written = written.clone();
     let count = move |_: &gst::Pad, _: &mut gst::PadProbeInfo<'_>| {
         written.fetch_add(1, Relaxed);

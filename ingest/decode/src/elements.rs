@@ -7,6 +7,7 @@ use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use gstreamer_video::VideoMeta;
 use tracing::debug;
+use tracing::warn;
 
 use crate::error::DecodeError;
 
@@ -83,8 +84,29 @@ pub(crate) fn element(name: &str) -> gst::element_factory::ElementBuilder<'_> {
     gst::ElementFactory::make(name)
 }
 
+/// The error of a pipeline that cannot be built.
+pub(crate) fn build_error(error: gst::glib::BoolError) -> gst::glib::Error {
+    gst::glib::Error::new(gst::CoreError::Failed, &error.message)
+}
+
+/// A `decodebin` that decodes into `sink`, without the decoders whose names are `excluded`.
+pub(crate) fn decoder_into(
+    sink: &AppSink,
+    excluded: &[String],
+) -> Result<gst::Element, gst::glib::BoolError> {
+    let decoder = element("decodebin").property("caps", raw_video()).build()?;
+    exclude(&decoder, excluded);
+    let output = sink.downgrade();
+    decoder.connect_pad_added(move |_, pad| {
+        if !output.upgrade().is_some_and(|output| link(pad, output.upcast_ref())) {
+            warn!(caps = ?pad.current_caps(), "cannot use the decoder's output");
+        }
+    });
+    Ok(decoder)
+}
+
 /// Keeps a `decodebin` from plugging these elements.
-pub(crate) fn exclude(decodebin: &gst::Element, names: &[String]) {
+fn exclude(decodebin: &gst::Element, names: &[String]) {
     // Its enumeration is not part of any header: 0 is "try", 2 is "skip".
     let Some(choices) = gst::glib::Type::from_name("GstAutoplugSelectResult")
         .and_then(gst::glib::EnumClass::with_type)

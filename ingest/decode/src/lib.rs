@@ -31,7 +31,7 @@
 //! # The path of a frame
 //!
 //! 1. [`start`] spawns the thread (`start`), which checks the input (`file`, `folder`) and runs
-//!    the steps below for each frame, from top to bottom in `decode`.
+//!    the steps below for each frame (`decode`; `video_file`, `image_files`; then `run`).
 //! 2. `pipeline` lets GStreamer find the file's demuxer and decoder, queues what they produce, and
 //!    notices errors and stalls (`bus`). `images` reads the files of pictures and animations, and
 //!    decodes most of them without GStreamer. Both return a `raw_frame`. Of an MP4, `flat_source`
@@ -80,6 +80,7 @@ mod format;
 mod frame_selector;
 mod frame_times;
 mod geometry;
+mod image_files;
 mod images;
 mod interlacing;
 mod jpeg;
@@ -97,6 +98,7 @@ mod pipeline;
 mod pixels;
 mod probes;
 mod raw_frame;
+mod run;
 mod running;
 mod scale;
 mod sei;
@@ -107,6 +109,7 @@ mod thumbnail;
 mod timeline;
 mod tracks;
 mod unsupported;
+mod video_file;
 mod worker;
 
 pub use container_info::ContainerInfo;

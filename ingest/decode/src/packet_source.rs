@@ -8,9 +8,9 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSrc, AppSrcCallbacks, AppStreamType};
 use moliceiro_containers::{PesCodec, PesPacket, PesPackets};
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::elements::{self, element, link};
+use crate::elements::{self, build_error};
 
 /// Decodes packets into `sink`.
 pub(crate) fn build(
@@ -19,9 +19,6 @@ pub(crate) fn build(
     sink: &AppSink,
     excluded: &[String],
 ) -> Result<gst::Pipeline, gst::glib::Error> {
-    let internal =
-        |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
-    let raw = elements::raw_video();
     let source = AppSrc::builder()
         .caps(&caps(codec))
         .format(gst::Format::Time)
@@ -30,17 +27,10 @@ pub(crate) fn build(
     source.set_callbacks(
         AppSrcCallbacks::builder().need_data(move |source, _| feed(source, &mut packets)).build(),
     );
-    let decoder = element("decodebin").property("caps", &raw).build().map_err(internal)?;
-    elements::exclude(&decoder, excluded);
+    let decoder = elements::decoder_into(sink, excluded).map_err(build_error)?;
     let pipeline = gst::Pipeline::new();
-    pipeline.add_many([source.upcast_ref(), &decoder, sink.upcast_ref()]).map_err(internal)?;
-    source.link(&decoder).map_err(internal)?;
-    let output = sink.downgrade();
-    decoder.connect_pad_added(move |_, pad| {
-        if !output.upgrade().is_some_and(|output| link(pad, output.upcast_ref())) {
-            warn!(caps = ?pad.current_caps(), "cannot use the decoder's output");
-        }
-    });
+    pipeline.add_many([source.upcast_ref(), &decoder, sink.upcast_ref()]).map_err(build_error)?;
+    source.link(&decoder).map_err(build_error)?;
     Ok(pipeline)
 }
 

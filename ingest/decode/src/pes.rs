@@ -6,13 +6,12 @@ use moliceiro_containers::{PesPart, PesVideo};
 use tracing::debug;
 
 use crate::completeness;
-use crate::decode::{Run, record_format};
 use crate::error::{DecodeError, Incomplete};
 use crate::explain;
 use crate::file::{LocalFile, unreadable};
-use crate::interlacing;
-use crate::output::Taken;
-use crate::pipeline::{FilePipeline, Next};
+use crate::pipeline::FilePipeline;
+use crate::raw_frame::RawFrame;
+use crate::run::{FramesEnd, Run};
 use crate::timeline::Timeline;
 use crate::tracks;
 
@@ -95,32 +94,20 @@ impl Run {
         let start = self.output.covered().end().unwrap_or_default();
         let mut timeline = Timeline::default();
         let mut is_interlaced = false;
-        loop {
-            match pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())? {
-                Next::End => break,
-                Next::Stopped(incomplete) if self.output.decoded() == 0 => {
-                    return Err(incomplete.into_error(&file.name));
-                }
-                Next::Stopped(incomplete) => return Ok(PartEnd::Stopped(incomplete)),
-                Next::Frame(mut frame) => {
-                    if self.output.decoded() == 0 {
-                        let doubled = interlacing::doubles(&frame, self.deinterlace);
-                        record_format(self.output.container_info(), &frame.info, doubled);
-                        if let Some(duration) = duration {
-                            self.output.container_info().set_duration(duration);
-                        }
-                    }
-                    is_interlaced |= frame.info.is_interlaced();
-                    frame.pts = timeline.place(frame.pts, None).map(|time| start + time);
-                    match self.take(frame)? {
-                        Taken::Counted => {}
-                        Taken::EndOfRange => return Ok(PartEnd::EndOfRange),
-                        Taken::Broken(error) => {
-                            let reason = error.to_string();
-                            return Ok(PartEnd::Stopped(Incomplete::Broken { reason }));
-                        }
-                    }
-                }
+        let place = |mut frame: RawFrame| {
+            is_interlaced |= frame.info.is_interlaced();
+            frame.pts = timeline.place(frame.pts, None).map(|time| start.saturating_add(time));
+            Some(frame)
+        };
+        match self.take_frames(&mut pipeline, place, |_| duration)? {
+            FramesEnd::Last => {}
+            FramesEnd::OfRange => return Ok(PartEnd::EndOfRange),
+            FramesEnd::Stopped(incomplete) if self.output.decoded() == 0 => {
+                return Err(incomplete.into_error(&file.name));
+            }
+            FramesEnd::Stopped(incomplete) => return Ok(PartEnd::Stopped(incomplete)),
+            FramesEnd::Broken(error) => {
+                return Ok(PartEnd::Stopped(Incomplete::Broken { reason: error.to_string() }));
             }
         }
         let decoded = self.stored_frames - before;

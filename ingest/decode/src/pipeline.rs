@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use crate::autoplug::configure_plugged_elements;
 use crate::bus;
-use crate::elements::{self, accept_strides, discard, element, is_video, link};
+use crate::elements::{self, accept_strides, build_error, discard, element, is_video, link};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
 use crate::file_source::FileSource;
@@ -331,31 +331,29 @@ fn build(
     tracks: &Tracks,
     excluded: &[String],
 ) -> Result<gst::Pipeline, gst::glib::Error> {
-    let internal =
-        |error: gst::glib::BoolError| gst::glib::Error::new(gst::CoreError::Failed, &error.message);
-    let raw = elements::raw_video();
-    let demuxer = element("parsebin").build().map_err(internal)?;
+    let demuxer = element("parsebin").build().map_err(build_error)?;
     let queue = element("queue")
         .property("max-size-bytes", QUEUED_BYTES)
         .property("max-size-buffers", 0u32)
         .property("max-size-time", 0u64);
-    let queue = queue.build().map_err(internal)?;
-    let decoder = element("decodebin").property("caps", &raw).build().map_err(internal)?;
-    elements::exclude(&decoder, excluded);
+    let queue = queue.build().map_err(build_error)?;
+    let decoder = elements::decoder_into(sink, excluded).map_err(build_error)?;
     let pipeline = gst::Pipeline::new();
-    pipeline.add_many([source, &demuxer, &queue, &decoder, sink.upcast_ref()]).map_err(internal)?;
+    pipeline
+        .add_many([source, &demuxer, &queue, &decoder, sink.upcast_ref()])
+        .map_err(build_error)?;
     match format {
         // Pictures that follow each other. GStreamer 1.22 does not plug `jpegparse` by itself, and
         // raising its rank is not the answer: a Motion JPEG video in a container would then end at
         // its first bad frame. Reproduced by `jpegs_that_follow_each_other_are_a_video`.
         FileFormat::Image(ImageFormat::Jpeg) => {
-            let parser = element("jpegparse").build().map_err(internal)?;
-            pipeline.add(&parser).map_err(internal)?;
-            gst::Element::link_many([source, &parser, &demuxer]).map_err(internal)?;
+            let parser = element("jpegparse").build().map_err(build_error)?;
+            pipeline.add(&parser).map_err(build_error)?;
+            gst::Element::link_many([source, &parser, &demuxer]).map_err(build_error)?;
         }
-        _ => source.link(&demuxer).map_err(internal)?,
+        _ => source.link(&demuxer).map_err(build_error)?,
     }
-    queue.link(&decoder).map_err(internal)?;
+    queue.link(&decoder).map_err(build_error)?;
     let bin = pipeline.downgrade();
     let tracks = tracks.clone();
     demuxer.connect_pad_added(move |_, pad| {
@@ -366,12 +364,6 @@ fn build(
         };
         if let Err(error) = linked {
             warn!(%error, pad = %pad.name(), "cannot link a stream");
-        }
-    });
-    let output = sink.downgrade();
-    decoder.connect_pad_added(move |_, pad| {
-        if !output.upgrade().is_some_and(|output| link(pad, output.upcast_ref())) {
-            warn!(caps = ?pad.current_caps(), "cannot use the decoder's output");
         }
     });
     Ok(pipeline)

@@ -18,7 +18,8 @@ pub fn init() -> Result<(), DecodeError> {
     elements::init()
 }
 
-/// Decodes the video at `uri` on a new thread of this process. It needs no async runtime, and does not block one.
+/// Decodes the video at `uri` on a new thread of this process. It needs no async runtime, and does
+/// not block one.
 pub fn start(uri: &Url, settings: DecodeSettings) -> Decoding {
     start_input(Input::Uri(uri.clone()), settings)
 }

@@ -14,7 +14,7 @@ use super::origin::LiveOrigin;
 use super::rtsp;
 use crate::autoplug::configure_plugged_elements;
 use crate::bus;
-use crate::elements::{self, accept_strides, element, link};
+use crate::elements::{self, accept_strides, link};
 use crate::error::DecodeError;
 use crate::probes::Probes;
 use crate::running::RunningPipeline;
@@ -139,23 +139,18 @@ fn build(
     sink: &AppSink,
     tail: &Tail,
 ) -> Result<gst::Pipeline, gst::glib::BoolError> {
-    let raw = elements::raw_video();
-    let decoder = element("decodebin").property("caps", &raw).build()?;
+    let decoder = elements::decoder_into(sink, &[])?;
     let pipeline = gst::Pipeline::new();
     pipeline.add_many([&decoder, sink.upcast_ref()])?;
-    let output = sink.upcast_ref::<gst::Element>().downgrade();
-    decoder.connect_pad_added(move |_, pad| link_or_warn(pad, &output));
     let source = match origin {
         LiveOrigin::Rtsp(uri) => rtsp::add_source(&pipeline, uri, timeout)?,
         LiveOrigin::Mjpeg(uri) => mjpeg::add_source(&pipeline, uri, timeout, tail)?,
     };
     let input = decoder.downgrade();
-    source.connect_pad_added(move |_, pad| link_or_warn(pad, &input));
+    source.connect_pad_added(move |_, pad| {
+        if !input.upgrade().is_some_and(|input| link(pad, &input)) {
+            warn!(caps = ?pad.current_caps(), "cannot link a stream");
+        }
+    });
     Ok(pipeline)
-}
-
-fn link_or_warn(pad: &gst::Pad, to: &gst::glib::WeakRef<gst::Element>) {
-    if !to.upgrade().is_some_and(|to| link(pad, &to)) {
-        warn!(caps = ?pad.current_caps(), "cannot link a stream");
-    }
 }
