@@ -310,7 +310,7 @@ async fn the_page_shows_why_a_video_cannot_be_counted() {
     browser
         .wait_for(
             "document.querySelector('#videos .problem')?.textContent \
-                 .includes('is not in a format')",
+                 .includes('is not a video but a text')",
         )
         .await;
     assert!(browser.text("#notice").await.contains("empty.mp4 is empty"));

@@ -9,7 +9,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt, stream};
-use moliceiro_nats::messages::{Summary, to_json};
+use moliceiro_nats::messages::to_json;
 use moliceiro_nats::videos::{VideoChange, VideoChanges, VideoError};
 use moliceiro_nats::{VideoId, subjects};
 use serde::Serialize;
@@ -91,7 +91,9 @@ async fn send_changes(
     mut changes: VideoChanges,
     mut notices: Notices,
 ) -> ControlFlow<()> {
-    let mut overdue: Option<(Instant, Summary)> = None;
+    // The two streams are independent: the summary may arrive before the entry that has it.
+    let mut overdue: Option<(Instant, Vec<u8>)> = None;
+    let (mut has_ended, mut has_summary) = (false, false);
     client.send("video", video).await?;
     loop {
         let deadline = overdue.as_ref().map(|(deadline, _)| *deadline);
@@ -99,9 +101,10 @@ async fn send_changes(
             Some(change) = changes.next() => match change {
                 Ok(VideoChange::Written(stored)) => {
                     let entry = stored.entry;
-                    let published = entry.summary.clone().filter(|_| entry.summary_published);
-                    let deadline = Instant::now() + SUMMARY_LATE;
-                    overdue = overdue.or(published.map(|summary| (deadline, summary)));
+                    has_ended = entry.summary.is_some();
+                    let published = entry.summary.as_ref().filter(|_| entry.summary_published);
+                    let late = published.map(|summary| (Instant::now() + SUMMARY_LATE, to_json(summary)));
+                    overdue = overdue.or(late);
                     client.send("video", &Video::of(entry)).await?;
                 }
                 Ok(VideoChange::Deleted(_) | VideoChange::Loaded) => {}
@@ -116,8 +119,8 @@ async fn send_changes(
                     client.send_json("alarm", &message.payload).await?;
                 }
                 Ok(message) => {
-                    client.send_json("summary", &message.payload).await?;
-                    return ControlFlow::Break(());
+                    has_summary = true;
+                    overdue = Some((Instant::now() + SUMMARY_LATE, message.payload.to_vec()));
                 }
                 Err(error) => {
                     warn!(%error, "cannot follow the alarms of a video");
@@ -126,11 +129,15 @@ async fn send_changes(
             },
             () = wait_until(deadline), if deadline.is_some() => {
                 if let Some((_, summary)) = &overdue {
-                    client.send("summary", summary).await?;
+                    client.send_json("summary", summary).await?;
                 }
                 return ControlFlow::Break(());
             }
             else => return ControlFlow::Break(()),
+        }
+        if let Some((_, summary)) = overdue.as_ref().filter(|_| has_ended && has_summary) {
+            client.send_json("summary", summary).await?;
+            return ControlFlow::Break(());
         }
     }
 }
