@@ -185,6 +185,16 @@ impl<'a> Videos<'a> {
         }
     }
 
+    /// The stream sequence of a video's last summary; `None` without one.
+    pub async fn summary_sequence(self, video: &VideoId) -> Result<Option<u64>, VideoError> {
+        let summaries = &self.streams.summaries;
+        match summaries.get_last_raw_message_by_subject(&subjects::summary(video)).await {
+            Ok(message) => Ok(Some(message.sequence)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(source) => Err(VideoError::unavailable(video.as_str(), source)),
+        }
+    }
+
     /// Cancels a video, finished or not: aggregators decide whether it is too late. A second cancel
     /// changes nothing.
     pub async fn cancel(

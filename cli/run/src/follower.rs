@@ -1,3 +1,5 @@
+mod windows;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use moliceiro_service::is_output_closed;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::warn;
 
+use self::windows::LiveWindows;
 use crate::plan::{Earlier, RunPlan};
 use crate::progress::Progress;
 use crate::server::ServerKind;
@@ -56,14 +59,13 @@ pub(crate) struct SummaryFollower {
     /// The reader of standard output has closed it.
     output_closed: bool,
     ticks: Interval,
-    live_sources: BTreeSet<VideoId>,
-    /// Windows of live sources that have no summary yet.
-    open_windows: BTreeSet<VideoId>,
+    windows: LiveWindows,
     /// Alarms and summaries of earlier runs that were not printed: how many, …
     unprinted: u64,
     /// … and the stream sequence up to which they are.
     last_earlier: u64,
     outcome: Outcome,
+    streams: Streams,
     server: ServerKind,
     format: OutputFormat,
     changes: VideoChanges,
@@ -120,11 +122,11 @@ impl SummaryFollower {
             received: HashSet::new(),
             output_closed: false,
             ticks,
-            live_sources: BTreeSet::new(),
-            open_windows: BTreeSet::new(),
+            windows: LiveWindows::default(),
             unprinted,
             last_earlier,
             outcome: Outcome::Complete,
+            streams: streams.clone(),
             server,
             format,
             changes,
@@ -139,7 +141,7 @@ impl SummaryFollower {
 
     /// True if every video has its summary and everything is printed.
     pub(crate) fn is_finished(&self) -> bool {
-        self.pending.is_empty() && self.open_windows.is_empty() && self.unprinted == 0
+        self.pending.is_empty() && self.windows.are_printed() && self.unprinted == 0
     }
 
     /// Shows progress and prints summaries until every video has one, or standard output is closed.
@@ -161,7 +163,7 @@ impl SummaryFollower {
     /// Shows progress and prints summaries until every live source has ended and all of its windows
     /// have a summary.
     pub(crate) async fn follow_live_sources(&mut self, progress: &Progress) -> anyhow::Result<()> {
-        while !self.open_windows.is_empty() || self.live_sources().next().is_some() {
+        while !self.windows.are_printed() || self.live_sources().next().is_some() {
             self.step(progress).await?;
         }
         Ok(())
@@ -179,7 +181,7 @@ impl SummaryFollower {
 
     /// The live sources that still run. They end only if you stop them.
     pub(crate) fn live_sources(&self) -> impl Iterator<Item = &VideoId> {
-        self.live_sources.iter().filter(|video| self.pending.contains_key(video))
+        self.windows.sources().filter(|video| self.pending.contains_key(video))
     }
 
     /// The message for someone who stopped the run; `None` if every video is finished.
@@ -231,17 +233,13 @@ impl SummaryFollower {
     async fn update(&mut self, progress: &Progress, entry: VideoEntry) -> anyhow::Result<()> {
         if self.pending.contains_key(&entry.video) {
             progress.update(&entry);
-            if entry.live.is_some() && self.live_sources.insert(entry.video.clone()) {
+            if entry.live.is_some() && self.windows.add_source(entry.video.clone()) {
                 // It has no end that others could wait for.
                 self.order.retain(|video| *video != entry.video);
                 self.print_in_order(progress).await?;
             }
-        } else if self.is_window(&entry.video) {
-            // Entries may arrive later than the summaries that belong to them.
-            match entry.summary_published {
-                true => self.open_windows.remove(&entry.video),
-                false => self.open_windows.insert(entry.video),
-            };
+        } else if self.windows.contains(&entry.video) {
+            self.windows.update(&entry);
         }
         Ok(())
     }
@@ -307,7 +305,7 @@ impl SummaryFollower {
     fn concerns_us(&self, video: &VideoId) -> bool {
         self.server == ServerKind::Private
             || self.pending.contains_key(video)
-            || self.is_window(video)
+            || self.windows.contains(video)
     }
 
     /// Whether a video is one that an earlier run left, and is only reported.
@@ -319,10 +317,6 @@ impl SummaryFollower {
             && (self.earlier.contains(video)
                 || self.earlier.iter().any(|source| video.is_window_of(source))
                 || (!self.pending.contains_key(video) && is_leftover()))
-    }
-
-    fn is_window(&self, video: &VideoId) -> bool {
-        self.live_sources.iter().any(|source| video.is_window_of(source))
     }
 
     fn print_alarm(
@@ -370,8 +364,14 @@ impl SummaryFollower {
                 self.outcome = Outcome::WithProblems;
             }
         }
-        self.pending.remove(&summary.video);
-        self.open_windows.remove(&summary.video);
+        if self.pending.remove(&summary.video).is_some() && summary.live.is_some() {
+            self.windows.add_source(summary.video.clone());
+            self.windows
+                .find_all(&self.streams, &summary.video, self.last_earlier, &self.received)
+                .await
+                .context("cannot read the windows of a live source")?;
+        }
+        self.windows.set_printed(&summary.video);
         acknowledge(message).await;
         Ok(())
     }
