@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{AlarmRule, InvalidField, RequestedSelection, Upload};
+use moliceiro_nats::messages::{AlarmRule, Deinterlace, InvalidField, RequestedSelection, Upload};
 use serde::Deserialize;
 use url::Url;
 use utoipa::openapi::schema::{
@@ -49,6 +49,11 @@ pub(crate) struct OptionFields {
     #[param(minimum = 1, maximum = 4_294_967_295_u64)]
     #[schema(minimum = 1, maximum = 4_294_967_295_u64)]
     video_track: Option<u32>,
+    /// How to analyse interlaced video: each frame as it is at one moment (`auto`), as it is stored
+    /// (`off`), or each field as a frame (`fields`). Default: the setting `ingest.deinterlace`.
+    #[param(inline)]
+    #[schema(inline)]
+    deinterlace: Option<Deinterlace>,
     /// Count only objects of these classes. Default, or if empty: all classes. In a query and in a
     /// form: separated by commas, or repeated.
     #[param(required = false)]
@@ -156,8 +161,8 @@ pub(crate) struct UploadOptions {
 
 impl UploadOptions {
     /// The names of [`OptionFields`].
-    pub(crate) const FIELDS: [&str; 8] =
-        ["name", "every", "fps", "start", "end", "video_track", "labels", "alarms"];
+    pub(crate) const FIELDS: [&str; 9] =
+        ["name", "every", "fps", "start", "end", "video_track", "deinterlace", "labels", "alarms"];
 
     /// The options in a query, or an error that names the parameter.
     pub(crate) fn from_query(query: Option<&str>) -> Result<Self, Problem> {
@@ -196,6 +201,10 @@ impl UploadOptions {
             "video_track" => {
                 let number = "must be a number, such as 2";
                 self.selection.video_track.replace(parsed(field, value, number)?).is_some()
+            }
+            "deinterlace" => {
+                let names = "must be auto, off or fields";
+                self.selection.deinterlace.replace(parsed(field, value, names)?).is_some()
             }
             "labels" => {
                 let labels = value.split(',').map(str::trim).filter(|label| !label.is_empty());
@@ -240,6 +249,7 @@ impl UploadOptions {
         merge("start", &mut own.start, selection.start)?;
         merge("end", &mut own.end, selection.end)?;
         merge("video_track", &mut own.video_track, selection.video_track)?;
+        merge("deinterlace", &mut own.deinterlace, selection.deinterlace)?;
         merge("alarms", &mut self.alarms, alarms)?;
         if !labels.is_empty() {
             if !self.labels.is_empty() {
