@@ -262,13 +262,16 @@ fn a_signal_and_ctrl_c_restore_the_terminal() {
 fn a_closed_terminal_ends_the_view() {
     let server = Server::start();
     for prefix in ["", "trap '' HUP; "] {
-        let terminal = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let terminal =
+            rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+                .unwrap();
         rustix::pty::grantpt(&terminal).unwrap();
         rustix::pty::unlockpt(&terminal).unwrap();
         let path = rustix::pty::ptsname(&terminal, Vec::new()).unwrap();
         let path = path.into_string().unwrap();
         let top = format!(
-            "{prefix}exec {} top --nats '{}' <{path} >{path} 2>{path}",
+            "exec <{path} >{path} 2>&1; stty rows 30 cols 100; \
+             {prefix}exec {} top --nats '{}'",
             program("moliceiro").display(),
             server.url()
         );

@@ -1,6 +1,7 @@
 //! Draws on the terminal and obeys keys. Restores the terminal, whatever ends the program.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,17 +23,21 @@ const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The terminal while we draw on it. Dropping it restores the terminal. So does a panic: the hook
 /// of ratatui runs before the message is printed.
-struct Screen(DefaultTerminal);
+///
+/// ratatui's own destructor would print an error, and printing to a closed terminal panics.
+struct Screen(ManuallyDrop<DefaultTerminal>);
 
 impl Screen {
     fn take() -> io::Result<Self> {
-        ratatui::try_init().map(Self).inspect_err(|_| drop(ratatui::try_restore()))
+        let taken = ratatui::try_init().inspect_err(|_| drop(ratatui::try_restore()));
+        taken.map(|terminal| Self(ManuallyDrop::new(terminal)))
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is closed needs no restoring, and nobody reads an error there.
+        // They fail if the terminal is closed: then there is nothing to restore.
+        self.0.show_cursor().ok();
         ratatui::try_restore().ok();
     }
 }
