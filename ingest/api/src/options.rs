@@ -334,6 +334,9 @@ mod tests {
         assert_eq!(options.labels, ["person", "boat", "car"]);
         assert_eq!(options.alarms.map(|rules| rules.len()), Some(2));
         assert_eq!(query("alarms=").unwrap().alarms, Some(vec![]), "none, instead of the default");
+        let fields = query("deinterlace=fields").unwrap().selection.deinterlace;
+        assert_eq!(fields, Some(Deinterlace::Fields));
+        assert!(query("deinterlace=on").unwrap_err().contains("auto, off or fields"));
         assert_eq!(query(""), Ok(UploadOptions::default()));
     }
 
