@@ -140,6 +140,9 @@ impl Run {
         check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
         let before = self.stored_frames;
+        if part.contents.is_some_and(|contents| tracks::find(contents, part.track).is_some()) {
+            pipeline.expect_track();
+        }
         let mut timeline = Timeline::default();
         let place = |frame| {
             let mut frame = mp4::shown(part.movie, frame)?;
