@@ -224,8 +224,9 @@ impl Run {
             let info = self.output.container_info();
             completeness::truncated(self.output.covered(), start, info, probes)
         };
-        let is_whole = check == Check::Whole;
-        is_whole
+        // IVF declares none, and GStreamer estimates it from the bit rate.
+        let has_duration = contents.is_none_or(|known| known.container != Container::Ivf);
+        (check == Check::Whole && has_duration)
             .then(truncated)
             .flatten()
             .or_else(|| completeness::damaged(decoded - before, probes))
