@@ -52,6 +52,8 @@ pub enum Container {
     Avi,
     /// A raw AV1 stream.
     Obu,
+    /// The container of libvpx and libaom.
+    Ivf,
 }
 
 /// A video track of a container.

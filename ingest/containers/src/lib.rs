@@ -21,6 +21,7 @@ mod avi;
 mod contents;
 mod flv;
 mod heif;
+mod ivf;
 mod matroska;
 pub mod mp4;
 mod obu;
@@ -54,6 +55,7 @@ pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
         start if avi::is_avi(start) => avi::inspect(file).map(Some),
         start if obu::is_stream(start) => obu::inspect(file).map(Some),
         start if flv::is_one(start) => flv::inspect(file).map(Some),
+        start if ivf::is_one(start) => ivf::inspect(file).map(Some),
         _ => match mp4::inspect(file)? {
             None => Ok(PesVideo::open(file)?.map(|video| video.contents)),
             movie => Ok(movie),
