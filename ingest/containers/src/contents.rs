@@ -50,6 +50,8 @@ pub enum Container {
     Flv,
     /// Audio Video Interleave.
     Avi,
+    /// Advanced Systems Format: Windows Media.
+    Asf,
     /// A raw AV1 stream.
     Obu,
 }

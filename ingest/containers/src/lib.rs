@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod asf;
 mod avi;
 mod contents;
 mod flv;
@@ -52,6 +53,7 @@ pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
     match &start[..] {
         start if start.starts_with(&matroska::SIGNATURE) => matroska::inspect(file).map(Some),
         start if avi::is_avi(start) => avi::inspect(file).map(Some),
+        start if asf::is_one(start) => asf::inspect(file).map(Some),
         start if obu::is_stream(start) => obu::inspect(file).map(Some),
         start if flv::is_one(start) => flv::inspect(file).map(Some),
         _ => match mp4::inspect(file)? {

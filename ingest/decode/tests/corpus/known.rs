@@ -1,9 +1,14 @@
-//! Whole files that are refused, and why. docs/formats.md says the same.
+//! Whole files that are refused. docs/formats.md says the same.
 
-/// Parts of names of files that GStreamer 1.22 cannot decode: an error that names the codec or the
-/// format is right.
-const REFUSED: &[&str] = &[];
+/// Parts of names of files that GStreamer 1.22 cannot decode, and what the error calls them.
+const REFUSED: &[(&str, &str)] = &[
+    ("nut/", "NUT"),
+    ("/utvideo", "Ut Video"),
+    ("mkv/cinepak", "QuickTime"),
+    ("mkv/gif", "QuickTime"),
+];
 
-pub fn is_refused(name: &str) -> bool {
-    REFUSED.iter().any(|part| name.contains(part))
+/// Whether this error is right for the file.
+pub fn is_refused(name: &str, error: &str) -> bool {
+    REFUSED.iter().any(|(part, called)| name.contains(part) && error.contains(called))
 }
