@@ -52,6 +52,8 @@ pub enum Container {
     Avi,
     /// Advanced Systems Format: Windows Media.
     Asf,
+    /// Ogg.
+    Ogg,
     /// A raw AV1 stream.
     Obu,
 }
