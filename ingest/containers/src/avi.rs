@@ -29,7 +29,8 @@ pub(crate) fn is_avi(start: &[u8]) -> bool {
 
 pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
     let reader = Reader::new(file)?;
-    let mut walk = Walk { reader, streams: Vec::new(), missing: 0, is_uncertain: false, films: Vec::new() };
+    let mut walk =
+        Walk { reader, streams: Vec::new(), missing: 0, is_uncertain: false, films: Vec::new() };
     walk.file()?;
     Ok(walk.finish())
 }

@@ -13,9 +13,8 @@ const TOLERANCE: u64 = 200_000_000;
 /// When the timeline of a Matroska or ASF file starts, in nanoseconds. Some programs write the end
 /// as the duration, and GStreamer's times start at 0.
 pub(crate) fn start(contents: Option<&Contents>, track: Option<&VideoTrack>) -> u64 {
-    let counts_start = contents.is_some_and(|known| {
-        matches!(known.container, Container::Matroska | Container::Asf)
-    });
+    let counts_start = contents
+        .is_some_and(|known| matches!(known.container, Container::Matroska | Container::Asf));
     track.filter(|_| counts_start).and_then(|track| track.start).unwrap_or(0)
 }
 
@@ -67,7 +66,7 @@ pub(crate) fn of_movie(
     movie: &FlatMovie,
     probes: &Probes,
 ) -> Option<Incomplete> {
-    let expected = movie.frames().saturating_sub(probes.unshown());
+    let expected = movie.frames();
     let lost = expected.checked_sub(decoded);
     if let Some(fault) = contents.faults.first() {
         let tolerance = TOLERANCE.max(covered.last_length().saturating_mul(2));
@@ -82,6 +81,8 @@ pub(crate) fn of_movie(
     }
     match lost {
         Some(0) => None,
+        // Its edit list need not hide them.
+        Some(lost) if lost <= probes.unshown() => None,
         // Each of the two fields of a frame may be a sample.
         Some(lost) if probes.is_interlaced() && lost.abs_diff(decoded) <= 1 => None,
         Some(lost) => Some(Incomplete::Damaged { lost }),

@@ -156,9 +156,15 @@ pub fn all() -> Vec<Case> {
                 continue;
             }
             // No program reads such files: ffmpeg writes them without a question.
-            if *extension == "cmp" && !["mpeg4", "mpeg4-b", "xvid"].contains(codec)
-                || ["mpg", "vob"].contains(extension) && *codec == "h263"
-            {
+            let is_read = match *extension {
+                "cmp" => ["mpeg4", "mpeg4-b", "xvid"].contains(codec),
+                "mpg" | "vob" => *codec != "h263",
+                "mjpg" => *codec == "mjpeg",
+                "m1v" => *codec == "mpeg1",
+                "m2v" => codec.starts_with("mpeg2"),
+                _ => true,
+            };
+            if !is_read {
                 continue;
             }
             cases.push(Case {

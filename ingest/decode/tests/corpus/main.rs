@@ -8,6 +8,7 @@
 
 mod cases;
 mod damage;
+mod exactness;
 mod ffmpeg;
 mod film;
 mod known;
