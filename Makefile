@@ -5,7 +5,7 @@ VIDEO ?= .deps/samples/bikes.mp4
 MINUTES ?= 10
 SEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d " ")
 
-.PHONY: help setup setup-tests build run test soak licenses screenshots clean
+.PHONY: help setup setup-tests build run test test-media soak licenses screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -26,6 +26,9 @@ setup-tests: setup ## install what only tests need: a browser, Prometheus and ot
 
 test: setup-tests ## check formatting, lints and documentation, and run all tests
 	@scripts/test.sh
+
+test-media: setup ## compare every file of the media corpus with what ffmpeg decodes of it
+	MOLICEIRO_MEDIA=all cargo test --locked -p moliceiro-decode --test corpus -- --nocapture every_file
 
 soak: setup ## inject random faults for longer than the tests do: make soak MINUTES=60 SEED=42
 	cargo build --workspace --bins --tests --locked

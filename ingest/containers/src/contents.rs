@@ -50,6 +50,10 @@ pub enum Container {
     Flv,
     /// Audio Video Interleave.
     Avi,
+    /// Advanced Systems Format: Windows Media.
+    Asf,
+    /// Ogg.
+    Ogg,
     /// A raw AV1 stream.
     Obu,
     /// The container of libvpx and libaom.

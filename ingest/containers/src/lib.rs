@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod asf;
 mod avi;
 mod contents;
 mod flv;
@@ -25,6 +26,7 @@ mod ivf;
 mod matroska;
 pub mod mp4;
 mod obu;
+mod ogg;
 mod pes;
 mod reader;
 
@@ -53,6 +55,8 @@ pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
     match &start[..] {
         start if start.starts_with(&matroska::SIGNATURE) => matroska::inspect(file).map(Some),
         start if avi::is_avi(start) => avi::inspect(file).map(Some),
+        start if asf::is_one(start) => asf::inspect(file).map(Some),
+        start if start.starts_with(&ogg::SIGNATURE) => ogg::inspect(file).map(Some),
         start if obu::is_stream(start) => obu::inspect(file).map(Some),
         start if flv::is_one(start) => flv::inspect(file).map(Some),
         start if ivf::is_one(start) => ivf::inspect(file).map(Some),

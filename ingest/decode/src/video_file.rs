@@ -232,7 +232,7 @@ impl Run {
             .or_else(|| completeness::damaged(decoded - before, probes))
             .or_else(|| {
                 let contents = contents.filter(|_| check != Check::Part)?;
-                completeness::disagreement(decoded, contents, track)
+                completeness::disagreement(decoded, contents, track, probes)
             })
     }
 }
