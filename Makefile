@@ -6,7 +6,7 @@ MINUTES ?= 10
 FILES ?= 2000
 SEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d " ")
 
-.PHONY: help setup setup-tests build run test soak test-mutated licenses screenshots clean
+.PHONY: help setup setup-tests build run test test-media test-mutated soak licenses screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -27,6 +27,9 @@ setup-tests: setup ## install what only tests need: a browser, Prometheus and ot
 
 test: setup-tests ## check formatting, lints and documentation, and run all tests
 	@scripts/test.sh
+
+test-media: setup ## compare every file of the media corpus with what ffmpeg decodes of it
+	MOLICEIRO_MEDIA=all cargo test --locked -p moliceiro-decode --test corpus -- --nocapture every_file
 
 soak: setup ## inject random faults for longer than the tests do: make soak MINUTES=60 SEED=42
 	cargo build --workspace --bins --tests --locked

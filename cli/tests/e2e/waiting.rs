@@ -36,12 +36,13 @@ async fn an_ack_wait_shorter_than_a_frame_is_in_flight() {
 /// Pictures so large that the model needs longer for each than the server waits for an ack.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ack_wait_shorter_than_the_model_takes_for_a_frame() {
+    const EVERY: u64 = 30;
     const LARGE: [&str; 4] = ["--set", "ingest.width=2048", "--set", "ingest.height=2048"];
-    let expected = without_faults_with(&sample(VIDEO), 16, &LARGE);
+    let expected = without_faults_with(&sample(VIDEO), EVERY, &LARGE);
     let server = Server::start();
+    let every = format!("ingest.every={EVERY}");
     let settings =
-        [&LARGE[..], &["--set", "streams.frame_ack_wait=500ms", "--set", "ingest.every=16"]]
-            .concat();
+        [&LARGE[..], &["--set", "streams.frame_ack_wait=500ms", "--set", every.as_str()]].concat();
     let site = Deployment::new(server.url(), &settings);
     let [_aggregator, detector, _ingest] =
         ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
@@ -54,7 +55,7 @@ async fn an_ack_wait_shorter_than_the_model_takes_for_a_frame() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     // On a busy machine a progress ack may be late. Without any, each frame would be redelivered.
-    assert!((frames.len() as u64) < 2 * FRAMES.div_ceil(16), "{} frames", frames.len());
+    assert!((frames.len() as u64) < 2 * FRAMES.div_ceil(EVERY), "{} frames", frames.len());
     let quickest =
         frames.iter().map(|frame| frame["processing_us"].as_u64().unwrap()).min().unwrap();
     assert!(quickest > 500_000, "a frame took {quickest} µs only");

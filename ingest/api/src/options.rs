@@ -146,6 +146,20 @@ pub(crate) fn text_fields() -> Object {
         {
             *schema_type = SchemaType::Type(own.clone());
         }
+        let named = match field {
+            RefOr::T(Schema::OneOf(choices)) => choices.items.iter().find_map(|item| match item {
+                RefOr::T(Schema::Object(own)) if own.enum_values.is_some() => {
+                    let mut own = own.clone();
+                    own.description.clone_from(&choices.description);
+                    Some(own)
+                }
+                _ => None,
+            }),
+            _ => None,
+        };
+        if let Some(named) = named {
+            *field = RefOr::T(Schema::Object(named));
+        }
     }
     fields
 }

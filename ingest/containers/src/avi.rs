@@ -10,6 +10,8 @@ use std::io;
 use crate::contents::{Container, Contents, Fault, VideoTrack};
 use crate::reader::Reader;
 
+/// More files than this are not appended to each other.
+const MOST_FILMS: usize = 1000;
 /// As many as two digits can number.
 const MOST_STREAMS: usize = 100;
 /// Bytes of a stream header up to its flags.
@@ -27,7 +29,8 @@ pub(crate) fn is_avi(start: &[u8]) -> bool {
 
 pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
     let reader = Reader::new(file)?;
-    let mut walk = Walk { reader, streams: Vec::new(), missing: 0, is_uncertain: false };
+    let mut walk =
+        Walk { reader, streams: Vec::new(), missing: 0, is_uncertain: false, films: Vec::new() };
     walk.file()?;
     Ok(walk.finish())
 }
@@ -40,6 +43,8 @@ struct Walk<'a> {
     missing: u64,
     /// Whether there are chunks that were not counted.
     is_uncertain: bool,
+    /// Where each film starts, if several files are appended to each other.
+    films: Vec<u64>,
 }
 
 #[derive(Default)]
@@ -77,7 +82,12 @@ impl Walk<'_> {
                 return Ok(());
             }
             let end = riff.end(length);
-            self.reader.go_to(riff.data.saturating_add(4))?;
+            let mut kind = [0; 4];
+            self.reader.fill(&mut kind)?;
+            // A list of more chunks of the same film is an `AVIX`.
+            if kind == *b"AVI " && self.films.len() < MOST_FILMS {
+                self.films.push(riff.data - 8);
+            }
             while let Some(chunk) = self.chunk(end)? {
                 if chunk.id == *b"LIST" {
                     self.list(&chunk, end)?;
@@ -96,7 +106,8 @@ impl Walk<'_> {
         }
         let inner = list.end(end);
         match &kind {
-            b"hdrl" => {
+            // Chunks of films that follow are counted with the streams of the first.
+            b"hdrl" if self.streams.is_empty() => {
                 while let Some(chunk) = self.chunk(inner)? {
                     let mut kind = [0; 4];
                     if chunk.id == *b"LIST"
@@ -200,7 +211,7 @@ impl Walk<'_> {
     }
 
     fn finish(self) -> Contents {
-        let Self { reader, streams, missing, is_uncertain } = self;
+        let Self { reader, streams, missing, is_uncertain, films } = self;
         let tracks = streams
             .iter()
             .filter(|stream| stream.is_video)
@@ -221,7 +232,7 @@ impl Walk<'_> {
             container: Container::Avi,
             tracks,
             faults: truncated.into_iter().collect(),
-            parts: Vec::new(),
+            parts: films,
             length: reader.length(),
         }
     }
@@ -321,6 +332,16 @@ mod tests {
             [(1, Some("Cinepak"), false, None), (2, Some("Motion JPEG"), true, Some(3))]
         );
         assert_eq!(contents.faults, []);
+    }
+
+    #[test]
+    fn files_appended_to_each_other_are_parts_whose_frames_all_count() {
+        let film = film();
+        let two = contents(&film.repeat(2));
+        assert_eq!(two.parts, [0, film.len() as u64]);
+        assert_eq!(two.tracks.len(), 2);
+        assert_eq!(two.tracks[1].frames, Some(6));
+        assert_eq!(contents(&film).parts, [0]);
     }
 
     #[test]

@@ -50,8 +50,14 @@ pub enum Container {
     Flv,
     /// Audio Video Interleave.
     Avi,
+    /// Advanced Systems Format: Windows Media.
+    Asf,
+    /// Ogg.
+    Ogg,
     /// A raw AV1 stream.
     Obu,
+    /// The container of libvpx and libaom.
+    Ivf,
 }
 
 /// A video track of a container.

@@ -17,13 +17,16 @@
 //! # }
 //! ```
 
+mod asf;
 mod avi;
 mod contents;
 mod flv;
 mod heif;
+mod ivf;
 mod matroska;
 pub mod mp4;
 mod obu;
+mod ogg;
 mod pes;
 mod reader;
 
@@ -52,8 +55,11 @@ pub fn inspect(file: &mut File) -> io::Result<Option<Contents>> {
     match &start[..] {
         start if start.starts_with(&matroska::SIGNATURE) => matroska::inspect(file).map(Some),
         start if avi::is_avi(start) => avi::inspect(file).map(Some),
+        start if asf::is_one(start) => asf::inspect(file).map(Some),
+        start if start.starts_with(&ogg::SIGNATURE) => ogg::inspect(file).map(Some),
         start if obu::is_stream(start) => obu::inspect(file).map(Some),
         start if flv::is_one(start) => flv::inspect(file).map(Some),
+        start if ivf::is_one(start) => ivf::inspect(file).map(Some),
         _ => match mp4::inspect(file)? {
             None => Ok(PesVideo::open(file)?.map(|video| video.contents)),
             movie => Ok(movie),

@@ -87,10 +87,6 @@ fn is_read(message: &gst::MessageRef) -> bool {
     }
 }
 
-pub(crate) fn has_video(streams: &gst::StreamCollection) -> bool {
-    streams.iter().any(|stream| stream.stream_type().contains(gst::StreamType::VIDEO))
-}
-
 pub(crate) fn video_tracks(streams: &gst::StreamCollection) -> u32 {
     let is_video = |stream: &gst::Stream| stream.stream_type().contains(gst::StreamType::VIDEO);
     u32::try_from(streams.iter().filter(is_video).count()).unwrap_or(u32::MAX)

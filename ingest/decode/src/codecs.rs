@@ -108,6 +108,9 @@ pub(crate) fn name(format: &gst::StructureRef) -> Option<String> {
         let named = FOURCC.iter().find(|(known, _)| known.eq_ignore_ascii_case(&code));
         return Some(named.map_or(format!("the codec {code}"), |(_, name)| (*name).to_owned()));
     }
+    if format.get::<&str>("codec-id").is_ok_and(|id| id == "V_QUICKTIME") {
+        return Some("a QuickTime codec in Matroska".to_owned());
+    }
     if let ("video/x-wmv", Ok(code)) = (media, format.get::<&str>("format")) {
         return Some(if code == "WMV3" { "WMV 9 (WMV3)".into() } else { format!("VC-1 ({code})") });
     }
@@ -151,7 +154,8 @@ pub(crate) fn fourcc(format: &gst::StructureRef) -> Option<String> {
     if let Ok(code) = format.get::<String>("fourcc") {
         return Some(code);
     }
-    let code = format.get::<i32>("fourcc").ok()?.to_le_bytes();
+    let signed = format.get::<i32>("fourcc").map(i32::cast_unsigned);
+    let code = signed.or_else(|_| format.get::<u32>("fourcc")).ok()?.to_le_bytes();
     let is_text = code.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     is_text.then(|| String::from_utf8_lossy(&code).trim_end().to_owned())
 }
@@ -162,6 +166,10 @@ pub(crate) fn known_as(format: &gst::StructureRef) -> Option<&'static str> {
     Some(match code.to_ascii_uppercase().as_str() {
         "AVDH" | "AVDN" | "AVD1" => "video/x-dnxhd",
         "CFHD" => "video/x-cineform",
+        "VP90" => "video/x-vp9",
+        "AV01" => "video/x-av1",
+        "APCO" | "APCS" | "APCN" | "APCH" | "AP4H" | "AP4X" => "video/x-prores",
+        "MJP2" => "image/jp2",
         _ => return None,
     })
 }

@@ -10,11 +10,12 @@ use crate::timeline::Coverage;
 /// sound comes in packets.
 const TOLERANCE: u64 = 200_000_000;
 
-/// When a Matroska file's timeline starts, in nanoseconds. Some programs write the end as the
-/// duration, and GStreamer's times start at 0.
+/// When the timeline of a Matroska or ASF file starts, in nanoseconds. Some programs write the end
+/// as the duration, and GStreamer's times start at 0.
 pub(crate) fn start(contents: Option<&Contents>, track: Option<&VideoTrack>) -> u64 {
-    let is_matroska = contents.is_some_and(|known| known.container == Container::Matroska);
-    track.filter(|_| is_matroska).and_then(|track| track.start).unwrap_or(0)
+    let counts_start = contents
+        .is_some_and(|known| matches!(known.container, Container::Matroska | Container::Asf));
+    track.filter(|_| counts_start).and_then(|track| track.start).unwrap_or(0)
 }
 
 /// Whether the video ends before the end that its container declares.
@@ -28,7 +29,8 @@ pub(crate) fn truncated(
     probes: &Probes,
 ) -> Option<Incomplete> {
     let (decoded, declared) = (covered.end()?, container_info.duration()?);
-    let tolerance = TOLERANCE.max(covered.last_length().saturating_mul(2));
+    let step = covered.last_length().max(covered.last_distance());
+    let tolerance = TOLERANCE.max(step.saturating_mul(2));
     let reaches_end = |end: u64| end.saturating_add(start).saturating_add(tolerance) >= declared;
     // Without a demuxer, GStreamer estimates the duration from the bit rate.
     let demuxed = probes.demuxed_end()?;
@@ -47,9 +49,12 @@ pub(crate) fn disagreement(
     decoded: u64,
     contents: &Contents,
     track: Option<&VideoTrack>,
+    probes: &Probes,
 ) -> Option<Incomplete> {
     let fault = contents.faults.first().cloned().map(Incomplete::Container);
-    let expected = track.and_then(|track| track.frames).filter(|expected| *expected != decoded);
+    let shown = |frames: u64| frames.saturating_sub(probes.unshown());
+    let expected = track.and_then(|track| track.frames).map(shown);
+    let expected = expected.filter(|expected| *expected != decoded);
     fault.or(expected.map(|expected| Incomplete::Miscounted { decoded, expected }))
 }
 
@@ -76,6 +81,8 @@ pub(crate) fn of_movie(
     }
     match lost {
         Some(0) => None,
+        // Its edit list need not hide them.
+        Some(lost) if lost <= probes.unshown() => None,
         // Each of the two fields of a frame may be a sample.
         Some(lost) if probes.is_interlaced() && lost.abs_diff(decoded) <= 1 => None,
         Some(lost) => Some(Incomplete::Damaged { lost }),

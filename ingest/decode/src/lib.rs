@@ -87,6 +87,7 @@ mod jpeg;
 mod limits;
 pub mod live;
 mod mp4;
+mod nal;
 mod observer;
 mod obu;
 mod output;

@@ -52,6 +52,16 @@ pub(crate) struct FilePipeline {
     /// The number of the video track to decode, from 1.
     track: u32,
     tracks: Tracks,
+    /// Whether the file is known to have the track, although the demuxer may find it late.
+    expects_track: bool,
+    not_found: Option<NotFound>,
+}
+
+/// The demuxer has not found a track that the file is known to have.
+struct NotFound {
+    error: DecodeError,
+    demuxed_end: Option<u64>,
+    since: Instant,
 }
 
 /// What follows in a video.
@@ -127,6 +137,8 @@ impl FilePipeline {
             demuxer_idle_since: None,
             track,
             tracks,
+            expects_track: false,
+            not_found: None,
         };
         if let Err(error) = opened.running.play() {
             opened.read_bus();
@@ -179,6 +191,7 @@ impl FilePipeline {
         let Some(object) = self.sink.try_pull_object(POLL) else {
             self.read_bus();
             self.check_demuxer();
+            self.check_track();
             return if self.sink.is_eos() || self.failure.as_ref().is_some_and(is_final) {
                 Pulled::End
             } else {
@@ -197,6 +210,12 @@ impl FilePipeline {
             },
             _ => Pulled::Nothing,
         }
+    }
+
+    /// The file is known to have the track. GStreamer 1.22's `flvdemux` announces its streams when
+    /// it meets their first packets: its first collection may have sound only.
+    pub(crate) fn expect_track(&mut self) {
+        self.expects_track = true;
     }
 
     /// How many video tracks the demuxer found.
@@ -248,6 +267,22 @@ impl FilePipeline {
         }
     }
 
+    /// The demuxer has read on, or has found the track, or else it never will.
+    fn check_track(&mut self) {
+        let demuxed_end = self.probes.demuxed_end();
+        let Some(missing) = &mut self.not_found else { return };
+        if demuxed_end != missing.demuxed_end {
+            missing.demuxed_end = demuxed_end;
+            missing.since = Instant::now();
+        }
+        let is_over = missing.since.elapsed() > PLUGGING;
+        if self.tracks.seen() >= self.track {
+            self.not_found = None;
+        } else if is_over && let Some(missing) = self.not_found.take() {
+            self.failure.get_or_insert(missing.error);
+        }
+    }
+
     fn read_bus(&mut self) {
         let Some(bus) = self.running.bus() else { return };
         while let Some(message) = bus.pop() {
@@ -273,17 +308,21 @@ impl FilePipeline {
                     None => bus::decode_error(&self.name, message),
                 }
             }
-            gst::MessageView::StreamCollection(message)
-                if !bus::has_video(&message.stream_collection()) =>
-            {
-                DecodeError::NoVideo { video: video() }
-            }
             gst::MessageView::StreamCollection(message) => {
-                let tracks = bus::video_tracks(&message.stream_collection());
-                if tracks >= self.track {
+                let error = match bus::video_tracks(&message.stream_collection()) {
+                    tracks if tracks >= self.track => return,
+                    0 => DecodeError::NoVideo { video: video() },
+                    tracks => {
+                        DecodeError::NoSuchTrack { video: video(), wanted: self.track, tracks }
+                    }
+                };
+                if self.expects_track {
+                    let demuxed_end = self.probes.demuxed_end();
+                    let since = Instant::now();
+                    self.not_found = Some(NotFound { error, demuxed_end, since });
                     return;
                 }
-                DecodeError::NoSuchTrack { video: video(), wanted: self.track, tracks }
+                error
             }
             gst::MessageView::Element(message) => {
                 match message.structure().and_then(bus::playlist) {

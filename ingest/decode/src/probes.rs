@@ -7,6 +7,7 @@ use moliceiro_messages::Size;
 
 use crate::geometry::Orientation;
 use crate::limits::is_within_limits;
+use crate::nal::{self, Leading};
 use crate::pixels;
 use crate::sei::{self, Framing};
 use crate::timeline::stream_time;
@@ -28,6 +29,9 @@ struct Observed {
     has_demuxed: AtomicBool,
     demuxed_end: AtomicU64,
     packets: AtomicU64,
+    /// Packets whose pictures are not shown.
+    unshown: AtomicU64,
+    leading: Mutex<Leading>,
     is_uncountable: AtomicBool,
     is_interlaced: AtomicBool,
     too_large: OnceLock<Size>,
@@ -51,6 +55,12 @@ impl Probes {
     pub(crate) fn packets(&self) -> Option<u64> {
         (!self.0.is_uncountable.load(Ordering::Relaxed))
             .then(|| self.0.packets.load(Ordering::Relaxed))
+    }
+
+    /// How many packets hold a picture that no player shows, because it needs pictures from before
+    /// the first one.
+    pub(crate) fn unshown(&self) -> u64 {
+        self.0.unshown.load(Ordering::Relaxed)
     }
 
     /// Whether the decoder's input is declared as interlaced.
@@ -153,13 +163,31 @@ impl Probes {
                 move |pad, info| {
                     for_each_buffer(info, |buffer| {
                         if is_presented(pad, buffer) {
-                            probes.0.packets.fetch_add(1, Ordering::Relaxed);
+                            probes.count(buffer);
                         }
                         probes.read_orientation(buffer);
                     });
                     gst::PadProbeReturn::Ok
                 },
             );
+        }
+    }
+
+    fn count(&self, packet: &gst::BufferRef) {
+        let framing = *lock(&self.0.framing);
+        let picture = framing.zip(packet.map_readable().ok()).map(|(framing, bytes)| {
+            let picture = nal::picture(&bytes, framing);
+            (picture.is_some(), lock(&self.0.leading).is_unshown(picture))
+        });
+        match picture {
+            // Parameters, or what ends a stream.
+            Some((false, _)) => {}
+            Some((true, true)) => {
+                self.0.unshown.fetch_add(1, Ordering::Relaxed);
+            }
+            Some((true, false)) | None => {
+                self.0.packets.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 

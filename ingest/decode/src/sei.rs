@@ -93,14 +93,14 @@ impl Codec {
     }
 }
 
-fn split_length(bytes: &[u8], size: usize) -> Option<(&[u8], &[u8])> {
+pub(crate) fn split_length(bytes: &[u8], size: usize) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_at_checked(size)?;
     let length = length.iter().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte));
     // A unit that is longer than what is searched ends the search.
     rest.split_at_checked(length)
 }
 
-fn after_start_code(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn after_start_code(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(start_code(bytes)? + 3..)
 }
 

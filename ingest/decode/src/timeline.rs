@@ -37,6 +37,8 @@ pub(crate) struct Coverage {
     first: Option<u64>,
     last: u64,
     last_length: u64,
+    /// From the frame before it.
+    last_distance: u64,
 }
 
 impl Coverage {
@@ -55,6 +57,7 @@ impl Coverage {
             let period = rate.map(|(numerator, denominator)| {
                 u64::from(denominator) * 1_000_000_000 / u64::from(numerator.max(1))
             });
+            self.last_distance = distance;
             self.last_length = length.or(period).unwrap_or(distance);
             self.last = start;
         }
@@ -68,6 +71,11 @@ impl Coverage {
 
     pub(crate) fn last_length(&self) -> u64 {
         self.last_length
+    }
+
+    /// From the start of the frame before the last one to that one's.
+    pub(crate) fn last_distance(&self) -> u64 {
+        self.last_distance
     }
 
     /// From the first frame's start to the last one's end.

@@ -140,6 +140,9 @@ impl Run {
         check: Check,
     ) -> Result<Option<Incomplete>, DecodeError> {
         let before = self.stored_frames;
+        if part.contents.is_some_and(|contents| tracks::find(contents, part.track).is_some()) {
+            pipeline.expect_track();
+        }
         let mut timeline = Timeline::default();
         let place = |frame| {
             let mut frame = mp4::shown(part.movie, frame)?;
@@ -221,14 +224,15 @@ impl Run {
             let info = self.output.container_info();
             completeness::truncated(self.output.covered(), start, info, probes)
         };
-        let is_whole = check == Check::Whole;
-        is_whole
+        // IVF declares none, and GStreamer estimates it from the bit rate.
+        let has_duration = contents.is_none_or(|known| known.container != Container::Ivf);
+        (check == Check::Whole && has_duration)
             .then(truncated)
             .flatten()
             .or_else(|| completeness::damaged(decoded - before, probes))
             .or_else(|| {
                 let contents = contents.filter(|_| check != Check::Part)?;
-                completeness::disagreement(decoded, contents, track)
+                completeness::disagreement(decoded, contents, track, probes)
             })
     }
 }

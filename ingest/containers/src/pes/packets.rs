@@ -1,5 +1,6 @@
 //! Reads the PES packets of a video.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 
@@ -7,7 +8,7 @@ use super::clock::Clock;
 use super::header::PesHeader;
 use super::program_stream::Packs;
 use super::ts_packets::{Continuity, Follows, TsPacket, TsPackets};
-use super::{Framing, PesPart, nanoseconds};
+use super::{Framing, PesCodec, PesPart, nanoseconds, start_codes};
 
 /// The longest packet that is read in one piece. Longer ones come in several.
 const LONGEST: usize = 8 << 20;
@@ -16,6 +17,11 @@ const LONGEST: usize = 8 << 20;
 const START: i64 = 10 * 90_000;
 /// How long a frame whose time is unknown is shown.
 const FRAME: i64 = 90_000 / 25;
+
+/// How much is read in search of the first parameters.
+const AHEAD: usize = 16 << 20;
+/// Separates parameters from what follows them: an access unit delimiter.
+const DELIMITER: [u8; 7] = [0, 0, 0, 1, 0x46, 0x01, 0x50];
 
 /// The payload of a PES packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,9 @@ pub struct PesPackets {
     part: PesPart,
     clock: Clock,
     has_times: bool,
+    /// Packets that were read in search of parameters.
+    ahead: VecDeque<PesPacket>,
+    needs_parameters: bool,
 }
 
 enum Source {
@@ -66,7 +75,34 @@ impl PesPackets {
             }),
             Framing::Program => Packs::new(file).map(Source::Program),
         };
-        Self { source, part, clock: Clock::default(), has_times: false }
+        // Players show what precedes the first key frame of HEVC as well as they can. Of the other
+        // codecs, they do not.
+        let needs_parameters = part.codec == PesCodec::Hevc && part.packets != part.decodable;
+        let clock = Clock::default();
+        Self { source, part, clock, has_times: false, ahead: VecDeque::new(), needs_parameters }
+    }
+
+    /// Puts the first parameters of HEVC before the first packet. Without them, parsers drop it.
+    fn advance_parameters(&mut self) -> io::Result<()> {
+        let mut read: usize = 0;
+        while let Some(data) = self.read()? {
+            read = read.saturating_add(data.len());
+            let packet = self.packet(data);
+            let parameters = parameters(&packet.data);
+            self.ahead.push_back(packet);
+            if !parameters.is_empty() {
+                if self.ahead.len() > 1
+                    && let Some(first) = self.ahead.front_mut()
+                {
+                    first.data.splice(..0, parameters.into_iter().chain(DELIMITER));
+                }
+                break;
+            }
+            if read > AHEAD {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
@@ -100,11 +136,30 @@ impl PesPackets {
     }
 }
 
+/// The parameter sets of HEVC in a packet, with their start codes.
+fn parameters(data: &[u8]) -> Vec<u8> {
+    let sets = start_codes(data)
+        .filter(|unit| unit.first().is_some_and(|head| matches!(head >> 1 & 0x3f, 32..=34)));
+    sets.flat_map(|unit| {
+        let end = unit.windows(3).position(|next| next == [0, 0, 1]).unwrap_or(unit.len());
+        [0, 0, 1].into_iter().chain(unit[..end].iter().copied())
+    })
+    .collect()
+}
+
 impl Iterator for PesPackets {
     type Item = io::Result<PesPacket>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.read() {
+        let advanced = if std::mem::take(&mut self.needs_parameters) {
+            self.advance_parameters()
+        } else {
+            Ok(())
+        };
+        if let Some(packet) = self.ahead.pop_front() {
+            return Some(Ok(packet));
+        }
+        match advanced.and_then(|()| self.read()) {
             Ok(Some(data)) => Some(Ok(self.packet(data))),
             Ok(None) => None,
             Err(error) => {

@@ -5,9 +5,13 @@ use std::process::{Command, Output, Stdio};
 
 use crate::film::{self, HEIGHT, WIDTH};
 
+/// Seconds after which ffmpeg is stopped: some of its encoders hang when the container refuses them.
+const PATIENCE: &str = "20";
+
 fn command() -> Command {
-    let mut command = Command::new("ffmpeg");
-    command.args(["-nostdin", "-v", "error", "-y"]).stdin(Stdio::null());
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", PATIENCE, "ffmpeg", "-nostdin", "-v", "error", "-y"]);
+    command.stdin(Stdio::null());
     command
 }
 

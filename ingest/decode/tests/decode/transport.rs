@@ -60,6 +60,7 @@ async fn a_whole_stream_gives_every_frame_in_order_and_no_notice() {
         ("dvd.mpg", format!("{SOURCE} {MPEG2} -f dvd")),
         ("mpeg1.mpg", format!("{SOURCE} -c:v mpeg1video -q:v 5 -f mpeg")),
         ("a.flv", format!("{SOURCE} {H264}")),
+        ("sound.flv", format!("{SOURCE} {SOUND} -c:v flv -q:v 5")),
         ("sorenson.flv", format!("{SOURCE} -c:v flv -q:v 5")),
     ] {
         assert_whole(&videos.make(name, &arguments), 1).await;
@@ -183,4 +184,24 @@ async fn flash_video_that_ends_early_is_incomplete() {
     assert!((15..35).contains(&frames.len()), "{}", frames.len());
     let text = decoded.incomplete.map(|incomplete| incomplete.to_string()).unwrap_or_default();
     assert!(text.contains("bytes are missing"), "{text}");
+}
+
+/// The recording begins before the first key frame; players show these pictures too.
+#[tokio::test]
+async fn hevc_that_begins_in_the_middle_is_decoded_from_there() {
+    let videos = Videos::new();
+    let codec = "-c:v libx265 -preset fast -x265-params log-level=none:bframes=4:keyint=12";
+    let whole = packets(&videos.make("whole.ts", &format!("{SOURCE} {codec}")));
+    let path = videos.write("middle.ts", &whole[whole.len() / 5..].concat());
+    let probe = std::process::Command::new("ffprobe")
+        .args(["-v", "quiet", "-count_frames", "-show_entries", "stream=nb_read_frames"])
+        .args(["-of", "csv=nokey=1:p=0"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let shown: usize =
+        String::from_utf8(probe.stdout).unwrap().lines().next().unwrap().parse().unwrap();
+    let (frames, decoded) = decode(&path).await;
+    assert!((36..50).contains(&shown));
+    assert_eq!((frames.len(), decoded.incomplete), (shown, None));
 }
