@@ -15,6 +15,11 @@ pub(crate) fn adjust_direct_rendering(decoder: &gst::Element, caps: &gst::CapsRe
     }
 }
 
+/// Whether GStreamer may have a format for the frames of packets with these caps.
+pub(crate) fn may_be_representable(caps: &gst::CapsRef) -> bool {
+    Declared::of(caps).is_none_or(|declared| declared.is_known())
+}
+
 /// The pixels of a stream, as its parser describes them.
 struct Declared {
     chroma: String,

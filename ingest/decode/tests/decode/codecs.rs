@@ -32,11 +32,14 @@ async fn a_pixel_format_that_gstreamer_does_not_know_is_an_error() {
         let arguments = format!("{SOURCE} -frames:v 3 -c:v ffv1 -pix_fmt {pixels}");
         videos.make(&format!("{pixels}.mkv"), &arguments)
     };
+    let codec = "-c:v libx265 -pix_fmt gray12le -x265-params log-level=error";
+    let grey = videos.make("grey.mkv", &format!("{SOURCE} -frames:v 3 {codec}"));
     for (video, codec, described) in [
         (media("crash-ffv1-gray10.mkv"), "FFV1", "bits"),
         (media("crash-ffv1-rgb48.mkv"), "FFV1", "bits"),
         (media("crash-ffv1-yuv422p16.mkv"), "FFV1", "bits"),
         (media("memory-hevc-gray10.mkv"), "HEVC", "grey pixels of 10 bits"),
+        (grey, "HEVC", "grey pixels of 12 bits"),
         (media("palette-8bit.avi"), "uncompressed video", "palette"),
         (make("yuv420p9le"), "FFV1", "bits"),
         (make("ya8"), "FFV1", "bits"),
@@ -61,6 +64,8 @@ async fn a_codec_that_no_plugin_decodes_is_called_by_its_name() {
         ("ut.mkv", "-c:v utvideo -pix_fmt yuv420p", "Ut Video"),
         ("hap.mov", "-c:v hap", "HAP"),
         ("snow.avi", "-c:v snow", "Snow"),
+        ("speedhq.avi", "-c:v speedhq", "SpeedHQ"),
+        ("magic.avi", "-c:v magicyuv", "MagicYUV"),
     ] {
         let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
         let (_, outcome) = decode_with(&video, settings()).await;
