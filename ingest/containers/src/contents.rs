@@ -136,7 +136,8 @@ impl fmt::Display for Fault {
                 let places = if *gaps == 1 { "place" } else { "places" };
                 write!(
                     f,
-                    "packets of its video were lost or damaged in {gaps} {places} (continuity errors)"
+                    "packets of its video were lost or damaged in {gaps} {places} \
+                     (continuity errors)"
                 )
             }
             Self::EndsInPacket => write!(f, "it ends in the middle of a packet"),
