@@ -17,6 +17,15 @@ async fn every_codec_that_a_plugin_decodes() {
         ("huffyuv.avi", "-c:v huffyuv"),
         ("vp9.webm", "-c:v libvpx-vp9 -cpu-used 8 -pix_fmt yuv420p10le"),
         ("jpeg2000.mov", "-c:v jpeg2000 -pix_fmt yuv444p"),
+        ("grey.mp4", "-c:v libx264 -preset ultrafast -pix_fmt gray10le"),
+        ("a.rm", "-c:v rv20"),
+        ("a.wmv", "-c:v wmv2"),
+        ("prores.mxf", "-c:v prores_ks"),
+        ("dnxhr.mxf", "-s 1280x720 -c:v dnxhd -profile:v dnxhr_sq -pix_fmt yuv422p"),
+        ("cineform.mov", "-c:v cfhd -pix_fmt yuv422p10le"),
+        ("video1.avi", "-c:v msvideo1 -pix_fmt rgb555le"),
+        ("alpha.mov", "-c:v prores_ks -profile:v 4444 -pix_fmt yuva444p10le"),
+        ("deep.mov", "-c:v png -pix_fmt rgb48be"),
         ("high10.mp4", "-c:v libx264 -preset ultrafast -pix_fmt yuv422p10le"),
     ] {
         let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
