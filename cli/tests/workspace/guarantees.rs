@@ -1,4 +1,4 @@
-//! `docs/guarantees.md` names only tests that exist.
+//! `docs/guarantees.md` and `docs/formats.md` name only tests that exist.
 
 use std::path::Path;
 
@@ -37,15 +37,14 @@ fn has_test(text: &str, name: &str) -> bool {
     })
 }
 
-#[test]
-fn every_test_that_is_named_exists() {
+/// The names of tests in a page, and those of them that do not exist.
+fn named_and_missing(page: &str) -> (usize, Vec<String>) {
     let sources = sources();
-    let text = std::fs::read_to_string(project().join("docs/guarantees.md")).unwrap();
+    let text = std::fs::read_to_string(project().join(page)).unwrap();
     let is_name = |code: &&str| {
         code.contains("::") && code.chars().all(|c| c.is_ascii_alphanumeric() || "_:".contains(c))
     };
     let names: Vec<&str> = text.split('`').skip(1).step_by(2).filter(is_name).collect();
-    assert!(names.len() > 30, "only {} tests are found", names.len());
     let exists = |name: &&str| {
         let (modules, test) = name.rsplit_once("::").unwrap();
         let modules: Vec<&str> = modules.split("::").collect();
@@ -55,6 +54,15 @@ fn every_test_that_is_named_exists() {
         };
         sources.iter().any(is_there)
     };
-    let missing: Vec<&str> = names.into_iter().filter(|name| !exists(name)).collect();
-    assert!(missing.is_empty(), "docs/guarantees.md names tests that do not exist: {missing:#?}");
+    let missing = names.iter().filter(|name| !exists(name)).map(|name| (*name).to_owned());
+    (names.len(), missing.collect())
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    for (page, fewest) in [("docs/guarantees.md", 30), ("docs/formats.md", 60)] {
+        let (named, missing) = named_and_missing(page);
+        assert!(named > fewest, "only {named} tests are found in {page}");
+        assert!(missing.is_empty(), "{page} names tests that do not exist: {missing:#?}");
+    }
 }

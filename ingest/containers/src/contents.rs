@@ -132,13 +132,18 @@ impl fmt::Display for Fault {
             Self::FramesMissing { missing, expected } => {
                 write!(f, "{missing} of its {expected} frames lie behind the end of the file")
             }
-            Self::PacketsLost { gaps } => write!(
-                f,
-                "packets of its video were lost or damaged in {gaps} places (continuity errors)"
-            ),
+            Self::PacketsLost { gaps } => {
+                let places = if *gaps == 1 { "place" } else { "places" };
+                write!(
+                    f,
+                    "packets of its video were lost or damaged in {gaps} {places} \
+                     (continuity errors)"
+                )
+            }
             Self::EndsInPacket => write!(f, "it ends in the middle of a packet"),
             Self::EncryptedPackets { packets } => {
-                write!(f, "{packets} packets of its video are encrypted")
+                let packets_are = if *packets == 1 { "packet" } else { "packets" };
+                write!(f, "{packets} {packets_are} of its video are encrypted")
             }
             Self::NotRead { codec } => {
                 write!(f, "a part of its video is in {codec}, and was not read")

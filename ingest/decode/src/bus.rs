@@ -56,6 +56,7 @@ pub(crate) fn describe(error: &gst::glib::Error, debug: Option<&str>) -> String 
 fn sentence(detail: &str) -> Option<&'static str> {
     Some(match detail {
         "no known streams found" => "it has no stream in a format that GStreamer knows",
+        "No pads created" => "it has no stream",
         "streaming stopped, reason error (-5)" => "its data cannot be processed",
         "streaming stopped, reason not-linked (-1)" => "it has no stream that can be used",
         explain::NOT_NEGOTIATED_DETAIL => explain::NOT_NEGOTIATED,

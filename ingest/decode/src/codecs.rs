@@ -3,7 +3,7 @@
 use gstreamer as gst;
 
 /// Four-character codes, in any case, with the codec's name.
-const FOURCC: [(&str, &str); 44] = [
+const FOURCC: [(&str, &str); 51] = [
     ("AVdh", "DNxHR"),
     ("AVdn", "DNxHD"),
     ("Hap1", "HAP"),
@@ -40,7 +40,14 @@ const FOURCC: [(&str, &str); 44] = [
     ("SNOW", "Snow"),
     ("CLLC", "Canopus Lossless"),
     ("CUVC", "Canopus HQ"),
+    ("SHQ0", "SpeedHQ"),
+    ("SHQ1", "SpeedHQ"),
     ("SHQ2", "SpeedHQ"),
+    ("SHQ3", "SpeedHQ"),
+    ("SHQ4", "SpeedHQ"),
+    ("SHQ5", "SpeedHQ"),
+    ("SHQ7", "SpeedHQ"),
+    ("SHQ9", "SpeedHQ"),
     ("PIM1", "Pinnacle MPEG-1"),
     ("IV50", "Indeo 5"),
     ("IV41", "Indeo 4"),

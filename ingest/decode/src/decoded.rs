@@ -108,9 +108,12 @@ impl fmt::Display for Notice {
             }
             Self::IgnoredFiles { count, names } => {
                 let more = if *count > names.len() as u64 { ", …" } else { "" };
-                let files = if *count == 1 { "file was" } else { "files were" };
+                let (files, pictures) = match count {
+                    1 => ("file was", "it is not a picture"),
+                    _ => ("files were", "they are not pictures"),
+                };
                 let names = names.join(", ");
-                write!(f, "{count} {files} ignored, because they are not pictures: {names}{more}")
+                write!(f, "{count} {files} ignored, because {pictures}: {names}{more}")
             }
         }
     }

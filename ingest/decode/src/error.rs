@@ -326,6 +326,9 @@ impl Incomplete {
             Self::Crashed { how, frame } => DecodeError::Crashed { video, how, frame },
             Self::OutOfMemory { megabytes, .. } => DecodeError::OutOfMemory { video, megabytes },
             Self::TooSlow { seconds, .. } => DecodeError::TooSlow { video, seconds },
+            Self::Container(Fault::Encrypted | Fault::EncryptedPackets { .. }) => {
+                DecodeError::Encrypted { video }
+            }
             other => DecodeError::Failed { video, reason: other.to_string() },
         }
     }

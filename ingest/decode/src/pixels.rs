@@ -15,6 +15,15 @@ pub(crate) fn adjust_direct_rendering(decoder: &gst::Element, caps: &gst::CapsRe
     }
 }
 
+/// Whether GStreamer may have a format for the frames of packets with these caps.
+pub(crate) fn may_be_representable(caps: &gst::CapsRef) -> bool {
+    // H.264 in grey is decoded as 4:2:0.
+    let is_hevc = caps.structure(0).is_some_and(|format| format.has_name("video/x-h265"));
+    !is_hevc
+        || Declared::of(caps)
+            .is_none_or(|declared| declared.chroma != "4:0:0" || declared.is_known())
+}
+
 /// The pixels of a stream, as its parser describes them.
 struct Declared {
     chroma: String,

@@ -218,6 +218,11 @@ impl Probes {
         if interlaced || !ONE_FRAME_PER_PACKET.contains(&format.name().as_str()) {
             self.0.is_uncountable.store(true, Ordering::Relaxed);
         }
+        // Decoders of GStreamer 1.22 crash on some of them. Reproduced by
+        // `a_pixel_format_that_gstreamer_does_not_know_is_an_error` (grey of 12 bits).
+        if !pixels::may_be_representable(caps) {
+            return gst::PadProbeReturn::Drop;
+        }
         let length = |name| format.get::<i32>(name).map_or(0, i32::unsigned_abs);
         let size = Size { width: length("width"), height: length("height") };
         if is_within_limits(size) {

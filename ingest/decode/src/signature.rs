@@ -27,6 +27,9 @@ pub(crate) fn other_kind(start: &[u8]) -> Option<&'static str> {
     {
         return Some("an HTML page: the address or the server's answer was probably wrong");
     }
+    if starts("#extm3u") {
+        return Some("a playlist, which is not followed: use the address of the video itself");
+    }
     if starts("%PDF-") {
         return Some("a PDF file");
     }
@@ -68,6 +71,7 @@ mod tests {
             (b"\x1f\x8b\x08\0", "gzip"),
             (b"PK\x03\x04", "ZIP"),
             (b"%PDF-1.7\n%\xe2\xe3", "PDF"),
+            (b"#EXTM3U\na.ts\n", "playlist"),
             (b"Return-Path: <a@example.org>\r\n", "e-mail"),
             (b"{\"error\": \"not found\"}", "JSON"),
             ("Grüße\n".as_bytes(), "text"),

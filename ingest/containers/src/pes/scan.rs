@@ -11,6 +11,8 @@ use super::ts_packets::{Continuity, Follows, TsPacket, TsPackets};
 use super::{Framing, PesCodec, PesPart, PesProgram, PesVideo, nanoseconds, video};
 use crate::contents::{Container, Fault};
 
+/// Packets are encrypted if there is at least one for this many pictures.
+const DAMAGED_MARKS: u64 = 10;
 /// The program association table's packets.
 const PROGRAMS: u16 = 0;
 const NULL: u16 = 0x1fff;
@@ -354,8 +356,12 @@ impl Scan {
         pids.sort_unstable();
         pids.dedup();
         let streams = || pids.iter().filter_map(|pid| self.streams.get(pid));
-        let gaps = streams().map(|stream| stream.gaps).sum();
-        let packets = streams().map(|stream| stream.scrambled).sum();
+        let scrambled: u64 = streams().map(|stream| stream.scrambled).sum();
+        let pictures: u64 = chosen.iter().map(|stretch| stretch.packets).sum();
+        // Single bits that were damaged mark packets as encrypted, too.
+        let is_damage = scrambled.saturating_mul(DAMAGED_MARKS) < pictures;
+        let packets = if is_damage { 0 } else { scrambled };
+        let gaps = streams().map(|stream| stream.gaps).sum::<u64>() + (scrambled - packets);
         let unread = chosen.iter().find_map(|stretch| stretch.codec?.err());
         [
             (packets > 0).then_some(Fault::EncryptedPackets { packets }),

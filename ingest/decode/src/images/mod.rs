@@ -102,6 +102,10 @@ pub(crate) fn first(
     }
 }
 
+/// How decoders of pictures say that the file has no more bytes.
+const ENDS_EARLY: [&str; 4] =
+    ["unexpected end of file", "unexpected eof", "failed to fill whole buffer", "not enough bytes"];
+
 /// What errors and timeouts of a file need.
 struct Context {
     name: String,
@@ -136,6 +140,8 @@ impl Context {
 
     fn damaged(&self, reason: impl ToString) -> DecodeError {
         let reason = reason.to_string();
+        let ends = ENDS_EARLY.iter().any(|text| reason.to_lowercase().contains(text));
+        let reason = if ends { "its data ends too early" } else { &reason };
         let reason = reason.lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
         DecodeError::Damaged { video: self.name.clone(), reason }
     }

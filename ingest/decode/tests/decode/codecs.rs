@@ -17,6 +17,15 @@ async fn every_codec_that_a_plugin_decodes() {
         ("huffyuv.avi", "-c:v huffyuv"),
         ("vp9.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -pix_fmt yuv420p10le"),
         ("jpeg2000.mov", "-c:v jpeg2000 -pix_fmt yuv444p"),
+        ("grey.mp4", "-c:v libx264 -preset ultrafast -pix_fmt gray10le"),
+        ("a.rm", "-c:v rv20"),
+        ("a.wmv", "-c:v wmv2"),
+        ("prores.mxf", "-c:v prores_ks"),
+        ("dnxhr.mxf", "-s 1280x720 -c:v dnxhd -profile:v dnxhr_sq -pix_fmt yuv422p"),
+        ("cineform.mov", "-c:v cfhd -pix_fmt yuv422p10le"),
+        ("video1.avi", "-c:v msvideo1 -pix_fmt rgb555le"),
+        ("alpha.mov", "-c:v prores_ks -profile:v 4444 -pix_fmt yuva444p10le"),
+        ("deep.mov", "-c:v png -pix_fmt rgb48be"),
         ("high10.mp4", "-c:v libx264 -preset ultrafast -pix_fmt yuv422p10le"),
     ] {
         let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
@@ -32,11 +41,14 @@ async fn a_pixel_format_that_gstreamer_does_not_know_is_an_error() {
         let arguments = format!("{SOURCE} -frames:v 3 -c:v ffv1 -pix_fmt {pixels}");
         videos.make(&format!("{pixels}.mkv"), &arguments)
     };
+    let codec = "-c:v libx265 -pix_fmt gray12le -x265-params log-level=error";
+    let grey = videos.make("grey.mkv", &format!("{SOURCE} -frames:v 3 {codec}"));
     for (video, codec, described) in [
         (media("crash-ffv1-gray10.mkv"), "FFV1", "bits"),
         (media("crash-ffv1-rgb48.mkv"), "FFV1", "bits"),
         (media("crash-ffv1-yuv422p16.mkv"), "FFV1", "bits"),
         (media("memory-hevc-gray10.mkv"), "HEVC", "grey pixels of 10 bits"),
+        (grey, "HEVC", "grey pixels of 12 bits"),
         (media("palette-8bit.avi"), "uncompressed video", "palette"),
         (make("yuv420p9le"), "FFV1", "bits"),
         (make("ya8"), "FFV1", "bits"),
@@ -61,6 +73,8 @@ async fn a_codec_that_no_plugin_decodes_is_called_by_its_name() {
         ("ut.mkv", "-c:v utvideo -pix_fmt yuv420p", "Ut Video"),
         ("hap.mov", "-c:v hap", "HAP"),
         ("snow.avi", "-c:v snow", "Snow"),
+        ("speedhq.avi", "-c:v speedhq", "SpeedHQ"),
+        ("magic.avi", "-c:v magicyuv", "MagicYUV"),
     ] {
         let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
         let (_, outcome) = decode_with(&video, settings()).await;

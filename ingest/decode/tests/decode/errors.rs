@@ -222,7 +222,8 @@ async fn a_truncated_picture() {
         let bytes = std::fs::read(videos.make(name, &format!("{SOURCE} -frames:v 1"))).unwrap();
         let error =
             error_of(&videos.write(&format!("cut-{name}"), &bytes[..bytes.len() / 2])).await;
-        assert!(matches!(error, DecodeError::Damaged { .. }), "{name}: {error:?}");
+        let DecodeError::Damaged { reason, .. } = error else { panic!("{name}: {error:?}") };
+        assert!(name != "a.bmp" || reason == "its data ends too early", "{reason}");
     }
 }
 

@@ -1,14 +1,12 @@
 //! Video streams without a container, and formats that are refused.
 
-use std::path::Path;
-
 use moliceiro_decode::{DecodeError, Incomplete};
 
-use crate::videos::{SOURCE, Videos, decode, decode_with, settings};
+use crate::videos::{SOURCE, Videos, decode, decode_with, media, settings};
 
 #[tokio::test]
 async fn a_raw_av1_stream_gives_every_frame() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/av1-raw.obu");
+    let path = media("av1-raw.obu");
     let (frames, decoded) = decode(&path).await;
     assert_eq!((frames.len(), decoded.decoded, decoded.incomplete), (10, 10, None));
     assert_eq!(frames[0].letterbox.source.width, 640);
@@ -59,4 +57,6 @@ async fn a_format_that_would_hang_is_refused_at_once() {
         let Err(DecodeError::Unsupported { format, .. }) = outcome else { panic!("{outcome:?}") };
         assert_eq!(format, named);
     }
+    let (_, outcome) = decode_with(&media("h264.nut"), settings()).await;
+    assert!(matches!(outcome, Err(DecodeError::Unsupported { .. })), "{outcome:?}");
 }
