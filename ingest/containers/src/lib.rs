@@ -20,6 +20,7 @@
 mod asf;
 mod avi;
 mod contents;
+mod description;
 mod flv;
 mod heif;
 mod ivf;
@@ -34,8 +35,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
+pub use description::Description;
 pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
-pub use matroska::{Rotation, rotation};
+pub use matroska::{Rotation, description, rotation};
 pub use obu::TemporalUnits;
 pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo};
 

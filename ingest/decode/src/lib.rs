@@ -62,6 +62,7 @@ mod autoplug;
 mod avi;
 mod bus;
 mod codecs;
+mod codes;
 mod color;
 mod completeness;
 mod container_info;

@@ -17,6 +17,16 @@ async fn every_codec_that_a_plugin_decodes() {
         ("huffyuv.avi", "-c:v huffyuv"),
         ("vp9.webm", "-c:v libvpx-vp9 -cpu-used 8 -pix_fmt yuv420p10le"),
         ("jpeg2000.mov", "-c:v jpeg2000 -pix_fmt yuv444p"),
+        ("dosbox.mov", "-c:v zmbv"),
+        ("flash-screen.mov", "-c:v flashsv"),
+        ("flash-screen.mkv", "-c:v flashsv"),
+        ("microsoft-1.mov", "-c:v msvideo1"),
+        ("microsoft-mpeg4.mov", "-c:v msmpeg4v2"),
+        ("huffyuv.mov", "-c:v ffvhuff"),
+        ("huffyuv.mkv", "-c:v ffvhuff"),
+        ("sorenson.mkv", "-c:v svq1"),
+        ("rgba.mov", "-c:v rawvideo -pix_fmt rgba"),
+        ("yuyv.mov", "-c:v rawvideo -pix_fmt yuyv422"),
         ("high10.mp4", "-c:v libx264 -preset ultrafast -pix_fmt yuv422p10le"),
     ] {
         let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
@@ -61,6 +71,7 @@ async fn a_codec_that_no_plugin_decodes_is_called_by_its_name() {
         ("ut.mkv", "-c:v utvideo -pix_fmt yuv420p", "Ut Video"),
         ("hap.mov", "-c:v hap", "HAP"),
         ("snow.avi", "-c:v snow", "Snow"),
+        ("graphics.mkv", "-c:v smc", "QuickTime Graphics"),
     ] {
         let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
         let (_, outcome) = decode_with(&video, settings()).await;
