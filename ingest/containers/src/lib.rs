@@ -28,6 +28,7 @@ mod matroska;
 pub mod mp4;
 mod obu;
 mod ogg;
+mod ogg_times;
 mod pes;
 mod reader;
 
@@ -39,6 +40,7 @@ pub use description::Description;
 pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
 pub use matroska::{Rotation, description, rotation};
 pub use obu::TemporalUnits;
+pub use ogg_times::OggPages;
 pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo};
 
 /// How many of a file's first bytes are enough to recognise its container.

@@ -91,6 +91,7 @@ mod mp4;
 mod nal;
 mod observer;
 mod obu;
+mod ogg;
 mod output;
 mod packet_source;
 mod part;

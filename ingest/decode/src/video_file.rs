@@ -118,6 +118,7 @@ impl Run {
         let source = match (movie, contents.map(|contents| contents.container)) {
             (Some(movie), _) => FileSource::Movie(movie),
             (None, Some(Container::Obu)) => FileSource::Obu,
+            (None, Some(Container::Ogg)) => FileSource::Ogg,
             _ => FileSource::Whole,
         };
         let Some((last, earlier)) = parts.split_last() else {

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::film::{self, HEIGHT, WIDTH};
 
-/// Seconds after which ffmpeg is stopped: some of its encoders hang when the container refuses them.
+/// Seconds after which ffmpeg is stopped: some encoders hang when the container refuses them.
 const PATIENCE: &str = "20";
 
 fn command() -> Command {

@@ -3,6 +3,18 @@
 /// Parts of names of files that GStreamer 1.22 cannot decode, and what the error calls them.
 const REFUSED: &[(&str, &str)] = &[("nut/", "NUT"), ("/utvideo", "Ut Video")];
 
+/// Containers that hold times of decoding only. GStreamer 1.22 takes them for those of showing: the
+/// frames come in their order, and the times of those around a B-frame are wrong by a few frames.
+const TIMES_OF_DECODING: &[&str] = &["avi/", "wmv/", "mxf/"];
+/// Codecs with B-frames.
+const REORDERED: &[&str] = &["-b", "-open-gop", "-interlaced"];
+
+/// Whether the times of its frames may be wrong.
+pub fn has_times_of_decoding(name: &str) -> bool {
+    TIMES_OF_DECODING.iter().any(|container| name.starts_with(container))
+        && REORDERED.iter().any(|codec| name.contains(codec))
+}
+
 /// Whether this error is right for the file.
 pub fn is_refused(name: &str, error: &str) -> bool {
     REFUSED.iter().any(|(part, called)| name.contains(part) && error.contains(called))
