@@ -20,6 +20,7 @@
 mod asf;
 mod avi;
 mod contents;
+mod description;
 mod flv;
 mod heif;
 mod ivf;
@@ -27,6 +28,7 @@ mod matroska;
 pub mod mp4;
 mod obu;
 mod ogg;
+mod ogg_times;
 mod pes;
 mod reader;
 
@@ -34,9 +36,11 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
+pub use description::Description;
 pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
-pub use matroska::{Rotation, rotation};
+pub use matroska::{Rotation, description, rotation};
 pub use obu::TemporalUnits;
+pub use ogg_times::OggPages;
 pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo};
 
 /// How many of a file's first bytes are enough to recognise its container.

@@ -2,15 +2,22 @@
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use moliceiro_containers::Description;
 use tracing::debug;
 
-use crate::codecs;
+use crate::codes;
 use crate::frame_times;
 use crate::probes::Probes;
 
 /// Attaches `probes` to demuxers and decoders, and works around what their defaults lose.
-pub(crate) fn configure_plugged_elements(pipeline: &gst::Pipeline, probes: &Probes) {
+/// `description` is that of the track.
+pub(crate) fn configure_plugged_elements(
+    pipeline: &gst::Pipeline,
+    probes: &Probes,
+    description: Option<&Description>,
+) {
     let probes = probes.clone();
+    let description = description.cloned();
     pipeline.connect_deep_element_added(move |_, _, element| {
         let Some(class) =
             element.factory().and_then(|factory| factory.metadata("klass").map(str::to_owned))
@@ -18,7 +25,8 @@ pub(crate) fn configure_plugged_elements(pipeline: &gst::Pipeline, probes: &Prob
             return;
         };
         if class.contains("Demux") {
-            element.connect_pad_added(|_, pad| rename_format(pad));
+            let description = description.clone();
+            element.connect_pad_added(move |_, pad| adapt_format(pad, description.as_ref()));
             probes.attach_to_demuxer(element);
         }
         if class.contains("Parser") {
@@ -39,18 +47,16 @@ pub(crate) fn configure_plugged_elements(pipeline: &gst::Pipeline, probes: &Prob
     });
 }
 
-/// Gives a format that the demuxer does not know the name that decoders know it by. This runs
-/// before the element that plugs decoders reads the name.
-///
-/// GStreamer 1.22's demuxers do not know DNxHR. Reproduced by `every_codec_that_a_plugin_decodes`.
-fn rename_format(pad: &gst::Pad) {
+/// Rewrites a format that the demuxer does not know. This runs before the element that plugs
+/// decoders reads it.
+fn adapt_format(pad: &gst::Pad, description: Option<&Description>) {
     let Some(mut caps) = pad.current_caps() else { return };
-    let Some(known) = caps.structure(0).and_then(codecs::known_as) else { return };
-    if let Some(format) = caps.make_mut().structure_mut(0) {
-        format.set_name(known);
+    let format = caps.make_mut().structure_mut(0);
+    if !format.is_some_and(|format| codes::adapt(format, description)) {
+        return;
     }
     if let Err(error) = pad.store_sticky_event(&gst::event::Caps::new(&caps)) {
-        debug!(%error, %caps, "cannot rename a format");
+        debug!(%error, %caps, "cannot adapt a format");
     }
 }
 

@@ -3,7 +3,7 @@
 use gstreamer as gst;
 
 /// Four-character codes, in any case, with the codec's name.
-const FOURCC: [(&str, &str); 51] = [
+const FOURCC: [(&str, &str); 64] = [
     ("AVdh", "DNxHR"),
     ("AVdn", "DNxHD"),
     ("Hap1", "HAP"),
@@ -36,6 +36,19 @@ const FOURCC: [(&str, &str); 51] = [
     ("M8YA", "MagicYUV"),
     ("LAGS", "Lagarith"),
     ("FFVH", "FFmpeg Huffyuv"),
+    ("smc", "QuickTime Graphics"),
+    ("rle", "QuickTime Animation"),
+    ("8BPS", "Planar RGB"),
+    ("tiff", "TIFF"),
+    ("WEBP", "WebP"),
+    ("raw", UNCOMPRESSED),
+    ("24BG", UNCOMPRESSED),
+    ("RGBA", UNCOMPRESSED),
+    ("BGRA", UNCOMPRESSED),
+    ("ABGR", UNCOMPRESSED),
+    ("ARGB", UNCOMPRESSED),
+    ("yuvs", UNCOMPRESSED),
+    ("v410", UNCOMPRESSED),
     ("CFHD", "CineForm"),
     ("SNOW", "Snow"),
     ("CLLC", "Canopus Lossless"),
@@ -59,7 +72,7 @@ const FOURCC: [(&str, &str); 51] = [
 
 /// GStreamer's media types: the name, an element of GStreamer 1.22 that reads it, and that
 /// element's Debian package.
-const TYPES: [(&str, &str, &str, &str); 40] = [
+const TYPES: [(&str, &str, &str, &str); 45] = [
     ("video/x-h264", "H.264", "avdec_h264", LIBAV),
     ("video/x-h265", "HEVC", "avdec_h265", LIBAV),
     ("video/x-h266", "VVC", "", ""),
@@ -77,6 +90,11 @@ const TYPES: [(&str, &str, &str, &str); 40] = [
     ("video/x-msmpeg", "Microsoft MPEG-4", "avdec_msmpeg4", LIBAV),
     ("video/x-wmv", "Windows Media Video or VC-1", "avdec_wmv3", LIBAV),
     ("video/x-pn-realvideo", "RealVideo", "avdec_rv40", LIBAV),
+    ("video/x-gst-av-ffvhuff", "FFmpeg Huffyuv", "avdec_ffvhuff", LIBAV),
+    ("video/x-zmbv", "DOSBox Capture", "avdec_zmbv", LIBAV),
+    ("video/x-msvideocodec", "Microsoft Video 1", "avdec_msvideo1", LIBAV),
+    ("video/x-apple-video", "QuickTime Video", "avdec_rpza", LIBAV),
+    ("image/gst-libav-gif", "GIF", "avdec_gif", LIBAV),
     ("video/x-cinepak", "Cinepak", "avdec_cinepak", LIBAV),
     ("video/x-indeo", "Indeo", "avdec_indeo5", LIBAV),
     ("video/x-svq", "Sorenson Video", "avdec_svq3", LIBAV),
@@ -102,6 +120,7 @@ const TYPES: [(&str, &str, &str, &str); 40] = [
     ("application/ogg", "Ogg", "oggdemux", BASE),
 ];
 
+const UNCOMPRESSED: &str = "uncompressed video in a rare format";
 const BASE: &str = "gstreamer1.0-plugins-base";
 const GOOD: &str = "gstreamer1.0-plugins-good";
 const BAD: &str = "gstreamer1.0-plugins-bad";
@@ -153,7 +172,7 @@ pub(crate) fn is_encrypted(format: &gst::StructureRef) -> bool {
 /// The four-character code of a format that GStreamer's demuxers do not know.
 pub(crate) fn fourcc(format: &gst::StructureRef) -> Option<String> {
     if let Some(code) = format.name().strip_prefix("video/x-gst-fourcc-") {
-        return Some(code.to_owned());
+        return Some(code.trim_end_matches('_').to_owned());
     }
     if !format.name().ends_with("unknown") {
         return None;
@@ -165,18 +184,4 @@ pub(crate) fn fourcc(format: &gst::StructureRef) -> Option<String> {
     let code = signed.or_else(|_| format.get::<u32>("fourcc")).ok()?.to_le_bytes();
     let is_text = code.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     is_text.then(|| String::from_utf8_lossy(&code).trim_end().to_owned())
-}
-
-/// The format that a decoder knows by another name than the demuxer.
-pub(crate) fn known_as(format: &gst::StructureRef) -> Option<&'static str> {
-    let code = fourcc(format)?;
-    Some(match code.to_ascii_uppercase().as_str() {
-        "AVDH" | "AVDN" | "AVD1" => "video/x-dnxhd",
-        "CFHD" => "video/x-cineform",
-        "VP90" => "video/x-vp9",
-        "AV01" => "video/x-av1",
-        "APCO" | "APCS" | "APCN" | "APCH" | "AP4H" | "AP4X" => "video/x-prores",
-        "MJP2" => "image/jp2",
-        _ => return None,
-    })
 }

@@ -2,10 +2,11 @@ use std::fs::File;
 use std::ops::Range;
 
 use gstreamer as gst;
+use moliceiro_containers::OggPages;
 use moliceiro_containers::mp4::FlatMovie;
 
 use crate::file::LocalFile;
-use crate::{flat_source, obu, part};
+use crate::{flat_source, obu, ogg, part};
 
 /// What GStreamer reads of a file.
 #[derive(Clone, Copy)]
@@ -14,6 +15,8 @@ pub(crate) enum FileSource<'a> {
     Part(&'a Range<u64>),
     /// The frames of a raw AV1 stream.
     Obu,
+    /// An Ogg file whose times may be negative.
+    Ogg,
     /// One of the tracks of an MP4.
     Movie(&'a FlatMovie),
 }
@@ -22,7 +25,12 @@ impl FileSource<'_> {
     /// The element that reads it.
     pub(crate) fn element(self, file: &LocalFile) -> Result<gst::Element, gst::glib::Error> {
         let opened = match self {
-            Self::Whole => return gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None),
+            Self::Whole => return whole(file),
+            Self::Ogg => match File::open(&file.path).and_then(OggPages::open) {
+                Ok(Some(pages)) => Ok(ogg::source(pages)),
+                Ok(None) => return whole(file),
+                Err(error) => Err(error),
+            },
             Self::Part(bytes) => part::source(&file.path, bytes),
             Self::Obu => obu::source(&file.path),
             Self::Movie(movie) => {
@@ -33,4 +41,8 @@ impl FileSource<'_> {
             gst::glib::Error::new(gst::ResourceError::OpenRead, &error.to_string())
         })
     }
+}
+
+fn whole(file: &LocalFile) -> Result<gst::Element, gst::glib::Error> {
+    gst::Element::make_from_uri(gst::URIType::Src, &file.uri, None)
 }

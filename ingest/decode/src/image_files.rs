@@ -132,7 +132,7 @@ fn first_picture(
         return Ok((picture, missing));
     }
     let shown = copy.as_ref().map_or(&file, |(_, video)| video);
-    let mut pipeline = FilePipeline::open(shown, 1, FileSource::Whole, &[])?;
+    let mut pipeline = FilePipeline::open(shown, 1, FileSource::Whole, None, &[])?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
             let picture = selected.picture(&frame.without_time()).map_err(failed)?;

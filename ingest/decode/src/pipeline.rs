@@ -6,7 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use gstreamer_video::VideoOrientationMethod;
-use moliceiro_containers::{PesCodec, PesPackets};
+use moliceiro_containers::{Description, PesCodec, PesPackets};
 use moliceiro_messages::Size;
 use tracing::{debug, warn};
 
@@ -81,14 +81,15 @@ enum Pulled {
 
 impl FilePipeline {
     /// Starts decoding the video track with this number, from 1, of a file, without the decoders
-    /// whose names are `excluded`.
+    /// whose names are `excluded`. `description` is what the container says of its codec.
     pub(crate) fn open(
         file: &LocalFile,
         track: u32,
         source: FileSource<'_>,
+        description: Option<&Description>,
         excluded: &[String],
     ) -> Result<Self, DecodeError> {
-        Self::start(&file.name, track, |sink, tracks| {
+        Self::start(&file.name, track, description, |sink, tracks| {
             build(&source.element(file)?, file.format, sink, tracks, excluded)
         })
     }
@@ -100,12 +101,13 @@ impl FilePipeline {
         packets: PesPackets,
         excluded: &[String],
     ) -> Result<Self, DecodeError> {
-        Self::start(name, 1, |sink, _| packet_source::build(codec, packets, sink, excluded))
+        Self::start(name, 1, None, |sink, _| packet_source::build(codec, packets, sink, excluded))
     }
 
     fn start(
         name: &str,
         track: u32,
+        description: Option<&Description>,
         build: impl FnOnce(&AppSink, &Tracks) -> Result<gst::Pipeline, gst::glib::Error>,
     ) -> Result<Self, DecodeError> {
         let failed = |reason: String| DecodeError::Failed { video: name.to_owned(), reason };
@@ -121,7 +123,7 @@ impl FilePipeline {
         let tracks = Tracks::new(track);
         let pipeline = build(&sink, &tracks).map_err(|error| failed(error.to_string()))?;
         let probes = Probes::default();
-        configure_plugged_elements(&pipeline, &probes);
+        configure_plugged_elements(&pipeline, &probes, description);
         if let Some(bus) = pipeline.bus() {
             bus::drop_unread_messages(&bus);
         }

@@ -1,7 +1,7 @@
 //! Decodes a video file, from its container to the verdict on whether it is complete.
 
 use moliceiro_containers::mp4::FlatMovie;
-use moliceiro_containers::{Container, Contents};
+use moliceiro_containers::{Container, Contents, Description};
 use moliceiro_messages::Deinterlace;
 use tracing::debug;
 
@@ -45,6 +45,21 @@ fn matroska_orientation(
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 65537")]
     let anticlockwise = (rotation.anticlockwise.rem_euclid(360.0) / 360.0 * 65_536.0) as u32;
     Some(Orientation::flipped_then_rotated(rotation.is_mirrored, false, anticlockwise))
+}
+
+/// How the container describes the codec of a track.
+fn description(
+    file: &LocalFile,
+    track: u32,
+    contents: Option<&Contents>,
+    movie: Option<&FlatMovie>,
+) -> Option<Description> {
+    if let Some(movie) = movie {
+        return movie.description().cloned();
+    }
+    contents.filter(|contents| contents.container == Container::Matroska)?;
+    let opened = std::fs::File::open(&file.path);
+    opened.and_then(|mut file| moliceiro_containers::description(&mut file, track)).ok()?
 }
 
 /// A file, or one of several that are appended to each other.
@@ -98,9 +113,12 @@ impl Run {
         let parts = contents.map(Contents::appended).unwrap_or_default();
         let avi_duration = avi::declared_duration(&file.path);
         let orientation = matroska_orientation(file, track, contents);
+        let description = description(file, track, contents, movie);
+        let description = description.as_ref();
         let source = match (movie, contents.map(|contents| contents.container)) {
             (Some(movie), _) => FileSource::Movie(movie),
             (None, Some(Container::Obu)) => FileSource::Obu,
+            (None, Some(Container::Ogg)) => FileSource::Ogg,
             _ => FileSource::Whole,
         };
         let Some((last, earlier)) = parts.split_last() else {
@@ -109,7 +127,7 @@ impl Run {
             let track = if movie.is_some() { 1 } else { track };
             return self.with_fallback(
                 file,
-                |excluded| FilePipeline::open(file, track, source, excluded),
+                |excluded| FilePipeline::open(file, track, source, description, excluded),
                 |run, pipeline| run.decode_part(file, pipeline, &part, Check::Whole),
             );
         };
@@ -118,7 +136,8 @@ impl Run {
         {
             let shift = self.output.covered().end().unwrap_or(0);
             let part = Part { track, shift, avi_duration, orientation, contents, movie: None };
-            let decoded = FilePipeline::open(file, track, FileSource::Part(bytes), &[])
+            let source = FileSource::Part(bytes);
+            let decoded = FilePipeline::open(file, track, source, description, &[])
                 .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
             match decoded {
                 Ok(None) if self.is_past_range => return Ok(None),

@@ -5,13 +5,16 @@
 
 mod codec;
 mod ebml;
+mod private;
 mod projection;
+mod search;
 
 use std::fs::File;
 use std::io;
 
 use self::codec::{Codec, Shown};
 use self::ebml::Element;
+pub use self::private::description;
 pub use self::projection::{Rotation, rotation};
 use crate::contents::{Container, Contents, Fault, VideoTrack};
 use crate::reader::Reader;

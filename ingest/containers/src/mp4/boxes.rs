@@ -1,11 +1,11 @@
 //! Boxes in memory.
 
 /// A box's type, and its content.
-pub(super) type Box<'a> = ([u8; 4], &'a [u8]);
+pub(crate) type Box<'a> = ([u8; 4], &'a [u8]);
 
 /// The boxes in `content`, up to the first whose length makes no sense. One that is longer than
 /// what is left ends where the content ends.
-pub(super) fn boxes(content: &[u8]) -> impl Iterator<Item = Box<'_>> {
+pub(crate) fn boxes(content: &[u8]) -> impl Iterator<Item = Box<'_>> {
     let mut rest = content;
     std::iter::from_fn(move || {
         let head = Head::parse(rest)?;
@@ -20,7 +20,7 @@ pub(super) fn boxes(content: &[u8]) -> impl Iterator<Item = Box<'_>> {
 }
 
 /// The content of the first box of this type.
-pub(super) fn find<'a>(content: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
+pub(crate) fn find<'a>(content: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
     boxes(content).find(|(found, _)| found == kind).map(|(_, content)| content)
 }
 
@@ -54,7 +54,7 @@ impl Head {
     }
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::edits::Shown;
 use super::samples::Sample;
 use super::track::Track;
+use crate::description::Description;
 
 /// A longer pause between two samples does not fit in a table.
 const MOST_STEP: i64 = i32::MAX as i64;
@@ -18,6 +19,7 @@ const NANOSECONDS: i128 = 1_000_000_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlatMovie {
     header: Vec<u8>,
+    description: Option<Description>,
     timescale: u32,
     parts: Vec<FlatPart>,
     /// When the first frame is shown, in units of the track on the edited timeline.
@@ -76,6 +78,7 @@ impl FlatMovie {
         let duration = i128::from(shown.end.checked_sub(first)?) * NANOSECONDS;
         Some(Self {
             header: writer.finish(track, file_length)?,
+            description: track.descriptions.get(8..).and_then(Description::of_quicktime),
             timescale: track.timescale,
             parts,
             first,
@@ -87,6 +90,11 @@ impl FlatMovie {
     /// What stands before the bytes of the original file.
     pub fn header(&self) -> &[u8] {
         &self.header
+    }
+
+    /// What a decoder has to know before the first frame.
+    pub fn description(&self) -> Option<&Description> {
+        self.description.as_ref()
     }
 
     /// Number of frames that are shown.

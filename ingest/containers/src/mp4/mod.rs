@@ -4,7 +4,7 @@
 //! `fragments` collect its samples, and `edits` decides which of them are shown. `flat` writes the
 //! header of an equivalent movie with one plain track.
 
-mod boxes;
+pub(crate) mod boxes;
 mod codec;
 mod edits;
 mod file;

@@ -48,7 +48,7 @@ impl Stream {
         let sink = sink(sender, drop_counter.clone());
         let pipeline = build(origin, timeout, &sink, &tail).map_err(failed)?;
         let probes = Probes::default();
-        configure_plugged_elements(&pipeline, &probes);
+        configure_plugged_elements(&pipeline, &probes, None);
         let running = RunningPipeline::new(pipeline);
         if let Err(error) = running.play() {
             // `end` reads the cause from the bus.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::damage::Damage;
-use crate::{ffmpeg, film};
+use crate::ffmpeg;
 
 /// How a codec is asked for. Some accept only sizes of a list, and all are given time to be exact.
 const CODECS: &[(&str, &str)] = &[
@@ -39,6 +39,7 @@ const CODECS: &[(&str, &str)] = &[
     ("png", "-c:v png"),
     ("qtrle", "-c:v qtrle"),
     ("raw", "-c:v rawvideo -pix_fmt yuv420p"),
+    ("uncoded", "-c:v wrapped_avframe -pix_fmt yuv420p"),
     ("raw-rgb", "-c:v rawvideo -pix_fmt bgr24"),
     ("flv1", "-c:v flv1 -q:v 2"),
     ("h263", "-c:v h263 -q:v 2"),
@@ -208,9 +209,14 @@ impl Case {
         self.damage.is_none()
     }
 
-    /// How many frames a player can show, at most.
-    pub fn most_frames(&self) -> usize {
-        if self.damage == Some(Damage::Appended) { 2 * film::FRAMES } else { film::FRAMES }
+    /// Whether ffmpeg 5 writes what it cannot read: animated WebP.
+    pub fn is_unreadable_to_ffmpeg(&self) -> bool {
+        self.extension == "webp"
+    }
+
+    /// How often a player can show each frame, at most.
+    pub fn most_times(&self) -> usize {
+        if self.damage == Some(Damage::Appended) { 2 } else { 1 }
     }
 
     /// Makes the file from the film, in `folder`; `None` if ffmpeg cannot.

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::film::{self, HEIGHT, WIDTH};
 
-/// Seconds after which ffmpeg is stopped: some of its encoders hang when the container refuses them.
+/// Seconds after which ffmpeg is stopped: some encoders hang when the container refuses them.
 const PATIENCE: &str = "20";
 
 fn command() -> Command {
@@ -22,8 +22,34 @@ pub fn run(arguments: &[&str], output: &Path) -> Option<()> {
     (done.status.success() && is_written).then_some(())
 }
 
-/// The numbers on the frames that ffmpeg decodes of a file's first video stream.
-pub fn numbers(file: &Path) -> Vec<usize> {
+/// The numbers on the frames that a player shows of a file's first video stream.
+///
+/// ffmpeg's demuxer marks the packets that an edit list hides, and its decoder of AV1 returns them
+/// all the same.
+pub fn shown(file: &Path) -> Vec<usize> {
+    let numbers = numbers(file);
+    let probed = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v:0"])
+        .args(["-show_entries", "stream=codec_name:packet=pts,flags", "-of", "csv"])
+        .arg(file)
+        .output()
+        .expect("ffprobe runs");
+    let probed = String::from_utf8_lossy(&probed.stdout);
+    let mut packets: Vec<(i64, bool)> = probed
+        .lines()
+        .filter_map(|line| line.strip_prefix("packet,")?.split_once(','))
+        .filter_map(|(pts, flags)| Some((pts.parse().ok()?, flags.contains('D'))))
+        .collect();
+    packets.sort_unstable();
+    if !probed.contains("stream,av1") || packets.len() != numbers.len() {
+        return numbers;
+    }
+    let hidden = packets.into_iter().map(|(_, is_hidden)| is_hidden);
+    numbers.into_iter().zip(hidden).filter(|(_, is_hidden)| !is_hidden).map(|(n, _)| n).collect()
+}
+
+/// The numbers on the frames that ffmpeg decodes.
+fn numbers(file: &Path) -> Vec<usize> {
     let scale = format!("scale={WIDTH}:{HEIGHT}:flags=area,format=gray");
     let decoded = command()
         .args(["-noautorotate", "-i"])

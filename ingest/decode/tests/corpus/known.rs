@@ -1,30 +1,21 @@
 //! Whole files that are refused. docs/formats.md says the same.
 
 /// Parts of names of files that GStreamer 1.22 cannot decode, and what the error calls them.
-const REFUSED: &[(&str, &str)] = &[
-    ("nut/", "NUT"),
-    ("/utvideo", "Ut Video"),
-    ("mkv/cinepak", "QuickTime"),
-    ("mkv/gif", "QuickTime"),
-];
+const REFUSED: &[(&str, &str)] = &[("nut/", "NUT"), ("/utvideo", "Ut Video")];
 
-/// The error does not help: it does not name the codec.
-const WITHOUT_NAME: &[(&str, &str)] = &[("mov/gif", "GStreamer failed")];
+/// Containers that hold times of decoding only. GStreamer 1.22 takes them for those of showing: the
+/// frames come in their order, and the times of those around a B-frame are wrong by a few frames.
+const TIMES_OF_DECODING: &[&str] = &["avi/", "wmv/", "mxf/"];
+/// Codecs with B-frames.
+const REORDERED: &[&str] = &["-b", "-open-gop", "-interlaced"];
 
-/// Parts of names of files whose edit list ffmpeg's decoder of AV1 ignores: it shows what is hidden.
-const SHOWN_BY_FFMPEG: &[&str] = &["mp4/av1/cut", "mp4/av1/copyts"];
-
-/// Whether these frames are right for a file of which ffmpeg shows more than players do.
-pub fn is_edited(name: &str, decoded: &[usize], shown: &[usize]) -> bool {
-    SHOWN_BY_FFMPEG.iter().any(|part| name.starts_with(part))
-        && !decoded.is_empty()
-        && shown.windows(decoded.len()).any(|part| part == decoded)
+/// Whether the times of its frames may be wrong.
+pub fn has_times_of_decoding(name: &str) -> bool {
+    TIMES_OF_DECODING.iter().any(|container| name.starts_with(container))
+        && REORDERED.iter().any(|codec| name.contains(codec))
 }
 
 /// Whether this error is right for the file.
 pub fn is_refused(name: &str, error: &str) -> bool {
-    REFUSED
-        .iter()
-        .chain(WITHOUT_NAME)
-        .any(|(part, called)| name.contains(part) && error.contains(called))
+    REFUSED.iter().any(|(part, called)| name.contains(part) && error.contains(called))
 }

@@ -37,7 +37,11 @@ fn selected(cases: Vec<Case>) -> Vec<Case> {
 
 fn report(case: &Case, film: &Path, folder: &Path, number: usize) -> Option<Report> {
     let file = case.make(film, folder, number)?;
-    let expected = ffmpeg::numbers(&file);
+    let expected = if case.is_unreadable_to_ffmpeg() {
+        (0..film::FRAMES).collect()
+    } else {
+        ffmpeg::shown(&file)
+    };
     // ffmpeg itself made a file without a frame of it.
     let is_empty = expected.is_empty() && case.is_intact();
     let report = (!is_empty).then(|| decode(case, &file, expected));

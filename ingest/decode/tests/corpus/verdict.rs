@@ -32,7 +32,7 @@ enum Outcome {
     Right {
         frames: usize,
     },
-    /// Others, with a notice; or a damage has one.
+    /// A damage has a notice.
     Noticed {
         frames: usize,
         expected: usize,
@@ -55,12 +55,15 @@ enum Fault {
     /// Nothing is wrong with the file.
     FalseAlarm {
         frames: usize,
+        expected: usize,
         notice: String,
     },
     /// The file is whole.
     NeedlesslyRefused {
         error: String,
     },
+    /// A frame comes before one that is shown earlier, or together with it.
+    Times(Vec<u64>),
     Stalled,
     Panicked,
     /// A selection does not give the frames that it says.
@@ -70,10 +73,14 @@ enum Fault {
     },
 }
 
-fn frames(
-    file: &Path,
-    selection: FrameSelection,
-) -> (Vec<usize>, Duration, Result<DecodedVideo, DecodeError>) {
+struct Decoded {
+    numbers: Vec<usize>,
+    times: Vec<u64>,
+    longest_wait: Duration,
+    outcome: Result<DecodedVideo, DecodeError>,
+}
+
+fn frames(file: &Path, selection: FrameSelection) -> Decoded {
     let [width, height] = [WIDTH, HEIGHT].map(|side| u32::try_from(side).unwrap());
     let size = Size { width, height };
     let stall_timeout = LONGEST_WAIT;
@@ -81,20 +88,24 @@ fn frames(
     let mut since = Instant::now();
     let decoding = start(&Url::from_file_path(file).unwrap(), settings);
     let mut numbers = Vec::new();
+    let mut times = Vec::new();
     let mut longest = Duration::ZERO;
     while let Ok(frame) = decoding.frames.recv_blocking() {
         longest = longest.max(since.elapsed());
         since = Instant::now();
         numbers.extend(frame.iter().map(film::number_on));
+        times.extend(frame.iter().filter_map(|frame| frame.pts));
     }
     let outcome = decoding.outcome_blocking();
-    (numbers, longest.max(since.elapsed()), outcome)
+    Decoded { numbers, times, longest_wait: longest.max(since.elapsed()), outcome }
 }
 
 /// Decodes a file whose frames are known.
 pub fn decode(case: &Case, file: &Path, expected: Vec<usize>) -> Report {
-    let (decoded, longest_wait, outcome) = frames(file, FrameSelection::every(1));
+    let Decoded { numbers: decoded, times, longest_wait, outcome } =
+        frames(file, FrameSelection::every(1));
     let outcome = match outcome {
+        _ if !are_right(case, &times) => Outcome::Wrong(Fault::Times(times)),
         Ok(DecodedVideo { incomplete: Some(Incomplete::Stalled { .. }), .. })
         | Err(DecodeError::Stalled { .. }) => Outcome::Wrong(Fault::Stalled),
         Err(DecodeError::Panicked) => Outcome::Wrong(Fault::Panicked),
@@ -105,10 +116,11 @@ pub fn decode(case: &Case, file: &Path, expected: Vec<usize>) -> Report {
         Err(error) => Outcome::Refused { expected: expected.len(), error: error.to_string() },
         Ok(DecodedVideo { incomplete: Some(notice), .. }) => {
             let (frames, notice) = (decoded.len(), notice.to_string());
-            if case.is_intact() && decoded == expected {
-                Outcome::Wrong(Fault::FalseAlarm { frames, notice })
+            let expected = expected.len();
+            if case.is_intact() {
+                Outcome::Wrong(Fault::FalseAlarm { frames, expected, notice })
             } else {
-                Outcome::Noticed { frames, expected: expected.len(), notice }
+                Outcome::Noticed { frames, expected, notice }
             }
         }
         Ok(_) if differs(case, &decoded, &expected) => {
@@ -120,19 +132,31 @@ pub fn decode(case: &Case, file: &Path, expected: Vec<usize>) -> Report {
     Report { name: case.name.clone(), longest_wait, outcome }
 }
 
-/// The pictures of a damaged file may be wrong in themselves, so only their number counts. ffmpeg
-/// may lose more of them than another decoder, but there are no more than the film has.
+/// The pictures of a damaged file may be wrong in themselves, so a number may be that of another
+/// frame. ffmpeg may lose more of them than another decoder; of those that it loses, none may come
+/// twice.
 fn differs(case: &Case, decoded: &[usize], expected: &[usize]) -> bool {
     if case.is_intact() {
-        decoded != expected && !known::is_edited(&case.name, decoded, expected)
-    } else {
-        decoded.len() < expected.len() || decoded.len() > case.most_frames()
+        return decoded != expected;
     }
+    let times = |frames: &[usize], number| frames.iter().filter(|n| **n == number).count();
+    let comes_too_often =
+        decoded.iter().any(|n| times(decoded, *n) > case.most_times().max(times(expected, *n)));
+    let most = case.most_times() * film::FRAMES;
+    !(expected.len()..=most).contains(&decoded.len())
+        || decoded.len() > expected.len() && comes_too_often
+}
+
+/// Whether the times of frames increase. Damaged packets may have any.
+fn are_right(case: &Case, times: &[u64]) -> bool {
+    !case.is_intact()
+        || known::has_times_of_decoding(&case.name)
+        || times.is_sorted_by(|one, next| one < next)
 }
 
 fn selected(file: &Path, all: Vec<usize>) -> Outcome {
     let every = FrameSelection::every(EVERY as u64);
-    let (decoded, ..) = frames(file, every);
+    let decoded = frames(file, every).numbers;
     let expected: Vec<usize> = all.iter().copied().step_by(EVERY).collect();
     if decoded == expected {
         Outcome::Right { frames: all.len() }
@@ -171,10 +195,14 @@ impl fmt::Display for Fault {
                 decoded.len(),
                 expected.len()
             ),
-            Self::FalseAlarm { frames, notice } => {
-                write!(f, "all {frames} frames, and yet: {notice}")
+            Self::FalseAlarm { frames, expected, notice } => {
+                write!(f, "the file is whole, and {frames} of {expected} frames: {notice}")
             }
             Self::NeedlesslyRefused { error } => write!(f, "refused: {error}"),
+            Self::Times(times) => {
+                let times: Vec<_> = times.iter().map(|time| time / 1_000_000).collect();
+                write!(f, "the times of frames do not increase: {times:?} ms")
+            }
             Self::Stalled => write!(f, "stalled"),
             Self::Panicked => write!(f, "panicked"),
             Self::Selection { decoded, expected } => {

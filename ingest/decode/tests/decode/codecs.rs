@@ -26,6 +26,16 @@ async fn every_codec_that_a_plugin_decodes() {
         ("video1.avi", "-c:v msvideo1 -pix_fmt rgb555le"),
         ("alpha.mov", "-c:v prores_ks -profile:v 4444 -pix_fmt yuva444p10le"),
         ("deep.mov", "-c:v png -pix_fmt rgb48be"),
+        ("dosbox.mov", "-c:v zmbv"),
+        ("flash-screen.mov", "-c:v flashsv"),
+        ("flash-screen.mkv", "-c:v flashsv"),
+        ("microsoft-1.mov", "-c:v msvideo1"),
+        ("microsoft-mpeg4.mov", "-c:v msmpeg4v2"),
+        ("huffyuv.mov", "-c:v ffvhuff"),
+        ("huffyuv.mkv", "-c:v ffvhuff"),
+        ("sorenson.mkv", "-c:v svq1"),
+        ("rgba.mov", "-c:v rawvideo -pix_fmt rgba"),
+        ("yuyv.mov", "-c:v rawvideo -pix_fmt yuyv422"),
         ("high10.mp4", "-c:v libx264 -preset ultrafast -pix_fmt yuv422p10le"),
     ] {
         let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
@@ -75,6 +85,7 @@ async fn a_codec_that_no_plugin_decodes_is_called_by_its_name() {
         ("snow.avi", "-c:v snow", "Snow"),
         ("speedhq.avi", "-c:v speedhq", "SpeedHQ"),
         ("magic.avi", "-c:v magicyuv", "MagicYUV"),
+        ("graphics.mkv", "-c:v smc", "QuickTime Graphics"),
     ] {
         let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
         let (_, outcome) = decode_with(&video, settings()).await;

@@ -49,6 +49,19 @@ async fn every_container_and_codec_gives_every_frame() {
 }
 
 #[tokio::test]
+async fn a_cut_ogg_file_gives_every_frame() {
+    let videos = Videos::new();
+    let arguments = format!("{SOURCE} {SOUND} -c:v libtheora -c:a libvorbis");
+    let whole = videos.make("whole.ogv", &arguments);
+    for start in ["0.3", "0.6", "1.3"] {
+        let cut = format!("-ss {start} -i {} -c copy", whole.display());
+        let (frames, _) = assert_same_count(&videos.make(&format!("{start}.ogv"), &cut)).await;
+        assert_eq!(frames[0].pts, Some(0), "{start}");
+        assert!(frames.is_sorted_by(|one, next| one.pts < next.pts), "{start}");
+    }
+}
+
+#[tokio::test]
 async fn odd_dimensions_give_every_frame() {
     let videos = Videos::new();
     let video = videos
