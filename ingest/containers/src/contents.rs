@@ -106,6 +106,16 @@ pub enum Fault {
         /// In how many places.
         gaps: u64,
     },
+    /// Pictures of its video are damaged.
+    PicturesDamaged {
+        /// In how many places.
+        places: u64,
+    },
+    /// The numbers of its pictures have gaps.
+    PicturesMissing {
+        /// How many are missing.
+        pictures: u64,
+    },
     /// It ends within a packet.
     EndsInPacket,
     /// Packets of its video are encrypted.
@@ -136,6 +146,12 @@ impl fmt::Display for Fault {
                 f,
                 "packets of its video were lost or damaged in {gaps} places (continuity errors)"
             ),
+            Self::PicturesDamaged { places } => {
+                write!(f, "its pictures are damaged in {places} places")
+            }
+            Self::PicturesMissing { pictures } => {
+                write!(f, "{pictures} of its frames are missing between others")
+            }
             Self::EndsInPacket => write!(f, "it ends in the middle of a packet"),
             Self::EncryptedPackets { packets } => {
                 write!(f, "{packets} packets of its video are encrypted")

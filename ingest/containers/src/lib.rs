@@ -21,6 +21,7 @@ mod asf;
 mod avi;
 mod contents;
 mod flv;
+mod flv_packets;
 mod heif;
 mod ivf;
 mod matroska;
@@ -34,10 +35,11 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
+pub use flv_packets::{FlvCodec, FlvPackets, FlvVideo};
 pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
 pub use matroska::{Rotation, rotation};
 pub use obu::TemporalUnits;
-pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo};
+pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo, PictureCount};
 
 /// How many of a file's first bytes are enough to recognise its container.
 const SIGNATURE_BYTES: usize = 16;
