@@ -47,6 +47,8 @@ pub struct FlvPackets {
     /// The last time in the file and on the timeline, in milliseconds.
     last: Option<(i64, i64)>,
     step: i64,
+    /// Bytes before each unit of H.264, which hold its length.
+    length_size: usize,
 }
 
 /// A tag that holds video. Its data may be truncated.
@@ -101,7 +103,7 @@ impl FlvVideo {
     ///
     /// The file cannot be read.
     pub fn packets(file: File) -> io::Result<FlvPackets> {
-        Ok(FlvPackets { tags: Tags::new(file)?, last: None, step: FRAME })
+        Ok(FlvPackets { tags: Tags::new(file)?, last: None, step: FRAME, length_size: 4 })
     }
 }
 
@@ -124,9 +126,14 @@ impl FlvPackets {
         placed
     }
 
-    fn packet(&mut self, Tag { time, data }: Tag) -> Option<PesPacket> {
+    fn packet(&mut self, Tag { time, mut data }: Tag) -> Option<PesPacket> {
         let (delay, from) = match *data {
+            [kind, 0, _, _, _, _, _, _, _, size, ..] if kind & 0x8f == 7 => {
+                self.length_size = usize::from(size & 3) + 1;
+                return None;
+            }
             [kind, 1, a, b, c, ..] if kind & 0x8f == 7 => {
+                fit_last_unit(data.get_mut(5..)?, self.length_size);
                 (i64::from(i32::from_be_bytes([a, b, c, 0]) >> 8), 5)
             }
             [kind, _, ..] if kind & 0x8f == 2 => (0, 1),
@@ -137,6 +144,20 @@ impl FlvPackets {
         let nanoseconds = |time: i64| u64::try_from(time).ok().map(|time| time * 1_000_000);
         let (pts, dts) = (nanoseconds(decoded + delay), nanoseconds(decoded));
         Some(PesPacket { pts, dts, data: data.get(from..)?.to_vec() })
+    }
+}
+
+/// Makes the last unit end where its data does: a parser would discard all of them.
+fn fit_last_unit(mut units: &mut [u8], length_size: usize) {
+    while let Some((length, rest)) = units.split_at_mut_checked(length_size) {
+        let size = length.iter().fold(0, |size, byte| size << 8 | usize::from(*byte));
+        let available = rest.len();
+        if size > available {
+            let bytes = available.to_be_bytes();
+            length.copy_from_slice(&bytes[bytes.len() - length_size..]);
+            return;
+        }
+        units = &mut rest[size..];
     }
 }
 
@@ -249,7 +270,7 @@ impl Tags {
     }
 
     fn ends_in_its_length(&self, end: u64, head: Head) -> io::Result<bool> {
-        let mut trailer = [0; TRAILER as usize];
+        let mut trailer = [0; 4];
         if end + TRAILER > self.length {
             return Ok(false);
         }

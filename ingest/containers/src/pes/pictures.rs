@@ -363,7 +363,8 @@ mod tests {
     #[test]
     fn pictures_of_mpeg2_are_counted_and_their_damages_noticed() {
         let [i, b, p] = [1, 3, 2];
-        let open = [sequence(), group(), picture(1, i), picture(0, b), picture(3, p), picture(2, b)];
+        let open =
+            [sequence(), group(), picture(1, i), picture(0, b), picture(3, p), picture(2, b)];
         let whole = PictureCount { pictures: 4, leading: 1, ..PictureCount::default() };
         assert_eq!(count(&open), whole);
         let middle = [&[picture(5, b)][..], &open].concat();
@@ -384,7 +385,8 @@ mod tests {
     #[test]
     fn slices_of_h264_say_what_they_need() {
         // 1, then 011 (I), 010 (B), 0001000 (I, as the whole picture).
-        let types = [0b1011_0000, 0b1010_0000, 0b1000_1000].map(|byte| slice_type(&[byte, 0, 0, 0]));
+        let types =
+            [0b1011_0000, 0b1010_0000, 0b1000_1000].map(|byte| slice_type(&[byte, 0, 0, 0]));
         assert_eq!(types, [Some(2), Some(1), Some(7)]);
     }
 }

