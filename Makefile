@@ -3,9 +3,10 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 
 VIDEO ?= .deps/samples/bikes.mp4
 MINUTES ?= 10
+FILES ?= 2000
 SEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d " ")
 
-.PHONY: help setup setup-tests build run test test-media soak licenses screenshots clean
+.PHONY: help setup setup-tests build run test test-media test-mutated soak licenses screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -33,6 +34,10 @@ test-media: setup ## compare every file of the media corpus with what ffmpeg dec
 soak: setup ## inject random faults for longer than the tests do: make soak MINUTES=60 SEED=42
 	cargo build --workspace --bins --tests --locked
 	MOLICEIRO_SOAK_MINUTES=$(MINUTES) MOLICEIRO_SOAK_SEED=$(SEED) cargo test --workspace --locked --test soak -- --nocapture
+
+test-mutated: setup ## count damaged files with whole ones between them: make test-mutated FILES=2000 SEED=42
+	cargo build --workspace --bins --tests --locked
+	MOLICEIRO_MUTATED_FILES=$(FILES) MOLICEIRO_MUTATED_SEED=$(SEED) cargo test -p moliceiro --locked --test mutated -- --nocapture
 
 licenses: ## write THIRD-PARTY-LICENSES; needed after a change of dependencies
 	@scripts/third-party-licenses.py

@@ -21,7 +21,7 @@ AT_ONCE = 2
 # many of them as cores, the cores are idle for a third of the time.
 THREADS = {"e2e": 2 * (os.cpu_count() or 1) + 1}
 # They take minutes; all others together take less than the first.
-LONGEST = ["e2e", "soak"]
+LONGEST = ["e2e", "soak", "mutated"]
 
 
 def build():

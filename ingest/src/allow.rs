@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use moliceiro_nats::messages::shown_uri;
 use moliceiro_nats::objects;
@@ -28,29 +29,29 @@ pub(crate) struct InvalidEntry(pub(crate) String);
 /// The folders, files and URI prefixes that may be read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Allowed {
-    paths: Vec<PathBuf>,
+    paths: Arc<[PathBuf]>,
     prefixes: Vec<Url>,
 }
 
 impl Allowed {
     /// Parses the setting `ingest.allow`.
     pub(crate) fn new(entries: &[String]) -> Result<Self, InvalidEntry> {
-        let mut allowed = Self::default();
+        let (mut paths, mut prefixes) = (Vec::new(), Vec::new());
         for entry in entries {
             let path = match Url::parse(entry) {
                 Ok(url) if url.scheme() == "file" => url.to_file_path().ok(),
                 Ok(url) => {
-                    allowed.prefixes.push(url);
+                    prefixes.push(url);
                     continue;
                 }
                 Err(_) => Some(PathBuf::from(entry)),
             };
             match path.filter(|path| path.is_absolute() && is_plain(path)) {
-                Some(path) => allowed.paths.push(path),
+                Some(path) => paths.push(path),
                 None => return Err(InvalidEntry(entry.clone())),
             }
         }
-        Ok(allowed)
+        Ok(Self { paths: paths.into(), prefixes })
     }
 
     /// The URI to open for `uri`, if that may be read: symbolic links of a file are resolved. Opens
@@ -92,26 +93,37 @@ impl Allowed {
         Ok(to)
     }
 
-    /// Both the path as written and the path it resolves to must be inside: one of them alone would
-    /// miss a file that does not exist, or a link that leads out.
+    /// On one thread for the whole check: `moliceiro run` allows each of its videos, and a thread
+    /// for each of those would cost memory.
     async fn check_path(&self, path: &Path) -> Option<PathBuf> {
-        let mut real_paths = Vec::with_capacity(self.paths.len());
-        for allowed in &self.paths {
-            real_paths
-                .push(tokio::fs::canonicalize(allowed).await.unwrap_or_else(|_| allowed.clone()));
-        }
-        let inside = |path: &Path| {
-            self.paths.iter().chain(&real_paths).any(|allowed| path.starts_with(allowed))
-        };
-        if !is_plain(path) || !inside(path) {
-            return None;
-        }
-        match tokio::fs::canonicalize(path).await {
-            Ok(real) => real_paths.iter().any(|allowed| real.starts_with(allowed)).then_some(real),
-            // Decoding reports that it does not exist.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(path.to_owned()),
-            Err(_) => None,
-        }
+        let (paths, path) = (self.paths.clone(), path.to_owned());
+        tokio::task::spawn_blocking(move || check_path(&paths, path)).await.ok().flatten()
+    }
+}
+
+/// Both the path as written and the path it resolves to must be inside: one of them alone would
+/// miss a file that does not exist, or a link that leads out.
+fn check_path(allowed: &[PathBuf], path: PathBuf) -> Option<PathBuf> {
+    if !is_plain(&path) {
+        return None;
+    }
+    let resolve = |allowed: &PathBuf| allowed.canonicalize().unwrap_or_else(|_| allowed.clone());
+    let real = path.canonicalize();
+    let as_written: Vec<_> = allowed.iter().filter(|entry| path.starts_with(entry)).collect();
+    if let Ok(real) = &real
+        && as_written.iter().any(|entry| real.starts_with(resolve(entry)))
+    {
+        return Some(real.clone());
+    }
+    let resolved: Vec<_> = allowed.iter().map(resolve).collect();
+    if as_written.is_empty() && !resolved.iter().any(|entry| path.starts_with(entry)) {
+        return None;
+    }
+    match real {
+        Ok(real) => resolved.iter().any(|entry| real.starts_with(entry)).then_some(real),
+        // Decoding reports that it does not exist.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(path),
+        Err(_) => None,
     }
 }
 

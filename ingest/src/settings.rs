@@ -30,6 +30,7 @@ pub struct IngestSettings {
     pub jpeg_quality: u8,
     /// How interlaced video is analysed: `auto` (each frame as it is at one moment), `off` (as it
     /// is stored, which is combed where something moves) or `fields` (each field as a frame).
+    /// Default for uploads that do not say.
     pub deinterlace: Deinterlace,
     /// Analyse every Nth frame only. Default for uploads that do not say.
     pub every: u64,
@@ -109,7 +110,7 @@ impl IngestSettings {
             fit: self.fit,
             encoding: self.encoding,
             jpeg_quality: self.jpeg_quality,
-            deinterlace: self.deinterlace,
+            deinterlace: choice.deinterlace.unwrap_or(self.deinterlace),
             selection: choice,
             skip_before,
             thumbnails: self.stills,

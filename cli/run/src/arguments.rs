@@ -2,11 +2,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use moliceiro_decode::FIT_STEP;
 use moliceiro_detector::{DetectorSettings, open_model};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{AlarmRule, Fps, Offset, RequestedSelection, Size, WINDOWS};
+use moliceiro_nats::messages::{
+    AlarmRule, Deinterlace, Fps, Offset, RequestedSelection, Size, WINDOWS,
+};
 use moliceiro_service::{CommonArguments, Settings, SettingsError};
 
 use crate::options::UploadOptions;
@@ -83,9 +86,9 @@ pub struct RunArguments {
     #[arg(long)]
     fit: bool,
     /// How to analyse interlaced video: auto (each frame as it is at one moment), off (as it is
-    /// stored) or fields (each field as a frame) [setting: ingest.deinterlace]
-    #[arg(long, value_name = "HOW", value_parser = ["auto", "off", "fields"])]
-    deinterlace: Option<String>,
+    /// stored) or fields (each field as a frame) [default: the setting ingest.deinterlace]
+    #[arg(long, value_name = "HOW", value_parser = deinterlace_parser())]
+    deinterlace: Option<Deinterlace>,
     /// Model to use: nanodet, nanodet-int8, or a model file with its manifest (.toml) beside it
     /// [default: nanodet]
     #[arg(long, value_name = "MODEL")]
@@ -105,6 +108,10 @@ pub struct RunArguments {
     common: CommonArguments,
 }
 
+fn deinterlace_parser() -> impl TypedValueParser<Value = Deinterlace> {
+    PossibleValuesParser::new(Deinterlace::NAMES).try_map(|name| name.parse::<Deinterlace>())
+}
+
 impl RunArguments {
     /// What becomes of videos that an earlier run left. Without a VIDEO, they are what this run is
     /// for.
@@ -122,7 +129,7 @@ impl RunArguments {
     ///
     /// Fails if the end is not later than the start, or if the window length is out of range.
     pub(crate) fn upload_options(&self) -> Result<UploadOptions, SettingsError> {
-        let Self { every, fps, start, end, video_track, window, .. } = *self;
+        let Self { every, fps, start, end, video_track, deinterlace, window, .. } = *self;
         if end.is_some_and(|end| end <= start.unwrap_or(Offset::ZERO)) {
             return Err(SettingsError::Invalid(vec!["--end must be later than --start".into()]));
         }
@@ -132,7 +139,7 @@ impl RunArguments {
         let max = self.max.map(|max| AlarmRule::more_than("person", max));
         let alarms: Vec<_> = self.alarms.iter().cloned().chain(max).collect();
         let alarms = (!alarms.is_empty()).then_some(alarms);
-        let selection = RequestedSelection { every, fps, start, end, video_track };
+        let selection = RequestedSelection { every, fps, start, end, video_track, deinterlace };
         Ok(UploadOptions { selection, window, alarms })
     }
 
@@ -155,7 +162,6 @@ impl RunArguments {
             .flag("--detectors", "detector.sessions", self.detectors.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())
             .flag("--fit", "ingest.fit", self.fit.then_some("true"))
-            .flag("--deinterlace", "ingest.deinterlace", self.deinterlace.as_ref())
             .flag("--model", "detector.model", self.model.as_ref());
         let detector: DetectorSettings = loader.clone().load()?.section()?;
         let model = open_model(&detector)?;

@@ -35,13 +35,15 @@ impl UploadOptions {
     /// Whether an unfinished video is what these options ask for. An option that is not given
     /// accepts any value.
     pub(crate) fn accepts(&self, unfinished: &UnfinishedVideo) -> bool {
-        let RequestedSelection { every, fps, start, end, video_track } = self.selection;
+        let RequestedSelection { every, fps, start, end, video_track, deinterlace } =
+            self.selection;
         let found = unfinished.selection;
         every.is_none_or(|every| Some(every) == found.every)
             && fps.is_none_or(|fps| Some(fps) == found.fps)
             && start.is_none_or(|start| Some(start) == found.start)
             && end.is_none_or(|end| Some(end) == found.end)
             && video_track.is_none_or(|track| Some(track) == found.video_track)
+            && deinterlace.is_none_or(|how| Some(how) == found.deinterlace)
             && (self.alarms.is_none() || self.alarms == unfinished.alarms)
     }
 }

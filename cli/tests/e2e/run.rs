@@ -5,7 +5,7 @@ use std::path::Path;
 
 use moliceiro_nats::messages::{Summary, VideoState};
 use moliceiro_testing::eventually;
-use moliceiro_testing::paths::sample;
+use moliceiro_testing::paths::{project, sample};
 use moliceiro_testing::process::{Process, run, servers_of, summaries};
 use moliceiro_testing::server::Server;
 use moliceiro_testing::video::{ffmpeg, short_video};
@@ -96,6 +96,17 @@ fn options_change_what_is_counted() {
     assert_eq!((part.processed_frames, part.duration_s.unwrap().round()), (10, 2.0));
     let strict = count(&data, &["--every", "7", "--threshold", "0.99", text(&video)]).remove(0);
     assert_eq!((strict.processed_frames, strict.classes.len(), strict.top.len()), (18, 0, 0));
+}
+
+#[test]
+fn the_fields_of_interlaced_video_are_frames_if_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let video = project().join("ingest/decode/tests/media/h264-interlaced-25i.mp4");
+    for (how, frames) in [("auto", 10), ("fields", 20)] {
+        let options = ["--deinterlace", how, "--end", "0.4", text(&video)];
+        let counted = count(&folder.path().join("data"), &options).remove(0);
+        assert_eq!(counted.processed_frames, frames, "{how}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use moliceiro_testing::process::{self, Process, moliceiro};
 use moliceiro_testing::server::{RestartableServer, Server, client};
 use moliceiro_testing::video::file_uri;
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::OpenptFlags;
 use tempfile::TempDir;
 
 fn service(name: &str, url: &str, arguments: &[&str]) -> Process {
@@ -254,6 +255,37 @@ fn a_signal_and_ctrl_c_restore_the_terminal() {
     terminal.wait_for("no service has used it");
     terminal.press(b"\x03");
     terminal.expect_restored("0");
+}
+
+/// Also where SIGHUP is ignored, as under `nohup`.
+#[test]
+fn a_closed_terminal_ends_the_view() {
+    let server = Server::start();
+    for prefix in ["", "trap '' HUP; "] {
+        let terminal =
+            rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+                .unwrap();
+        rustix::pty::grantpt(&terminal).unwrap();
+        rustix::pty::unlockpt(&terminal).unwrap();
+        let path = rustix::pty::ptsname(&terminal, Vec::new()).unwrap();
+        let path = path.into_string().unwrap();
+        let top = format!(
+            "exec <{path} >{path} 2>&1; stty rows 30 cols 100; \
+             {prefix}exec {} top --nats '{}'",
+            program("moliceiro").display(),
+            server.url()
+        );
+        let mut child = Command::new("setsid").args(["--wait", "sh", "-c", &top]).spawn().unwrap();
+        let mut terminal = std::fs::File::from(terminal);
+        let (mut shown, mut bytes) = (Vec::new(), [0; 4096]);
+        while !String::from_utf8_lossy(&shown).contains("no service has used it") {
+            let n = terminal.read(&mut bytes).unwrap();
+            shown.extend_from_slice(&bytes[..n]);
+        }
+        drop(terminal);
+        let status = eventually(|| child.try_wait().unwrap());
+        assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    }
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! Draws on the terminal and obeys keys. Restores the terminal, whatever ends the program.
 
 use std::io;
+use std::mem::ManuallyDrop;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -19,56 +23,89 @@ const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The terminal while we draw on it. Dropping it restores the terminal. So does a panic: the hook
 /// of ratatui runs before the message is printed.
-struct Screen(DefaultTerminal);
+///
+/// ratatui's own destructor would print an error, and printing to a closed terminal panics.
+struct Screen(ManuallyDrop<DefaultTerminal>);
 
 impl Screen {
     fn take() -> io::Result<Self> {
-        ratatui::try_init().map(Self).inspect_err(|_| ratatui::restore())
+        let taken = ratatui::try_init().inspect_err(|_| drop(ratatui::try_restore()));
+        taken.map(|terminal| Self(ManuallyDrop::new(terminal)))
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        // They fail if the terminal is closed: then there is nothing to restore.
+        self.0.show_cursor().ok();
+        ratatui::try_restore().ok();
     }
 }
 
-/// Shows the state until the user quits or a signal stops the program.
+/// Shows the state until the user quits, a signal stops the program or the terminal is closed.
 pub(crate) fn show(
     state: watch::Receiver<State>,
     stopped: &CancellationToken,
     interval: Duration,
 ) -> anyhow::Result<()> {
+    const UNREADABLE: &str = "cannot read from this terminal";
     let mut screen = Screen::take()
         .context("cannot draw on this terminal; `moliceiro top --once` prints text")?;
+    let events = read_events().context(UNREADABLE)?;
     let mut ui = Ui::default();
     let mut drawn: Option<Instant> = None;
-    while !stopped.is_cancelled() {
+    while !stopped.is_cancelled() && !is_closed() {
         if drawn.is_none_or(|at| at.elapsed() >= REDRAW_INTERVAL.min(interval)) {
             if state.has_changed().is_err() {
                 bail!("reading the figures stopped unexpectedly");
             }
             let state = state.borrow();
-            screen
-                .0
-                .draw(|frame| view::draw(frame, &state, &mut ui, Instant::now()))
-                .context("cannot draw on this terminal")?;
+            match screen.0.draw(|frame| view::draw(frame, &state, &mut ui, Instant::now())) {
+                Err(_) if is_closed() => return Ok(()),
+                drawn => drawn.context("cannot draw on this terminal")?,
+            };
             drawn = Some(Instant::now());
         }
-        if event::poll(POLL_INTERVAL).context("cannot read from this terminal")? {
-            match event::read().context("cannot read from this terminal")? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => match action(key) {
-                    Some(Action::Quit) => return Ok(()),
-                    Some(Action::Ui(act)) => act(&mut ui),
-                    None => {}
-                },
-                Event::Resize(..) => {}
-                _ => continue,
-            }
-            drawn = None;
+        match events.recv_timeout(POLL_INTERVAL) {
+            Ok(Ok(Event::Key(key))) if key.kind != KeyEventKind::Release => match action(key) {
+                Some(Action::Quit) => return Ok(()),
+                Some(Action::Ui(act)) => act(&mut ui),
+                None => {}
+            },
+            Ok(Ok(Event::Resize(..))) => {}
+            Ok(Ok(_)) | Err(RecvTimeoutError::Timeout) => continue,
+            Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) if is_closed() => return Ok(()),
+            Ok(Err(error)) => return Err(error).context(UNREADABLE),
+            Err(RecvTimeoutError::Disconnected) => bail!(UNREADABLE),
         }
+        drawn = None;
     }
     Ok(())
+}
+
+/// Reads keys on a thread of its own: crossterm 0.29 reads a closed terminal again and again, and
+/// does not return (`top::a_closed_terminal_ends_the_view`). The thread ends with the process.
+fn read_events() -> io::Result<Receiver<io::Result<Event>>> {
+    let (sender, events) = sync_channel(1);
+    let read = move || {
+        loop {
+            let event = event::read();
+            let is_last = event.is_err();
+            if sender.send(event).is_err() || is_last {
+                break;
+            }
+        }
+    };
+    thread::Builder::new().name("keys".into()).spawn(read)?;
+    Ok(events)
+}
+
+/// Whether nobody can see the terminal any more. A signal says so only to some processes.
+fn is_closed() -> bool {
+    let stdout = io::stdout();
+    let mut terminal = [PollFd::new(&stdout, PollFlags::empty())];
+    let polled = poll(&mut terminal, Some(&Timespec::default()));
+    polled.is_ok() && terminal[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
 enum Action {

@@ -21,13 +21,14 @@ export class Options {
 
   /** The options that are set, as JSON for an upload. */
   read() {
-    const { every, fps, start, end, track, labels, alarms } = this.#fields;
+    const { every, fps, start, end, track, deinterlace, labels, alarms } = this.#fields;
     const options = {};
     if (every.value) options.every = every.valueAsNumber;
     if (fps.value) options.fps = fps.valueAsNumber;
     if (start.value.trim()) options.start = start.value.trim();
     if (end.value.trim()) options.end = end.value.trim();
     if (track.value) options.video_track = track.valueAsNumber;
+    if (deinterlace.value) options.deinterlace = deinterlace.value;
     const classes = lines(labels.value, ",");
     if (classes.length) options.labels = classes;
     const rules = lines(alarms.value, "\n");
@@ -36,13 +37,14 @@ export class Options {
   }
 
   /** Shows the options that a video was counted with. */
-  fill({ every, fps, start, end, video_track: track, labels, rules }) {
+  fill({ every, fps, start, end, video_track: track, deinterlace, labels, rules }) {
     // The server refuses both.
     this.#fields.every.value = fps ? "" : every;
     this.#fields.fps.value = fps ?? "";
     this.#fields.start.value = start ?? "";
     this.#fields.end.value = end ?? "";
     this.#fields.track.value = track ?? "";
+    this.#fields.deinterlace.value = deinterlace ?? "";
     this.#fields.labels.value = labels.join(", ");
     this.#fields.alarms.value = (rules ?? []).join("\n");
   }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{AlarmRule, InvalidField, RequestedSelection, Upload};
+use moliceiro_nats::messages::{AlarmRule, Deinterlace, InvalidField, RequestedSelection, Upload};
 use serde::Deserialize;
 use url::Url;
 use utoipa::openapi::schema::{
@@ -49,6 +49,11 @@ pub(crate) struct OptionFields {
     #[param(minimum = 1, maximum = 4_294_967_295_u64)]
     #[schema(minimum = 1, maximum = 4_294_967_295_u64)]
     video_track: Option<u32>,
+    /// How to analyse interlaced video: each frame as it is at one moment (`auto`), as it is stored
+    /// (`off`), or each field as a frame (`fields`). Default: the setting `ingest.deinterlace`.
+    #[param(inline)]
+    #[schema(inline)]
+    deinterlace: Option<Deinterlace>,
     /// Count only objects of these classes. Default, or if empty: all classes. In a query and in a
     /// form: separated by commas, or repeated.
     #[param(required = false)]
@@ -141,6 +146,20 @@ pub(crate) fn text_fields() -> Object {
         {
             *schema_type = SchemaType::Type(own.clone());
         }
+        let named = match field {
+            RefOr::T(Schema::OneOf(choices)) => choices.items.iter().find_map(|item| match item {
+                RefOr::T(Schema::Object(own)) if own.enum_values.is_some() => {
+                    let mut own = own.clone();
+                    own.description.clone_from(&choices.description);
+                    Some(own)
+                }
+                _ => None,
+            }),
+            _ => None,
+        };
+        if let Some(named) = named {
+            *field = RefOr::T(Schema::Object(named));
+        }
     }
     fields
 }
@@ -156,8 +175,8 @@ pub(crate) struct UploadOptions {
 
 impl UploadOptions {
     /// The names of [`OptionFields`].
-    pub(crate) const FIELDS: [&str; 8] =
-        ["name", "every", "fps", "start", "end", "video_track", "labels", "alarms"];
+    pub(crate) const FIELDS: [&str; 9] =
+        ["name", "every", "fps", "start", "end", "video_track", "deinterlace", "labels", "alarms"];
 
     /// The options in a query, or an error that names the parameter.
     pub(crate) fn from_query(query: Option<&str>) -> Result<Self, Problem> {
@@ -196,6 +215,10 @@ impl UploadOptions {
             "video_track" => {
                 let number = "must be a number, such as 2";
                 self.selection.video_track.replace(parsed(field, value, number)?).is_some()
+            }
+            "deinterlace" => {
+                let names = "must be auto, off or fields";
+                self.selection.deinterlace.replace(parsed(field, value, names)?).is_some()
             }
             "labels" => {
                 let labels = value.split(',').map(str::trim).filter(|label| !label.is_empty());
@@ -240,6 +263,7 @@ impl UploadOptions {
         merge("start", &mut own.start, selection.start)?;
         merge("end", &mut own.end, selection.end)?;
         merge("video_track", &mut own.video_track, selection.video_track)?;
+        merge("deinterlace", &mut own.deinterlace, selection.deinterlace)?;
         merge("alarms", &mut self.alarms, alarms)?;
         if !labels.is_empty() {
             if !self.labels.is_empty() {
@@ -324,6 +348,9 @@ mod tests {
         assert_eq!(options.labels, ["person", "boat", "car"]);
         assert_eq!(options.alarms.map(|rules| rules.len()), Some(2));
         assert_eq!(query("alarms=").unwrap().alarms, Some(vec![]), "none, instead of the default");
+        let fields = query("deinterlace=fields").unwrap().selection.deinterlace;
+        assert_eq!(fields, Some(Deinterlace::Fields));
+        assert!(query("deinterlace=on").unwrap_err().contains("auto, off or fields"));
         assert_eq!(query(""), Ok(UploadOptions::default()));
     }
 

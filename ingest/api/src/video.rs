@@ -8,8 +8,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    AlarmRule, Fps, FrameSelection, LiveStatus, Offset, Started, Summary, VideoEntry, VideoState,
-    VideoStatus,
+    AlarmRule, Deinterlace, Fps, FrameSelection, LiveStatus, Offset, Started, Summary, VideoEntry,
+    VideoState, VideoStatus,
 };
 use moliceiro_nats::videos::KnownVideo;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,9 @@ pub(crate) struct Video {
     end: Option<Offset>,
     /// The number of the analysed video track, if the upload asked for one.
     video_track: Option<u32>,
+    /// How interlaced video is analysed, if the upload asked for that.
+    #[schema(inline)]
+    deinterlace: Option<Deinterlace>,
     /// The numbers of its frames.
     frames: Frames,
     /// Objects found so far, by class.
@@ -102,7 +105,7 @@ impl Video {
         let decoded = entry.published;
         let Started { labels, alarms: rules, .. } = entry.started.clone();
         let status = VideoStatus::from(entry);
-        let FrameSelection { every, fps, start, end, video_track } = status.selection;
+        let FrameSelection { every, fps, start, end, video_track, deinterlace } = status.selection;
         Self {
             links: Links::of(&status.video),
             id: status.video,
@@ -115,6 +118,7 @@ impl Video {
             start,
             end,
             video_track,
+            deinterlace,
             frames: Frames {
                 total: status.frames,
                 decoded,
@@ -133,7 +137,7 @@ impl Video {
 
     /// A video that no aggregator has an entry of yet.
     fn without_entry(id: VideoId, state: VideoState, started: Started) -> Self {
-        let FrameSelection { every, fps, start, end, video_track } = started.selection;
+        let FrameSelection { every, fps, start, end, video_track, deinterlace } = started.selection;
         Self {
             links: Links::of(&id),
             id,
@@ -146,6 +150,7 @@ impl Video {
             start,
             end,
             video_track,
+            deinterlace,
             frames: Frames { total: None, decoded: 0, counted: 0, failed: 0 },
             classes: BTreeMap::new(),
             most_at_once: BTreeMap::new(),

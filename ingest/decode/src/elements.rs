@@ -42,6 +42,7 @@ pub(crate) fn init() -> Result<(), DecodeError> {
     OFFLINE.call_once(|| {
         log_to_tracing();
         never_plug_fetching_demuxers();
+        never_plug_endless_demuxers();
     });
     Ok(())
 }
@@ -66,6 +67,13 @@ fn never_plug_fetching_demuxers() {
     };
     for feature in gst::Registry::get().features_filtered(fetches, false) {
         feature.set_rank(gst::Rank::NONE);
+    }
+}
+
+/// `unsupported` names NUT by its signature. This is for files whose signature is damaged.
+fn never_plug_endless_demuxers() {
+    if let Some(factory) = gst::ElementFactory::find("avdemux_nut") {
+        factory.set_rank(gst::Rank::NONE);
     }
 }
 

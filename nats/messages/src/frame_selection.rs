@@ -4,6 +4,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::Deinterlace;
+
 /// A century: no video is longer.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
@@ -27,6 +29,9 @@ pub struct FrameSelection {
     /// Number of the video track whose frames they are, from 1; left out: the container's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub video_track: Option<u32>,
+    /// How interlaced frames are analysed; left out: as the ingest's settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deinterlace: Option<Deinterlace>,
 }
 
 /// Which frames an upload asks for. What it leaves out, the ingest's settings decide.
@@ -47,6 +52,9 @@ pub struct RequestedSelection {
     /// Analyse this video track, counted from 1. Left out, the container's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub video_track: Option<u32>,
+    /// How to analyse interlaced frames. Left out, the ingest's own setting holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deinterlace: Option<Deinterlace>,
 }
 
 /// A selection that contradicts itself.
@@ -81,7 +89,7 @@ impl InvalidSelection {
 impl FrameSelection {
     /// Every `every`th frame of the whole video.
     pub fn every(every: u64) -> Self {
-        Self { every, fps: None, start: None, end: None, video_track: None }
+        Self { every, fps: None, start: None, end: None, video_track: None, deinterlace: None }
     }
 
     /// How many of a video's `frames` are selected; `None` if that depends on their times.
@@ -94,7 +102,7 @@ impl FrameSelection {
 impl RequestedSelection {
     /// Checks that the fields do not contradict each other.
     pub fn check(&self) -> Result<(), InvalidSelection> {
-        let Self { every, fps, start, end, video_track } = *self;
+        let Self { every, fps, start, end, video_track, deinterlace: _ } = *self;
         if every == Some(0) {
             return Err(InvalidSelection::EveryZero);
         }
@@ -113,9 +121,10 @@ impl RequestedSelection {
     /// The selection that holds, with `default_every` for what is left out. An upload that gives
     /// `fps` selects among all frames.
     pub fn or_every(&self, default_every: u64) -> FrameSelection {
-        let Self { every, fps, start, end, video_track } = *self;
+        let Self { every, fps, start, end, video_track, deinterlace } = *self;
         let default_every = if fps.is_some() { 1 } else { default_every };
-        FrameSelection { every: every.unwrap_or(default_every), fps, start, end, video_track }
+        let every = every.unwrap_or(default_every);
+        FrameSelection { every, fps, start, end, video_track, deinterlace }
     }
 }
 

@@ -48,7 +48,7 @@ use thiserror::Error;
 pub use alarm::{Alarm, RuleMatch};
 pub use alarm_rule::{AlarmRule, Comparison, MalformedRule, Region, RuleProblem};
 pub use color::{Color, Matrix};
-pub use deinterlace::Deinterlace;
+pub use deinterlace::{Deinterlace, InvalidDeinterlace};
 pub use event::{
     Abandoned, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Started,
     VideoEvent,

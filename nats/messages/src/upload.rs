@@ -240,7 +240,8 @@ impl Upload {
     /// The upload with `defaults` for what it leaves out. Alarms that count a class which it does
     /// not count are left out.
     pub fn with_defaults(mut self, defaults: &UploadDefaults) -> Self {
-        let RequestedSelection { every, fps, start, end, video_track } = defaults.selection;
+        let RequestedSelection { every, fps, start, end, video_track, deinterlace } =
+            defaults.selection;
         let selection = &mut self.selection;
         if selection.every.is_none() && selection.fps.is_none() {
             (selection.every, selection.fps) = (every, fps);
@@ -249,6 +250,7 @@ impl Upload {
             (selection.start, selection.end) = (start, end);
         }
         selection.video_track = selection.video_track.or(video_track);
+        selection.deinterlace = selection.deinterlace.or(deinterlace);
         self.window = self.window.or(defaults.window);
         if self.alarms.is_none() {
             self.alarms = defaults.alarms.clone();
@@ -414,6 +416,7 @@ mod tests {
             (br#"{"uri": "file:///a", "start": 2, "end": 2}"#, "end"),
             (br#"{"uri": "file:///a", "end": 0}"#, "end"),
             (br#"{"uri": "file:///a", "video_track": 0}"#, "video_track"),
+            (br#"{"uri": "file:///a", "deinterlace": "on"}"#, "unknown variant"),
             (br#"{"uri": "file:///a", "name": "a\nb"}"#, "name"),
             (br#"{"uri": "file:///a", "version": 9}"#, "version"),
             (br#"{"uri": "file:///a", "labels": [""]}"#, "labels"),

@@ -30,9 +30,9 @@ pub struct UnfinishedVideo {
 impl From<Started> for UnfinishedVideo {
     fn from(started: Started) -> Self {
         let Started { uri, name, selection, alarms, fingerprint, .. } = started;
-        let FrameSelection { every, fps, start, end, video_track } = selection;
+        let FrameSelection { every, fps, start, end, video_track, deinterlace } = selection;
         let every = Some(every);
-        let selection = RequestedSelection { every, fps, start, end, video_track };
+        let selection = RequestedSelection { every, fps, start, end, video_track, deinterlace };
         Self { uri, name, selection, window: None, alarms, fingerprint }
     }
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Abandoned, Alarm, AlarmRule, AlarmState, Cancelled, Color, Connection, Detection, Encoding,
-    Ended, Event, Failed, FailedFrame, Fingerprint, Fps, Frame, FrameResult, Letterbox, LiveStatus,
-    Matrix, Offset, Progress, RequestedSelection, RuleMatch, Size, Started, Summary, Thumbnail,
-    Unconfirmed, Upload, VERSION, VideoEntry, VideoEvent, VideoState, VideoStatus,
+    Abandoned, Alarm, AlarmRule, AlarmState, Cancelled, Color, Connection, Deinterlace, Detection,
+    Encoding, Ended, Event, Failed, FailedFrame, Fingerprint, Fps, Frame, FrameResult, Letterbox,
+    LiveStatus, Matrix, Offset, Progress, RequestedSelection, RuleMatch, Size, Started, Summary,
+    Thumbnail, Unconfirmed, Upload, VERSION, VideoEntry, VideoEvent, VideoState, VideoStatus,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -63,6 +63,7 @@ pub fn uploads() -> Vec<Upload> {
             start: Some(Offset::try_from(1.5).unwrap()),
             end: Some("2m".parse().unwrap()),
             video_track: Some(2),
+            deinterlace: Some(Deinterlace::Fields),
         },
         window: Some("5m".parse().unwrap()),
         alarms: Some(vec![]),
