@@ -106,6 +106,16 @@ pub enum Fault {
         /// In how many places.
         gaps: u64,
     },
+    /// Pictures of its video are damaged.
+    PicturesDamaged {
+        /// In how many places.
+        places: u64,
+    },
+    /// The numbers of its pictures have gaps.
+    PicturesMissing {
+        /// How many are missing.
+        pictures: u64,
+    },
     /// It ends within a packet.
     EndsInPacket,
     /// Packets of its video are encrypted.
@@ -132,13 +142,16 @@ impl fmt::Display for Fault {
             Self::FramesMissing { missing, expected } => {
                 write!(f, "{missing} of its {expected} frames lie behind the end of the file")
             }
-            Self::PacketsLost { gaps } => {
-                let places = if *gaps == 1 { "place" } else { "places" };
-                write!(
-                    f,
-                    "packets of its video were lost or damaged in {gaps} {places} \
-                     (continuity errors)"
-                )
+            Self::PacketsLost { gaps } => write!(
+                f,
+                "packets of its video were lost or damaged in {} (continuity errors)",
+                places(*gaps)
+            ),
+            Self::PicturesDamaged { places: damaged } => {
+                write!(f, "its pictures are damaged in {}", places(*damaged))
+            }
+            Self::PicturesMissing { pictures } => {
+                write!(f, "{pictures} of its frames are missing between others")
             }
             Self::EndsInPacket => write!(f, "it ends in the middle of a packet"),
             Self::EncryptedPackets { packets } => {
@@ -151,4 +164,8 @@ impl fmt::Display for Fault {
             Self::Damaged { at } => write!(f, "its structure is broken at byte {at}"),
         }
     }
+}
+
+fn places(n: u64) -> String {
+    if n == 1 { "1 place".into() } else { format!("{n} places") }
 }

@@ -22,6 +22,7 @@ mod avi;
 mod contents;
 mod description;
 mod flv;
+mod flv_packets;
 mod heif;
 mod ivf;
 mod matroska;
@@ -37,11 +38,12 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 pub use contents::{Container, Contents, Fault, VideoTrack};
 pub use description::Description;
+pub use flv_packets::{FlvCodec, FlvPackets, FlvVideo};
 pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
 pub use matroska::{Rotation, description, rotation};
 pub use obu::TemporalUnits;
 pub use ogg_times::OggPages;
-pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo};
+pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo, PictureCount};
 
 /// How many of a file's first bytes are enough to recognise its container.
 const SIGNATURE_BYTES: usize = 16;

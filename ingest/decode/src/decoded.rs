@@ -81,6 +81,11 @@ pub enum Notice {
         /// The others, with their codecs as people call them.
         others: Vec<(u32, Option<Cow<'static, str>>)>,
     },
+    /// A recording begins between two key frames, and its first frames need earlier ones.
+    BeginsBetweenKeyFrames {
+        /// How many frames are not shown for that reason.
+        frames: u64,
+    },
     /// A folder has files that are not pictures.
     IgnoredFiles {
         /// How many.
@@ -105,6 +110,14 @@ impl fmt::Display for Notice {
                     write!(f, ", …")?;
                 }
                 write!(f, "; --video-track, or video_track of an upload, chooses another one")
+            }
+            Self::BeginsBetweenKeyFrames { frames } => {
+                let what = if *frames == 1 { "frame" } else { "frames" };
+                write!(
+                    f,
+                    "the first {frames} {what} cannot be decoded: the recording begins between \
+                     two key frames"
+                )
             }
             Self::IgnoredFiles { count, names } => {
                 let more = if *count > names.len() as u64 { ", …" } else { "" };

@@ -37,7 +37,8 @@
 //!    decodes most of them without GStreamer. Both return a `raw_frame`. Of an MP4, `flat_source`
 //!    gives GStreamer only the track that is decoded, and `mp4` drops the frames that its edit list
 //!    hides. Transport streams and program streams are demuxed by `moliceiro-containers`, and
-//!    `packet_source` feeds the decoder with them (`pes`).
+//!    `packet_source` feeds the decoder with them (`pes`), as it does with damaged Flash Video
+//!    (`flv`).
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
 //! 4. `interlacing` makes one moment of an interlaced frame's two. `picture` scales it (`scale`,
 //!    `color`), turns it upright and letterboxes it (`geometry`); `jpeg` and `thumbnail` encode it.
@@ -76,6 +77,7 @@ mod explain;
 mod file;
 mod file_source;
 mod flat_source;
+mod flv;
 mod folder;
 mod format;
 mod frame_selector;

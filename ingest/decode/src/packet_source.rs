@@ -4,23 +4,30 @@
 //! although the decoder could show the frame. Reproduced, with `tsdemux` in place of this, by
 //! `what_is_left_of_a_damaged_transport_stream_is_decoded`.
 
+use std::io;
+
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSrc, AppSrcCallbacks, AppStreamType};
-use moliceiro_containers::{PesCodec, PesPacket, PesPackets};
+use moliceiro_containers::{FlvCodec, PesCodec, PesPacket};
 use tracing::debug;
 
 use crate::elements::{self, build_error};
 
+/// What a decoder is fed with.
+pub(crate) trait Packets: Iterator<Item = io::Result<PesPacket>> + Send + 'static {}
+
+impl<T: Iterator<Item = io::Result<PesPacket>> + Send + 'static> Packets for T {}
+
 /// Decodes packets into `sink`.
 pub(crate) fn build(
-    codec: PesCodec,
-    mut packets: PesPackets,
+    caps: &gst::Caps,
+    mut packets: impl Packets,
     sink: &AppSink,
     excluded: &[String],
 ) -> Result<gst::Pipeline, gst::glib::Error> {
     let source = AppSrc::builder()
-        .caps(&caps(codec))
+        .caps(caps)
         .format(gst::Format::Time)
         .stream_type(AppStreamType::Stream)
         .build();
@@ -35,7 +42,7 @@ pub(crate) fn build(
 }
 
 /// Gives the decoder its next packet.
-fn feed(source: &AppSrc, packets: &mut PesPackets) {
+fn feed(source: &AppSrc, packets: &mut impl Packets) {
     let given = match packets.next() {
         Some(Ok(packet)) => source.push_buffer(buffer(packet)),
         None => source.end_of_stream(),
@@ -60,7 +67,22 @@ fn buffer(packet: PesPacket) -> gst::Buffer {
     buffer
 }
 
-fn caps(codec: PesCodec) -> gst::Caps {
+/// The format of the packets of Flash Video.
+pub(crate) fn flv_caps(codec: &FlvCodec) -> gst::Caps {
+    match codec {
+        FlvCodec::H264(config) => gst::Caps::builder("video/x-h264")
+            .field("stream-format", "avc")
+            .field("alignment", "au")
+            .field("codec_data", gst::Buffer::from_slice(config.clone()))
+            .build(),
+        FlvCodec::Sorenson => {
+            gst::Caps::builder("video/x-flash-video").field("flvversion", 1i32).build()
+        }
+    }
+}
+
+/// The format of PES packets.
+pub(crate) fn caps(codec: PesCodec) -> gst::Caps {
     let mpeg = |version: i32| {
         gst::Caps::builder("video/mpeg")
             .field("mpegversion", version)

@@ -2,13 +2,15 @@
 
 use std::fs::File;
 
-use moliceiro_containers::{PesPart, PesVideo};
+use moliceiro_containers::{PesPart, PesVideo, PictureCount};
 use tracing::debug;
 
 use crate::completeness;
+use crate::decoded::Notice;
 use crate::error::{DecodeError, Incomplete};
 use crate::explain;
 use crate::file::{LocalFile, unreadable};
+use crate::packet_source;
 use crate::pipeline::FilePipeline;
 use crate::raw_frame::RawFrame;
 use crate::run::{FramesEnd, Run};
@@ -61,7 +63,8 @@ impl Run {
                 let input =
                     File::open(&file.path).map_err(|error| unreadable(&file.name, &error))?;
                 let packets = video.packets(input, part);
-                FilePipeline::open_packets(&file.name, part.codec, packets, excluded)
+                let caps = packet_source::caps(part.codec);
+                FilePipeline::open_packets(&file.name, caps, packets, excluded)
             };
             let decode =
                 |run: &mut Self, pipeline| run.decode_pes_part(file, pipeline, part, duration);
@@ -118,18 +121,32 @@ impl Run {
             }
             return Ok(PartEnd::Lacking(Incomplete::Broken { reason: error.into_reason() }));
         }
-        let lost = lost(part, decoded, is_interlaced).map(|lost| Incomplete::Damaged { lost });
-        let is_from_key = part.packets == part.decodable;
+        let Missing { at_start, lost } = missing(part, decoded, is_interlaced);
+        if at_start > 0 {
+            self.output.notice(Notice::BeginsBetweenKeyFrames { frames: at_start });
+        }
+        let lost = (lost > 0).then_some(Incomplete::Damaged { lost });
+        let is_from_key = part.pictures.before_key + part.pictures.leading == 0;
         let damaged = || completeness::damaged(decoded, &probes).filter(|_| is_from_key);
         Ok(lost.or_else(damaged).map_or(PartEnd::Whole, PartEnd::Lacking))
     }
 }
 
-/// How many frames a part lacks at least.
-fn lost(part: &PesPart, decoded: u64, is_interlaced: bool) -> Option<u64> {
-    // Of an interlaced video, a packet may be a field.
-    let fields = if is_interlaced { 2 } else { 1 };
-    let warm_up = if part.packets == part.decodable { 0 } else { WARM_UP };
-    let lost = part.decodable.saturating_sub(warm_up).div_ceil(fields).saturating_sub(decoded);
-    (lost > 0).then_some(lost)
+/// How many frames a part lacks.
+struct Missing {
+    /// Those that nobody can decode, because the recording begins between two key frames.
+    at_start: u64,
+    lost: u64,
+}
+
+fn missing(part: &PesPart, decoded: u64, is_interlaced: bool) -> Missing {
+    let PictureCount { pictures, before_key, leading, .. } = part.pictures;
+    // Pictures of an interlaced video may be fields.
+    let are_fields = is_interlaced && decoded <= pictures.div_ceil(2);
+    let frames = if are_fields { pictures.div_ceil(2) } else { pictures };
+    let missing = frames.saturating_sub(decoded);
+    let warm_up = if before_key > 0 { before_key.saturating_add(WARM_UP) } else { 0 };
+    let unshown = missing.min(warm_up.saturating_add(leading));
+    let at_start = if before_key > 0 { unshown } else { 0 };
+    Missing { at_start, lost: missing - unshown }
 }

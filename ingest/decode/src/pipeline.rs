@@ -6,7 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use gstreamer_video::VideoOrientationMethod;
-use moliceiro_containers::{Description, PesCodec, PesPackets};
+use moliceiro_containers::Description;
 use moliceiro_messages::Size;
 use tracing::{debug, warn};
 
@@ -18,7 +18,7 @@ use crate::file::LocalFile;
 use crate::file_source::FileSource;
 use crate::format::{FileFormat, ImageFormat};
 use crate::geometry::Orientation;
-use crate::packet_source;
+use crate::packet_source::{self, Packets};
 use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::running::RunningPipeline;
@@ -97,11 +97,11 @@ impl FilePipeline {
     /// Starts decoding packets that were read from a file called `name`.
     pub(crate) fn open_packets(
         name: &str,
-        codec: PesCodec,
-        packets: PesPackets,
+        caps: gst::Caps,
+        packets: impl Packets,
         excluded: &[String],
     ) -> Result<Self, DecodeError> {
-        Self::start(name, 1, None, |sink, _| packet_source::build(codec, packets, sink, excluded))
+        Self::start(name, 1, None, |sink, _| packet_source::build(&caps, packets, sink, excluded))
     }
 
     fn start(

@@ -11,6 +11,7 @@ use crate::error::{DecodeError, Incomplete};
 use crate::explain;
 use crate::file::LocalFile;
 use crate::file_source::FileSource;
+use crate::flv;
 use crate::geometry::Orientation;
 use crate::mp4;
 use crate::pes;
@@ -95,6 +96,9 @@ impl Run {
         unsupported::check(file)?;
         if let Some(video) = pes::open(file) {
             return self.decode_pes(file, &video);
+        }
+        if let Some(video) = flv::open(file) {
+            return self.decode_flv(file, &video);
         }
         let contents = inspect(file);
         let contents = contents.as_ref();

@@ -8,6 +8,7 @@
 mod clock;
 mod header;
 mod packets;
+mod pictures;
 mod program_stream;
 mod scan;
 mod sections;
@@ -17,6 +18,7 @@ use std::fs::File;
 use std::io;
 
 pub use packets::{PesPacket, PesPackets};
+pub use pictures::PictureCount;
 
 use crate::contents::{Container, Contents, Fault, VideoTrack};
 
@@ -65,6 +67,8 @@ pub struct PesPart {
     /// How many of them a decoder can use: those from the first key frame on, without the ones that
     /// are shown before it. 0 in program streams.
     pub decodable: u64,
+    /// How many pictures these packets hold.
+    pub pictures: PictureCount,
     /// How long it is shown, in nanoseconds, up to its last frame.
     pub duration: Option<u64>,
     /// When its first frame is shown, on the clock of its packets.
@@ -99,6 +103,7 @@ impl PesVideo {
         }
         match ts_packets::find(file)? {
             Some((first, stride)) => scan::scan(file, first, stride),
+            None if program_stream::is_rest_of_one(file)? => program_stream::scan(file),
             None => Ok(None),
         }
     }
@@ -139,7 +144,7 @@ impl PesCodec {
         // MPEG-4 uses codes of MPEG-2, but not the other way round.
         if has(&[0xb0, 0xb6]) {
             Some(Self::Mpeg4)
-        } else if has(&[0xb3]) {
+        } else if has(&[0xb3]) || has(&[0x00]) && has(&[0xb5]) {
             Some(Self::Mpeg2)
         } else if has(&[0x27, 0x47, 0x67]) {
             Some(Self::H264)
@@ -173,6 +178,16 @@ fn start_codes(data: &[u8]) -> impl Iterator<Item = &[u8]> {
         .enumerate()
         .filter(|(_, window)| window.starts_with(&[0, 0, 1]))
         .filter_map(|(at, _)| data.get(at + 3..))
+}
+
+/// What the pictures of a video show to be wrong with it.
+fn picture_faults(parts: &[PesPart]) -> impl Iterator<Item = Fault> {
+    let sum = |of: fn(&PictureCount) -> u64| parts.iter().map(|part| of(&part.pictures)).sum();
+    let places = sum(|pictures| pictures.damaged);
+    let pictures = sum(|pictures| pictures.missing);
+    let missing = (pictures > 0).then_some(Fault::PicturesMissing { pictures });
+    let damaged = (places > 0).then_some(Fault::PicturesDamaged { places });
+    missing.into_iter().chain(damaged)
 }
 
 fn video(

@@ -6,7 +6,11 @@ use std::io::{self, Read, Seek};
 
 use super::clock::Clock;
 use super::header::{PesHeader, VIDEO};
-use super::{Framing, PesCodec, PesPart, PesProgram, PesVideo, nanoseconds, video};
+use super::pictures::{PictureCount, Pictures};
+use super::{
+    Framing, PesCodec, PesPart, PesProgram, PesVideo, nanoseconds, picture_faults, ts_packets,
+    video,
+};
 use crate::contents::{Container, Fault};
 
 const END: u8 = 0xb9;
@@ -15,12 +19,34 @@ const STREAM_MAP: u8 = 0xbc;
 const BLOCK: usize = 1 << 20;
 /// The longest packet, and the start of the next.
 const LONGEST: usize = 6 + 0xffff + 4;
-/// Bytes of each video stream that are enough to recognise its codec.
-const SNIFFED: usize = 4096;
+/// Bytes of each video stream in which its codec is recognised.
+const SNIFFED: usize = 4 << 20;
+/// How much of a file may precede its first pack.
+const SEARCH: usize = 64 << 10;
 /// Zeros between packets that are more than stuffing.
 const HOLE: u64 = 64;
 
-/// Whether a file is a program stream. It may start within a packet, but not with other data.
+/// Whether a file that is nothing else is a program stream whose beginning is missing.
+pub(super) fn is_rest_of_one(file: &mut File) -> io::Result<bool> {
+    let mut head = Vec::new();
+    file.rewind()?;
+    file.take(SEARCH as u64).read_to_end(&mut head)?;
+    if ts_packets::is_other(&head) {
+        return Ok(false);
+    }
+    let is_start = |data: &[u8]| match *data {
+        [0, 0, 1, PACK, kind, _, _, _, _, _, _, _, _, stuffing, ref rest @ ..]
+            if kind & 0xc4 == 0x44 =>
+        {
+            matches!(rest.get(usize::from(stuffing & 7)..), Some([0, 0, 1, END..=0xff, ..]))
+        }
+        [0, 0, 1, PACK, kind, _, _, _, _, _, _, _, 0, 0, 1, END..=0xff, ..] => kind & 0xf1 == 0x21,
+        _ => false,
+    };
+    Ok((0..head.len()).any(|at| is_start(&head[at..])))
+}
+
+/// Whether a file is a program stream, from its start on.
 pub(super) fn is_one(file: &mut File) -> io::Result<bool> {
     let mut start = [0; 4];
     file.rewind()?;
@@ -46,7 +72,8 @@ pub(super) fn scan(file: &File) -> io::Result<Option<PesVideo>> {
     let part = streams.iter().find_map(|(id, stream)| {
         let declared = declared.get(id).and_then(|kind| PesCodec::from_stream_type(*kind));
         Some(PesPart {
-            codec: PesCodec::sniff(&stream.start).or(declared)?,
+            codec: stream.codec.or(declared)?,
+            pictures: stream.pictures.clone().map_or(PictureCount::default(), Pictures::finish),
             packets: stream.packets,
             decodable: 0,
             duration: stream.last.and_then(nanoseconds),
@@ -63,7 +90,7 @@ pub(super) fn scan(file: &File) -> io::Result<Option<PesVideo>> {
     ];
     let program = PesProgram {
         parts: vec![part],
-        faults: faults.into_iter().flatten().collect(),
+        faults: faults.into_iter().flatten().chain(picture_faults(&[part])).collect(),
         codec: Some(part.codec.name()),
     };
     video(file, Container::Ps, vec![program], Framing::Program).map(Some)
@@ -72,6 +99,9 @@ pub(super) fn scan(file: &File) -> io::Result<Option<PesVideo>> {
 /// What was read of a video stream.
 #[derive(Default)]
 struct Stream {
+    codec: Option<PesCodec>,
+    pictures: Option<Pictures>,
+    /// What came before the codec was known.
     start: Vec<u8>,
     packets: u64,
     clock: Clock,
@@ -81,8 +111,14 @@ struct Stream {
 impl Stream {
     fn add(&mut self, header: PesHeader, packet: &[u8]) {
         self.packets += 1;
-        if self.start.len() < SNIFFED {
-            self.start.extend_from_slice(packet.get(header.length..).unwrap_or_default());
+        let data = packet.get(header.length..).unwrap_or_default();
+        self.codec = self.codec.or_else(|| PesCodec::sniff(data));
+        if let Some(codec) = self.codec {
+            let pictures = self.pictures.get_or_insert_with(|| Pictures::new(codec));
+            pictures.push(&std::mem::take(&mut self.start));
+            pictures.push(data);
+        } else if self.start.len() < SNIFFED {
+            self.start.extend_from_slice(data);
         }
         let shown = self.clock.place_packet(&header).map(|times| times.shown);
         self.last = self.last.max(shown);
@@ -173,11 +209,23 @@ impl Packs {
                 [_, _, _, _, high, low, ..] => 6 + (usize::from(high) << 8 | usize::from(low)),
                 _ => 6,
             };
-            self.missing = length.saturating_sub(rest.len());
             let from = self.at;
-            self.at = (from + length).min(self.block.len());
+            let end = from + length;
+            let is_packet = rest[3] > PACK;
+            if is_packet && end + 4 <= self.block.len() && !self.is_at_start_code(end) {
+                // Its length may be wrong: no header lies within it.
+                self.at = (from + 6..end).find(|at| self.is_pack(*at)).unwrap_or(end);
+                self.gaps += u64::from(self.at < end);
+            } else {
+                self.missing = length.saturating_sub(rest.len());
+                self.at = end.min(self.block.len());
+            }
             return Ok(Some(&self.block[from..self.at]));
         }
+    }
+
+    fn is_pack(&self, at: usize) -> bool {
+        matches!(self.block.get(at..at + 4), Some([0, 0, 1, PACK]))
     }
 
     fn is_at_start_code(&self, at: usize) -> bool {

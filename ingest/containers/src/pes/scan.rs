@@ -6,9 +6,10 @@ use std::io;
 
 use super::clock::{Clock, Continues};
 use super::header::{PesHeader, VIDEO};
+use super::pictures::{PictureCount, Pictures};
 use super::sections::{Sections, Table, VideoStream};
 use super::ts_packets::{Continuity, Follows, TsPacket, TsPackets};
-use super::{Framing, PesCodec, PesPart, PesProgram, PesVideo, nanoseconds, video};
+use super::{Framing, PesCodec, PesPart, PesProgram, PesVideo, nanoseconds, picture_faults, video};
 use crate::contents::{Container, Fault};
 
 /// Packets are encrypted if there is at least one for this many pictures.
@@ -19,6 +20,8 @@ const NULL: u16 = 0x1fff;
 /// More programs, and more changes of one, are not followed.
 const MOST_PROGRAMS: usize = 256;
 const MOST_STRETCHES: usize = 64;
+/// Bytes of a video that are kept until its codec is known.
+const MOST_EARLY: usize = 4 << 20;
 
 /// What the file holds; `None` if it has no video that can be read here.
 pub(super) fn scan(file: &File, first: u64, stride: usize) -> io::Result<Option<PesVideo>> {
@@ -56,6 +59,7 @@ struct Stream {
     content: Content,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a file has few streams")]
 enum Content {
     Tables(Sections),
     Video {
@@ -75,7 +79,7 @@ struct Program {
 }
 
 /// Packets of a stream that belong together.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Stretch {
     pid: u16,
     codec: Option<Result<PesCodec, &'static str>>,
@@ -87,6 +91,9 @@ struct Stretch {
     key: Option<i64>,
     /// When the first and the last one are shown.
     shown: Option<(i64, i64)>,
+    pictures: Option<Pictures>,
+    /// What came before the codec was known.
+    early: Vec<u8>,
 }
 
 impl Scan {
@@ -144,9 +151,12 @@ impl Scan {
                 };
                 let is_gap = follows == Follows::Gap && !is_new_recording;
                 stream.gaps += u64::from(is_gap || packet.is_damaged());
+                let data = payload.get(header.map_or(0, |header| header.length)..);
+                let data = data.unwrap_or_default();
                 if let Some(header) = header {
-                    stretch.add(header, payload.get(header.length..).unwrap_or_default(), clock);
+                    stretch.add(header, data, clock);
                 }
+                stretch.count(data);
             }
         }
     }
@@ -285,7 +295,7 @@ impl Scan {
                     .any(|other| own.iter().any(|own| other.from < own.to && own.from < other.to))
             };
             match chosen.iter_mut().find(|own| !overlaps(own)) {
-                Some(own) => own.extend(stretches),
+                Some(own) => own.extend(stretches.iter().cloned()),
                 None => chosen.push(stretches.clone()),
             }
         }
@@ -295,6 +305,7 @@ impl Scan {
             stretches.sort_by_key(|stretch| stretch.from);
             let parts: Vec<PesPart> = stretches.iter().filter_map(Stretch::part).collect();
             let mut faults = self.faults(&stretches);
+            faults.extend(picture_faults(&parts));
             faults.extend(end.clone());
             let codec = parts.first()?.codec.name();
             Some(PesProgram { parts, faults, codec: Some(codec) })
@@ -323,7 +334,8 @@ impl Scan {
         let named: Vec<Option<u16>> =
             self.programs.iter().map(|program| program.video.map(|video| video.pid)).collect();
         for stream in self.streams.values() {
-            let Content::Video { stretch, .. } = stream.content else { continue };
+            let Content::Video { stretch, .. } = &stream.content else { continue };
+            let stretch = stretch.clone();
             match named.iter().position(|pid| *pid == Some(stretch.pid)) {
                 Some(index) => self.programs[index].stretches.push(stretch),
                 None => unnamed.push(stretch),
@@ -376,7 +388,18 @@ impl Scan {
 
 impl Stretch {
     fn new(pid: u16, codec: Option<Result<PesCodec, &'static str>>, from: u64) -> Self {
-        Self { pid, codec, from, to: u64::MAX, packets: 0, decodable: 0, key: None, shown: None }
+        Self {
+            pid,
+            codec,
+            from,
+            to: u64::MAX,
+            packets: 0,
+            decodable: 0,
+            key: None,
+            shown: None,
+            pictures: None,
+            early: Vec::new(),
+        }
     }
 
     /// Adds a PES packet that starts with these bytes.
@@ -398,12 +421,29 @@ impl Stretch {
         self.decodable += u64::from(is_decodable);
     }
 
+    /// Counts the pictures in the data of a packet.
+    fn count(&mut self, data: &[u8]) {
+        let Some(codec) = self.codec else {
+            if self.early.len() < MOST_EARLY {
+                self.early.extend_from_slice(data);
+            }
+            return;
+        };
+        let Ok(codec) = codec else { return };
+        let early = std::mem::take(&mut self.early);
+        let pictures = self.pictures.get_or_insert_with(|| Pictures::new(codec));
+        pictures.push(&early);
+        pictures.push(data);
+    }
+
     fn part(&self) -> Option<PesPart> {
         let codec = self.codec?.ok()?;
+        let pictures = self.pictures.clone().map_or(PictureCount::default(), Pictures::finish);
         Some(PesPart {
             codec,
             packets: self.packets,
             decodable: self.decodable,
+            pictures,
             duration: self.shown.and_then(|(first, last)| nanoseconds(last.saturating_sub(first))),
             shown_from: self.shown.map_or(0, |(first, _)| first),
             stream: self.pid,

@@ -25,12 +25,17 @@ const OTHERS: [(usize, &[u8]); 8] = [
     (4, b"mdat"),
 ];
 
+/// Whether a file that starts with these bytes is in another format.
+pub(super) fn is_other(head: &[u8]) -> bool {
+    OTHERS.iter().any(|(at, magic)| head.get(*at..).is_some_and(|at| at.starts_with(magic)))
+}
+
 /// Where the first sync byte is, and how far it is from there to the next one.
 pub(super) fn find(file: &mut File) -> io::Result<Option<(u64, usize)>> {
     let mut head = Vec::new();
     file.rewind()?;
     file.take((SEARCH + CONFIRMATIONS * 204) as u64).read_to_end(&mut head)?;
-    if OTHERS.iter().any(|(at, magic)| head.get(*at..).is_some_and(|at| at.starts_with(magic))) {
+    if is_other(&head) {
         return Ok(None);
     }
     let found = (0..head.len().min(SEARCH))

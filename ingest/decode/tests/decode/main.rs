@@ -17,6 +17,7 @@ mod mp4;
 mod pictures;
 mod raw_streams;
 mod selection;
+mod stream_damage;
 mod transport;
 #[path = "../videos/mod.rs"]
 mod videos;

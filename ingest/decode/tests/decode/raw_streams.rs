@@ -38,7 +38,8 @@ async fn a_raw_stream_gives_every_frame() {
 #[tokio::test]
 async fn a_truncated_ivf_gives_its_frames_and_a_notice() {
     let videos = Videos::new();
-    let path = videos.make("a.ivf", &format!("{SOURCE} -c:v libvpx -deadline realtime -cpu-used 8"));
+    let path =
+        videos.make("a.ivf", &format!("{SOURCE} -c:v libvpx -deadline realtime -cpu-used 8"));
     let bytes = std::fs::read(path).unwrap();
     let (_, cut) = decode(&videos.write("cut.ivf", &bytes[..bytes.len() / 2])).await;
     assert!((10..50).contains(&cut.decoded), "{cut:?}");

@@ -143,6 +143,8 @@ async fn a_recording_may_begin_anywhere_and_have_several_programs() {
             decode(&videos.write("b.ts", &whole[whole.len() / 2..].concat())).await;
         assert!((15..30).contains(&frames.len()), "{codec}: {}", frames.len());
         assert_eq!(decoded.incomplete, None, "{codec}");
+        let [notice] = decoded.notices.as_slice() else { panic!("{:?}", decoded.notices) };
+        assert!(notice.to_string().contains("begins between two key frames"), "{notice}");
     }
 }
 
@@ -208,4 +210,61 @@ async fn hevc_that_begins_in_the_middle_is_decoded_from_there() {
     let (frames, decoded) = decode(&path).await;
     assert!((36..50).contains(&shown));
     assert_eq!((frames.len(), decoded.incomplete), (shown, None));
+}
+
+#[tokio::test]
+async fn what_is_left_of_damaged_flash_video_is_decoded() {
+    let videos = Videos::new();
+    for (name, codec) in [("a.flv", H264), ("sorenson.flv", "-c:v flv -q:v 5")] {
+        let whole = std::fs::read(videos.make(name, &format!("{SOURCE} {codec}"))).unwrap();
+        let middle = whole.len() / 2;
+        // Tags follow each other from byte 13 on.
+        let size = |at: usize| {
+            (whole[at + 1..at + 4].iter()).fold(0, |all, byte| all << 8 | usize::from(*byte))
+        };
+        let mut tag = 13;
+        while tag < middle {
+            tag += 15 + size(tag);
+        }
+        let mut zeroed = whole.clone();
+        zeroed[tag..tag + 20].fill(0);
+        let lost = [&whole[..middle], &whole[middle + 5000..]].concat();
+        for (damage, bytes) in [("zeroed", zeroed), ("lost", lost)] {
+            let path = videos.write("b.flv", &bytes);
+            let (frames, decoded) = decode(&path).await;
+            assert!((40..=50).contains(&frames.len()), "{name}, {damage}: {}", frames.len());
+            assert!(is_in_order(&frames), "{name}, {damage}");
+            let text = decoded.incomplete.map(|incomplete| incomplete.to_string());
+            assert!(text.unwrap_or_default().contains("in 1 places"), "{name}, {damage}");
+        }
+        let twice = videos.write("twice.flv", &whole.repeat(2));
+        let (frames, decoded) = decode(&twice).await;
+        assert_eq!((frames.len(), decoded.incomplete), (100, None), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_program_stream_has_a_notice() {
+    let videos = Videos::new();
+    for (name, codec) in [
+        ("a.mpg", MPEG2),
+        ("b.mpg", "-c:v mpeg1video -g 10 -q:v 5"),
+        ("c.vob", "-c:v mpeg2video -bf 2 -g 10 -q:v 5 -f vob"),
+    ] {
+        let whole = std::fs::read(videos.make(name, &format!("{SOURCE} {codec}"))).unwrap();
+        let middle = whole.len() / 2;
+        let mut zeroed = whole.clone();
+        zeroed[middle..middle + 5000].fill(0);
+        let damages = [
+            ("without start", whole[whole.len() / 5..].to_vec()),
+            ("zeroed", zeroed),
+            ("lost", [&whole[..middle], &whole[middle + 20_000..]].concat()),
+        ];
+        for (damage, bytes) in damages {
+            let (frames, decoded) = decode(&videos.write("d.mpg", &bytes)).await;
+            assert!((20..=50).contains(&frames.len()), "{name}, {damage}: {}", frames.len());
+            let text = decoded.incomplete.map(|incomplete| incomplete.to_string());
+            assert!(text.is_some() || !decoded.notices.is_empty(), "{name}, {damage}");
+        }
+    }
 }

@@ -1,0 +1,392 @@
+//! Counts the pictures of an elementary stream, and notices which of them are damaged.
+
+use super::PesCodec;
+
+/// Bytes after a start code that are enough to read its header.
+const HEADER: usize = 12;
+/// Zeros in a row that no whole MPEG video holds, except before a start code.
+const ZEROS: usize = 3;
+/// MPEG-4 pictures with fewer bytes repeat the one before.
+const SHORTEST: u64 = 10;
+
+/// How many pictures a video has. Two fields of MPEG-2 are one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PictureCount {
+    /// All of them.
+    pub pictures: u64,
+    /// Those before the first one that can be decoded by itself.
+    pub before_key: u64,
+    /// Those that follow it, are shown before it and need earlier ones.
+    pub leading: u64,
+    /// Places in which the stream is damaged.
+    pub(super) damaged: u64,
+    /// Pictures whose numbers are passed over.
+    pub(super) missing: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Key,
+    /// It needs an earlier one.
+    Other,
+    /// It may be shown before the one that it follows.
+    Between,
+}
+
+/// Reads an elementary stream as it comes.
+#[derive(Clone, Debug)]
+pub(super) struct Pictures {
+    codec: PesCodec,
+    /// The end of what was pushed: a header may continue.
+    rest: Vec<u8>,
+    count: PictureCount,
+    has_parameters: bool,
+    key: Option<Key>,
+    /// Whether the last picture is a field without the other one.
+    has_field: bool,
+    /// Zeros before the next byte that is examined.
+    zeros: usize,
+    mpeg2: Mpeg2,
+    /// Bytes that were read when the last picture of MPEG-4 started.
+    position: u64,
+    last: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    /// Whether pictures that are shown before it may still follow.
+    is_open: bool,
+}
+
+/// What MPEG-1 and MPEG-2 say of the picture and group that are being read.
+#[derive(Clone, Debug, Default)]
+struct Mpeg2 {
+    rows: u16,
+    has_extension: bool,
+    is_closed_group: bool,
+    picture: Option<Picture>,
+    group: Option<Group>,
+    is_after_group: bool,
+    needs_picture: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Picture {
+    kind: Kind,
+    number: u16,
+    is_field: bool,
+    row: u16,
+    is_broken: bool,
+}
+
+/// Numbers of the pictures from the first key frame of a group on.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    first: u16,
+    last: u16,
+    pictures: u64,
+}
+
+impl Pictures {
+    pub(super) fn new(codec: PesCodec) -> Self {
+        Self {
+            codec,
+            rest: Vec::new(),
+            count: PictureCount::default(),
+            has_parameters: false,
+            key: None,
+            has_field: false,
+            zeros: 0,
+            mpeg2: Mpeg2::default(),
+            position: 0,
+            last: None,
+        }
+    }
+
+    pub(super) fn push(&mut self, data: &[u8]) {
+        let mut bytes = std::mem::take(&mut self.rest);
+        bytes.extend_from_slice(data);
+        let end = bytes.len().saturating_sub(HEADER);
+        self.read(&bytes, end);
+        bytes.drain(..end);
+        self.rest = bytes;
+    }
+
+    pub(super) fn finish(mut self) -> PictureCount {
+        let bytes = std::mem::take(&mut self.rest);
+        self.read(&bytes, bytes.len());
+        // A recording may end anywhere, and so in a picture.
+        let damaged = self.count.damaged;
+        self.end_picture();
+        PictureCount { damaged, ..self.count }
+    }
+
+    /// Examines the bytes before `end`.
+    fn read(&mut self, bytes: &[u8], end: usize) {
+        let mut at = 0;
+        while at < end {
+            // Where nothing can start, most bytes are passed over.
+            if self.zeros == 0 && bytes[at] != 0 {
+                at += bytes[at..end].iter().position(|byte| *byte == 0).unwrap_or(end - at);
+                continue;
+            }
+            match bytes[at] {
+                0 => self.zeros += 1,
+                byte => {
+                    let zeros = std::mem::take(&mut self.zeros);
+                    if byte == 1 && zeros >= 2 {
+                        let position = self.position + at as u64;
+                        let header = bytes.get(at + 1..).unwrap_or_default();
+                        self.start_code(&header[..header.len().min(HEADER)], position);
+                    } else if zeros >= ZEROS && self.codec == PesCodec::Mpeg2 {
+                        self.count.damaged += u64::from(self.count.pictures > 0);
+                    }
+                }
+            }
+            at += 1;
+        }
+        self.position += end as u64;
+    }
+
+    fn start_code(&mut self, header: &[u8], position: u64) {
+        let [code, after @ ..] = header else { return };
+        match self.codec {
+            PesCodec::Mpeg2 => self.mpeg2(*code, after),
+            PesCodec::Mpeg4 => {
+                let is_repeat = self.last.take().is_some_and(|last| position - last < SHORTEST);
+                self.count.pictures -= u64::from(is_repeat);
+                match (code, after) {
+                    (0x20..=0x2f, _) => self.has_parameters = true,
+                    (0xb6, [kind, ..]) => {
+                        self.last = Some(position);
+                        let kind = match kind >> 6 {
+                            0 => Kind::Key,
+                            2 => Kind::Between,
+                            _ => Kind::Other,
+                        };
+                        self.picture(kind, true);
+                    }
+                    _ => {}
+                }
+            }
+            PesCodec::H264 => match (code & 0x1f, after) {
+                (7, _) => self.has_parameters = true,
+                // The first macroblock of the picture.
+                (unit @ (1 | 2 | 5), [slice, ..]) if slice & 0x80 != 0 => {
+                    let kind = match slice_type(after) {
+                        _ if unit == 5 => Kind::Key,
+                        Some(2 | 4 | 7 | 9) => Kind::Key,
+                        Some(1 | 6) => Kind::Between,
+                        _ => Kind::Other,
+                    };
+                    self.picture(kind, unit != 5);
+                }
+                _ => {}
+            },
+            PesCodec::Hevc => match (code >> 1 & 0x3f, after) {
+                (33, _) => self.has_parameters = true,
+                (unit @ 0..=31, [layer, slice, ..]) if slice & 0x80 != 0 => {
+                    // Pictures of other layers are not shown.
+                    if code & 1 != 0 || layer >> 3 != 0 {
+                        return;
+                    }
+                    let kind = match unit {
+                        16..=23 => Kind::Key,
+                        6..=9 => Kind::Between,
+                        _ => Kind::Other,
+                    };
+                    self.picture(kind, !matches!(unit, 19 | 20));
+                }
+                _ => {}
+            },
+        }
+    }
+
+    fn picture(&mut self, kind: Kind, is_open: bool) {
+        let count = &mut self.count;
+        count.pictures += 1;
+        match (&mut self.key, kind) {
+            (key @ None, Kind::Key) if self.has_parameters => *key = Some(Key { is_open }),
+            (None, _) => count.before_key += 1,
+            (Some(Key { is_open: true }), Kind::Between) => count.leading += 1,
+            (Some(key), _) => key.is_open = false,
+        }
+    }
+
+    /// ISO/IEC 13818-2, 6.2.
+    fn mpeg2(&mut self, code: u8, after: &[u8]) {
+        match (code, after) {
+            (0x01..=0xaf, _) => self.slice(code),
+            (0x00, &[high, low, ..]) => {
+                self.end_picture();
+                let kind = match low >> 3 & 7 {
+                    1 => Kind::Key,
+                    2 | 4 => Kind::Other,
+                    3 => Kind::Between,
+                    _ => {
+                        self.count.damaged += 1;
+                        Kind::Other
+                    }
+                };
+                let number = u16::from(high) << 2 | u16::from(low >> 6);
+                self.mpeg2.picture =
+                    Some(Picture { kind, number, is_field: false, row: 0, is_broken: false });
+                self.mpeg2.needs_picture = false;
+            }
+            (0xb5, &[kind, _, structure, ..]) => match (kind >> 4, &mut self.mpeg2.picture) {
+                (8, Some(picture)) if picture.row == 0 => {
+                    picture.is_field = structure & 3 != 3;
+                }
+                (1, _) => self.mpeg2.has_extension = true,
+                _ => {}
+            },
+            (0xb3, &[_, low, lower, ..]) => {
+                self.end_picture();
+                let height = u16::from(low & 0x0f) << 8 | u16::from(lower);
+                self.mpeg2.rows = height.div_ceil(16);
+                self.mpeg2.has_extension = false;
+                self.mpeg2.needs_picture = true;
+                self.has_parameters = true;
+            }
+            (0xb8, &[_, _, _, flags, ..]) => {
+                self.end_picture();
+                self.end_group();
+                self.mpeg2.is_closed_group = flags & 0x40 != 0;
+                self.mpeg2.is_after_group = true;
+                self.mpeg2.needs_picture = true;
+            }
+            // Reserved, or the mark of an error, or of a system stream.
+            (0xb0 | 0xb1 | 0xb4 | 0xb6 | 0xb9.., _) => self.count.damaged += 1,
+            (0xb7, _) => {
+                self.end_picture();
+                self.mpeg2.group = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn slice(&mut self, row: u8) {
+        let row = u16::from(row);
+        let has_extension = self.mpeg2.has_extension;
+        let is_tall = self.mpeg2.rows > 0xaf;
+        match &mut self.mpeg2.picture {
+            Some(picture) if !is_tall => {
+                // In MPEG-1, a slice may have several rows.
+                let follows = row == picture.row || row == picture.row + 1;
+                let is_later = row >= picture.row.max(1) && (picture.row > 0 || row == 1);
+                picture.is_broken |= if has_extension { !follows } else { !is_later };
+                picture.row = row;
+            }
+            Some(picture) => picture.row = row,
+            // What precedes the first header is not counted.
+            None if self.count.pictures > 0 && self.mpeg2.needs_picture => {
+                self.mpeg2.needs_picture = false;
+                self.count.damaged += 1;
+            }
+            None => {}
+        }
+    }
+
+    fn end_picture(&mut self) {
+        let Some(picture) = self.mpeg2.picture.take() else { return };
+        let Mpeg2 { rows, has_extension, is_closed_group, .. } = self.mpeg2;
+        let expected = if picture.is_field { rows / 2 } else { rows };
+        let lacks_rows = has_extension && rows <= 0xaf && picture.row < expected;
+        self.count.damaged += u64::from(picture.is_broken || lacks_rows || picture.row == 0);
+        let is_second = picture.is_field && self.has_field;
+        self.has_field = picture.is_field && !is_second;
+        if is_second {
+            return;
+        }
+        self.picture(picture.kind, !is_closed_group);
+        let is_after_group = std::mem::take(&mut self.mpeg2.is_after_group);
+        match &mut self.mpeg2.group {
+            group @ None if is_after_group && picture.kind == Kind::Key => {
+                let number = picture.number;
+                *group = Some(Group { first: number, last: number, pictures: 1 });
+            }
+            Some(group) if picture.number >= group.first => {
+                group.last = group.last.max(picture.number);
+                group.pictures += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// The numbers of a group that is followed by another one have no gap.
+    fn end_group(&mut self) {
+        let Some(group) = self.mpeg2.group.take() else { return };
+        let expected = u64::from(group.last - group.first) + 1;
+        self.count.missing += expected.saturating_sub(group.pictures);
+    }
+}
+
+/// The type of a slice of H.264 that starts with the first macroblock (ITU-T H.264, 7.3.3).
+fn slice_type(slice: &[u8]) -> Option<u32> {
+    let bits = u32::from_be_bytes(*slice.first_chunk()?) << 1;
+    let zeros = bits.leading_zeros();
+    (zeros < 8).then(|| (bits << zeros >> (31 - zeros)) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture of two rows.
+    fn picture(number: u8, kind: u8) -> Vec<u8> {
+        let header = [0, 0, 1, 0, number >> 2, number << 6 | kind << 3, 0xff, 0xf8];
+        let extension = [0, 0, 1, 0xb5, 0x8f, 0xff, 0xf3, 0x41, 0x80];
+        let slices = [0, 0, 1, 1, 9, 9, 9, 0, 0, 1, 2, 9, 9, 9];
+        [&header[..], &extension, &slices].concat()
+    }
+
+    fn group() -> Vec<u8> {
+        vec![0, 0, 1, 0xb8, 0, 8, 0, 0]
+    }
+
+    fn sequence() -> Vec<u8> {
+        let header = [0, 0, 1, 0xb3, 2, 0, 32, 0x13, 0xff, 0xff, 0xe0, 0];
+        [&header[..], &[0, 0, 1, 0xb5, 0x14, 0x8a, 0, 1, 0, 0]].concat()
+    }
+
+    fn count(parts: &[Vec<u8>]) -> PictureCount {
+        let bytes = parts.concat();
+        let mut whole = Pictures::new(PesCodec::Mpeg2);
+        whole.push(&bytes);
+        let mut pieces = Pictures::new(PesCodec::Mpeg2);
+        bytes.chunks(5).for_each(|piece| pieces.push(piece));
+        let count = whole.finish();
+        assert_eq!(pieces.finish(), count);
+        count
+    }
+
+    #[test]
+    fn pictures_of_mpeg2_are_counted_and_their_damages_noticed() {
+        let [i, b, p] = [1, 3, 2];
+        let open =
+            [sequence(), group(), picture(1, i), picture(0, b), picture(3, p), picture(2, b)];
+        let whole = PictureCount { pictures: 4, leading: 1, ..PictureCount::default() };
+        assert_eq!(count(&open), whole);
+        let middle = [&[picture(5, b)][..], &open].concat();
+        assert_eq!(count(&middle), PictureCount { pictures: 5, before_key: 1, ..whole });
+        let lost = [&open[..4], &[picture(3, p)], &open].concat();
+        assert_eq!(count(&lost), PictureCount { pictures: 7, missing: 1, ..whole });
+        let mut rowless = open.clone();
+        rowless[4].truncate(24);
+        assert_eq!(count(&rowless), PictureCount { damaged: 1, ..whole });
+        let mut zeroed = open.clone();
+        zeroed[5].splice(21..21, [0; 9]);
+        assert_eq!(count(&zeroed), PictureCount { damaged: 1, ..whole });
+        let mut headless = open;
+        headless[4][3] = 0xb2;
+        assert_eq!(count(&headless), PictureCount { pictures: 3, leading: 2, damaged: 1, ..whole });
+    }
+
+    #[test]
+    fn slices_of_h264_say_what_they_need() {
+        // 1, then 011 (I), 010 (B), 0001000 (I, as the whole picture).
+        let types =
+            [0b1011_0000, 0b1010_0000, 0b1000_1000].map(|byte| slice_type(&[byte, 0, 0, 0]));
+        assert_eq!(types, [Some(2), Some(1), Some(7)]);
+    }
+}
