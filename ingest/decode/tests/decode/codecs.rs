@@ -15,7 +15,7 @@ async fn every_codec_that_a_plugin_decodes() {
         ("dnxhr.mov", "-c:v dnxhd -profile:v dnxhr_hqx -pix_fmt yuv422p10le"),
         ("ffv1.mkv", "-c:v ffv1 -pix_fmt yuv444p12le"),
         ("huffyuv.avi", "-c:v huffyuv"),
-        ("vp9.webm", "-c:v libvpx-vp9 -cpu-used 8 -pix_fmt yuv420p10le"),
+        ("vp9.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -pix_fmt yuv420p10le"),
         ("jpeg2000.mov", "-c:v jpeg2000 -pix_fmt yuv444p"),
         ("grey.mp4", "-c:v libx264 -preset ultrafast -pix_fmt gray10le"),
         ("a.rm", "-c:v rv20"),

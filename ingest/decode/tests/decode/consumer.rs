@@ -108,7 +108,7 @@ async fn two_videos_decode_at_the_same_time() {
     let videos = Videos::new();
     let (a, b) = (
         videos.make("a.mp4", &format!("{SOURCE} {H264}")),
-        videos.make("b.webm", &format!("{SOURCE} -c:v libvpx -deadline realtime")),
+        videos.make("b.webm", &format!("{SOURCE} -c:v libvpx -deadline realtime -cpu-used 8")),
     );
     let ((a, _), (b, _)) = tokio::join!(decode_with(&a, settings()), decode_with(&b, settings()));
     assert_eq!((a.len(), b.len()), (50, 50));

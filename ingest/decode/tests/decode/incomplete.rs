@@ -18,7 +18,7 @@ async fn a_truncated_video_reports_where_it_ends() {
     for (name, arguments) in [
         ("a.mkv", H264),
         ("a.mp4", "-c:v libx264 -pix_fmt yuv420p -movflags +faststart"),
-        ("a.webm", "-c:v libvpx -deadline realtime"),
+        ("a.webm", "-c:v libvpx -deadline realtime -cpu-used 8"),
         ("mpeg4.avi", "-c:v mpeg4"),
         ("mjpeg.avi", "-c:v mjpeg"),
         ("a.flv", H264),

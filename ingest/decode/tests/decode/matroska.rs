@@ -33,7 +33,7 @@ async fn appended_files_are_decoded_one_after_the_other() {
     assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
     let videos = Videos::new();
     // A recording that is not seekable declares no lengths.
-    let webm = "-c:v libvpx -deadline realtime -live 1";
+    let webm = "-c:v libvpx -deadline realtime -cpu-used 8 -live 1";
     let bytes = std::fs::read(videos.make("a.webm", &format!("{SOURCE} {webm}"))).unwrap();
     let three = videos.write("three.webm", &bytes.repeat(3));
     let (_, decoded) = decode(&three).await;

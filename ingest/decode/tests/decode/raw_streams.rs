@@ -24,7 +24,7 @@ async fn a_raw_stream_gives_every_frame() {
         ("a.h264", "-c:v libx264"),
         ("a.h265", "-c:v libx265 -x265-params log-level=error"),
         ("a.m2v", "-c:v mpeg2video"),
-        ("a.ivf", "-c:v libvpx"),
+        ("a.ivf", "-c:v libvpx -deadline realtime -cpu-used 8"),
         ("vp9.ivf", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8"),
         ("a.mjpeg", "-c:v mjpeg"),
         ("a.y4m", "-pix_fmt yuv420p -f yuv4mpegpipe"),
@@ -38,7 +38,7 @@ async fn a_raw_stream_gives_every_frame() {
 #[tokio::test]
 async fn a_truncated_ivf_gives_its_frames_and_a_notice() {
     let videos = Videos::new();
-    let path = videos.make("a.ivf", &format!("{SOURCE} -c:v libvpx -deadline realtime"));
+    let path = videos.make("a.ivf", &format!("{SOURCE} -c:v libvpx -deadline realtime -cpu-used 8"));
     let bytes = std::fs::read(path).unwrap();
     let (_, cut) = decode(&videos.write("cut.ivf", &bytes[..bytes.len() / 2])).await;
     assert!((10..50).contains(&cut.decoded), "{cut:?}");
