@@ -20,7 +20,6 @@ async fn every_codec_that_a_plugin_decodes() {
         ("grey.mp4", "-c:v libx264 -preset ultrafast -pix_fmt gray10le"),
         ("a.rm", "-c:v rv20"),
         ("a.wmv", "-c:v wmv2"),
-        ("prores.mxf", "-c:v prores_ks"),
         ("dnxhr.mxf", "-s 1280x720 -c:v dnxhd -profile:v dnxhr_sq -pix_fmt yuv422p"),
         ("cineform.mov", "-c:v cfhd -pix_fmt yuv422p10le"),
         ("video1.avi", "-c:v msvideo1 -pix_fmt rgb555le"),
