@@ -21,7 +21,6 @@ async fn a_truncated_video_reports_where_it_ends() {
         ("a.webm", "-c:v libvpx -deadline realtime -cpu-used 8"),
         ("mpeg4.avi", "-c:v mpeg4"),
         ("mjpeg.avi", "-c:v mjpeg"),
-        ("a.flv", H264),
     ] {
         let whole = videos.make(name, &format!("{SOURCE} {arguments}"));
         let bytes = std::fs::read(&whole).unwrap();
@@ -34,6 +33,17 @@ async fn a_truncated_video_reports_where_it_ends() {
         assert!((300_000_000..1_800_000_000).contains(&decoded), "{name}: {decoded}");
         assert!((1_900_000_000..2_100_000_000).contains(&declared), "{name}: {declared}");
     }
+}
+
+#[tokio::test]
+async fn truncated_flash_video_reports_how_much_is_missing() {
+    let videos = Videos::new();
+    let bytes = std::fs::read(videos.make("a.flv", &format!("{SOURCE} {H264}"))).unwrap();
+    let cut = videos.write("cut.flv", &bytes[..bytes.len() * 6 / 10]);
+    let decoded = decoded(&cut).await;
+    assert!((10..45).contains(&decoded.decoded), "{decoded:?}");
+    let reason = decoded.incomplete.unwrap().to_string();
+    assert!(reason.contains("bytes are missing"), "{reason}");
 }
 
 #[tokio::test]

@@ -235,7 +235,7 @@ async fn what_is_left_of_damaged_flash_video_is_decoded() {
             assert!((40..=50).contains(&frames.len()), "{name}, {damage}: {}", frames.len());
             assert!(is_in_order(&frames), "{name}, {damage}");
             let text = decoded.incomplete.map(|incomplete| incomplete.to_string());
-            assert!(text.unwrap_or_default().contains("in 1 places"), "{name}, {damage}");
+            assert!(text.unwrap_or_default().contains("in 1 place "), "{name}, {damage}");
         }
         let twice = videos.write("twice.flv", &whole.repeat(2));
         let (frames, decoded) = decode(&twice).await;
