@@ -9,10 +9,17 @@ const TIMES_OF_DECODING: &[&str] = &["avi/", "wmv/", "mxf/"];
 /// Codecs with B-frames.
 const REORDERED: &[&str] = &["-b", "-open-gop", "-interlaced"];
 
+/// The same for some other files: HEVC that was cut in a transport stream, where the first frames
+/// have them, and a rate that MPEG-2 cannot declare.
+const WRONG_TIMES: &[&str] = &["ts/hevc-b/c", "mpg/mpeg2-b/1fps"];
+
 /// Whether the times of its frames may be wrong.
-pub fn has_times_of_decoding(name: &str) -> bool {
-    TIMES_OF_DECODING.iter().any(|container| name.starts_with(container))
-        && REORDERED.iter().any(|codec| name.contains(codec))
+pub fn has_wrong_times(name: &str) -> bool {
+    let is_listed = WRONG_TIMES.iter().any(|part| name.starts_with(part));
+    let has_times_of_decoding =
+        TIMES_OF_DECODING.iter().any(|container| name.starts_with(container))
+            && REORDERED.iter().any(|codec| name.contains(codec));
+    is_listed || has_times_of_decoding
 }
 
 /// Whether this error is right for the file.
