@@ -8,15 +8,18 @@ const REFUSED: &[(&str, &str)] = &[("nut/", "NUT"), ("/utvideo", "Ut Video")];
 const TIMES_OF_DECODING: &[&str] = &["avi/", "wmv/", "mxf/"];
 /// Codecs with B-frames.
 const REORDERED: &[&str] = &["-b", "-open-gop", "-interlaced"];
-/// HEVC recordings that begin between two key frames: its decoder returns the pictures before the
-/// key frame in another order than that of their times.
-const BEGINS_BETWEEN_KEY_FRAMES: &[&str] = &["ts/hevc-b/cut", "ts/hevc-b/without-start"];
+
+/// The same for some other files: HEVC that was cut in a transport stream, where the first frames
+/// have them, and a rate that MPEG-2 cannot declare.
+const WRONG_TIMES: &[&str] = &["ts/hevc-b/c", "ts/hevc-b/without-start", "mpg/mpeg2-b/1fps"];
 
 /// Whether the times of its frames may be wrong.
 pub fn has_wrong_times(name: &str) -> bool {
-    TIMES_OF_DECODING.iter().any(|container| name.starts_with(container))
-        && REORDERED.iter().any(|codec| name.contains(codec))
-        || BEGINS_BETWEEN_KEY_FRAMES.iter().any(|begin| name.starts_with(begin))
+    let is_listed = WRONG_TIMES.iter().any(|part| name.starts_with(part));
+    let has_times_of_decoding =
+        TIMES_OF_DECODING.iter().any(|container| name.starts_with(container))
+            && REORDERED.iter().any(|codec| name.contains(codec));
+    is_listed || has_times_of_decoding
 }
 
 /// Whether this error is right for the file.
