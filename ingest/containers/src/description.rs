@@ -13,11 +13,11 @@ pub(crate) const MOST_BYTES: u64 = 1 << 20;
 pub struct Description {
     /// The codec.
     pub code: [u8; 4],
-    /// Size of its pictures; 0 if it is not told.
+    /// Size of its pictures; 0 if unknown.
     pub width: u16,
     /// Height of its pictures.
     pub height: u16,
-    /// Bits of a pixel; 0 if it is not told.
+    /// Bits of a pixel; 0 if unknown.
     pub depth: u16,
     /// What the decoder needs before the first frame, if there is anything.
     pub data: Vec<u8>,

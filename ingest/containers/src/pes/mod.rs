@@ -12,6 +12,7 @@ mod pictures;
 mod program_stream;
 mod scan;
 mod sections;
+mod stretch;
 mod ts_packets;
 
 use std::fs::File;

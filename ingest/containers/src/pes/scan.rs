@@ -6,10 +6,10 @@ use std::io;
 
 use super::clock::{Clock, Continues};
 use super::header::{PesHeader, VIDEO};
-use super::pictures::{PictureCount, Pictures};
 use super::sections::{Sections, Table, VideoStream};
+use super::stretch::Stretch;
 use super::ts_packets::{Continuity, Follows, TsPacket, TsPackets};
-use super::{Framing, PesCodec, PesPart, PesProgram, PesVideo, nanoseconds, picture_faults, video};
+use super::{Framing, PesPart, PesProgram, PesVideo, picture_faults, video};
 use crate::contents::{Container, Fault};
 
 /// Packets are encrypted if there is at least one for this many pictures.
@@ -20,8 +20,6 @@ const NULL: u16 = 0x1fff;
 /// More programs, and more changes of one, are not followed.
 const MOST_PROGRAMS: usize = 256;
 const MOST_STRETCHES: usize = 64;
-/// Bytes of a video that are kept until its codec is known.
-const MOST_EARLY: usize = 4 << 20;
 
 /// What the file holds; `None` if it has no video that can be read here.
 pub(super) fn scan(file: &File, first: u64, stride: usize) -> io::Result<Option<PesVideo>> {
@@ -76,24 +74,6 @@ struct Program {
     video: Option<VideoStream>,
     /// What was read of its video. The last one is still being read, in its stream.
     stretches: Vec<Stretch>,
-}
-
-/// Packets of a stream that belong together.
-#[derive(Clone)]
-struct Stretch {
-    pid: u16,
-    codec: Option<Result<PesCodec, &'static str>>,
-    from: u64,
-    to: u64,
-    packets: u64,
-    decodable: u64,
-    /// When the first key frame is shown, on the clock of the stream.
-    key: Option<i64>,
-    /// When the first and the last one are shown.
-    shown: Option<(i64, i64)>,
-    pictures: Option<Pictures>,
-    /// What came before the codec was known.
-    early: Vec<u8>,
 }
 
 impl Scan {
@@ -383,72 +363,5 @@ impl Scan {
         .into_iter()
         .flatten()
         .collect()
-    }
-}
-
-impl Stretch {
-    fn new(pid: u16, codec: Option<Result<PesCodec, &'static str>>, from: u64) -> Self {
-        Self {
-            pid,
-            codec,
-            from,
-            to: u64::MAX,
-            packets: 0,
-            decodable: 0,
-            key: None,
-            shown: None,
-            pictures: None,
-            early: Vec::new(),
-        }
-    }
-
-    /// Adds a PES packet that starts with these bytes.
-    fn add(&mut self, header: PesHeader, data: &[u8], clock: &mut Clock) {
-        self.packets += 1;
-        self.codec = self.codec.or_else(|| PesCodec::sniff(data).map(Ok));
-        let shown = clock.place_packet(&header).map(|times| times.shown);
-        if let Some(shown) = shown {
-            let (first, last) = self.shown.unwrap_or((shown, shown));
-            self.shown = Some((first.min(shown), last.max(shown)));
-        }
-        if let (None, Some(Ok(codec))) = (self.key, self.codec)
-            && codec.starts_decoding(data)
-        {
-            self.key = Some(shown.unwrap_or(i64::MIN));
-        }
-        // Without a time, it may be shown before the key frame.
-        let is_decodable = self.key.zip(shown).is_some_and(|(key, shown)| shown >= key);
-        self.decodable += u64::from(is_decodable);
-    }
-
-    /// Counts the pictures in the data of a packet.
-    fn count(&mut self, data: &[u8]) {
-        let Some(codec) = self.codec else {
-            if self.early.len() < MOST_EARLY {
-                self.early.extend_from_slice(data);
-            }
-            return;
-        };
-        let Ok(codec) = codec else { return };
-        let early = std::mem::take(&mut self.early);
-        let pictures = self.pictures.get_or_insert_with(|| Pictures::new(codec));
-        pictures.push(&early);
-        pictures.push(data);
-    }
-
-    fn part(&self) -> Option<PesPart> {
-        let codec = self.codec?.ok()?;
-        let pictures = self.pictures.clone().map_or(PictureCount::default(), Pictures::finish);
-        Some(PesPart {
-            codec,
-            packets: self.packets,
-            decodable: self.decodable,
-            pictures,
-            duration: self.shown.and_then(|(first, last)| nanoseconds(last.saturating_sub(first))),
-            shown_from: self.shown.map_or(0, |(first, _)| first),
-            stream: self.pid,
-            from: self.from,
-            to: self.to,
-        })
     }
 }
