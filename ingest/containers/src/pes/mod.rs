@@ -8,6 +8,7 @@
 mod clock;
 mod header;
 mod packets;
+mod picture_counter;
 mod pictures;
 mod program_stream;
 mod scan;

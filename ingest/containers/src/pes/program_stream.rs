@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek};
 
 use super::clock::Clock;
 use super::header::{PesHeader, VIDEO};
-use super::pictures::{PictureCount, Pictures};
+use super::picture_counter::PictureCounter;
 use super::{
     Framing, PesCodec, PesPart, PesProgram, PesVideo, nanoseconds, picture_faults, ts_packets,
     video,
@@ -19,8 +19,6 @@ const STREAM_MAP: u8 = 0xbc;
 const BLOCK: usize = 1 << 20;
 /// The longest packet, and the start of the next.
 const LONGEST: usize = 6 + 0xffff + 4;
-/// Bytes of each video stream in which its codec is recognised.
-const SNIFFED: usize = 4 << 20;
 /// How much of a file may precede its first pack.
 const SEARCH: usize = 64 << 10;
 /// Zeros between packets that are more than stuffing.
@@ -73,7 +71,7 @@ pub(super) fn scan(file: &File) -> io::Result<Option<PesVideo>> {
         let declared = declared.get(id).and_then(|kind| PesCodec::from_stream_type(*kind));
         Some(PesPart {
             codec: stream.codec.or(declared)?,
-            pictures: stream.pictures.clone().map_or(PictureCount::default(), Pictures::finish),
+            pictures: stream.pictures.count(),
             packets: stream.packets,
             decodable: 0,
             duration: stream.last.and_then(nanoseconds),
@@ -100,9 +98,7 @@ pub(super) fn scan(file: &File) -> io::Result<Option<PesVideo>> {
 #[derive(Default)]
 struct Stream {
     codec: Option<PesCodec>,
-    pictures: Option<Pictures>,
-    /// What came before the codec was known.
-    start: Vec<u8>,
+    pictures: PictureCounter,
     packets: u64,
     clock: Clock,
     last: Option<i64>,
@@ -113,13 +109,7 @@ impl Stream {
         self.packets += 1;
         let data = packet.get(header.length..).unwrap_or_default();
         self.codec = self.codec.or_else(|| PesCodec::sniff(data));
-        if let Some(codec) = self.codec {
-            let pictures = self.pictures.get_or_insert_with(|| Pictures::new(codec));
-            pictures.push(&std::mem::take(&mut self.start));
-            pictures.push(data);
-        } else if self.start.len() < SNIFFED {
-            self.start.extend_from_slice(data);
-        }
+        self.pictures.add(self.codec, data);
         let shown = self.clock.place_packet(&header).map(|times| times.shown);
         self.last = self.last.max(shown);
     }

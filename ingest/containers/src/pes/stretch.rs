@@ -1,10 +1,7 @@
 use super::clock::Clock;
 use super::header::PesHeader;
-use super::pictures::{PictureCount, Pictures};
+use super::picture_counter::PictureCounter;
 use super::{PesCodec, PesPart, nanoseconds};
-
-/// Bytes of a video that are kept until its codec is known.
-const MOST_EARLY: usize = 4 << 20;
 
 /// Packets of a stream that belong together.
 #[derive(Clone)]
@@ -19,9 +16,7 @@ pub(super) struct Stretch {
     pub(super) key: Option<i64>,
     /// When the first and the last one are shown.
     pub(super) shown: Option<(i64, i64)>,
-    pub(super) pictures: Option<Pictures>,
-    /// What came before the codec was known.
-    pub(super) early: Vec<u8>,
+    pub(super) pictures: PictureCounter,
 }
 
 impl Stretch {
@@ -35,8 +30,7 @@ impl Stretch {
             decodable: 0,
             key: None,
             shown: None,
-            pictures: None,
-            early: Vec::new(),
+            pictures: PictureCounter::default(),
         }
     }
 
@@ -61,27 +55,20 @@ impl Stretch {
 
     /// Counts the pictures in the data of a packet.
     pub(super) fn count(&mut self, data: &[u8]) {
-        let Some(codec) = self.codec else {
-            if self.early.len() < MOST_EARLY {
-                self.early.extend_from_slice(data);
-            }
-            return;
-        };
-        let Ok(codec) = codec else { return };
-        let early = std::mem::take(&mut self.early);
-        let pictures = self.pictures.get_or_insert_with(|| Pictures::new(codec));
-        pictures.push(&early);
-        pictures.push(data);
+        match self.codec {
+            Some(Err(_)) => {}
+            Some(Ok(codec)) => self.pictures.add(Some(codec), data),
+            None => self.pictures.add(None, data),
+        }
     }
 
     pub(super) fn part(&self) -> Option<PesPart> {
         let codec = self.codec?.ok()?;
-        let pictures = self.pictures.clone().map_or(PictureCount::default(), Pictures::finish);
         Some(PesPart {
             codec,
             packets: self.packets,
             decodable: self.decodable,
-            pictures,
+            pictures: self.pictures.count(),
             duration: self.shown.and_then(|(first, last)| nanoseconds(last.saturating_sub(first))),
             shown_from: self.shown.map_or(0, |(first, _)| first),
             stream: self.pid,
