@@ -24,9 +24,6 @@ pub const FRAMES: u64 = 120;
 /// Short, so that what a killed process held is redelivered soon.
 pub const IMPATIENT: [&str; 4] =
     ["--set", "streams.frame_ack_wait=1s", "--set", "streams.upload_ack_wait=1s"];
-/// Smaller than the built-in model's own size: faults do not depend on it, and it takes 0.4 of the
-/// time.
-pub const SMALL: [&str; 4] = ["--set", "ingest.width=256", "--set", "ingest.height=256"];
 
 /// What must not depend on faults: state, processed and failed frames, objects of each class.
 pub type Counts = (VideoState, u64, u64, BTreeMap<String, u64>);
@@ -51,8 +48,7 @@ pub fn without_faults_with(video: &Path, every: u64, settings: &[&str]) -> Count
         &every.to_string(),
         video.to_str().unwrap(),
     ];
-    let summary =
-        Process::start(run(data.path()).args(arguments).args(SMALL).args(settings)).expect_code(0);
+    let summary = Process::start(run(data.path()).args(arguments).args(settings)).expect_code(0);
     let summary = summaries(&summary).remove(0);
     assert_eq!((summary.state, summary.failed_frames), (VideoState::Done, 0));
     counts(&summary)
@@ -72,7 +68,7 @@ pub struct Deployment {
 
 impl Deployment {
     pub fn new(url: String, settings: &[&str]) -> Self {
-        let settings = IMPATIENT.iter().chain(&SMALL).chain(settings);
+        let settings = IMPATIENT.iter().chain(settings);
         Self { url, settings: settings.map(|setting| (*setting).to_owned()).collect() }
     }
 
