@@ -203,6 +203,8 @@ fn video(
         codec: program.codec,
         is_default: number == 1,
         frames: None,
+        maybe_hidden: 0,
+        is_packed: false,
         start: None,
     };
     let contents = Contents {
