@@ -10,6 +10,7 @@ mod containers;
 mod cut;
 mod errors;
 mod folder;
+mod holes;
 mod images;
 mod incomplete;
 mod interlaced;
