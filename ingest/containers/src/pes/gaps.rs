@@ -217,7 +217,7 @@ impl Order {
             self.last = Some(number);
         }
         if self.highest.is_none_or(|highest| number > highest) {
-            self.complete = std::mem::replace(&mut self.highest, Some(number));
+            self.complete = self.highest.replace(number);
         }
         let at = self.recent.partition_point(|other| other.number < number);
         self.recent.insert(at, Place { number, time });

@@ -162,7 +162,8 @@ mod tests {
             let mut codes = TimeCodes::default();
             codes.set_rate(3);
             for (pictures, picture, time) in groups {
-                codes.set((pictures / 25 << 13 | pictures % 25 << 7 | 1 << 19).to_be_bytes());
+                let (seconds, pictures) = (pictures / 25, pictures % 25);
+                codes.set((seconds << 13 | pictures << 7 | 1 << 19).to_be_bytes());
                 codes.begin_group(*picture, Some(time * 3600));
             }
             codes.missing()
