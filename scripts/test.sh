@@ -9,8 +9,7 @@ step() {
 }
 
 step cargo fmt --all --check
-# Compiles, lints and documents each crate before the tests run. `cargo clippy` and `cargo doc` would check all dependencies,
-# which takes as much time as all the rest of the compilation.
+# Compiles, lints and documents each crate before the tests run.
 export RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/checked-rustc.sh
 step scripts/run-tests.py
 step cargo test --workspace --locked --doc
