@@ -60,13 +60,13 @@ fn each_step(criterion: &mut Criterion) {
     }
     let output = usual.output(&i420).unwrap();
     criterion.bench_function("boxes", |bencher| {
-        bencher.iter(|| usual.boxes(black_box(&output), i420.size))
+        bencher.iter(|| usual.boxes(black_box(&output), i420.size).unwrap())
     });
-    assert!(usual.boxes(&output, i420.size) > 0, "the picture has objects");
+    assert!(usual.boxes(&output, i420.size).unwrap() > 0, "the picture has objects");
     criterion
         .bench_function("non-maximum suppression", |bencher| bencher.iter(|| usual.suppress()));
     let mut low = steps(Some(LOW));
-    low.boxes(&output, i420.size);
+    low.boxes(&output, i420.size).unwrap();
     criterion.bench_function("non-maximum suppression, many boxes", |bencher| {
         bencher.iter(|| low.suppress())
     });
