@@ -89,7 +89,7 @@ pub struct RunArguments {
     /// stored) or fields (each field as a frame) [default: the setting ingest.deinterlace]
     #[arg(long, value_name = "HOW", value_parser = deinterlace_parser())]
     deinterlace: Option<Deinterlace>,
-    /// Model to use: nanodet, nanodet-int8, or a model file with its manifest (.toml) beside it
+    /// Model to use: nanodet, nanodet-int8, or the file of a model (.onnx)
     /// [default: nanodet]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,

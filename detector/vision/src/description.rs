@@ -132,7 +132,8 @@ impl fmt::Display for Description {
         writeln!(f, "fit         {}{padding}", self.fit.name())?;
         let value = match self.scale {
             scale if scale == 1.0 => "v".to_owned(),
-            scale => format!("v / {}", 1.0 / scale),
+            scale if scale == 1.0 / 255.0 => "v / 255".to_owned(),
+            scale => format!("v × {scale}"),
         };
         let normalised = if self.mean == [0.0; 3] && self.std == [1.0; 3] {
             value

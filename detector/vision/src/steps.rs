@@ -1,7 +1,9 @@
 use moliceiro_messages::Size;
 
 use crate::candidate::Candidate;
-use crate::decoders::{Context, Output};
+use crate::decoders::{
+    Activation, Cells, Context, Decoder, Dense, Grid, Output, Queries,
+};
 use crate::detector::Detector;
 use crate::frame_error::{FrameError, InferenceError};
 use crate::nms::suppress;
@@ -63,3 +65,56 @@ impl Steps {
 
 /// A copy of a model's outputs.
 pub struct Outputs(Vec<Output<'static>>);
+
+/// Decoding and suppression of outputs that no model gave, to measure each family.
+pub struct Decoding {
+    decoder: Decoder,
+    outputs: Outputs,
+    candidates: Vec<Candidate>,
+}
+
+impl Decoding {
+    /// Outputs of a family: shapes and values. `None` for a family that is not measured.
+    pub fn of(family: &str, outputs: Vec<(Vec<usize>, Vec<f32>)>) -> Option<Self> {
+        let strides = vec![8, 16, 32];
+        let decoder = match family {
+            "yolov5" => Decoder::Dense(Dense {
+                objectness: true,
+                transposed: false,
+                grid: Grid::None,
+            }),
+            "yolov8" => Decoder::Dense(Dense {
+                objectness: false,
+                transposed: true,
+                grid: Grid::None,
+            }),
+            "yolox" => Decoder::Dense(Dense {
+                objectness: true,
+                transposed: false,
+                grid: Grid::Raw(strides),
+            }),
+            "nanodet" => {
+                Decoder::Cells(Cells { strides, bins: 8, offset: 0.5, split: false })
+            }
+            "rt-detr" => Decoder::Queries(Queries { activation: Activation::Sigmoid }),
+            _ => return None,
+        };
+        let output = |(shape, values): (Vec<usize>, Vec<f32>)| Output {
+            shape,
+            values: values.into(),
+        };
+        let outputs = Outputs(outputs.into_iter().map(output).collect());
+        Some(Self { decoder, outputs, candidates: vec![] })
+    }
+
+    /// How many objects the outputs hold.
+    pub fn objects(&mut self, size: Size) -> Result<usize, FrameError> {
+        self.candidates.clear();
+        let context = Context { size, threshold: 0.3 };
+        self.decoder
+            .decode(&self.outputs.0, context, &mut self.candidates)
+            .map_err(InferenceError::from)?;
+        suppress(&mut self.candidates, 0.5);
+        Ok(self.candidates.len())
+    }
+}

@@ -28,6 +28,8 @@ pub(crate) struct Dense {
 pub(crate) enum Grid {
     /// Pixels.
     None,
+    /// Shares of the picture.
+    Shares,
     /// Pixels, with one row for each cell of these strides.
     Decoded(Vec<u32>),
     /// The same, and the objectness is always 1.
@@ -39,7 +41,7 @@ pub(crate) enum Grid {
 impl Grid {
     fn strides(&self) -> Option<&[u32]> {
         match self {
-            Self::None => None,
+            Self::None | Self::Shares => None,
             Self::Decoded(strides) | Self::DecodedWithoutObjectness(strides) | Self::Raw(strides) => {
                 Some(strides)
             }
@@ -109,8 +111,13 @@ impl Dense {
                 }
             }
         }
+        let (width, height) = match self.grid {
+            Grid::Shares => (context.size.width as f32, context.size.height as f32),
+            _ => (1.0, 1.0),
+        };
         for candidate in found {
-            candidate.bounds = from_center(candidate.bounds);
+            let [left, top, right, bottom] = from_center(candidate.bounds);
+            candidate.bounds = [left * width, top * height, right * width, bottom * height];
         }
         Ok(())
     }

@@ -67,14 +67,14 @@ impl Queries {
         }
     }
 
-    /// The number of classes. Fails if the boxes are not shares.
+    /// The number of classes. Fails if a number is NaN.
     pub fn check(&self, outputs: &[Output<'_>]) -> Result<usize, UnexpectedOutput> {
         let (_, columns) = self.lengths(outputs)?;
         let [logits, boxes] = outputs else { return Ok(0) };
         if let Some(logit) = logits.values.iter().find(|logit| logit.is_nan()) {
             return Err(UnexpectedOutput::NotFinite(*logit));
         }
-        if let Some(side) = boxes.values.iter().find(|side| !(-0.5..=1.5).contains(*side)) {
+        if let Some(side) = boxes.values.iter().find(|side| !side.is_finite()) {
             return Err(UnexpectedOutput::NotFinite(*side));
         }
         Ok(columns - usize::from(self.activation == Activation::Softmax))

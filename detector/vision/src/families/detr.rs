@@ -7,6 +7,8 @@ use crate::reading::{ExtraKind, Reading};
 
 /// COCO's numbers from 0 to 90, and "no object".
 const DETR_CLASSES: u64 = 92;
+/// Other detectors with scores and boxes have a row for each cell, which are thousands.
+const MOST_QUERIES: u64 = 1000;
 
 /// DETR and what came of it, as Hugging Face exports them; also RF-DETR's own export: logits and
 /// boxes of queries.
@@ -91,12 +93,14 @@ fn outputs<'a>(evidence: &Evidence<'a>) -> Option<(&'a Declared, &'a Declared)> 
     let boxes = evidence.chosen(&names.boxes, &["pred_boxes", "dets", "boxes"]);
     let logits =
         evidence.chosen(&names.scores, &["logits", "pred_logits", "labels", "scores", "class_logits"]);
+    let is_few = |queries: Option<u64>| queries.is_none_or(|queries| queries <= MOST_QUERIES);
     let fits = |logits: &Declared, boxes: &Declared| {
         let columns = matrix(boxes).is_some_and(|(_, columns)| columns.is_none_or(|four| four == 4));
         let queries = matrix(logits).map(|(queries, _)| queries);
         columns
             && is_float(logits)
             && is_float(boxes)
+            && queries.is_some_and(is_few)
             && matrix(boxes).map(|(queries, _)| queries) == queries
     };
     if let (Some(logits), Some(boxes)) = (logits, boxes) {
@@ -110,6 +114,5 @@ fn outputs<'a>(evidence: &Evidence<'a>) -> Option<(&'a Declared, &'a Declared)> 
         (false, true) => (first, second),
         _ => return None,
     };
-    let is_query_count = matrix(logits).is_some_and(|(rows, _)| rows.is_none_or(|rows| rows <= 1000));
-    (fits(logits, boxes) && is_query_count).then_some((logits, boxes))
+    fits(logits, boxes).then_some((logits, boxes))
 }

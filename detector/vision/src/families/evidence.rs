@@ -206,11 +206,13 @@ impl<'a> Evidence<'a> {
 
     /// True if the graph begins with arithmetic on the picture, which normalises it.
     pub fn normalises_itself(&self) -> bool {
-        let arithmetic = ["Sub", "Div", "Mul", "Add"];
-        self.file
-            .readers
-            .iter()
-            .any(|(input, operator)| *input == self.picture.name && arithmetic.contains(&&**operator))
+        ["Sub", "Div", "Mul", "Add"].iter().any(|operator| self.begins_with(operator))
+    }
+
+    /// True if this operator reads the picture.
+    pub fn begins_with(&self, operator: &str) -> bool {
+        let mut readers = self.file.readers.iter();
+        readers.any(|(input, reader)| *input == self.picture.name && reader == operator)
     }
 
     pub fn picture_name(&self) -> &str {

@@ -28,7 +28,7 @@ const PADDLE: Feeding = Feeding { size: [416, 416], ..Feeding::IMAGENET };
 /// NanoDet, NanoDet-Plus and PicoDet without suppression: scores and distributions of distances
 /// for each cell, in one output or in two for each stride.
 pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
-    if !evidence.extras.is_empty() {
+    if !evidence.extras.is_empty() || evidence.is_ultralytics() {
         return Vec::new();
     }
     let mut readings = split(evidence);

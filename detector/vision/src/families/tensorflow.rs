@@ -1,8 +1,9 @@
-use super::evidence::{Evidence, Feeding, is_float};
+use super::evidence::{Evidence, Feeding, is_float, rank};
 use super::name::FamilyName;
 use crate::decoders::{BoxFormat, Decoder, Lists};
 use crate::fit::Fit;
 use crate::input::{Element, Layout};
+use crate::onnx_file::Declared;
 use crate::reading::{Coco, Reading};
 
 /// TensorFlow's Object Detection API, converted by tf2onnx: bytes with the colours last; boxes in
@@ -13,16 +14,47 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
     let boxes = output(&names.boxes, "detection_boxes");
     let classes = output(&names.classes, "detection_classes");
     let scores = output(&names.scores, "detection_scores");
-    let (Some(boxes), Some(classes), Some(scores)) = (boxes, classes, scores) else {
-        return Vec::new();
-    };
-    if !is_float(boxes) || !is_float(scores) {
+    let count = output(&names.count, "num_detections");
+    match (boxes, classes, scores) {
+        (Some(boxes), Some(classes), Some(scores)) if is_float(boxes) && is_float(scores) => {
+            vec![reading(evidence, [Some(boxes), Some(classes), Some(scores), count], 1)]
+        }
+        _ => lite(evidence),
+    }
+}
+
+/// A model for TensorFlow Lite, whose outputs have numbers for names: [1, n, 4], twice [1, n], and
+/// [1]. Its classes begin at 0. Which of the two lists has the classes, a run shows.
+fn lite(evidence: &Evidence<'_>) -> Vec<Reading> {
+    let outputs = &evidence.file.outputs;
+    if outputs.len() != 4 || !outputs.iter().all(is_float) || !evidence.extras.is_empty() {
         return Vec::new();
     }
-    let first_class = evidence.manifest.family.as_ref().and_then(|family| family.first_class);
+    let of_rank = |wanted: usize| outputs.iter().filter(move |output| rank(output) == Some(wanted));
+    let columns = |output: &&Declared| {
+        output.shape.as_ref().is_some_and(|shape| shape.last() == Some(&Some(4)))
+    };
+    let boxes = of_rank(3).find(columns);
+    let lists: Vec<&Declared> = of_rank(2).collect();
+    let (Some(boxes), [first, second], Some(count)) = (boxes, &lists[..], of_rank(1).next()) else {
+        return Vec::new();
+    };
+    let with = |classes, scores| {
+        let outputs = [Some(boxes), Some(classes), Some(scores), Some(count)];
+        Reading { says: "output.classes and output.scores", ..reading(evidence, outputs, 0) }
+    };
+    vec![with(*first, *second), with(*second, *first)]
+}
+
+fn reading(
+    evidence: &Evidence<'_>,
+    outputs: [Option<&Declared>; 4],
+    first_class: usize,
+) -> Reading {
+    let chosen = evidence.manifest.family.as_ref().and_then(|family| family.first_class);
     let decoder = Decoder::Lists(Lists {
         boxes: BoxFormat::TopLeftShares,
-        first_class: first_class.unwrap_or(1),
+        first_class: chosen.unwrap_or(first_class),
     });
     // The graph scales the picture itself; where it takes any size, the shape is kept.
     let open = Feeding { size: [640, 480], fit: Fit::Area, multiple_of: 1, ..Feeding::BYTES };
@@ -34,9 +66,7 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
         // Models that take floats take them from -1 to 1.
         (reading.input.mean, reading.input.std) = ([127.5; 3], [127.5; 3]);
     }
-    let count = output(&names.count, "num_detections");
-    let outputs = [Some(boxes), Some(classes), Some(scores), count];
     reading.outputs = outputs.into_iter().flatten().map(|output| output.name.clone()).collect();
     reading.coco = Coco::Ids;
-    vec![reading]
+    reading
 }

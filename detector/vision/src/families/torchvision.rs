@@ -49,7 +49,9 @@ fn by_type<'a>(evidence: &Evidence<'a>) -> Option<[&'a Declared; 3]> {
         let mut found = outputs.iter().filter(|output| is(output));
         found.next().filter(|_| found.next().is_none())
     };
-    if outputs.len() != 3 {
+    // torchvision's graphs normalise pictures; others, such as maskrcnn-benchmark's, begin with a
+    // convolution.
+    if outputs.len() != 3 || evidence.begins_with("Conv") {
         return None;
     }
     let columns = |output: &Declared| output.shape.as_ref().and_then(|shape| shape.last().copied());

@@ -47,7 +47,13 @@ pub(super) fn main_output<'a>(evidence: &Evidence<'a>) -> Option<&'a Declared> {
     }
     let mut rows = evidence.file.outputs.iter().filter(|output| rank(output) != Some(5));
     let output = rows.next().filter(|output| is_float(output));
-    output.filter(|_| rows.next().is_none())
+    if rows.next().is_none() {
+        return output;
+    }
+    // YOLOv9 exports what its auxiliary branch finds, too.
+    let all = ["output0", "output", "outputs"];
+    let named = all.iter().find_map(|name| evidence.output(name));
+    named.filter(|output| is_float(output) && rank(output) == Some(3))
 }
 
 fn of_shape(
@@ -72,8 +78,16 @@ fn of_shape(
         Some(reading)
     };
     let rows_of_six = || end2end(RowLayout::BoxScoreClass);
+    // Ultralytics' RT-DETR: scores after the sigmoid, and boxes in shares.
+    let is_rt_detr = |rows: u64, columns: u64| {
+        let labels = evidence.labels.map(|labels| labels as u64 + 4);
+        evidence.is_ultralytics() && rows <= MOST_ROWS && labels == Some(columns) && rows != columns
+    };
     let readings = match (rows, columns) {
         _ if is_end2end => vec![rows_of_six()],
+        (Some(rows), Some(columns)) if is_rt_detr(rows, columns) => {
+            vec![Some(rt_detr(evidence, columns))]
+        }
         (_, Some(7)) if rank == Some(2) => vec![end2end(RowLayout::PictureBoxClassScore)],
         (Some(rows), Some(columns)) if has_cells(rows, ANCHORS) => vec![v5(columns)],
         (Some(rows), Some(columns)) if has_cells(rows, 1) => {
@@ -89,6 +103,14 @@ fn of_shape(
         (None, None) => vec![],
     };
     readings.into_iter().flatten().collect()
+}
+
+fn rt_detr(evidence: &Evidence<'_>, columns: u64) -> Reading {
+    let dense = Dense { objectness: false, transposed: false, grid: Grid::Shares };
+    let decoder = Decoder::Dense(dense);
+    let mut reading = evidence.reading(FamilyName::RtDetr, &Feeding::SHARES, decoder);
+    reading.classes = usize::try_from(columns - 4).ok();
+    reading
 }
 
 fn with_classes(
