@@ -82,11 +82,7 @@ fn check(arguments: &CheckArguments, settings: &DetectorSettings) -> anyhow::Res
     writeln!(out, "\n{} objects in {}", found.len(), path.display())?;
     for (index, Detection { label, score, bounds }) in found.iter().enumerate() {
         let [left, top, right, bottom] = bounds.map(|side| side.round());
-        writeln!(
-            out,
-            "{:>3} {label} {score:.3} at {left}, {top} to {right}, {bottom}",
-            index + 1
-        )?;
+        writeln!(out, "{:>3} {label} {score:.3} at {left}, {top} to {right}, {bottom}", index + 1)?;
     }
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     writeln!(
@@ -107,10 +103,7 @@ fn check(arguments: &CheckArguments, settings: &DetectorSettings) -> anyhow::Res
 }
 
 /// The objects in the image, and the times of the fastest run.
-fn detect(
-    detector: &mut Detector,
-    image: &Image,
-) -> anyhow::Result<(Vec<Detection>, Phases)> {
+fn detect(detector: &mut Detector, image: &Image) -> anyhow::Result<(Vec<Detection>, Phases)> {
     let mut best = detector.detect_image(image)?;
     for _ in 1..RUNS {
         let run = detector.detect_image(image)?;

@@ -15,7 +15,7 @@ pub(crate) use cells::Cells;
 pub(crate) use dense::{Dense, Grid};
 pub(crate) use lists::{BoxFormat, Lists};
 pub(crate) use queries::{Activation, Queries};
-pub(crate) use rows::{Rows, RowLayout};
+pub(crate) use rows::{RowLayout, Rows};
 
 /// One output of the model for one picture.
 #[derive(Debug)]

@@ -62,7 +62,7 @@ impl Description {
             None => labels::fallback(reading.classes, reading.coco).0.to_owned(),
         };
         let family_from = match (&model.manifest.family, model.settled) {
-            (Some(_), _) => "the manifest",
+            (Some(_), _) => "the manifest, or config.json beside the file",
             (None, Some(Settled::BlankPicture)) => "its output for a blank picture",
             (None, Some(Settled::Trial)) => "a trial on a built-in picture with known objects",
             (None, _) => "names, shapes and metadata in the file",
@@ -131,7 +131,7 @@ impl fmt::Display for Description {
         writeln!(f, "size        {sizes}")?;
         writeln!(f, "fit         {}{padding}", self.fit.name())?;
         let value = match self.scale {
-            scale if scale == 1.0 => "v".to_owned(),
+            1.0 => "v".to_owned(),
             scale if scale == 1.0 / 255.0 => "v / 255".to_owned(),
             scale => format!("v × {scale}"),
         };

@@ -108,10 +108,7 @@ impl Detector {
 
     /// The objects in a picture of any size, which is scaled as the model wants it. Boxes are in
     /// the picture's pixels.
-    pub fn detect_image(
-        &mut self,
-        image: &Image,
-    ) -> Result<(Vec<Detection>, Phases), FrameError> {
+    pub fn detect_image(&mut self, image: &Image) -> Result<(Vec<Detection>, Phases), FrameError> {
         let Self { model, session, threshold, iou, pixels, candidates } = self;
         let reading = model.reading();
         let size = model.picture_size(image.size());

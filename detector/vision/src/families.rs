@@ -29,8 +29,8 @@ use crate::reading::Reading;
 use crate::value::InvalidValue;
 
 use evidence::Evidence;
-pub use name::FamilyName;
 pub(crate) use name::FamilyChoice;
+pub use name::FamilyName;
 pub use unrecognised::Unrecognised;
 
 type Reader = fn(&Evidence<'_>) -> Vec<Reading>;

@@ -28,7 +28,13 @@ impl Fit {
 
     /// The size of the picture for frames of this size. `size` is the model's, and both sides are
     /// multiples of `multiple_of`; without it, the model takes one size only.
-    pub fn picture_size(self, frame: Size, size: Size, multiple_of: Option<u32>, most: u32) -> Size {
+    pub fn picture_size(
+        self,
+        frame: Size,
+        size: Size,
+        multiple_of: Option<u32>,
+        most: u32,
+    ) -> Size {
         let (Self::Area, Some(step @ 1..)) = (self, multiple_of) else { return size };
         if frame.width == 0 || frame.height == 0 {
             return size;

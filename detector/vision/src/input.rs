@@ -142,7 +142,8 @@ impl Input {
             padding.reverse();
         }
         [0, 1, 2].map(|plane| {
-            padding[plane] * (self.scale / self.std[plane]) + (0.0 - self.mean[plane] / self.std[plane])
+            padding[plane] * (self.scale / self.std[plane])
+                + (0.0 - self.mean[plane] / self.std[plane])
         })
     }
 

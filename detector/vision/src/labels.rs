@@ -16,7 +16,10 @@ const KEYS: [&str; 7] =
 pub(crate) fn of_metadata(file: &OnnxFile) -> Option<(&'static str, Vec<String>)> {
     KEYS.iter().find_map(|key| {
         let names = parse(file.metadata.get(*key)?);
-        (!names.is_empty()).then_some((*key, names))
+        // Some files have the number of classes under these keys.
+        let is_number = |name: &String| name.chars().all(|c| c.is_ascii_digit());
+        let is_count = names.len() == 1 && names.iter().all(is_number);
+        (!names.is_empty() && !is_count).then_some((*key, names))
     })
 }
 

@@ -263,9 +263,9 @@ fn read_onnx(name: &str, weights: &Weights) -> Result<OnnxFile, ModelError> {
     for external in &file.external {
         let exists = |folder: &PathBuf| folder.join(external).is_file();
         // Others' models must not read files elsewhere.
-        let is_beside = Path::new(external)
-            .components()
-            .all(|part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir));
+        let is_beside = Path::new(external).components().all(|part| {
+            matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir)
+        });
         if !is_beside || !folder.as_ref().is_some_and(exists) {
             let (model, file) = (name.to_owned(), external.clone());
             return Err(ModelError::ExternalData { model, file });

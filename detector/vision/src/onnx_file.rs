@@ -165,10 +165,7 @@ fn weight<R: Read + Seek>(
 }
 
 /// `StringStringEntryProto`.
-fn entry<R: Read + Seek>(
-    wire: &mut Wire<R>,
-    end: u64,
-) -> Result<(String, String), Malformed> {
+fn entry<R: Read + Seek>(wire: &mut Wire<R>, end: u64) -> Result<(String, String), Malformed> {
     let (mut key, mut text) = (String::new(), String::new());
     wire.fields(end, &mut |wire, number, value| {
         match (number, value) {
@@ -187,12 +184,12 @@ fn declared<R: Read + Seek>(wire: &mut Wire<R>, end: u64) -> Result<Declared, Ma
     wire.fields(end, &mut |wire, number, value| {
         match (number, value) {
             (1, Value::Bytes(end)) => declared.name = wire.text(end)?,
-            (2, Value::Bytes(end)) => wire.fields(end, &mut |wire, number, value| {
-                match (number, value) {
+            (2, Value::Bytes(end)) => {
+                wire.fields(end, &mut |wire, number, value| match (number, value) {
                     (1, Value::Bytes(end)) => tensor_type(wire, end, &mut declared),
                     _ => Ok(()),
-                }
-            })?,
+                })?
+            }
             _ => {}
         }
         Ok(())

@@ -76,9 +76,8 @@ impl ModelSession {
             ValueType::Tensor { shape, .. } => Some(shape.to_vec()),
             _ => None,
         };
-        let shapes = outputs.iter().filter_map(|(name, value)| {
-            Some((name.to_owned(), shape(&value)?))
-        });
+        let shapes =
+            outputs.iter().filter_map(|(name, value)| Some((name.to_owned(), shape(&value)?)));
         Ok(shapes.collect())
     }
 }

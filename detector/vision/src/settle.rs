@@ -119,10 +119,8 @@ fn determine(model: &mut Model, session: &mut ModelSession) -> Result<(), ModelE
         }
     }
     let labels = model.named.as_ref().map(|(_, names)| names.len());
-    let unrecognised = |source| ModelError::Unrecognised {
-        model: model.name.clone(),
-        source: Box::new(source),
-    };
+    let unrecognised =
+        |source| ModelError::Unrecognised { model: model.name.clone(), source: Box::new(source) };
     match recognise(&file, &model.manifest, labels).map_err(unrecognised)? {
         Recognised::As(readings) => model.readings = readings,
         Recognised::Undetermined(_) => {

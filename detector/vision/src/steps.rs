@@ -1,9 +1,7 @@
 use moliceiro_messages::Size;
 
 use crate::candidate::Candidate;
-use crate::decoders::{
-    Activation, Cells, Context, Decoder, Dense, Grid, Output, Queries,
-};
+use crate::decoders::{Activation, Cells, Context, Decoder, Dense, Grid, Output, Queries};
 use crate::detector::Detector;
 use crate::frame_error::{FrameError, InferenceError};
 use crate::nms::suppress;
@@ -78,31 +76,23 @@ impl Decoding {
     pub fn of(family: &str, outputs: Vec<(Vec<usize>, Vec<f32>)>) -> Option<Self> {
         let strides = vec![8, 16, 32];
         let decoder = match family {
-            "yolov5" => Decoder::Dense(Dense {
-                objectness: true,
-                transposed: false,
-                grid: Grid::None,
-            }),
-            "yolov8" => Decoder::Dense(Dense {
-                objectness: false,
-                transposed: true,
-                grid: Grid::None,
-            }),
+            "yolov5" => {
+                Decoder::Dense(Dense { objectness: true, transposed: false, grid: Grid::None })
+            }
+            "yolov8" => {
+                Decoder::Dense(Dense { objectness: false, transposed: true, grid: Grid::None })
+            }
             "yolox" => Decoder::Dense(Dense {
                 objectness: true,
                 transposed: false,
                 grid: Grid::Raw(strides),
             }),
-            "nanodet" => {
-                Decoder::Cells(Cells { strides, bins: 8, offset: 0.5, split: false })
-            }
+            "nanodet" => Decoder::Cells(Cells { strides, bins: 8, offset: 0.5, split: false }),
             "rt-detr" => Decoder::Queries(Queries { activation: Activation::Sigmoid }),
             _ => return None,
         };
-        let output = |(shape, values): (Vec<usize>, Vec<f32>)| Output {
-            shape,
-            values: values.into(),
-        };
+        let output =
+            |(shape, values): (Vec<usize>, Vec<f32>)| Output { shape, values: values.into() };
         let outputs = Outputs(outputs.into_iter().map(output).collect());
         Some(Self { decoder, outputs, candidates: vec![] })
     }

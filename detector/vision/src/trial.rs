@@ -32,7 +32,8 @@ pub(crate) fn quality(found: &[Candidate], labels: &[String]) -> f32 {
         let value = |candidate: &Candidate| candidate.score * overlap(&candidate.bounds, &object.1);
         candidates.map(value).fold(0.0, f32::max)
     };
-    let is_false = |candidate: &&Candidate| !OBJECTS.iter().any(|object| of_object(candidate, object));
+    let is_false =
+        |candidate: &&Candidate| !OBJECTS.iter().any(|object| of_object(candidate, object));
     let false_boxes: f32 = found.iter().filter(is_false).map(|candidate| candidate.score).sum();
     OBJECTS.iter().map(best).sum::<f32>() - FALSE_BOX * false_boxes
 }

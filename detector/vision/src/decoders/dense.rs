@@ -42,9 +42,9 @@ impl Grid {
     fn strides(&self) -> Option<&[u32]> {
         match self {
             Self::None | Self::Shares => None,
-            Self::Decoded(strides) | Self::DecodedWithoutObjectness(strides) | Self::Raw(strides) => {
-                Some(strides)
-            }
+            Self::Decoded(strides)
+            | Self::DecodedWithoutObjectness(strides)
+            | Self::Raw(strides) => Some(strides),
         }
     }
 }
@@ -127,7 +127,8 @@ impl Dense {
         let (boxes, classes) = self.lengths(output, size)?;
         let columns = self.box_columns() + classes;
         let at = |row: usize, column: usize| {
-            output.values[if self.transposed { column * boxes + row } else { row * columns + column }]
+            output.values
+                [if self.transposed { column * boxes + row } else { row * columns + column }]
         };
         for row in 0..boxes {
             for column in 4..columns {
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn a_score_is_the_class_times_the_objectness() {
         let dense = Dense { objectness: true, transposed: false, grid: Grid::None };
-        let rows = vec![
+        let rows = [
             [10.0, 10.0, 4.0, 2.0, 0.9, 0.1, 0.5],
             [10.0, 10.0, 4.0, 2.0, 0.5, 0.1, 0.7],
             [10.0, 10.0, 4.0, 2.0, 0.3, 0.9, 0.9],

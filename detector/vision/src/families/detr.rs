@@ -37,13 +37,21 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
         let reading = one(evidence, FamilyName::RfDetr, &feeding, Activation::Sigmoid);
         Reading { says: "family = \"rf-detr\"", ..reading }
     };
-    let names_no_object = evidence.labels.is_some_and(|labels| {
-        columns.is_some_and(|columns| columns == labels as u64 + 1)
-    });
+    let names_no_object = evidence
+        .labels
+        .is_some_and(|labels| columns.is_some_and(|columns| columns == labels as u64 + 1));
     let is_rf = logits.name == "labels" || evidence.mentions(&["rf_detr", "rfdetr", "dinov2"]);
     let is_rt = evidence.mentions(&[
-        "rt_detr", "rtdetr", "d_fine", "dfine", "hgnet", "fpn_block", "pan_block", "enc_score_head",
-        "lqe_layer", "encoder_input_proj",
+        "rt_detr",
+        "rtdetr",
+        "d_fine",
+        "dfine",
+        "hgnet",
+        "fpn_block",
+        "pan_block",
+        "enc_score_head",
+        "lqe_layer",
+        "encoder_input_proj",
     ]);
     let mut readings = if evidence.manifest.family.is_some() {
         vec![rt_detr(), rf_detr(), detr()]
@@ -91,11 +99,12 @@ fn one(
 fn outputs<'a>(evidence: &Evidence<'a>) -> Option<(&'a Declared, &'a Declared)> {
     let names = &evidence.manifest.output;
     let boxes = evidence.chosen(&names.boxes, &["pred_boxes", "dets", "boxes"]);
-    let logits =
-        evidence.chosen(&names.scores, &["logits", "pred_logits", "labels", "scores", "class_logits"]);
+    let logits = evidence
+        .chosen(&names.scores, &["logits", "pred_logits", "labels", "scores", "class_logits"]);
     let is_few = |queries: Option<u64>| queries.is_none_or(|queries| queries <= MOST_QUERIES);
     let fits = |logits: &Declared, boxes: &Declared| {
-        let columns = matrix(boxes).is_some_and(|(_, columns)| columns.is_none_or(|four| four == 4));
+        let columns =
+            matrix(boxes).is_some_and(|(_, columns)| columns.is_none_or(|four| four == 4));
         let queries = matrix(logits).map(|(queries, _)| queries);
         columns
             && is_float(logits)
@@ -108,7 +117,8 @@ fn outputs<'a>(evidence: &Evidence<'a>) -> Option<(&'a Declared, &'a Declared)> 
     }
     // An export without names: two outputs, of which one has four columns.
     let [first, second] = &evidence.file.outputs[..] else { return None };
-    let has_four = |output: &Declared| matrix(output).is_some_and(|(_, columns)| columns == Some(4));
+    let has_four =
+        |output: &Declared| matrix(output).is_some_and(|(_, columns)| columns == Some(4));
     let (logits, boxes) = match (has_four(first), has_four(second)) {
         (true, false) => (second, first),
         (false, true) => (first, second),

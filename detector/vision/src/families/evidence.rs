@@ -94,7 +94,8 @@ impl<'a> Evidence<'a> {
         };
         let mut extras = Vec::new();
         for input in file.inputs.iter().filter(|input| *input != picture) {
-            extras.push(extra(input).ok_or_else(|| Unrecognised::UnknownInput(declaration(input)))?);
+            extras
+                .push(extra(input).ok_or_else(|| Unrecognised::UnknownInput(declaration(input)))?);
         }
         let evidence = Self { file, manifest, labels, extras, picture, layout, element, sides };
         evidence.check_size()?;
@@ -107,9 +108,11 @@ impl<'a> Evidence<'a> {
         let name = self.picture.name.clone();
         let actual = shape_text(self.picture);
         if let Some([width, height]) = size
-            && self.sides.iter().zip([width, height]).any(|(side, own)| {
-                side.is_some_and(|side| side != own)
-            })
+            && self
+                .sides
+                .iter()
+                .zip([width, height])
+                .any(|(side, own)| side.is_some_and(|side| side != own))
         {
             let expected = Input { size: [width, height], ..self.input(&Feeding::BYTES) };
             let expected = expected.shape(Size { width, height });
@@ -267,10 +270,7 @@ impl<'a> Evidence<'a> {
 }
 
 /// The input that takes the picture.
-fn picture<'a>(
-    file: &'a OnnxFile,
-    manifest: &InputManifest,
-) -> Result<&'a Declared, Unrecognised> {
+fn picture<'a>(file: &'a OnnxFile, manifest: &InputManifest) -> Result<&'a Declared, Unrecognised> {
     if let Some(name) = &manifest.name {
         let present = || list(&file.inputs);
         return file.inputs.iter().find(|input| input.name == *name).ok_or_else(|| {

@@ -138,8 +138,7 @@ fn strides(evidence: &Evidence<'_>) -> Vec<Vec<u32>> {
     let choice = evidence.manifest.family.as_ref().and_then(|family| family.strides.clone());
     let metadata = || {
         let numbers = evidence.metadata("strides")?.split(',');
-        let strides: Option<Vec<u32>> =
-            numbers.map(|number| number.trim().parse().ok()).collect();
+        let strides: Option<Vec<u32>> = numbers.map(|number| number.trim().parse().ok()).collect();
         strides.filter(|strides| {
             (1..=8).contains(&strides.len()) && strides.iter().all(|s| (1..=1024).contains(s))
         })
@@ -198,7 +197,9 @@ fn split(evidence: &Evidence<'_>) -> Vec<Reading> {
     let mut readings = Vec::new();
     let all_bins = wanted.map_or_else(|| USUAL_BINS.to_vec(), |bins| vec![bins]);
     for bins in all_bins {
-        let Some((names, classes)) = pairs(&shapes, &cells, SIDES * bins, outputs) else { continue };
+        let Some((names, classes)) = pairs(&shapes, &cells, SIDES * bins, outputs) else {
+            continue;
+        };
         if evidence.labels.is_some_and(|labels| labels != classes) && wanted.is_none() {
             continue;
         }

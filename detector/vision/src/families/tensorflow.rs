@@ -19,8 +19,20 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
         (Some(boxes), Some(classes), Some(scores)) if is_float(boxes) && is_float(scores) => {
             vec![reading(evidence, [Some(boxes), Some(classes), Some(scores), count], 1)]
         }
-        _ => lite(evidence),
+        _ => numbered(evidence).map_or_else(|| lite(evidence), |reading| vec![reading]),
     }
+}
+
+/// A saved model whose outputs have numbers for names. They are in the order of their proper names:
+/// indices of anchors, boxes, classes, scores of all classes, scores, number, and raw ones.
+fn numbered(evidence: &Evidence<'_>) -> Option<Reading> {
+    let outputs = &evidence.file.outputs;
+    let ranks: Option<Vec<usize>> = outputs.iter().map(rank).collect();
+    if ranks? != [2, 3, 2, 3, 2, 1, 3, 3] || !evidence.extras.is_empty() {
+        return None;
+    }
+    let used = [&outputs[1], &outputs[2], &outputs[4], &outputs[5]].map(Some);
+    Some(reading(evidence, used, 1))
 }
 
 /// A model for TensorFlow Lite, whose outputs have numbers for names: [1, n, 4], twice [1, n], and

@@ -17,10 +17,8 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
         return Vec::new();
     }
     let first_class = evidence.manifest.family.as_ref().and_then(|family| family.first_class);
-    let decoder = Decoder::Lists(Lists {
-        boxes: BoxFormat::Pixels,
-        first_class: first_class.unwrap_or(1),
-    });
+    let decoder =
+        Decoder::Lists(Lists { boxes: BoxFormat::Pixels, first_class: first_class.unwrap_or(1) });
     let open = Feeding { fit: Fit::Area, ..Feeding::SHARES };
     let mut reading = evidence.reading(FamilyName::Torchvision, &open, decoder);
     if reading.input.multiple_of.is_none() {

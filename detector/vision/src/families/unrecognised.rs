@@ -9,7 +9,9 @@ use crate::value::InvalidValue;
 #[derive(Debug, Error)]
 pub enum Unrecognised {
     /// It does something else than to find objects.
-    #[error("it is a {kind} model ({reason}), and only models that find objects in boxes are supported")]
+    #[error(
+        "it is a {kind} model ({reason}), and only models that find objects in boxes are supported"
+    )]
     Kind {
         /// Such as `segmentation`.
         kind: &'static str,
@@ -70,7 +72,9 @@ pub enum Unrecognised {
         families: String,
     },
     /// The outputs are not those of the manifest's family.
-    #[error("it is not of the family {family}: it has the inputs {inputs} and the outputs {outputs}")]
+    #[error(
+        "it is not of the family {family}: it has the inputs {inputs} and the outputs {outputs}"
+    )]
     OtherFamily {
         /// The manifest's.
         family: FamilyName,
@@ -91,7 +95,8 @@ pub enum Unrecognised {
 }
 
 fn ways(readings: &[(String, String)]) -> String {
-    let way = |(reading, says): &(String, String)| format!("as {reading} (write {says} in its manifest)");
+    let way =
+        |(reading, says): &(String, String)| format!("as {reading} (write {says} in its manifest)");
     readings.iter().map(way).collect::<Vec<_>>().join(", or ")
 }
 

@@ -56,8 +56,7 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
             if is_other {
                 continue;
             }
-            let feeding =
-                if family == FamilyName::Yolov6 { &LETTERBOX } else { &UPPER_LEFT };
+            let feeding = if family == FamilyName::Yolov6 { &LETTERBOX } else { &UPPER_LEFT };
             let decoder = Decoder::Dense(Dense { objectness: true, transposed: false, grid });
             let reading = evidence.reading(family, feeding, decoder);
             readings.push(Reading {

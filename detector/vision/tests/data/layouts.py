@@ -172,7 +172,7 @@ class Layout:
         return "top_v", of(self.op("ArgMax", self.scores, axis=2, keepdims=0), [-1]), of(self.boxes, [-1, 4])
 
     def save(self, name, metadata=None, half=False):
-        graph = h.make_graph(self.nodes, name, self.inputs, self.outputs, self.weights)
+        graph = h.make_graph(self.nodes, "layout", self.inputs, self.outputs, self.weights)
         model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8)
         for k, v in (metadata or {}).items(): model.metadata_props.add(key=k, value=v)
         onnx.checker.check_model(model)

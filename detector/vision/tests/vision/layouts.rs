@@ -104,12 +104,18 @@ fn every_layout_is_tested() {
 #[test]
 fn a_description_tells_how_the_model_is_fed() {
     let yolo = settled("yolov8-half", "").unwrap().description();
-    assert_eq!((yolo.family, yolo.fit, yolo.padding), (FamilyName::Yolov8, Fit::Letterbox, [114; 3]));
+    assert_eq!(
+        (yolo.family, yolo.fit, yolo.padding),
+        (FamilyName::Yolov8, Fit::Letterbox, [114; 3])
+    );
     assert_eq!((yolo.element, yolo.multiple_of), (Element::Float16, Some(32)));
     assert_eq!((yolo.size.width, yolo.size.height), (96, 64));
     assert!(yolo.nms && yolo.labels_from.contains("names"), "{yolo}");
     let yolox = settled("yolox", "").unwrap().description();
-    assert_eq!((yolox.family, yolox.fit, yolox.colors), (FamilyName::Yolox, Fit::UpperLeft, Colors::Bgr));
+    assert_eq!(
+        (yolox.family, yolox.fit, yolox.colors),
+        (FamilyName::Yolox, Fit::UpperLeft, Colors::Bgr)
+    );
     let tensorflow = settled("tensorflow", "").unwrap().description();
     assert_eq!((tensorflow.layout, tensorflow.element), (Layout::Nhwc, Element::Uint8));
     assert!(!tensorflow.nms && tensorflow.to_string().contains("does it itself"), "{tensorflow}");
@@ -134,7 +140,11 @@ fn of_several_readings_a_manifest_has_to_choose_and_the_error_says_how() {
     for (name, manifest, parts) in [
         ("rt-detr", "", ["rt-detr", "family = \"rf-detr\""]),
         ("paddle", "", ["[input] mean = [0, 0, 0]", "0.485"]),
-        ("picodet-inside", "input.size = [96, 64]", ["family = \"picodet\"", "family = \"nanodet-plus\""]),
+        (
+            "picodet-inside",
+            "input.size = [96, 64]",
+            ["family = \"picodet\"", "family = \"nanodet-plus\""],
+        ),
     ] {
         let Err(error) = settled(name, manifest) else { panic!("{name} was accepted") };
         let is_ambiguous = matches!(
@@ -152,7 +162,8 @@ fn files_of_hugging_face_beside_a_model_tell_the_rest() {
     let path = folder.path().join("model.onnx");
     std::fs::copy(layouts().join("rf-detr.onnx"), &path).unwrap();
     let labels: Vec<String> = (0..80).map(|class| format!("\"{class}\": \"c{class}\"")).collect();
-    let config = format!("{{\"model_type\": \"rt_detr\", \"id2label\": {{{}}}}}", labels.join(", "));
+    let config =
+        format!("{{\"model_type\": \"rt_detr\", \"id2label\": {{{}}}}}", labels.join(", "));
     std::fs::write(folder.path().join("config.json"), config).unwrap();
     let preprocessor = "{\"do_normalize\": true, \"image_mean\": [0.1, 0.2, 0.3], \
                         \"image_std\": [1.0, 2.0, 3.0]}";
