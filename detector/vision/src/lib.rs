@@ -45,6 +45,7 @@ mod image;
 mod input;
 mod labels;
 mod manifest;
+mod manifest_text;
 mod model;
 mod model_error;
 mod nms;

@@ -46,7 +46,7 @@ impl Cells {
             for ((stride, scores), logits) in self.strides.iter().zip(scores).zip(logits) {
                 let cells = cell_count(size, &[*stride]);
                 let (rows, classes) = scores.matrix("[1, cells, classes]")?;
-                if rows != cells {
+                if rows != cells || classes == 0 {
                     let expected = format!("[1, {cells}, classes] of stride {stride}");
                     return Err(UnexpectedOutput::shape(scores, expected));
                 }

@@ -122,6 +122,18 @@ fn a_description_tells_how_the_model_is_fed() {
 }
 
 #[test]
+fn the_manifest_of_a_settled_model_is_enough_to_read_it_in_the_same_way() {
+    for (name, entry) in expected() {
+        let settled = settled(&name, entry["manifest"].as_str().unwrap()).unwrap();
+        let manifest = settled.manifest();
+        let again = self::settled(&name, &manifest).unwrap_or_else(|e| panic!("{e}: {manifest}"));
+        assert_eq!(again.manifest(), manifest, "{name}");
+        let (found, again) = (settled.description(), again.description());
+        assert_eq!((found.outputs, found.labels), (again.outputs, again.labels), "{name}");
+    }
+}
+
+#[test]
 fn a_manifest_overrides_what_the_file_says() {
     let manifest = "threshold = 0.6\nnms = false\n[input]\nfit = \"area\"\ncolors = \"bgr\"\n\
                     padding = [1, 2, 3]\n";

@@ -7,6 +7,7 @@ use moliceiro_messages::{Encoding, Frame};
 use moliceiro_vision::{
     Detector, FrameError, InferenceError, Model, ModelError, Options, Unrecognised,
 };
+use proptest::prelude::*;
 
 fn path(name: &str) -> PathBuf {
     data("misfits").join(format!("{name}.onnx"))
@@ -120,4 +121,28 @@ fn boxes_are_clipped_and_those_outside_are_not_objects() {
             ("class 500", [10.0, 10.0, 40.0, 30.0]),
         ]
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_damaged_file_is_read_or_refused(
+        file in prop::sample::select(vec!["nanodet-six", "yolov8", "detr", "tensorflow-open"]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+        at_the_end in any::<bool>(),
+    ) {
+        let mut bytes = std::fs::read(data("layouts").join(format!("{file}.onnx"))).unwrap();
+        // Inputs, outputs and metadata are at the end.
+        let from = if at_the_end { bytes.len() - 1000 } else { 0 };
+        for (index, value) in changes {
+            let length = bytes.len() - from;
+            bytes[from + index.index(length)] = value;
+        }
+        Model::from_bytes("damaged", bytes.into(), None).map(drop).ok();
+    }
 }
