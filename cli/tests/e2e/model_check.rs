@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use moliceiro_testing::process::moliceiro;
+use moliceiro_testing::process::{Process, moliceiro, run, summaries};
+use moliceiro_testing::video::short_video;
 
 fn vision(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../detector/vision").join(path)
@@ -55,4 +56,17 @@ fn what_is_refused_has_an_exit_code_and_a_line_that_says_why() {
     let (code, _, errors) = check(Path::new("nanodet"), &["Cargo.toml"]);
     assert_eq!(code, Some(1));
     assert!(errors.contains("Cargo.toml") && errors.contains("PNG"), "{errors}");
+}
+
+#[test]
+fn a_model_without_a_manifest_counts_a_video() {
+    let folder = tempfile::tempdir().unwrap();
+    let video = short_video(folder.path(), "a.mp4");
+    let data = folder.path().join("data");
+    let model = vision("tests/data/layouts/tensorflow.onnx");
+    let mut process = Process::start(run(&data).arg("--json").arg("--model").arg(model).arg(video));
+    let found = summaries(&process.expect_code(0));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].processed_frames, 10);
+    assert!(found[0].models.iter().eq(["tensorflow.onnx"]), "{:?}", found[0].models);
 }

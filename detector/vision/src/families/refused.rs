@@ -3,7 +3,7 @@ use super::unrecognised::Unrecognised;
 use crate::onnx_file::{Declared, OnnxFile};
 
 /// Parts of an output's name, and the kind of model that has it.
-const NAMES: [(&str, &str); 9] = [
+const NAMES: [(&str, &str); 7] = [
     ("keypoint", "keypoint"),
     ("kpts", "keypoint"),
     ("heatmap", "keypoint"),
@@ -11,8 +11,6 @@ const NAMES: [(&str, &str); 9] = [
     ("mask", "segmentation"),
     ("proto", "segmentation"),
     ("segm", "segmentation"),
-    ("embedding", "embedding"),
-    ("depth", "depth"),
 ];
 
 /// Fails if the model does something else than to find objects.
@@ -46,8 +44,14 @@ pub(super) fn check(file: &OnnxFile, has_labels: bool) -> Result<(), Unrecognise
         ([rows, masks], [Some(3), Some(4)]) if is_float(rows) && is_float(masks) => {
             refused("segmentation", format!("its output {:?} has 4 dimensions", masks.name))
         }
-        ([output], [Some(4)]) => {
-            let reason = format!("its only output {:?} has 4 dimensions", output.name);
+        ([output], [Some(4)]) if output.shape.as_ref().is_some_and(|s| s[2..] == [Some(1); 2]) => {
+            let reason = format!("its only output {:?} has one score for each class", output.name);
+            refused("classification", reason)
+        }
+        ([output, others @ ..], [Some(4), ..])
+            if others.iter().all(|other| other.shape == output.shape) =>
+        {
+            let reason = format!("its output {:?} has 4 dimensions", output.name);
             refused("segmentation or keypoint", reason)
         }
         ([output], [Some(2)]) if is_classes(output) => {
