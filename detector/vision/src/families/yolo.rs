@@ -24,6 +24,10 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
         return vec![reading];
     }
     let Some(output) = main_output(evidence) else { return Vec::new() };
+    // YOLO-NAS has rows of seven numbers in another order.
+    if output.name.contains("flat_predictions") {
+        return Vec::new();
+    }
     let Some(shape) = matrix(output) else { return Vec::new() };
     let mut readings = of_shape(evidence, shape, rank(output));
     if let Some(labels) = evidence.labels {
