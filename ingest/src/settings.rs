@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use moliceiro_api::HttpSettings;
 use moliceiro_nats::messages::{
-    Deinterlace, Encoding, FrameSelection, Size, UploadDefaults, WINDOWS,
+    Deinterlace, Encoding, Fit, FrameSelection, Size, UploadDefaults, WINDOWS,
 };
 use moliceiro_service::settings::{Problem, list};
 use moliceiro_service::{Section, Service, ServiceSection, Settings, SettingsError};
@@ -20,10 +20,10 @@ pub struct IngestSettings {
     pub width: u32,
     /// Height of the pictures for detectors, in pixels: the model's input height.
     pub height: u32,
-    /// Omit the border where the frame's shape allows: width and height are then the maximum size
-    /// of a picture, and its sides are multiples of 32. Faster for wide and high video, if the
-    /// model supports such sizes.
-    pub fit: bool,
+    /// How a frame is fitted into the picture: `letterbox` (black border around it), `stretch`,
+    /// `area` (a rectangle of the frame's shape with about width × height pixels) or `within` (a
+    /// smaller rectangle, within width × height). The sides of rectangles are multiples of 32.
+    pub fit: Fit,
     /// `jpeg` (small, for networks) or `i420` (larger, costs no time to encode).
     pub encoding: Encoding,
     /// 1 (small) to 100 (like the original). Below 90, detections of faint objects are unstable.
@@ -60,7 +60,7 @@ impl Default for IngestSettings {
         Self {
             width: 416,
             height: 416,
-            fit: false,
+            fit: Fit::Area,
             encoding: Encoding::Jpeg,
             jpeg_quality: 95,
             deinterlace: Deinterlace::Auto,
@@ -86,8 +86,8 @@ impl Section for IngestSettings {
                 problems.push(Problem::new(key, what));
             }
         };
-        check((16..=2048).contains(&self.width), "width", "16 to 2048 pixels");
-        check((16..=2048).contains(&self.height), "height", "16 to 2048 pixels");
+        check((16..=Size::MAX_SIDE).contains(&self.width), "width", "16 to 2048 pixels");
+        check((16..=Size::MAX_SIDE).contains(&self.height), "height", "16 to 2048 pixels");
         check((1..=100).contains(&self.jpeg_quality), "jpeg_quality", "1 to 100");
         check(self.every >= 1, "every", "1 (every frame) or more");
         check((1..=64).contains(&self.videos), "videos", "1 to 64");

@@ -1,9 +1,8 @@
 use std::fmt;
 
-use moliceiro_messages::Size;
+use moliceiro_messages::{Fit, Size};
 
 use crate::families::FamilyName;
-use crate::fit::Fit;
 use crate::input::{Colors, Element, Layout};
 use crate::labels;
 use crate::model::{Model, Settled};
@@ -129,7 +128,7 @@ impl fmt::Display for Description {
             writeln!(f, "also fed    {}", names(&self.extra_inputs))?;
         }
         writeln!(f, "size        {sizes}")?;
-        writeln!(f, "fit         {}{padding}", self.fit.name())?;
+        writeln!(f, "fit         {}{padding}", <&str>::from(self.fit))?;
         let value = match self.scale {
             1.0 => "v".to_owned(),
             scale if scale == 1.0 / 255.0 => "v / 255".to_owned(),

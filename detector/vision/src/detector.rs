@@ -4,7 +4,6 @@ use crate::candidate::Candidate;
 use crate::decoders::Context;
 use crate::frame_error::{FrameError, InferenceError};
 use crate::image::Image;
-use crate::input::MAX_SIDE;
 use crate::model::Model;
 use crate::model_error::ModelError;
 use crate::nms::{keep_best, suppress};
@@ -114,7 +113,7 @@ impl Detector {
         let size = model.picture_size(image.size());
         let letterbox = model.place(image.size());
         let longest = image.size().width.max(image.size().height);
-        if longest > MOST_SIDE_OF_IMAGE || size.width.max(size.height) > MAX_SIDE {
+        if longest > MOST_SIDE_OF_IMAGE || size.width.max(size.height) > Size::MAX_SIDE {
             let takes = format!("sides up to {MOST_SIDE_OF_IMAGE}");
             return Err(FrameError::WrongSize { size: image.size(), takes });
         }

@@ -105,14 +105,15 @@ fn taps(from: u32, to: u32) -> Vec<Tap> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fit::Fit;
+    use crate::fit::place;
+    use moliceiro_messages::Fit;
 
     #[test]
     fn a_picture_is_scaled_between_pixels_and_padded() {
         let source = Size { width: 2, height: 1 };
         let image = Image::new(source, vec![0, 0, 0, 200, 100, 40]).unwrap();
         let size = Size { width: 4, height: 4 };
-        let placed = image.placed(size, &Fit::Letterbox.place(source, size), [1, 2, 3]);
+        let placed = image.placed(size, &place(Fit::Letterbox, source, size), [1, 2, 3]);
         let row = |y: usize| placed.pixels[12 * y..][..12].to_vec();
         assert_eq!(row(0), [1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]);
         assert_eq!(row(1), [0, 0, 0, 50, 25, 10, 150, 75, 30, 200, 100, 40]);

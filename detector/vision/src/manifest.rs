@@ -1,10 +1,10 @@
+use moliceiro_messages::Fit;
 use std::path::Path;
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::families::FamilyChoice;
-use crate::fit::Fit;
 use crate::input::{Colors, Element, Layout};
 use crate::text::one_line;
 use crate::value::{InvalidValue, check_share};

@@ -67,7 +67,7 @@ fn input(input: &Input) -> Table {
         ("layout", Some(text(layout))),
         ("size", Some(integers(&input.size))),
         ("multiple_of", multiple_of),
-        ("fit", Some(text(input.fit.name()))),
+        ("fit", Some(text(input.fit.into()))),
         ("padding", Some(integers(&input.padding.map(u32::from)))),
         ("colors", Some(text(colors))),
         ("scale", Some(float(input.scale))),

@@ -3,11 +3,11 @@ use std::io::{Cursor, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use moliceiro_messages::{Letterbox, Size};
+use moliceiro_messages::{Fit, Letterbox, Size};
 
 use crate::description::Description;
 use crate::families::{Recognised, recognise};
-use crate::input::MAX_SIDE;
+use crate::fit;
 use crate::labels;
 use crate::manifest::{Manifest, ManifestError};
 use crate::model_error::ModelError;
@@ -220,18 +220,22 @@ impl Model {
     /// The size of picture to make of frames of this size, as the model wants to be fed.
     pub fn picture_size(&self, frame: Size) -> Size {
         let input = &self.reading().input;
-        input.fit.picture_size(frame, input.default_size(), input.multiple_of, MAX_SIDE)
+        fit::picture_size(input.fit, frame, input.default_size(), input.multiple_of)
     }
 
     /// Where in a picture of [`picture_size`](Self::picture_size) a frame of this size lies.
     pub fn place(&self, frame: Size) -> Letterbox {
-        self.reading().input.fit.place(frame, self.picture_size(frame))
+        fit::place(self.fit(), frame, self.picture_size(frame))
     }
 
-    /// True if the model takes pictures of every size whose sides are multiples of `step`.
-    pub fn takes_multiples_of(&self, step: u32) -> bool {
-        let multiple_of = self.reading().input.multiple_of;
-        multiple_of.is_some_and(|multiple| step.is_multiple_of(multiple))
+    /// How frames are best fitted into that size.
+    pub fn fit(&self) -> Fit {
+        self.reading().input.fit
+    }
+
+    /// True if the model takes the pictures that such a fit makes.
+    pub fn takes_fitted(&self, fit: Fit) -> bool {
+        self.reading().input.takes_fitted(fit)
     }
 
     /// True if the model takes pictures of this size.

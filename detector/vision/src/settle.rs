@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
+use moliceiro_messages::Fit;
+
 use crate::candidate::Candidate;
 use crate::decoders::{Context, UnexpectedOutput};
 use crate::detector::{MOST_SIDE_OF_IMAGE, in_source};
 use crate::families::{Recognised, Unrecognised, recognise};
+use crate::fit;
 use crate::frame_error::InferenceError;
 use crate::image::Image;
 use crate::model::{Model, Settled};
@@ -178,7 +181,7 @@ fn try_reading(
 ) -> Option<Vec<Candidate>> {
     // All readings see the same picture.
     let size = reading.input.default_size();
-    let letterbox = crate::fit::Fit::Letterbox.place(image.size(), size);
+    let letterbox = fit::place(Fit::Letterbox, image.size(), size);
     let mut pixels = Pixels::new(&reading.input);
     let placed = image.placed(size, &letterbox, reading.input.padding);
     let context = Context { size, threshold: TRIAL_THRESHOLD };

@@ -27,6 +27,7 @@ mod color;
 mod deinterlace;
 mod event;
 mod fingerprint;
+mod fit;
 mod frame;
 mod frame_selection;
 mod live;
@@ -54,6 +55,7 @@ pub use event::{
     VideoEvent,
 };
 pub use fingerprint::Fingerprint;
+pub use fit::{Fit, InvalidFit};
 pub use frame::{Area, Encoding, Frame, FrameContradiction, Letterbox, Size};
 pub use frame_selection::{
     Fps, FrameSelection, InvalidFps, InvalidOffset, InvalidSelection, Offset, RequestedSelection,

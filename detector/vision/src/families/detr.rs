@@ -1,9 +1,9 @@
 use super::evidence::{Evidence, Feeding, is_float, matrix};
 use super::name::{ActivationChoice, FamilyName};
 use crate::decoders::{Activation, Decoder, Queries};
-use crate::fit::Fit;
 use crate::onnx_file::Declared;
 use crate::reading::{ExtraKind, Reading};
+use moliceiro_messages::Fit;
 
 /// COCO's numbers from 0 to 90, and "no object".
 const DETR_CLASSES: u64 = 92;

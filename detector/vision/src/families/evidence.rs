@@ -1,9 +1,8 @@
-use moliceiro_messages::Size;
+use moliceiro_messages::{Fit, Size};
 
 use super::name::FamilyName;
 use super::unrecognised::{Unrecognised, list};
 use crate::decoders::{Decoder, RowLayout, Rows};
-use crate::fit::Fit;
 use crate::input::{Colors, Element, Input, Layout};
 use crate::manifest::{InputManifest, Manifest};
 use crate::onnx_file::{Declared, OnnxFile};
@@ -192,7 +191,9 @@ impl<'a> Evidence<'a> {
             [side] => Some([side, side]),
             _ => None,
         }
-        .filter(|sides| sides.iter().all(|side| (1..=crate::input::MAX_SIDE).contains(side)))
+        .filter(|sides| {
+            sides.iter().all(|side| (1..=moliceiro_messages::Size::MAX_SIDE).contains(side))
+        })
     }
 
     /// True if Ultralytics exported the file.

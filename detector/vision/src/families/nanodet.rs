@@ -1,9 +1,8 @@
-use moliceiro_messages::Size;
+use moliceiro_messages::{Fit, Size};
 
 use super::evidence::{Evidence, Feeding, is_float, matrix};
 use super::name::FamilyName;
 use crate::decoders::{Cells, Decoder, cell_count};
-use crate::fit::Fit;
 use crate::input::Colors;
 use crate::onnx_file::Declared;
 use crate::reading::Reading;

@@ -1,10 +1,10 @@
 use super::evidence::{Evidence, Feeding, is_float, rank};
 use super::name::FamilyName;
 use crate::decoders::{BoxFormat, Decoder, Lists};
-use crate::fit::Fit;
 use crate::input::{Element, Layout};
 use crate::onnx_file::Declared;
 use crate::reading::{Coco, Reading};
+use moliceiro_messages::Fit;
 
 /// TensorFlow's Object Detection API, converted by tf2onnx: bytes with the colours last; boxes in
 /// shares as top, left, bottom, right; classes from 1.

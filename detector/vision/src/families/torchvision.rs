@@ -1,9 +1,9 @@
 use super::evidence::{Evidence, Feeding, is_float, is_integer, rank};
 use super::name::FamilyName;
 use crate::decoders::{BoxFormat, Decoder, Lists};
-use crate::fit::Fit;
 use crate::onnx_file::Declared;
 use crate::reading::{Coco, Reading};
+use moliceiro_messages::Fit;
 
 /// torchvision's SSD, RetinaNet, FCOS and Faster R-CNN: boxes in pixels, COCO's own numbers of
 /// classes with 0 for the background. The graph normalises and scales the picture itself.

@@ -1,9 +1,8 @@
-use moliceiro_messages::Size;
+use moliceiro_messages::{Fit, Size};
 
 use super::evidence::{Evidence, Feeding, is_float, is_integer, matrix, rank};
 use super::name::FamilyName;
 use crate::decoders::{BoxFormat, Decoder, Dense, Grid, Lists, RowLayout, Rows, cell_count};
-use crate::fit::Fit;
 use crate::onnx_file::Declared;
 use crate::reading::Reading;
 

@@ -1,10 +1,9 @@
-use moliceiro_messages::Size;
+use moliceiro_messages::{Fit, Size};
 
 use super::evidence::{Evidence, Feeding, matrix};
 use super::name::{FamilyName, GridChoice};
 use super::yolo::{STRIDES, main_output};
 use crate::decoders::{Decoder, Dense, Grid, cell_count};
-use crate::fit::Fit;
 use crate::input::Colors;
 use crate::reading::Reading;
 

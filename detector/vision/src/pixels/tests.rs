@@ -1,9 +1,8 @@
-use moliceiro_messages::{Color, Letterbox, Matrix};
+use moliceiro_messages::{Color, Fit, Letterbox, Matrix};
 use proptest::prelude::*;
 
 use super::color::NEUTRAL;
 use super::*;
-use crate::fit::Fit;
 use crate::input::{Colors, Element, Layout};
 
 fn input(colors: Colors) -> Input {
