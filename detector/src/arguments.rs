@@ -13,8 +13,8 @@ pub struct DetectorArguments {
     /// Arguments of every service
     #[command(flatten)]
     pub common: CommonArguments,
-    /// Model to use: nanodet, nanodet-int8, or an .onnx file with its manifest (.toml) beside it
-    /// [setting: detector.model]
+    /// Model to use: nanodet, nanodet-int8, or an .onnx file, perhaps with a manifest (.toml)
+    /// beside it [setting: detector.model]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// Frames analysed at the same time; 0: one for each core [setting: detector.sessions]

@@ -38,7 +38,7 @@ impl Inference {
     /// Loads the model once for each session. Blocks until that is done.
     pub(crate) fn start(settings: &DetectorSettings) -> Result<Self, DetectorError> {
         let sessions = settings.session_count();
-        let model = open_model(settings)?;
+        let mut model = open_model(settings)?;
         let runtime = load_runtime(settings)?;
         info!(
             library = %runtime.library().display(),
@@ -56,6 +56,8 @@ impl Inference {
         let (jobs, queue) = async_channel::bounded::<Job>(sessions);
         for number in 0..sessions {
             let mut detector = Detector::new(&runtime, &model, options(settings))?;
+            // The next sessions need not find out again how the model is to be read.
+            model = detector.model().clone();
             let queue = queue.clone();
             let analyse_all = move || {
                 while let Ok(Job { video, index, payload, reply }) = queue.recv_blocking() {

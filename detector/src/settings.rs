@@ -17,8 +17,8 @@ pub struct DetectorSettings {
     pub sessions: usize,
     /// Threads of each session.
     pub threads: usize,
-    /// `nanodet` or `nanodet-int8`, which are built in, or an `.onnx` file with its manifest
-    /// (`.toml`) beside it. Not set: `nanodet`.
+    /// `nanodet` or `nanodet-int8`, which are built in, or an `.onnx` file, perhaps with
+    /// a manifest (`.toml`) beside it. Not set: `nanodet`.
     pub model: Option<PathBuf>,
     /// Objects are reported if their score is above this, 0 to 1. Not set: the value of the model's
     /// manifest.

@@ -4,6 +4,8 @@
 
 mod hostile;
 mod int8;
+mod layouts;
+mod misfits;
 mod models;
 mod reference;
 mod support;
