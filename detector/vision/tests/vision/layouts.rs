@@ -135,12 +135,14 @@ fn the_manifest_of_a_settled_model_is_enough_to_read_it_in_the_same_way() {
 
 #[test]
 fn a_manifest_overrides_what_the_file_says() {
-    let manifest = "threshold = 0.6\nnms = false\n[input]\nfit = \"area\"\ncolors = \"bgr\"\n\
+    let manifest = "threshold = 0.6\nnms = false\n[input]\nfit = \"stretch\"\ncolors = \"bgr\"\n\
                     padding = [1, 2, 3]\n";
     let description = settled("yolov8", manifest).unwrap().description();
     assert_eq!((description.threshold, description.nms), (0.6, false));
-    assert_eq!((description.fit, description.padding), (Fit::Area, [1, 2, 3]));
+    assert_eq!((description.fit, description.padding), (Fit::Stretch, [1, 2, 3]));
     assert_eq!(description.colors, Colors::Bgr);
+    let error = settled("yolov8", "input.fit = \"area\"").unwrap_err();
+    assert!(error.to_string().contains("fit \"area\""), "one size only: {error}");
     let error = settled("yolov8", "family = \"yolox\"").unwrap_err();
     assert!(error.to_string().contains("not of the family yolox"), "{error}");
     let error = settled("yolov8", "labels = [\"a\"]").unwrap_err();
