@@ -88,24 +88,8 @@ pub(crate) fn place(
     size: Size,
     fit: Fit,
 ) -> (Letterbox, Size) {
-    let display = display_size(stored, pixel_aspect, orientation);
-    let picture = match fit {
-        Fit::Letterbox | Fit::UpperLeft | Fit::Stretch => size,
-        Fit::Area => rectangle(display, size),
-        Fit::Within => within(display, size),
-    };
-    let content = match fit {
-        Fit::Letterbox => largest(display, size, f64::round_ties_even),
-        // YOLOX truncates.
-        Fit::UpperLeft => largest(display, size, f64::floor),
-        _ => picture,
-    };
-    let (left, top) = match fit {
-        Fit::UpperLeft => (0, 0),
-        _ => ((picture.width - content.width) / 2, (picture.height - content.height) / 2),
-    };
-    let letterbox = Letterbox { source: orientation.turn(stored), left, top, content };
-    (letterbox, picture)
+    let shape = display_size(stored, pixel_aspect, orientation);
+    fit.place(orientation.turn(stored), shape, size)
 }
 
 /// Width and height of the upright frame as it is shown, in any unit.
@@ -117,54 +101,6 @@ fn display_size(stored: Size, pixel_aspect: (u32, u32), orientation: Orientation
     let width = f64::from(stored.width.max(1)) * f64::from(horizontal);
     let height = f64::from(stored.height.max(1)) * f64::from(vertical);
     if orientation.transpose { (height, width) } else { (width, height) }
-}
-
-/// The largest size of this shape in a picture.
-fn largest((width, height): (f64, f64), picture: Size, round: fn(f64) -> f64) -> Size {
-    let scale = (f64::from(picture.width) / width).min(f64::from(picture.height) / height);
-    let side = |length: f64, limit: u32| to_pixels(round(length * scale), limit);
-    Size { width: side(width, picture.width), height: side(height, picture.height) }
-}
-
-/// The smallest rectangle with sides of whole steps that holds the largest size of this shape. The
-/// picture's own sides limit it.
-fn within(shape: (f64, f64), picture: Size) -> Size {
-    let side = |content: u32, limit: u32| content.next_multiple_of(Fit::STEP).min(limit);
-    let content = largest(shape, picture, f64::round_ties_even);
-    Size { width: side(content.width, picture.width), height: side(content.height, picture.height) }
-}
-
-/// A rectangle of this shape with sides of whole steps and about as many pixels as the picture. Of
-/// those next to the exact one, it is the one that differs least in shape and number of pixels.
-fn rectangle((width, height): (f64, f64), picture: Size) -> Size {
-    const STEP: f64 = Fit::STEP as f64;
-    let pixels = f64::from(picture.width) * f64::from(picture.height);
-    let most = (pixels * Fit::MOST_PIXELS / (STEP * STEP)).floor();
-    // No side is longer than allowed, and none shorter than a step.
-    let longest = f64::from(Size::MAX_SIDE);
-    let extreme = (longest * longest / pixels).min(most).max(1.0);
-    let shape = (width / height).clamp(1.0 / extreme, extreme);
-    let exact = [(pixels * shape).sqrt() / STEP, (pixels / shape).sqrt() / STEP];
-    let [columns, rows] = exact.map(|steps| [steps.floor().max(1.0), steps.ceil()]);
-    let difference = |&(columns, rows): &(f64, f64)| {
-        let (shown, area) = (columns / rows / shape, columns * rows * STEP * STEP / pixels);
-        shown.ln().abs() + area.ln().abs()
-    };
-    columns
-        .into_iter()
-        .flat_map(|columns| rows.map(|rows| (columns, rows)))
-        .filter(|(columns, rows)| columns * rows <= most)
-        .min_by(|a, b| difference(a).total_cmp(&difference(b)))
-        // A picture smaller than a step has no such rectangle.
-        .map_or(picture, |(columns, rows)| Size {
-            width: to_pixels(columns * STEP, u32::MAX),
-            height: to_pixels(rows * STEP, u32::MAX),
-        })
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and `clamp` limits it")]
-fn to_pixels(length: f64, limit: u32) -> u32 {
-    (length as u32).clamp(1, limit)
 }
 
 #[cfg(test)]
@@ -195,41 +131,6 @@ mod tests {
             Letterbox { source: size(576, 720), left: 91, top: 0, content: size(234, 416) };
         let (letterbox, _) = place(size(720, 576), (64, 45), turned, PICTURE, Fit::Letterbox);
         assert_eq!(letterbox, expected);
-    }
-
-    #[test]
-    fn a_rectangle_has_the_shape_of_the_frame_and_as_many_pixels_as_the_square() {
-        for (stored, area, within) in [
-            (size(640, 272), size(608, 256), size(416, 192)),
-            (size(1920, 1080), size(544, 320), size(416, 256)),
-            (size(640, 480), size(480, 352), size(416, 320)),
-            (size(480, 640), size(352, 480), size(320, 416)),
-            (size(300, 300), size(416, 416), size(416, 416)),
-            (size(1, 65_535), size(64, 2048), size(32, 416)),
-        ] {
-            for (fit, expected) in
-                [(Fit::Area, area), (Fit::Within, within), (Fit::Stretch, PICTURE)]
-            {
-                let (letterbox, picture) = placed(stored, fit);
-                assert_eq!(picture, expected, "{stored:?} {fit:?}");
-                let whole = Letterbox { source: stored, left: 0, top: 0, content: expected };
-                assert_eq!(letterbox, whole, "no border");
-            }
-        }
-    }
-
-    #[test]
-    fn a_rectangle_differs_little_in_shape_and_number_of_pixels() {
-        for (width, height) in (100..1000).step_by(7).flat_map(|w| [(w, 400), (400, w)]) {
-            let (_, picture) = placed(size(width, height), Fit::Area);
-            let shape = |size: Size| f64::from(size.width) / f64::from(size.height);
-            let change = (shape(picture) / shape(size(width, height))).ln().abs();
-            let pixels = f64::from(picture.width * picture.height) / f64::from(416 * 416);
-            assert!(
-                change < 0.16 && (0.89..=1.02).contains(&pixels),
-                "{width}×{height}: {picture:?}"
-            );
-        }
     }
 
     #[test]

@@ -3,6 +3,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::{Letterbox, Size};
+
 /// How a frame is fitted into the picture that a model analyses, whose size is given.
 ///
 /// The result depends on the frame's own size alone, so decoding the frame again gives the same
@@ -46,6 +48,76 @@ impl Fit {
     pub fn varies(self) -> bool {
         matches!(self, Self::Area | Self::Within)
     }
+
+    /// Where a frame of the size `source` lies in its picture, and the size of the picture, which is
+    /// `size` or what the fit makes of it. `shape` is the width and height that the frame is shown
+    /// with, in any unit.
+    pub fn place(self, source: Size, shape: (f64, f64), size: Size) -> (Letterbox, Size) {
+        let picture = match self {
+            Self::Letterbox | Self::UpperLeft | Self::Stretch => size,
+            Self::Area => rectangle(shape, size),
+            Self::Within => within(shape, size),
+        };
+        let content = match self {
+            Self::Letterbox => largest(shape, size, f64::round_ties_even),
+            // YOLOX truncates.
+            Self::UpperLeft => largest(shape, size, f64::floor),
+            Self::Stretch | Self::Area | Self::Within => picture,
+        };
+        let (left, top) = match self {
+            Self::UpperLeft => (0, 0),
+            _ => ((picture.width - content.width) / 2, (picture.height - content.height) / 2),
+        };
+        (Letterbox { source, left, top, content }, picture)
+    }
+}
+
+/// The largest size of this shape in a picture.
+fn largest((width, height): (f64, f64), picture: Size, round: fn(f64) -> f64) -> Size {
+    let scale = (f64::from(picture.width) / width).min(f64::from(picture.height) / height);
+    let side = |length: f64, limit: u32| to_pixels(round(length * scale), limit);
+    Size { width: side(width, picture.width), height: side(height, picture.height) }
+}
+
+/// The smallest rectangle with sides of whole steps that holds the largest size of this shape. The
+/// picture's own sides limit it.
+fn within(shape: (f64, f64), picture: Size) -> Size {
+    let side = |content: u32, limit: u32| content.next_multiple_of(Fit::STEP).min(limit);
+    let content = largest(shape, picture, f64::round_ties_even);
+    Size { width: side(content.width, picture.width), height: side(content.height, picture.height) }
+}
+
+/// A rectangle of this shape with sides of whole steps and about as many pixels as the picture. Of
+/// those next to the exact one, it is the one that differs least in shape and number of pixels.
+fn rectangle((width, height): (f64, f64), picture: Size) -> Size {
+    const STEP: f64 = Fit::STEP as f64;
+    let pixels = f64::from(picture.width) * f64::from(picture.height);
+    let most = (pixels * Fit::MOST_PIXELS / (STEP * STEP)).floor();
+    // No side is longer than allowed, and none shorter than a step.
+    let longest = f64::from(Size::MAX_SIDE);
+    let extreme = (longest * longest / pixels).min(most).max(1.0);
+    let shape = (width / height).clamp(1.0 / extreme, extreme);
+    let exact = [(pixels * shape).sqrt() / STEP, (pixels / shape).sqrt() / STEP];
+    let [columns, rows] = exact.map(|steps| [steps.floor().max(1.0), steps.ceil()]);
+    let difference = |&(columns, rows): &(f64, f64)| {
+        let (shown, area) = (columns / rows / shape, columns * rows * STEP * STEP / pixels);
+        shown.ln().abs() + area.ln().abs()
+    };
+    columns
+        .into_iter()
+        .flat_map(|columns| rows.map(|rows| (columns, rows)))
+        .filter(|(columns, rows)| columns * rows <= most)
+        .min_by(|a, b| difference(a).total_cmp(&difference(b)))
+        // A picture smaller than a step has no such rectangle.
+        .map_or(picture, |(columns, rows)| Size {
+            width: to_pixels(columns * STEP, u32::MAX),
+            height: to_pixels(rows * STEP, u32::MAX),
+        })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and `clamp` limits it")]
+fn to_pixels(length: f64, limit: u32) -> u32 {
+    (length as u32).clamp(1, limit)
 }
 
 impl From<Fit> for &str {
@@ -71,6 +143,65 @@ impl FromStr for Fit {
             "area" => Ok(Self::Area),
             "within" => Ok(Self::Within),
             _ => Err(InvalidFit),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PICTURE: Size = Size { width: 416, height: 416 };
+
+    fn size(width: u32, height: u32) -> Size {
+        Size { width, height }
+    }
+
+    fn placed(frame: Size, fit: Fit) -> (Letterbox, Size) {
+        fit.place(frame, (frame.width.into(), frame.height.into()), PICTURE)
+    }
+
+    #[test]
+    fn a_letterboxed_frame_is_centred_and_another_lies_at_the_upper_left() {
+        let source = size(640, 272);
+        let expected = Letterbox { source, left: 0, top: 119, content: size(416, 177) };
+        assert_eq!(placed(source, Fit::Letterbox), (expected, PICTURE));
+        let expected = Letterbox { source, left: 0, top: 0, content: size(416, 176) };
+        assert_eq!(placed(source, Fit::UpperLeft), (expected, PICTURE));
+    }
+
+    #[test]
+    fn a_rectangle_has_the_shape_of_the_frame_and_as_many_pixels_as_the_square() {
+        for (stored, area, within) in [
+            (size(640, 272), size(608, 256), size(416, 192)),
+            (size(1920, 1080), size(544, 320), size(416, 256)),
+            (size(640, 480), size(480, 352), size(416, 320)),
+            (size(480, 640), size(352, 480), size(320, 416)),
+            (size(300, 300), size(416, 416), size(416, 416)),
+            (size(1, 65_535), size(64, 2048), size(32, 416)),
+        ] {
+            for (fit, expected) in
+                [(Fit::Area, area), (Fit::Within, within), (Fit::Stretch, PICTURE)]
+            {
+                let (letterbox, picture) = placed(stored, fit);
+                assert_eq!(picture, expected, "{stored:?} {fit:?}");
+                let whole = Letterbox { source: stored, left: 0, top: 0, content: expected };
+                assert_eq!(letterbox, whole, "no border");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rectangle_differs_little_in_shape_and_number_of_pixels() {
+        for (width, height) in (100..1000).step_by(7).flat_map(|w| [(w, 400), (400, w)]) {
+            let (_, picture) = placed(size(width, height), Fit::Area);
+            let shape = |size: Size| f64::from(size.width) / f64::from(size.height);
+            let change = (shape(picture) / shape(size(width, height))).ln().abs();
+            let pixels = f64::from(picture.width * picture.height) / f64::from(416 * 416);
+            assert!(
+                change < 0.16 && (0.89..=1.02).contains(&pixels),
+                "{width}×{height}: {picture:?}"
+            );
         }
     }
 }
