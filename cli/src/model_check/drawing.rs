@@ -81,7 +81,7 @@ mod tests {
         let image = Image::new(size, vec![9; 1200]).unwrap();
         let drawn = with_boxes(&image, &[[2.0, 3.0, 18.0, 30.0], [-5.0, -5.0, 1e9, 4.0]]);
         let at = |x: usize, y: usize| drawn.pixels()[3 * (20 * y + x)..][..3].to_vec();
-        assert_eq!(at(2, 10), COLORS[0]);
+        assert_eq!(at(2, 16), COLORS[0]);
         assert_eq!(at(10, 18), [9, 9, 9]);
         assert_eq!(at(19, 0), COLORS[1]);
     }
