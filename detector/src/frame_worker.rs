@@ -2,8 +2,8 @@ use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::consumer::pull::BatchError;
+use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::{AckKind, Message};
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::messages::{Event, Failed, FrameResult};
@@ -21,6 +21,8 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Handles frames, each from its delivery to its acknowledgement.
 pub(crate) struct FrameWorker {
     streams: Streams,
+    /// Delivers the frames that are for the model.
+    consumer: Consumer<pull::Config>,
     inference: Inference,
     /// The detector's name in results.
     name: String,
@@ -51,17 +53,19 @@ pub(crate) fn deliveries(message: &Message) -> u64 {
 impl FrameWorker {
     pub fn new(
         streams: Streams,
+        consumer: Consumer<pull::Config>,
         inference: Inference,
         name: String,
         metrics: Arc<Metrics>,
     ) -> Self {
         // The consumer's own limits, which may not be those of this service's settings.
-        let consumer = &streams.detectors.cached_info().config;
+        let config = &consumer.cached_info().config;
         Self {
-            ack_wait: consumer.ack_wait,
+            ack_wait: config.ack_wait,
             // -1 stands for "unlimited".
-            max_deliver: u64::try_from(consumer.max_deliver).unwrap_or(u64::MAX),
+            max_deliver: u64::try_from(config.max_deliver).unwrap_or(u64::MAX),
             streams,
+            consumer,
             inference,
             name,
             metrics,
@@ -80,7 +84,7 @@ impl FrameWorker {
 
     /// Asks for at most `frames` frames. The answer ends once they are there, or after `expiry`.
     pub async fn pull(&self, frames: usize, expiry: Duration) -> Result<pull::Batch, BatchError> {
-        self.streams.detectors.batch().max_messages(frames).expires(expiry).messages().await
+        self.consumer.batch().max_messages(frames).expires(expiry).messages().await
     }
 
     /// Waits until the server has everything that was sent to it, acknowledgements included.

@@ -25,6 +25,7 @@ mod settings;
 
 use std::sync::Arc;
 
+use moliceiro_nats::messages::ModelId;
 use moliceiro_service::{Telemetry, connect_streams};
 use tokio_util::sync::CancellationToken;
 
@@ -60,8 +61,9 @@ pub async fn run(
         return Ok(());
     };
     metrics.ready(sessions, inference.model().name(), inference.runtime());
+    let consumer = streams.detectors(&ModelId::default()).await?;
     let name = service.section.instance_name();
-    let worker = FrameWorker::new(streams, inference, name, metrics);
+    let worker = FrameWorker::new(streams, consumer, inference, name, metrics);
     pull::run(worker, u32::try_from(max_in_flight).unwrap_or(u32::MAX), &shutdown).await
 }
 

@@ -279,7 +279,8 @@ impl UploadJob {
     ) -> Result<Decoded, RetryReason> {
         let Context { streams, service, metrics, .. } = &self.context;
         let (window, selection) = (service.section.publish_window, started.selection);
-        let publisher = FramePublisher { streams, metrics, video, window };
+        let model = &started.model();
+        let publisher = FramePublisher { streams, metrics, video, model, window };
         let opened = match uri {
             Ok(uri) => {
                 let settings = self.decode_settings(selection, stored.below);
@@ -362,7 +363,7 @@ impl UploadJob {
     /// may have been published since.
     async fn discard(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
         self.context.metrics.upload_cancelled(video);
-        let frames = subjects::frames(video);
+        let frames = subjects::frames_of(video);
         if let Err(error) = self.context.streams.frames.purge().filter(frames).await {
             warn!(%video, %error, "cannot remove the frames of a cancelled video");
         }

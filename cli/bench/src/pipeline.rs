@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use moliceiro_nats::embedded::EmbeddedServer;
+use moliceiro_nats::messages::ModelId;
 use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, connect};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -184,7 +185,8 @@ impl Pipeline {
     /// Waits until each service pulls: then its model is loaded and its connection is up.
     async fn until_warm(&mut self, services: ServiceSet) -> anyhow::Result<()> {
         let deadline = Instant::now() + WARM_UP_TIMEOUT;
-        let Streams { ingest, detectors, aggregator, .. } = &mut self.streams;
+        let mut detectors = self.streams.detectors(&ModelId::default()).await?;
+        let Streams { ingest, aggregator, .. } = &mut self.streams;
         loop {
             let pulls = [
                 ingest.info().await?.num_waiting,

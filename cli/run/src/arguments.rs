@@ -140,7 +140,7 @@ impl RunArguments {
         let alarms: Vec<_> = self.alarms.iter().cloned().chain(max).collect();
         let alarms = (!alarms.is_empty()).then_some(alarms);
         let selection = RequestedSelection { every, fps, start, end, video_track, deinterlace };
-        Ok(UploadOptions { selection, window, alarms })
+        Ok(UploadOptions { selection, window, model: None, alarms })
     }
 
     /// The effective settings of all services.

@@ -247,9 +247,9 @@ impl World {
     async fn send_invalid_messages(&self, videos: &Videos) {
         let some = videos.some_id().unwrap_or("nobody-2".into());
         for (subject, id) in [
-            ("frames.nobody-1".to_owned(), Some("nobody-1/0".to_owned())),
-            ("frames.nobody-1".into(), None),
-            (format!("frames.{some}"), None),
+            ("frames.nanodet.nobody-1".to_owned(), Some("nobody-1/0".to_owned())),
+            ("frames.nanodet.nobody-1".into(), None),
+            (format!("frames.nanodet.{some}"), None),
             (format!("results.{some}"), None),
             ("results.nobody-1".into(), None),
             ("videos.upload".into(), None),

@@ -86,7 +86,7 @@ impl VideoId {
             .is_some_and(|at| is_stamp(&self.0[at..]))
     }
 
-    /// The id in a subject such as `frames.<video>`.
+    /// The id in a subject such as `results.<video>`.
     pub fn of_subject(subject: &str) -> Option<Self> {
         let (_, token) = subject.split_once('.')?;
         Self::try_from(token.to_owned()).ok()
@@ -171,7 +171,7 @@ mod tests {
         for text in ["", "a.b", "a b", "*", ">", "a/b", &"x".repeat(65)] {
             assert_eq!(VideoId::try_from(text.to_owned()), Err(InvalidVideoId(text.to_owned())));
         }
-        assert_eq!(VideoId::of_subject("frames.a-1").map(String::from), Some("a-1".to_owned()));
-        assert_eq!(VideoId::of_subject("frames"), None);
+        assert_eq!(VideoId::of_subject("results.a-1").map(String::from), Some("a-1".to_owned()));
+        assert_eq!(VideoId::of_subject("results"), None);
     }
 }

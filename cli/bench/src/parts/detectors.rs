@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures_util::StreamExt;
-use moliceiro_nats::messages::{Event, VideoEvent, from_cbor};
+use moliceiro_nats::messages::{Event, ModelId, VideoEvent, from_cbor};
 use moliceiro_nats::{VideoId, subjects};
 
 use super::synthetic;
@@ -63,7 +63,11 @@ async fn rate(context: &PartContext<'_>, detectors: usize) -> anyhow::Result<f64
             n % FRAMES_OF_A_VIDEO,
         );
         let payload = input::message(frame, &video, index).to_cbor();
-        (subjects::frames(&video), subjects::frame_message_id(&video, index), payload.into())
+        (
+            subjects::frames(&ModelId::default(), &video),
+            subjects::frame_message_id(&video, index),
+            payload.into(),
+        )
     });
     let started_at = Instant::now();
     let count = async {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use moliceiro_decode::{ContainerInfo, DecodedFrame};
 use moliceiro_ingest::metrics::Metrics;
 use moliceiro_ingest::{FramePublisher, IngestSettings, Watermark};
+use moliceiro_nats::messages::ModelId;
 use moliceiro_nats::{StreamsSettings, VideoId, subjects};
 use moliceiro_service::metrics::Catalogue;
 
@@ -70,7 +71,7 @@ async fn rate(
 ) -> anyhow::Result<f64> {
     let services = ServiceSet { ingest: false, detectors: 0, aggregator: false, metrics: false };
     let pipeline = Pipeline::separate(setup, services).await?;
-    let _detector = synthetic::Detector::start(&pipeline.streams);
+    let _detector = synthetic::Detector::start(&pipeline.streams).await?;
     let video = VideoId::for_name("bench", &nuid::next());
     let started_at = match window {
         Some(window) => {
@@ -79,7 +80,11 @@ async fn rate(
             };
             let payloads: Vec<_> = frames.iter().map(payload).collect();
             let messages = (0..total).zip(payloads.iter().cycle()).map(|(n, payload)| {
-                (subjects::frames(&video), subjects::frame_message_id(&video, n), payload.clone())
+                (
+                    subjects::frames(&ModelId::default(), &video),
+                    subjects::frame_message_id(&video, n),
+                    payload.clone(),
+                )
             });
             let started_at = Instant::now();
             synthetic::publish(&pipeline.streams.jetstream, messages, window).await?;
@@ -102,6 +107,7 @@ async fn rate(
                 streams: &pipeline.streams,
                 metrics: &Metrics::new(&mut Catalogue::default()),
                 video: &video,
+                model: &ModelId::default(),
                 window: settings.publish_window,
             };
             let take = publisher.publish_frames(receiver, &announced, Watermark::default());
