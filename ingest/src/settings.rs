@@ -3,23 +3,28 @@ use std::time::Duration;
 
 use moliceiro_api::HttpSettings;
 use moliceiro_nats::messages::{
-    Deinterlace, Encoding, FrameSelection, Size, UploadDefaults, WINDOWS,
+    Deinterlace, Encoding, FrameSelection, ModelDescription, ModelId, Size, UploadDefaults, WINDOWS,
 };
 use moliceiro_service::settings::{Problem, list};
 use moliceiro_service::{Section, Service, ServiceSection, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
 use crate::allow::Allowed;
-use moliceiro_decode::DecodeSettings;
+use moliceiro_decode::{DecodeSettings, FIT_STEP};
 
 /// Settings `[ingest]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IngestSettings {
-    /// Width of the pictures for detectors, in pixels: the model's input width.
-    pub width: u32,
-    /// Height of the pictures for detectors, in pixels: the model's input height.
-    pub height: u32,
+    /// The model for uploads that do not name one: `nanodet`, `nanodet-int8`, or one that was added
+    /// with `moliceiro model add`, such as `boats` for its latest version or `boats@3`.
+    pub model: ModelId,
+    /// Width of the pictures for detectors, in pixels. Not set: the model's input width. Ignored for
+    /// models that do not take this size.
+    pub width: Option<u32>,
+    /// Height of the pictures for detectors, in pixels. Not set: the model's input height. Ignored
+    /// for models that do not take this size.
+    pub height: Option<u32>,
     /// Omit the border where the frame's shape allows: width and height are then the maximum size
     /// of a picture, and its sides are multiples of 32. Faster for wide and high video, if the
     /// model supports such sizes.
@@ -58,8 +63,9 @@ pub struct IngestSettings {
 impl Default for IngestSettings {
     fn default() -> Self {
         Self {
-            width: 416,
-            height: 416,
+            model: ModelId::default(),
+            width: None,
+            height: None,
             fit: false,
             encoding: Encoding::Jpeg,
             jpeg_quality: 95,
@@ -86,8 +92,9 @@ impl Section for IngestSettings {
                 problems.push(Problem::new(key, what));
             }
         };
-        check((16..=2048).contains(&self.width), "width", "16 to 2048 pixels");
-        check((16..=2048).contains(&self.height), "height", "16 to 2048 pixels");
+        let is_side = |side: Option<u32>| side.is_none_or(|side| (16..=2048).contains(&side));
+        check(is_side(self.width), "width", "16 to 2048 pixels");
+        check(is_side(self.height), "height", "16 to 2048 pixels");
         check((1..=100).contains(&self.jpeg_quality), "jpeg_quality", "1 to 100");
         check(self.every >= 1, "every", "1 (every frame) or more");
         check((1..=64).contains(&self.videos), "videos", "1 to 64");
@@ -104,10 +111,24 @@ impl Section for IngestSettings {
 }
 
 impl IngestSettings {
-    /// How to decode a video: the frames that `choice` selects, from index `skip_before` on.
-    pub fn decoding(&self, choice: FrameSelection, skip_before: u64) -> DecodeSettings {
+    /// The size of picture for a model, or else the configured size, which it does not take.
+    pub fn picture_size(&self, model: &ModelDescription) -> Result<Size, Size> {
+        let Size { width, height } = model.size;
+        let size =
+            Size { width: self.width.unwrap_or(width), height: self.height.unwrap_or(height) };
+        if model.takes(size) { Ok(size) } else { Err(size) }
+    }
+
+    /// How to decode a video for a model: the frames that `choice` selects, from index
+    /// `skip_before` on.
+    pub fn decoding(
+        &self,
+        model: &ModelDescription,
+        choice: FrameSelection,
+        skip_before: u64,
+    ) -> DecodeSettings {
         DecodeSettings {
-            fit: self.fit,
+            fit: self.fit && model.takes_multiples_of(FIT_STEP),
             encoding: self.encoding,
             jpeg_quality: self.jpeg_quality,
             deinterlace: choice.deinterlace.unwrap_or(self.deinterlace),
@@ -116,7 +137,7 @@ impl IngestSettings {
             thumbnails: self.stills,
             queue: self.publish_window.min(8),
             stall_timeout: self.stall_timeout,
-            ..DecodeSettings::new(Size { width: self.width, height: self.height })
+            ..DecodeSettings::new(self.picture_size(model).unwrap_or(model.size))
         }
     }
 }

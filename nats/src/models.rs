@@ -54,7 +54,8 @@ impl StoredModel {
             }
         };
         let manifest = info.metadata.get(MANIFEST).cloned();
-        (info.name == description.model.to_string()).then_some(Self { description, manifest, info })
+        (info.name == description.model.to_string() && description.has_valid_size())
+            .then_some(Self { description, manifest, info })
     }
 }
 

@@ -66,6 +66,12 @@ impl ModelDescription {
         size == self.size || (multiple(size.width) && multiple(size.height))
     }
 
+    /// True if its pictures have some pixels, and not too many.
+    pub fn has_valid_size(&self) -> bool {
+        let sides = 1..=Self::MAX_SIDE;
+        sides.contains(&self.size.width) && sides.contains(&self.size.height)
+    }
+
     /// The longest side of a picture that any model is given.
     pub const MAX_SIDE: u32 = 2048;
 
