@@ -2,13 +2,14 @@
 //!
 //! `run`, `top` and `bench` are crates of their own, and so are the three services. The commands
 //! here are small: `config` and `metrics` print what this program knows about itself; `status`,
-//! `detections` and `dead` ask a running server, through `client`.
+//! `detections`, `dead` and `model` ask a running server, through `client`.
 
 mod client;
 mod config;
 mod dead;
 mod detections;
 mod metrics;
+mod model;
 mod status;
 mod suggestion;
 
@@ -29,6 +30,7 @@ use moliceiro_top::TopArguments;
 use config::ConfigArguments;
 use dead::DeadCommand;
 use detections::DetectionsArguments;
+use model::ModelCommand;
 use status::StatusArguments;
 
 /// Counts the objects in every frame of your videos, exactly once
@@ -63,6 +65,8 @@ enum Command {
     Detections(DetectionsArguments),
     #[command(subcommand)]
     Dead(DeadCommand),
+    #[command(subcommand)]
+    Model(ModelCommand),
     #[cfg(feature = "bench")]
     Bench(BenchArguments),
     #[cfg(not(feature = "bench"))]
@@ -126,6 +130,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Detections(arguments) => detections::run(&arguments),
         Command::Dead(command) => dead::run(&command),
+        Command::Model(command) => model::run(&command),
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => moliceiro_bench::run(&arguments),
         #[cfg(not(feature = "bench"))]

@@ -34,8 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use arguments::DetectorArguments;
-use engine::builtin;
-pub use engine::{check, inspect, load_runtime, name_of_file};
+pub use engine::{builtin, check, inspect, load_runtime, name_of_file};
 pub use error::DetectorError;
 use frame_worker::FrameWorker;
 use inference::{Inference, Sessions};

@@ -3,15 +3,12 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use moliceiro_decode::FIT_STEP;
-use moliceiro_detector::{DetectorSettings, open_model};
-use moliceiro_ingest::IngestSettings;
+use moliceiro_detector::DetectorSettings;
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{
-    AlarmRule, Deinterlace, Fps, Offset, RequestedSelection, Size, WINDOWS,
-};
+use moliceiro_nats::messages::{AlarmRule, Deinterlace, Fps, Offset, RequestedSelection, WINDOWS};
 use moliceiro_service::{CommonArguments, Settings, SettingsError};
 
+use crate::model::ModelChoice;
 use crate::options::UploadOptions;
 use crate::plan::Earlier;
 use crate::server;
@@ -89,8 +86,8 @@ pub struct RunArguments {
     /// stored) or fields (each field as a frame) [default: the setting ingest.deinterlace]
     #[arg(long, value_name = "HOW", value_parser = deinterlace_parser())]
     deinterlace: Option<Deinterlace>,
-    /// Model to use: nanodet, nanodet-int8, or a model file with its manifest (.toml) beside it
-    /// [default: nanodet]
+    /// Model to use: nanodet, nanodet-int8, one that was added such as boats or boats@3, or a model
+    /// file, which is added [default: the setting ingest.model]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// Folder where the private server stores its data [default: moliceiro in your data folder]
@@ -146,8 +143,7 @@ impl RunArguments {
     /// The effective settings of all services.
     ///
     /// Some defaults differ from those of a service, because everything runs on one machine and a
-    /// person watches. Fails if a setting is invalid, or if the picture size does not fit the
-    /// model.
+    /// person watches. Fails if a setting is invalid.
     pub fn settings(&self) -> anyhow::Result<Settings> {
         const COMMAND: &str = "moliceiro run";
         let loader = self
@@ -161,37 +157,13 @@ impl RunArguments {
             .flag("--listen", "http.listen", self.listen.as_ref())
             .flag("--detectors", "detector.sessions", self.detectors.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())
-            .flag("--fit", "ingest.fit", self.fit.then_some("true"))
-            .flag("--model", "detector.model", self.model.as_ref());
-        let detector: DetectorSettings = loader.clone().load()?.section()?;
-        let model = open_model(&detector)?;
-        let size = model.size();
-        let loader = loader.default_for("the model", "ingest.width", size.width).default_for(
-            "the model",
-            "ingest.height",
-            size.height,
-        );
-        let settings = loader.load()?;
-        let IngestSettings { width, height, fit, .. } = settings.section()?;
-        if !model.takes(Size { width, height }) {
-            let problem = format!(
-                "ingest.width × ingest.height = {width}×{height} does not fit the model: \
-                 set {}×{}",
-                size.width, size.height
-            );
-            return Err(SettingsError::Invalid(vec![problem]).into());
-        }
-        if fit && !model.takes_multiples_of(FIT_STEP) {
-            let problem = format!(
-                "--fit (ingest.fit) does not work with the model {}: it accepts pictures of {}×{} \
-                 only",
-                model.name(),
-                size.width,
-                size.height
-            );
-            return Err(SettingsError::Invalid(vec![problem]).into());
-        }
-        Ok(settings)
+            .flag("--fit", "ingest.fit", self.fit.then_some("true"));
+        Ok(loader.load()?)
+    }
+
+    /// The model that the command line names. A file is loaded and run once.
+    pub(crate) fn model(&self, detector: &DetectorSettings) -> anyhow::Result<Option<ModelChoice>> {
+        self.model.as_deref().map(|model| ModelChoice::parse(model, detector)).transpose()
     }
 
     /// Starts the private server, unless the settings name another server: then `None`.

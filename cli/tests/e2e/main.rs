@@ -21,6 +21,7 @@ mod kept;
 mod killed;
 mod live;
 mod messages;
+mod models;
 mod network;
 mod observed;
 mod page;

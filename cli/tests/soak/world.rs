@@ -53,10 +53,11 @@ impl World {
             "streams.frame_max_deliver=8".into(),
             "streams.upload_max_deliver=1000".into(),
             "detector.sessions=1".into(),
-            format!("detector.model={}", model.display()),
+            "ingest.model=added".into(),
         ];
         let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
         let client = Deployment::new(server.url(), &[]).client().await;
+        Deployment::new(server.url(), &settings).add_model(model);
         let (proxy, site) = Deployment::behind_proxy(&server.url(), &settings).await;
         let services =
             SERVICES.map(|service| (service, (0..OF_EACH).map(|_| site.start(service)).collect()));

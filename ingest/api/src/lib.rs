@@ -57,6 +57,7 @@ mod error;
 mod events;
 mod frames;
 mod idempotency;
+mod models;
 mod negotiation;
 mod openapi;
 mod options;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures_util::StreamExt;
-use moliceiro_nats::messages::{Event, ModelId, VideoEvent, from_cbor};
+use moliceiro_nats::messages::{Event, VideoEvent, from_cbor};
 use moliceiro_nats::{VideoId, subjects};
 
 use super::synthetic;
@@ -64,7 +64,7 @@ async fn rate(context: &PartContext<'_>, detectors: usize) -> anyhow::Result<f64
         );
         let payload = input::message(frame, &video, index).to_cbor();
         (
-            subjects::frames(&ModelId::default(), &video),
+            subjects::frames(&context.setup.model, &video),
             subjects::frame_message_id(&video, index),
             payload.into(),
         )

@@ -5,7 +5,6 @@ use std::time::Instant;
 use moliceiro_decode::{ContainerInfo, DecodedFrame};
 use moliceiro_ingest::metrics::Metrics;
 use moliceiro_ingest::{FramePublisher, IngestSettings, Watermark};
-use moliceiro_nats::messages::ModelId;
 use moliceiro_nats::{StreamsSettings, VideoId, subjects};
 use moliceiro_service::metrics::Catalogue;
 
@@ -71,7 +70,7 @@ async fn rate(
 ) -> anyhow::Result<f64> {
     let services = ServiceSet { ingest: false, detectors: 0, aggregator: false, metrics: false };
     let pipeline = Pipeline::separate(setup, services).await?;
-    let _detector = synthetic::Detector::start(&pipeline.streams).await?;
+    let _detector = synthetic::Detector::start(&pipeline.streams, &setup.model).await?;
     let video = VideoId::for_name("bench", &nuid::next());
     let started_at = match window {
         Some(window) => {
@@ -81,7 +80,7 @@ async fn rate(
             let payloads: Vec<_> = frames.iter().map(payload).collect();
             let messages = (0..total).zip(payloads.iter().cycle()).map(|(n, payload)| {
                 (
-                    subjects::frames(&ModelId::default(), &video),
+                    subjects::frames(&setup.model, &video),
                     subjects::frame_message_id(&video, n),
                     payload.clone(),
                 )
@@ -107,7 +106,7 @@ async fn rate(
                 streams: &pipeline.streams,
                 metrics: &Metrics::new(&mut Catalogue::default()),
                 video: &video,
-                model: &ModelId::default(),
+                model: &setup.model,
                 window: settings.publish_window,
             };
             let take = publisher.publish_frames(receiver, &announced, Watermark::default());

@@ -18,8 +18,8 @@ const PULL_EXPIRY: Duration = Duration::from_secs(1);
 pub(super) struct Detector(JoinHandle<()>);
 
 impl Detector {
-    pub(super) async fn start(streams: &Streams) -> anyhow::Result<Self> {
-        let consumer = streams.detectors(&ModelId::default()).await?;
+    pub(super) async fn start(streams: &Streams, model: &ModelId) -> anyhow::Result<Self> {
+        let consumer = streams.detectors(model).await?;
         Ok(Self(tokio::spawn(async move {
             loop {
                 let Ok(mut batch) =
