@@ -6,7 +6,7 @@ MINUTES ?= 10
 FILES ?= 2000
 SEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d " ")
 
-.PHONY: help setup setup-tests build run test test-media test-mutated soak licenses screenshots clean
+.PHONY: help setup setup-tests build run test test-media test-mutated accuracy soak licenses screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -30,6 +30,9 @@ test: setup-tests ## check formatting, lints and documentation, and run all test
 
 test-media: setup ## compare every file of the media corpus with what ffmpeg decodes of it
 	MOLICEIRO_MEDIA=all cargo test --locked -p moliceiro-decode --test corpus -- --nocapture every_file
+
+accuracy: build ## measure the built-in models on labelled pictures: make accuracy PICTURES=FOLDER
+	@scripts/accuracy.py $(PICTURES)
 
 soak: setup ## inject random faults for longer than the tests do: make soak MINUTES=60 SEED=42
 	cargo build --workspace --bins --tests --locked

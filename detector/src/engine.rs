@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use moliceiro_nats::messages::{Fit, ModelId};
+use moliceiro_nats::messages::{ModelId, Size};
 use moliceiro_nats::models::NewModel;
 use moliceiro_service::bundled;
 use moliceiro_vision::{Detector, LibraryPaths, Model, ModelError, Options, Runtime, RuntimeError};
@@ -53,8 +53,12 @@ pub fn inspect(
     Ok(NewModel {
         name,
         size: model.size(),
-        multiple_of: STEPS.into_iter().find(|step| model.takes_multiples_of(*step)),
-        fit: Fit::default(),
+        // The odd multiples are sizes that a model with one size only does not take.
+        multiple_of: STEPS.into_iter().find(|step| {
+            let size = |n: u32| Size { width: n * step, height: (n + 2) * step };
+            model.takes(size(1)) && model.takes(size(3))
+        }),
+        fit: model.fit(),
         classes: u32::try_from(model.labels().len()).unwrap_or(u32::MAX),
         manifest: manifest(file, &model)?,
     })

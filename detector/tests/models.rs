@@ -9,7 +9,8 @@ use futures_util::StreamExt;
 use moliceiro_detector::{DetectorService, DetectorSettings, inspect, run};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
-    Color, Encoding, Event, Frame, Letterbox, Matrix, ModelId, Size, VERSION, VideoEvent, from_cbor,
+    Color, Encoding, Event, Fit, Frame, Letterbox, Matrix, ModelId, Size, VERSION, VideoEvent,
+    from_cbor,
 };
 use moliceiro_nats::models::NewModel;
 use moliceiro_nats::{
@@ -263,7 +264,7 @@ async fn a_model_that_cannot_be_used_fails_its_own_frames_by_name() {
         name: ModelId::for_name("broken"),
         size: SIZE,
         multiple_of: None,
-        fit: Default::default(),
+        fit: Fit::Letterbox,
         classes: 1,
         manifest: None,
     };

@@ -3,14 +3,15 @@ use std::time::Duration;
 
 use moliceiro_api::HttpSettings;
 use moliceiro_nats::messages::{
-    Deinterlace, Encoding, FrameSelection, ModelDescription, ModelId, Size, UploadDefaults, WINDOWS,
+    Deinterlace, Encoding, Fit, FrameSelection, ModelDescription, ModelId, Size, UploadDefaults,
+    WINDOWS,
 };
 use moliceiro_service::settings::{Problem, list};
 use moliceiro_service::{Section, Service, ServiceSection, Settings, SettingsError};
 use serde::{Deserialize, Serialize};
 
 use crate::allow::Allowed;
-use moliceiro_decode::{DecodeSettings, FIT_STEP};
+use moliceiro_decode::DecodeSettings;
 
 /// Settings `[ingest]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,10 +26,12 @@ pub struct IngestSettings {
     /// Height of the pictures for detectors, in pixels. Not set: the model's input height. Ignored
     /// for models that do not take this size.
     pub height: Option<u32>,
-    /// Omit the border where the frame's shape allows: width and height are then the maximum size
-    /// of a picture, and its sides are multiples of 32. Faster for wide and high video, if the
-    /// model supports such sizes.
-    pub fit: bool,
+    /// How a frame is fitted into the picture: `letterbox` (black border around it), `stretch`,
+    /// `area` (a rectangle of the frame's shape with about width × height pixels) or `within` (a
+    /// smaller rectangle, within width × height). The sides of rectangles are multiples of 32. Not
+    /// set: what the model was measured to do best with. Ignored for models that do not take such
+    /// pictures.
+    pub fit: Option<Fit>,
     /// `jpeg` (small, for networks) or `i420` (larger, costs no time to encode).
     pub encoding: Encoding,
     /// 1 (small) to 100 (like the original). Below 90, detections of faint objects are unstable.
@@ -66,7 +69,7 @@ impl Default for IngestSettings {
             model: ModelId::default(),
             width: None,
             height: None,
-            fit: false,
+            fit: None,
             encoding: Encoding::Jpeg,
             jpeg_quality: 95,
             deinterlace: Deinterlace::Auto,
@@ -92,7 +95,8 @@ impl Section for IngestSettings {
                 problems.push(Problem::new(key, what));
             }
         };
-        let is_side = |side: Option<u32>| side.is_none_or(|side| (16..=2048).contains(&side));
+        let is_side =
+            |side: Option<u32>| side.is_none_or(|side| (16..=Size::MAX_SIDE).contains(&side));
         check(is_side(self.width), "width", "16 to 2048 pixels");
         check(is_side(self.height), "height", "16 to 2048 pixels");
         check((1..=100).contains(&self.jpeg_quality), "jpeg_quality", "1 to 100");
@@ -119,6 +123,12 @@ impl IngestSettings {
         if model.takes(size) { Ok(size) } else { Err(size) }
     }
 
+    /// How a frame is fitted for a model, or else the configured way, which it does not take.
+    pub fn picture_fit(&self, model: &ModelDescription) -> Result<Fit, Fit> {
+        let fit = self.fit.unwrap_or(model.fit);
+        if model.takes_fitted(fit) { Ok(fit) } else { Err(fit) }
+    }
+
     /// How to decode a video for a model: the frames that `choice` selects, from index
     /// `skip_before` on.
     pub fn decoding(
@@ -128,7 +138,7 @@ impl IngestSettings {
         skip_before: u64,
     ) -> DecodeSettings {
         DecodeSettings {
-            fit: self.fit && model.takes_multiples_of(FIT_STEP),
+            fit: self.picture_fit(model).unwrap_or(model.fit),
             encoding: self.encoding,
             jpeg_quality: self.jpeg_quality,
             deinterlace: choice.deinterlace.unwrap_or(self.deinterlace),

@@ -353,6 +353,12 @@ impl UploadJob {
                 "the model does not take the size of ingest.width and ingest.height: using its own"
             );
         }
+        if let Err(fit) = service.section.picture_fit(model) {
+            warn!(
+                model = %model.model, ?fit, takes = ?model.fit,
+                "the model does not take pictures of ingest.fit: using its own way"
+            );
+        }
         let metrics = metrics.clone();
         let observer = Observer::new(move |event| metrics.decode_event(event));
         DecodeSettings { observer, ..service.section.decoding(model, selection, skip_before) }

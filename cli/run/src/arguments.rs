@@ -5,7 +5,9 @@ use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use moliceiro_detector::DetectorSettings;
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{AlarmRule, Deinterlace, Fps, Offset, RequestedSelection, WINDOWS};
+use moliceiro_nats::messages::{
+    AlarmRule, Deinterlace, Fit, Fps, Offset, RequestedSelection, WINDOWS,
+};
 use moliceiro_service::{CommonArguments, Settings, SettingsError};
 
 use crate::model::ModelChoice;
@@ -78,10 +80,14 @@ pub struct RunArguments {
     /// Raise an alarm for each frame with more than N persons; short for --alarm "person > N"
     #[arg(long, value_name = "N")]
     max: Option<u32>,
-    /// Leave out the black border of wide and tall videos: faster, and counts differ slightly
-    /// [setting: ingest.fit]
-    #[arg(long)]
-    fit: bool,
+    /// Analyse smaller pictures of wide and tall videos: up to twice as fast, and finds fewer small
+    /// objects; short for --fit within
+    #[arg(long, conflicts_with = "fit")]
+    fast: bool,
+    /// How to fit a frame into the model's picture: letterbox, stretch, area or within [default:
+    /// what the model was measured to do best with] [setting: ingest.fit]
+    #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(Fit::NAMES))]
+    fit: Option<String>,
     /// How to analyse interlaced video: auto (each frame as it is at one moment), off (as it is
     /// stored) or fields (each field as a frame) [default: the setting ingest.deinterlace]
     #[arg(long, value_name = "HOW", value_parser = deinterlace_parser())]
@@ -157,7 +163,8 @@ impl RunArguments {
             .flag("--listen", "http.listen", self.listen.as_ref())
             .flag("--detectors", "detector.sessions", self.detectors.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())
-            .flag("--fit", "ingest.fit", self.fit.then_some("true"));
+            .flag("--fit", "ingest.fit", self.fit.as_deref())
+            .flag("--fast", "ingest.fit", self.fast.then_some("within"));
         Ok(loader.load()?)
     }
 

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use moliceiro_decode::FIT_STEP;
 use moliceiro_detector::{DetectorSettings, inspect, name_of_file};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::messages::{ModelDescription, ModelId};
@@ -67,11 +66,17 @@ pub(crate) fn check_size(
              {}×{}",
             size.width, size.height, taken.width, taken.height
         ),
-        Ok(_) if ingest.fit && !model.takes_multiples_of(FIT_STEP) => format!(
-            "--fit (ingest.fit) does not work with the model {}: it accepts pictures of {}×{} only",
-            model.model, taken.width, taken.height
-        ),
-        Ok(_) => return Ok(()),
+        Ok(_) => match ingest.picture_fit(model) {
+            Ok(_) => return Ok(()),
+            Err(fit) => format!(
+                "ingest.fit = {} does not work with the model {}, which accepts pictures of {}×{} \
+                 only: leave it out, or set letterbox or stretch (--fit)",
+                <&str>::from(fit),
+                model.model,
+                taken.width,
+                taken.height
+            ),
+        },
     };
     Err(SettingsError::Invalid(vec![problem]))
 }

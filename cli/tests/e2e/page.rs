@@ -196,7 +196,7 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_page() {
     let whole = browser
         .script(
             "return [...document.querySelectorAll('#stills img')] \
-                 .every((i) => i.naturalWidth === 416)",
+                 .every((i) => i.naturalWidth === 608)",
         )
         .await;
     assert_eq!(whole, true);

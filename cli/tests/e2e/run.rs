@@ -29,33 +29,37 @@ fn assert_close(what: &str, found: u64, expected: u64, per_cent: f64) {
     assert!(off <= per_cent, "{what}: {found}, not {expected} within {per_cent} %");
 }
 
-/// Totals by `reference.py` at 416×416: see detector/vision/models/NOTICE.md.
+/// Totals by `reference.py`: see docs/models.md.
 #[test]
 fn the_sample_is_counted_like_the_reference_whatever_the_encoding() {
     let (data, video) = (tempfile::tempdir().unwrap(), sample("bikes.mp4"));
     let [summary] = &count(data.path(), &[text(&video)])[..] else { panic!("one summary") };
     assert_eq!((summary.name.as_str(), summary.state), ("bikes.mp4", VideoState::Done));
     assert_eq!((summary.processed_frames, summary.failed_frames), (250, 0));
-    assert_close("person", summary.count("person"), 109, 5.0);
-    assert_close("car", summary.count("car"), 154, 5.0);
-    assert_eq!(summary.top[..2], ["car", "person"]);
+    assert_close("person", summary.count("person"), 85, 5.0);
+    assert_close("bicycle", summary.count("bicycle"), 70, 5.0);
+    assert_eq!(summary.top[..2], ["person", "bicycle"]);
     assert!(servers_of(data.path()).is_empty());
     // One process encodes as I420 by itself.
     let jpeg = ["--set", "ingest.encoding=jpeg", text(&video)];
     let jpeg = count(data.path(), &jpeg).remove(0);
-    for label in ["person", "car"] {
+    for label in ["person", "bicycle"] {
         assert_close(label, jpeg.count(label), summary.count(label), 5.0);
     }
 }
 
-/// Totals by `reference.py` at 416×192, which is what fits 640×272.
 #[test]
-fn with_fit_the_sample_is_counted_like_the_reference() {
+fn each_fit_counts_the_sample_like_the_reference() {
     let data = tempfile::tempdir().unwrap();
-    let summary = count(data.path(), &["--fit", text(&sample("bikes.mp4"))]).remove(0);
-    assert_eq!((summary.processed_frames, summary.failed_frames), (250, 0));
-    assert_close("person", summary.count("person"), 103, 5.0);
-    assert_close("car", summary.count("car"), 137, 5.0);
+    let sample = sample("bikes.mp4");
+    for (options, person, car) in [(&["--fast"][..], 84, 133), (&["--fit", "letterbox"], 109, 154)]
+    {
+        let options = [options, &[text(&sample)]].concat();
+        let summary = count(data.path(), &options).remove(0);
+        assert_eq!((summary.processed_frames, summary.failed_frames), (250, 0));
+        assert_close("person", summary.count("person"), person, 5.0);
+        assert_close("car", summary.count("car"), car, 5.0);
+    }
 }
 
 #[test]

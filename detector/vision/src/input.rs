@@ -1,11 +1,7 @@
-use moliceiro_messages::Size;
+use moliceiro_messages::{Fit, Size};
 use serde::Deserialize;
 
 use crate::value::InvalidValue;
-
-/// The longest side of a picture that a model is given, in pixels. A frame's size comes over the
-/// network, and memory and time grow with it.
-pub(crate) const MAX_SIDE: u32 = 2048;
 
 /// The picture that the model takes. In the tensor, a value v of 0..=255 becomes (v · scale − mean)
 /// / std, with `mean` and `std` in the order of `colors`.
@@ -17,6 +13,9 @@ pub(crate) struct Input {
     pub size: [u32; 2],
     /// The model also takes every size whose sides are multiples of this. Without it, only `size`.
     pub multiple_of: Option<u32>,
+    /// How frames are best fitted into the picture.
+    #[serde(default = "letterbox")]
+    pub fit: Fit,
     #[serde(default)]
     pub layout: Layout,
     pub colors: Colors,
@@ -45,6 +44,10 @@ pub(crate) enum Colors {
     Bgr,
 }
 
+fn letterbox() -> Fit {
+    Fit::Letterbox
+}
+
 fn one() -> f32 {
     1.0
 }
@@ -55,9 +58,9 @@ fn ones() -> [f32; 3] {
 
 impl Input {
     pub fn check(&self) -> Result<(), InvalidValue> {
-        let sides = 1..=MAX_SIDE;
+        let sides = 1..=Size::MAX_SIDE;
         if !self.size.iter().all(|side| sides.contains(side)) {
-            let rule = format!("two numbers from 1 to {MAX_SIDE}");
+            let rule = format!("two numbers from 1 to {}", Size::MAX_SIDE);
             return Err(InvalidValue::new("input.size", rule));
         }
         if let Some(step) = self.multiple_of
@@ -67,6 +70,10 @@ impl Input {
             let rule = format!("multiples of input.multiple_of ({step}), and is {size:?}");
             return Err(InvalidValue::new("input.size", rule));
         }
+        if !self.takes_fitted(self.fit) {
+            let rule = format!("with fit \"area\" or \"within\": a divisor of {}", Fit::STEP);
+            return Err(InvalidValue::new("input.multiple_of", rule));
+        }
         let numbers = self.mean.iter().chain(&self.std).chain([&self.scale]);
         if !numbers.copied().all(f32::is_finite) || self.scale == 0.0 || self.std.contains(&0.0) {
             let rule = "finite, and scale and std not 0";
@@ -75,11 +82,18 @@ impl Input {
         Ok(())
     }
 
+    /// True if the model takes the pictures that such a fit makes.
+    pub fn takes_fitted(&self, fit: Fit) -> bool {
+        !fit.varies() || self.multiple_of.is_some_and(|multiple| Fit::STEP.is_multiple_of(multiple))
+    }
+
     /// True if the model takes pictures of this size.
     pub fn takes(&self, size: Size) -> bool {
         let sides = [size.width, size.height];
         let allowed = |step: u32| {
-            sides.iter().all(|side| (1..=MAX_SIDE).contains(side) && side.is_multiple_of(step))
+            sides
+                .iter()
+                .all(|side| (1..=Size::MAX_SIDE).contains(side) && side.is_multiple_of(step))
         };
         sides == self.size || self.multiple_of.is_some_and(allowed)
     }
@@ -95,7 +109,7 @@ impl Input {
     /// The sizes that the model takes, for messages.
     pub fn sizes(&self) -> String {
         match self.multiple_of {
-            Some(step) => format!("multiples of {step} up to {MAX_SIDE}"),
+            Some(step) => format!("multiples of {step} up to {}", Size::MAX_SIDE),
             None => format!("{}×{}", self.size[0], self.size[1]),
         }
     }

@@ -2,7 +2,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use moliceiro_messages::Size;
+use moliceiro_messages::{Fit, Size};
 
 use crate::manifest::{Manifest, ManifestError};
 use crate::model_error::ModelError;
@@ -124,9 +124,14 @@ impl Model {
         self.manifest.size()
     }
 
-    /// True if the model takes pictures of every size whose sides are multiples of `step`.
-    pub fn takes_multiples_of(&self, step: u32) -> bool {
-        self.manifest.input.multiple_of.is_some_and(|multiple| step.is_multiple_of(multiple))
+    /// How frames are best fitted into that size.
+    pub fn fit(&self) -> Fit {
+        self.manifest.input.fit
+    }
+
+    /// True if the model takes the pictures that such a fit makes.
+    pub fn takes_fitted(&self, fit: Fit) -> bool {
+        self.manifest.input.takes_fitted(fit)
     }
 
     /// True if the model takes pictures of this size.

@@ -1,5 +1,5 @@
 use gstreamer_video::VideoOrientationMethod;
-use moliceiro_messages::{Letterbox, Size};
+use moliceiro_messages::{Fit, Letterbox, Size};
 
 /// How to turn a stored picture upright: the upright pixel (x, y) is the stored one at (x, y),
 /// swapped if `transpose`, and then counted from the other side where mirrored.
@@ -79,48 +79,88 @@ impl Orientation {
     }
 }
 
-/// Where a stored frame, turned upright, lies in a picture of size `picture`: centred, and as large
-/// as fits with its display aspect ratio.
-pub(crate) fn letterbox(
+/// Where a stored frame, turned upright, lies in its picture, and the size of the picture. `size` is
+/// what `fit` starts from.
+pub(crate) fn place(
     stored: Size,
     pixel_aspect: (u32, u32),
     orientation: Orientation,
-    picture: Size,
-) -> Letterbox {
+    size: Size,
+    fit: Fit,
+) -> (Letterbox, Size) {
+    let display = display_size(stored, pixel_aspect, orientation);
+    let picture = match fit {
+        Fit::Letterbox | Fit::Stretch => size,
+        Fit::Area => rectangle(display, size),
+        Fit::Within => within(display, size),
+    };
+    let content = if fit == Fit::Letterbox { largest(display, size) } else { picture };
+    let letterbox = Letterbox {
+        source: orientation.turn(stored),
+        left: (picture.width - content.width) / 2,
+        top: (picture.height - content.height) / 2,
+        content,
+    };
+    (letterbox, picture)
+}
+
+/// Width and height of the upright frame as it is shown, in any unit.
+fn display_size(stored: Size, pixel_aspect: (u32, u32), orientation: Orientation) -> (f64, f64) {
     let (horizontal, vertical) = match pixel_aspect {
         (0, _) | (_, 0) => (1, 1),
         other => other,
     };
-    let display = (
-        f64::from(stored.width) * f64::from(horizontal),
-        f64::from(stored.height) * f64::from(vertical),
-    );
-    let (width, height) = if orientation.transpose { (display.1, display.0) } else { display };
-    let scale = (f64::from(picture.width) / width).min(f64::from(picture.height) / height);
-    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and `clamp` limits it")]
-    let fit = |length: f64, limit: u32| ((length * scale).round_ties_even() as u32).clamp(1, limit);
-    let content = Size { width: fit(width, picture.width), height: fit(height, picture.height) };
-    let centre = |whole: u32, part: u32| (whole - part) / 2;
-    Letterbox {
-        source: orientation.turn(stored),
-        left: centre(picture.width, content.width),
-        top: centre(picture.height, content.height),
-        content,
-    }
+    let width = f64::from(stored.width.max(1)) * f64::from(horizontal);
+    let height = f64::from(stored.height.max(1)) * f64::from(vertical);
+    if orientation.transpose { (height, width) } else { (width, height) }
 }
 
-/// The part of a picture that its frame needs, and where the frame lies in it. Sides are multiples
-/// of `step`, unless the picture itself is smaller. The result depends on the frame alone, so
-/// decoding the frame again has the same result.
-pub(crate) fn trim(letterbox: Letterbox, picture: Size, step: u32) -> (Letterbox, Size) {
-    let side = |content: u32, limit: u32| content.next_multiple_of(step).min(limit);
-    let content = letterbox.content;
-    let trimmed = Size {
-        width: side(content.width, picture.width),
-        height: side(content.height, picture.height),
+/// The largest size of this shape in a picture.
+fn largest((width, height): (f64, f64), picture: Size) -> Size {
+    let scale = (f64::from(picture.width) / width).min(f64::from(picture.height) / height);
+    let side = |length: f64, limit: u32| to_pixels((length * scale).round_ties_even(), limit);
+    Size { width: side(width, picture.width), height: side(height, picture.height) }
+}
+
+/// The smallest rectangle with sides of whole steps that holds the largest size of this shape. The
+/// picture's own sides limit it.
+fn within(shape: (f64, f64), picture: Size) -> Size {
+    let side = |content: u32, limit: u32| content.next_multiple_of(Fit::STEP).min(limit);
+    let content = largest(shape, picture);
+    Size { width: side(content.width, picture.width), height: side(content.height, picture.height) }
+}
+
+/// A rectangle of this shape with sides of whole steps and about as many pixels as the picture. Of
+/// those next to the exact one, it is the one that differs least in shape and number of pixels.
+fn rectangle((width, height): (f64, f64), picture: Size) -> Size {
+    const STEP: f64 = Fit::STEP as f64;
+    let pixels = f64::from(picture.width) * f64::from(picture.height);
+    let most = (pixels * Fit::MOST_PIXELS / (STEP * STEP)).floor();
+    // No side is longer than allowed, and none shorter than a step.
+    let longest = f64::from(Size::MAX_SIDE);
+    let extreme = (longest * longest / pixels).min(most).max(1.0);
+    let shape = (width / height).clamp(1.0 / extreme, extreme);
+    let exact = [(pixels * shape).sqrt() / STEP, (pixels / shape).sqrt() / STEP];
+    let [columns, rows] = exact.map(|steps| [steps.floor().max(1.0), steps.ceil()]);
+    let difference = |&(columns, rows): &(f64, f64)| {
+        let (shown, area) = (columns / rows / shape, columns * rows * STEP * STEP / pixels);
+        shown.ln().abs() + area.ln().abs()
     };
-    let (left, top) = ((trimmed.width - content.width) / 2, (trimmed.height - content.height) / 2);
-    (Letterbox { left, top, ..letterbox }, trimmed)
+    columns
+        .into_iter()
+        .flat_map(|columns| rows.map(|rows| (columns, rows)))
+        .filter(|(columns, rows)| columns * rows <= most)
+        .min_by(|a, b| difference(a).total_cmp(&difference(b)))
+        // A picture smaller than a step has no such rectangle.
+        .map_or(picture, |(columns, rows)| Size {
+            width: to_pixels(columns * STEP, u32::MAX),
+            height: to_pixels(rows * STEP, u32::MAX),
+        })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and `clamp` limits it")]
+fn to_pixels(length: f64, limit: u32) -> u32 {
+    (length as u32).clamp(1, limit)
 }
 
 #[cfg(test)]
@@ -133,11 +173,15 @@ mod tests {
         Size { width, height }
     }
 
+    fn placed(stored: Size, fit: Fit) -> (Letterbox, Size) {
+        place(stored, (1, 1), Orientation::default(), PICTURE, fit)
+    }
+
     #[test]
     fn a_wide_frame_lies_between_black_rows() {
         let expected =
             Letterbox { source: size(640, 272), left: 0, top: 119, content: size(416, 177) };
-        assert_eq!(letterbox(size(640, 272), (1, 1), Orientation::default(), PICTURE), expected);
+        assert_eq!(placed(size(640, 272), Fit::Letterbox), (expected, PICTURE));
     }
 
     #[test]
@@ -145,19 +189,60 @@ mod tests {
         let turned = Orientation::from_method(VideoOrientationMethod::_90r);
         let expected =
             Letterbox { source: size(576, 720), left: 91, top: 0, content: size(234, 416) };
-        assert_eq!(letterbox(size(720, 576), (64, 45), turned, PICTURE), expected);
+        let (letterbox, _) = place(size(720, 576), (64, 45), turned, PICTURE, Fit::Letterbox);
+        assert_eq!(letterbox, expected);
+    }
+
+    #[test]
+    fn a_rectangle_has_the_shape_of_the_frame_and_as_many_pixels_as_the_square() {
+        for (stored, area, within) in [
+            (size(640, 272), size(608, 256), size(416, 192)),
+            (size(1920, 1080), size(544, 320), size(416, 256)),
+            (size(640, 480), size(480, 352), size(416, 320)),
+            (size(480, 640), size(352, 480), size(320, 416)),
+            (size(300, 300), size(416, 416), size(416, 416)),
+            (size(1, 65_535), size(64, 2048), size(32, 416)),
+        ] {
+            for (fit, expected) in
+                [(Fit::Area, area), (Fit::Within, within), (Fit::Stretch, PICTURE)]
+            {
+                let (letterbox, picture) = placed(stored, fit);
+                assert_eq!(picture, expected, "{stored:?} {fit:?}");
+                let whole = Letterbox { source: stored, left: 0, top: 0, content: expected };
+                assert_eq!(letterbox, whole, "no border");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rectangle_differs_little_in_shape_and_number_of_pixels() {
+        for (width, height) in (100..1000).step_by(7).flat_map(|w| [(w, 400), (400, w)]) {
+            let (_, picture) = placed(size(width, height), Fit::Area);
+            let shape = |size: Size| f64::from(size.width) / f64::from(size.height);
+            let change = (shape(picture) / shape(size(width, height))).ln().abs();
+            let pixels = f64::from(picture.width * picture.height) / f64::from(416 * 416);
+            assert!(
+                change < 0.16 && (0.89..=1.02).contains(&pixels),
+                "{width}×{height}: {picture:?}"
+            );
+        }
     }
 
     #[test]
     fn the_frame_lies_inside_the_picture_for_any_size_and_aspect() {
+        let fits = [Fit::Letterbox, Fit::Stretch, Fit::Area, Fit::Within];
         for stored in [size(1, 1), size(1, 65_535), size(65_535, 1), size(3, 5), size(u32::MAX, 1)]
         {
             for aspect in [(1, 1), (0, 1), (1, 0), (u32::MAX, 1), (1, u32::MAX)] {
-                for picture in [size(1, 1), size(17, 31), PICTURE] {
-                    let Letterbox { left, top, content, .. } =
-                        letterbox(stored, aspect, Orientation::default(), picture);
-                    assert!(content.width >= 1 && left + content.width <= picture.width);
-                    assert!(content.height >= 1 && top + content.height <= picture.height);
+                for (most, fit) in [size(1, 1), size(17, 31), size(33, 35), PICTURE]
+                    .into_iter()
+                    .flat_map(|most| fits.map(|fit| (most, fit)))
+                {
+                    let (letterbox, picture) =
+                        place(stored, aspect, Orientation::default(), most, fit);
+                    assert!(letterbox.fits(picture), "{letterbox:?} {picture:?}");
+                    let pixels = |size: Size| f64::from(size.width * size.height);
+                    assert!(pixels(picture) <= pixels(most) * Fit::MOST_PIXELS);
                 }
             }
         }

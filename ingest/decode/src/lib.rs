@@ -41,7 +41,7 @@
 //!    (`flv`).
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
 //! 4. `interlacing` makes one moment of an interlaced frame's two. `picture` scales it (`scale`,
-//!    `color`), turns it upright and letterboxes it (`geometry`); `jpeg` and `thumbnail` encode it.
+//!    `color`), turns it upright and fits it into the picture (`geometry`); `jpeg` and `thumbnail` encode it.
 //! 5. The bounded channel of a [`Decoding`] delivers it, and `output` counts it.
 //!
 //! Meanwhile `probes` observes what the demuxer and the decoder receive (`autoplug` attaches it).
@@ -124,9 +124,9 @@ pub use decoding::Decoding;
 pub use error::{DecodeError, Incomplete};
 pub use folder::is_picture;
 pub use moliceiro_messages::{
-    Area, Color, Deinterlace, Encoding, FrameSelection, Letterbox, Matrix, Size,
+    Area, Color, Deinterlace, Encoding, Fit, FrameSelection, Letterbox, Matrix, Size,
 };
 pub use observer::{DecodeEvent, Observer};
-pub use settings::{DecodeSettings, FIT_STEP};
+pub use settings::DecodeSettings;
 pub use start::{init, start, start_file};
 pub use worker::{WorkerCommand, Workers, serve};

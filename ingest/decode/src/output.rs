@@ -216,16 +216,16 @@ impl SelectedFrame<'_> {
     pub(crate) fn picture(&mut self, frame: &RawFrame) -> Result<Picture, PictureError> {
         let output = &mut *self.0;
         let &RawFrame { pts, length, .. } = frame;
-        let DecodeSettings { size: most, fit, .. } = output.settings;
+        let DecodeSettings { size, fit, .. } = output.settings;
         if frame.info.format() == VideoFormat::Rgb8p && frame.buffer.size() < frame.info.size() {
             return Err(PictureError::Palette);
         }
-        let field = interlacing::one_field(frame, || PictureMaker::rows(frame, most));
+        let field = interlacing::one_field(frame, || PictureMaker::rows(frame, size, fit));
         let frame = field.as_ref().unwrap_or(frame);
         let fitting = output.picture_maker.take().filter(|maker| maker.fits(frame));
         let maker = output.picture_maker.insert(match fitting {
             Some(maker) => maker,
-            None => PictureMaker::new(frame, most, fit)?,
+            None => PictureMaker::new(frame, size, fit)?,
         });
         let (size, letterbox, color) = (maker.size(), maker.letterbox(), maker.color());
         let (encoding, pixels) = match &mut output.jpeg {

@@ -1,12 +1,11 @@
 use gstreamer as gst;
 use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
-use moliceiro_messages::{Area, Color, Letterbox, Size};
+use moliceiro_messages::{Area, Color, Fit, Letterbox, Size};
 
 use crate::color;
-use crate::geometry::{Orientation, letterbox, trim};
+use crate::geometry::{Orientation, place};
 use crate::raw_frame::RawFrame;
 use crate::scale::Scaler;
-use crate::settings::FIT_STEP;
 
 /// A chroma sample without colour.
 const NO_CHROMA: u8 = 128;
@@ -34,16 +33,14 @@ pub(crate) enum Chroma {
 }
 
 impl PictureMaker {
-    /// For frames like this one. Pictures have the size `most`, or with `fit` the part of it that
-    /// the frames need.
+    /// For frames like this one.
     pub(crate) fn new(
         frame: &RawFrame,
-        most: Size,
-        fit: bool,
+        size: Size,
+        fit: Fit,
     ) -> Result<Self, gst::glib::BoolError> {
         let &RawFrame { info: ref source, shown, orientation, .. } = frame;
-        let whole = letterbox(shown, aspect(source), orientation, most);
-        let (letterbox, picture) = if fit { trim(whole, most, FIT_STEP) } else { (whole, most) };
+        let (letterbox, picture) = place(shown, aspect(source), orientation, size, fit);
         let content = orientation.turn(letterbox.content);
         let colors = color::of_picture(source);
         let scaler = Scaler::new(source, &colors, content)?;
@@ -60,9 +57,10 @@ impl PictureMaker {
     }
 
     /// How many of the stored rows a picture of this frame shows.
-    pub(crate) fn rows(frame: &RawFrame, most: Size) -> u32 {
-        let content = letterbox(frame.shown, aspect(&frame.info), frame.orientation, most).content;
-        frame.orientation.turn(content).height
+    pub(crate) fn rows(frame: &RawFrame, size: Size, fit: Fit) -> u32 {
+        let &RawFrame { ref info, shown, orientation, .. } = frame;
+        let (letterbox, _) = place(shown, aspect(info), orientation, size, fit);
+        orientation.turn(letterbox.content).height
     }
 
     /// Whether it was made for frames like this one.

@@ -1,23 +1,18 @@
 use std::time::Duration;
 
-use moliceiro_messages::{Deinterlace, Encoding, FrameSelection, Size};
+use moliceiro_messages::{Deinterlace, Encoding, Fit, FrameSelection, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_MEMORY;
 use crate::observer::Observer;
 
-/// Fitted pictures (see [`DecodeSettings::fit`]) have sides that are multiples of this, which
-/// suits models with strides of up to 32.
-pub const FIT_STEP: u32 = 32;
-
 /// Which frames of a video to deliver, and how.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DecodeSettings {
-    /// Size of each picture, in pixels.
+    /// Size of each picture, in pixels, or what `fit` makes of it.
     pub size: Size,
-    /// Whether a picture is only as large as its frame needs: its sides are multiples of
-    /// [`FIT_STEP`], and at most `size`.
-    pub fit: bool,
+    /// How a frame is fitted into the picture.
+    pub fit: Fit,
     /// How each picture's pixels are encoded.
     pub encoding: Encoding,
     /// Quality for [`Encoding::Jpeg`], from 1 (smallest file) to 100 (closest to the original).
@@ -44,11 +39,11 @@ pub struct DecodeSettings {
 }
 
 impl DecodeSettings {
-    /// Delivers every frame as an I420 picture of this size, without thumbnails.
+    /// Delivers every frame as a letterboxed I420 picture of this size, without thumbnails.
     pub fn new(size: Size) -> Self {
         Self {
             size,
-            fit: false,
+            fit: Fit::Letterbox,
             encoding: Encoding::I420,
             jpeg_quality: 90,
             deinterlace: Deinterlace::default(),

@@ -112,6 +112,10 @@ pub struct Area {
 }
 
 impl Size {
+    /// The longest side of a picture that a model is given, in pixels. A frame's size comes over
+    /// the network, and memory and time grow with it.
+    pub const MAX_SIDE: u32 = 2048;
+
     /// Bytes of an [`Encoding::I420`] picture of this size, unless that overflows.
     pub fn i420_len(self) -> Option<usize> {
         let (width, height) = (self.width as usize, self.height as usize);

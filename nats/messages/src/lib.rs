@@ -28,6 +28,7 @@ mod color;
 mod deinterlace;
 mod event;
 mod fingerprint;
+mod fit;
 mod frame;
 mod frame_selection;
 mod live;
@@ -56,13 +57,14 @@ pub use event::{
     VideoEvent,
 };
 pub use fingerprint::Fingerprint;
+pub use fit::{Fit, InvalidFit};
 pub use frame::{Area, Encoding, Frame, FrameContradiction, Letterbox, Size};
 pub use frame_selection::{
     Fps, FrameSelection, InvalidFps, InvalidOffset, InvalidSelection, Offset, RequestedSelection,
 };
 pub use live::{Connection, LiveStatus};
 pub use model::{
-    BUILTIN_MODELS, DEFAULT_MODEL, Fit, InvalidModelId, ModelDescription, ModelId, UsedModel,
+    BUILTIN_MODELS, DEFAULT_MODEL, InvalidModelId, ModelDescription, ModelId, UsedModel,
 };
 pub use printable::printable;
 pub use status::VideoStatus;

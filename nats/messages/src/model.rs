@@ -5,5 +5,5 @@ mod description;
 mod id;
 
 pub use builtin::{BUILTIN_MODELS, DEFAULT_MODEL};
-pub use description::{Fit, ModelDescription, UsedModel};
+pub use description::{ModelDescription, UsedModel};
 pub use id::{InvalidModelId, ModelId};

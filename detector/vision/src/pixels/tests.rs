@@ -1,13 +1,15 @@
-use moliceiro_messages::{Color, Letterbox, Matrix};
+use moliceiro_messages::{Color, Fit, Letterbox, Matrix};
 use proptest::prelude::*;
 
 use super::color::NEUTRAL;
 use super::*;
+
 use crate::input::{Colors, Layout};
 
 fn input(colors: Colors) -> Input {
     let (name, size) = (String::new(), [2, 2]);
     Input {
+        fit: Fit::Letterbox,
         name,
         size,
         multiple_of: None,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use moliceiro_messages::ModelDescription;
+use moliceiro_messages::{ModelDescription, Size};
 use moliceiro_vision::Model;
 use ring::digest::{SHA256, digest};
 
@@ -19,7 +19,9 @@ fn the_descriptions_of_the_built_in_models_are_true() {
         assert_eq!((description.digest, description.bytes), (hex, bytes.len() as u64), "{name}");
         assert_eq!(description.size, model.size(), "{name}");
         assert_eq!(description.classes as usize, model.labels().len(), "{name}");
+        assert_eq!(description.fit, model.fit(), "{name}");
         let step = description.multiple_of.unwrap();
-        assert!(model.takes_multiples_of(step) && !model.takes_multiples_of(step / 2), "{name}");
+        let size = |step: u32| Size { width: 3 * step, height: 5 * step };
+        assert!(model.takes(size(step)) && !model.takes(size(step / 2)), "{name}");
     }
 }

@@ -235,8 +235,9 @@ impl Remote<'_> {
 
     fn receive_picture(&mut self, header: FrameHeader) -> Result<DecodedFrame, Stop> {
         let Size { width, height } = self.settings.size;
-        // The largest is a JPEG of noise; its file has a header.
-        let largest = u64::from(width) * u64::from(height) * 3 + 65_536;
+        // The largest is a JPEG of noise; its file has a header. A fitted picture may have some
+        // more pixels.
+        let largest = u64::from(width) * u64::from(height) * 4 + 65_536;
         let pixels = self.receive_pixels(header.length, largest)?;
         let jpeg = match header.thumbnail {
             Some((_, length)) => Some(self.receive_pixels(length, largest)?),

@@ -2,7 +2,7 @@
 
 use crate::videos::{H264, Videos, decode, decode_with, ffmpeg_output, luma, media, run, settings};
 use moliceiro_decode::{DecodeSettings, DecodedFrame};
-use moliceiro_messages::{Color, Encoding, Letterbox, Matrix, Size};
+use moliceiro_messages::{Color, Encoding, Fit, Letterbox, Matrix, Size};
 
 /// Limited-range black and white.
 const BLACK: u8 = 16;
@@ -53,30 +53,31 @@ async fn the_frame_fills_its_letterbox() {
 }
 
 #[tokio::test]
-async fn a_fitted_picture_has_no_more_border_than_sides_of_32_need() {
+async fn a_frame_fills_the_rectangle_of_its_shape() {
     let videos = Videos::new();
-    for (name, filter, most, fitting, source) in [
-        ("wide", "scale=640:272,setsar=1", (416, 416), (416, 192), (416, 177)),
-        ("tall", "scale=90:301,setsar=1", (416, 416), (128, 416), (124, 416)),
+    for (name, filter, size, area, within) in [
+        ("wide", "scale=640:272,setsar=1", (416, 416), (608, 256), (416, 192)),
+        ("tall", "scale=90:301,setsar=1", (416, 416), (224, 768), (128, 416)),
         ("square", "scale=300:300,setsar=1", (416, 416), (416, 416), (416, 416)),
-        ("anamorphic", "scale=320:240,setsar=64/45", (416, 416), (416, 224), (416, 219)),
-        ("low", "scale=640:360,setsar=1", (416, 200), (384, 200), (356, 200)),
+        ("anamorphic", "scale=320:240,setsar=64/45", (416, 416), (576, 288), (416, 224)),
+        ("low", "scale=640:360,setsar=1", (416, 200), (384, 192), (384, 200)),
     ] {
         let codec = "-c:v libx264 -preset ultrafast -qp 1 -pix_fmt yuv444p -frames:v 2";
         let video = videos.make(
             &format!("{name}.mp4"),
             &format!("-f lavfi -i color=white:size=640x480 -vf {filter} {codec}"),
         );
-        let [most, fitting, content] =
-            [most, fitting, source].map(|(width, height)| Size { width, height });
-        let (frames, _) =
-            decode_with(&video, DecodeSettings { size: most, fit: true, ..settings() }).await;
-        assert_eq!(
-            (frames.len(), frames[1].size, frames[1].letterbox.content),
-            (2, fitting, content),
-            "{name}"
-        );
-        assert_white_fills_letterbox(&frames[1]);
+        let [size, area, within] =
+            [size, area, within].map(|(width, height)| Size { width, height });
+        for (fit, expected) in [(Fit::Area, area), (Fit::Within, within), (Fit::Stretch, size)] {
+            let (frames, _) = decode_with(&video, DecodeSettings { size, fit, ..settings() }).await;
+            assert_eq!(
+                (frames.len(), frames[1].size, frames[1].letterbox.content),
+                (2, expected, expected),
+                "{name} {fit:?}"
+            );
+            assert_white_fills_letterbox(&frames[1]);
+        }
     }
 }
 
@@ -91,7 +92,7 @@ async fn a_picture_fits_its_own_frame_not_the_one_before() {
     let video =
         videos.write("both.h264", &[part("a.h264", "128x64"), part("b.h264", "64x128")].concat());
     for encoding in [Encoding::I420, Encoding::Jpeg] {
-        let fit = DecodeSettings { fit: true, encoding, ..settings() };
+        let fit = DecodeSettings { fit: Fit::Within, encoding, ..settings() };
         let (whole, _) = decode_with(&video, fit.clone()).await;
         let sizes: Vec<_> =
             whole.iter().map(|frame| (frame.size.width, frame.size.height)).collect();

@@ -1,7 +1,7 @@
 //! The models that every detector has. A test of `moliceiro-vision` compares them with its files.
 
-use super::{Fit, ModelDescription, ModelId};
-use crate::{Size, VERSION};
+use super::{ModelDescription, ModelId};
+use crate::{Fit, Size, VERSION};
 
 /// The built-in model that analyses what does not name another.
 pub const DEFAULT_MODEL: &str = "nanodet";
@@ -27,7 +27,7 @@ impl ModelDescription {
                 bytes,
                 size: Size { width: 416, height: 416 },
                 multiple_of: Some(32),
-                fit: Fit::Letterbox,
+                fit: Fit::Area,
                 classes: 80,
                 added_at: None,
             }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ModelId;
-use crate::{Size, Versioned};
+use crate::{Fit, Size, Versioned};
 
 /// What a service has to know about a model that it does not run, as JSON in the metadata of the
 /// model's object.
@@ -22,7 +22,7 @@ pub struct ModelDescription {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiple_of: Option<u32>,
     /// How a frame is made into a picture of that size.
-    #[serde(default)]
+    #[serde(default = "letterbox")]
     pub fit: Fit,
     /// How many classes it knows.
     pub classes: u32,
@@ -31,17 +31,8 @@ pub struct ModelDescription {
     pub added_at: Option<u64>,
 }
 
-/// How a frame of any shape becomes a picture of a model's input size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Fit {
-    /// Scaled as a whole, with a border.
-    #[default]
-    Letterbox,
-    /// Scaled to the whole picture, whatever that does to its shape.
-    Stretch,
-    /// A picture of the frame's own shape with the area of the model's size.
-    Area,
+fn letterbox() -> Fit {
+    Fit::Letterbox
 }
 
 impl Versioned for ModelDescription {
@@ -51,16 +42,17 @@ impl Versioned for ModelDescription {
 }
 
 impl ModelDescription {
-    /// True if the model takes pictures of every size whose sides are multiples of `step`.
-    pub fn takes_multiples_of(&self, step: u32) -> bool {
-        self.multiple_of.is_some_and(|multiple| multiple > 0 && step.is_multiple_of(multiple))
+    /// True if the model takes the pictures that such a fit makes.
+    pub fn takes_fitted(&self, fit: Fit) -> bool {
+        let divides = |multiple: u32| multiple > 0 && Fit::STEP.is_multiple_of(multiple);
+        !fit.varies() || self.multiple_of.is_some_and(divides)
     }
 
     /// True if the model takes pictures of this size.
     pub fn takes(&self, size: Size) -> bool {
         let multiple = |side: u32| {
             self.multiple_of.is_some_and(|step| {
-                step > 0 && side >= step && side <= Self::MAX_SIDE && side.is_multiple_of(step)
+                step > 0 && side >= step && side <= Size::MAX_SIDE && side.is_multiple_of(step)
             })
         };
         size == self.size || (multiple(size.width) && multiple(size.height))
@@ -68,12 +60,9 @@ impl ModelDescription {
 
     /// True if its pictures have some pixels, and not too many.
     pub fn has_valid_size(&self) -> bool {
-        let sides = 1..=Self::MAX_SIDE;
+        let sides = 1..=Size::MAX_SIDE;
         sides.contains(&self.size.width) && sides.contains(&self.size.height)
     }
-
-    /// The longest side of a picture that any model is given.
-    pub const MAX_SIDE: u32 = 2048;
 
     /// What the videos that it analyses say about it.
     pub fn used(&self) -> UsedModel {
