@@ -20,6 +20,7 @@ mod error;
 mod frame_worker;
 mod inference;
 pub mod metrics;
+mod model_checks;
 mod prefetch;
 mod pull;
 mod serving;
@@ -76,6 +77,10 @@ pub async fn run(
     }
     metrics.ready(sessions, &settings.models, &runtime);
     let survey = Survey::start(Arc::clone(&streams));
+    let checks =
+        model_checks::serve(Arc::clone(&streams), settings.clone(), shutdown.child_token());
+    // It ends with the shutdown; a check in progress is asked for again.
+    tokio::spawn(checks);
     let worker = FrameWorker::new(streams, inference, settings.instance_name(), metrics);
     let max_in_flight = u32::try_from(max_in_flight).unwrap_or(u32::MAX);
     Box::pin(pull::run(worker, serving, survey, max_in_flight, &shutdown)).await

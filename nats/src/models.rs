@@ -5,6 +5,7 @@
 //! replaced, and its number never used again.
 
 mod change;
+mod check;
 mod error;
 mod fetch;
 mod find;
@@ -16,6 +17,7 @@ use async_nats::jetstream::stream::Stream;
 use tracing::warn;
 
 pub use change::NewModel;
+pub use check::{CheckError, CheckModel, CheckedModel, UNUSABLE};
 pub use error::ModelsError;
 
 use crate::messages::{ModelDescription, from_json, to_json};

@@ -42,6 +42,8 @@ pub const DEAD_CONSUMER: &str = "aggregator-dead";
 
 /// Subject of requests for a video's status, with the video's id as their text.
 pub const STATUS_SUBJECT: &str = "videos.status";
+/// Subject of requests to check a model, which detectors answer.
+pub const CHECK_MODEL_SUBJECT: &str = "models.check";
 /// Subject of uploads.
 pub const UPLOAD_SUBJECT: &str = "videos.upload";
 

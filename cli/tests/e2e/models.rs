@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use moliceiro_nats::messages::{Summary, VideoState};
 use moliceiro_testing::deployment::{Deployment, SMALL, VIDEO};
+use moliceiro_testing::http::FORM;
+use moliceiro_testing::ingest::IngestApi;
 use moliceiro_testing::paths::{project, sample};
 use moliceiro_testing::process::{Process, moliceiro, run, summaries};
 use moliceiro_testing::server::Server;
@@ -116,4 +118,51 @@ async fn a_video_waits_for_a_detector_that_serves_its_model() {
     assert_eq!((summary.state, model_of(&summary).as_str()), (VideoState::Done, "added@1"));
     let removed = command(&["model", "remove", "added"]).expect_code(0);
     assert_eq!(removed, ["removed added@1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_are_added_listed_and_removed_over_http() {
+    let server = Server::start();
+    let site = Deployment::new(server.url(), &[]);
+    let ingest = IngestApi::start(&server, &["ingest.width=256", "ingest.height=256"]);
+    let _others = ["aggregator", "detector"].map(|service| site.ready(service));
+    let models = project().join("detector/vision/models");
+    let onnx = fs::read(models.join("nanodet.onnx")).unwrap();
+    let labels: Vec<_> = (0..80).map(|class| format!("boats {class}")).collect();
+    let manifest = fs::read_to_string(models.join("nanodet.toml")).unwrap();
+    let manifest = manifest.replace("\"coco-labels.txt\"", &format!("{labels:?}"));
+    let part = |of: &str, value: &[u8]| {
+        let head = format!("--limit\r\ncontent-disposition: form-data; {of}\r\n\r\n");
+        [head.as_bytes(), value, b"\r\n"].concat()
+    };
+    let add = |onnx: &[u8]| {
+        let form = [
+            part("name=\"name\"", b"boats"),
+            part("name=\"model\"; filename=\"a.onnx\"", onnx),
+            part("name=\"manifest\"; filename=\"a.toml\"", manifest.as_bytes()),
+            b"--limit--\r\n".to_vec(),
+        ];
+        ingest.send(&["POST /models", FORM], &form.concat())
+    };
+    let added = add(&onnx);
+    assert_eq!((added.status, added.header("location")), (201, Some("/models/boats@1")));
+    assert_eq!(added.json()["classes"], 80);
+    add(b"not a model").is_problem(422, "boats");
+    let listed = ingest.get("/models").json();
+    let names: Vec<_> =
+        listed["models"].as_array().unwrap().iter().map(|model| &model["model"]).collect();
+    assert_eq!(names, ["nanodet", "nanodet-int8", "boats@1"]);
+    assert_eq!(ingest.get("/models/boats").json(), added.json());
+    ingest.get("/models/boat").is_problem(404, "did you mean boats?");
+
+    let video = fs::read(sample(VIDEO)).unwrap();
+    let unknown = ingest.send(&["POST /videos?every=40&model=boots"], &video);
+    unknown.is_problem(422, "did you mean boats?");
+    let id = ingest.upload(&["POST /videos?every=40&model=boats"], &video);
+    let summary = ingest.summary(&id);
+    assert_eq!(summary["model"]["name"], "boats@1", "{summary}");
+    assert_eq!(ingest.get(&format!("/videos/{id}")).json()["model"]["name"], "boats@1");
+    let removed = ingest.send(&["DELETE /models/boats@1"], b"");
+    assert_eq!((removed.status, &removed.json()["removed"]), (200, &json!(["boats@1"])));
+    ingest.send(&["DELETE /models/nanodet"], b"").is_problem(422, "built in");
 }

@@ -50,6 +50,7 @@
 //! }
 //! ```
 
+mod add_model;
 mod auth;
 mod body;
 mod detections;

@@ -11,8 +11,8 @@ use crate::query::{KnownParameters, check_parameters};
 use crate::responses::RequestErrors;
 use crate::state::SharedState;
 use crate::{
-    auth, detections, events, frames, models, openapi, page, summary, thumbnails, upload,
-    upload_form, video, video_list,
+    add_model, auth, detections, events, frames, models, openapi, page, summary, thumbnails,
+    upload, upload_form, video, video_list,
 };
 
 type Routes = OpenApiRouter<SharedState>;
@@ -30,7 +30,7 @@ fn routes() -> Routes {
         |routes| routes.routes(routes!(frames::list_frames)),
         |routes| routes.routes(routes!(summary::show_summary)),
         |routes| routes.routes(routes!(thumbnails::list_stills)),
-        |routes| routes.routes(routes!(models::list_models)),
+        |routes| routes.routes(routes!(models::list_models, add_model::add_model)),
         |routes| routes.routes(routes!(models::show_model, models::remove_model)),
     ];
     add.into_iter().fold(OpenApiRouter::with_openapi(openapi::head()), |routes, add| add(routes))

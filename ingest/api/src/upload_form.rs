@@ -287,7 +287,7 @@ fn file_name(name: &str) -> String {
     if name.trim().is_empty() { UNNAMED.to_owned() } else { name }
 }
 
-fn form_problem(error: multer::Error) -> Problem {
+pub(crate) fn form_problem(error: multer::Error) -> Problem {
     match error {
         multer::Error::StreamReadFailed(source) => match source.downcast::<Problem>() {
             Ok(problem) => *problem,

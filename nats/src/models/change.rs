@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
+use serde::{Deserialize, Serialize};
 
 use super::{Models, ModelsError, StoredModel, metadata};
 use crate::messages::{Fit, ModelDescription, ModelId, Size, VERSION, milliseconds_now};
@@ -9,7 +10,7 @@ use crate::objects::{CommittedBytes, ObjectWriter};
 use crate::{Streams, VideoId};
 
 /// A model that is being added: what a detector found out about its file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewModel {
     /// Its name, without a version.
     pub name: ModelId,

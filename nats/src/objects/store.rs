@@ -130,6 +130,13 @@ impl Objects {
         self.chunks.describe(&deleted, false).await
     }
 
+    /// Forgets a name that no object will have again; the chunks stay.
+    pub(crate) async fn forget_name(&self, name: &str) -> Result<(), ObjectError> {
+        let subject = self.chunks.info_subject(name);
+        let purged = self.chunks.stream.purge().filter(subject).await;
+        purged.map(drop).map_err(|error| ObjectError::Unavailable(error.to_string()))
+    }
+
     /// Deletes the object that `uri` names if it was stored for this video. Other objects stay.
     pub async fn remove_of(&self, uri: &Url, video: &str) -> Result<(), ObjectError> {
         let info = match self.info(uri).await {

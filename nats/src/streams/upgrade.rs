@@ -1,4 +1,4 @@
-//! Brings the frame queue of version 0.2, whose subjects did not have a model, to this one.
+//! Brings the frame queue of version 0.1, whose subjects did not have a model, to this one.
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, Stream};

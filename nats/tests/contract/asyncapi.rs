@@ -122,6 +122,7 @@ async fn every_subject_has_a_channel_and_every_channel_is_a_subject() {
     let known = BTreeMap::from([
         (subjects::UPLOAD_SUBJECT.into(), Some("UPLOADS")),
         (subjects::STATUS_SUBJECT.into(), None),
+        (subjects::CHECK_MODEL_SUBJECT.into(), None),
         (
             of_video(subjects::frames(&ModelId::default(), &video)).replace("nanodet", "{model}"),
             Some("FRAMES"),

@@ -193,7 +193,7 @@ async fn frames_meet_only_detectors_that_have_their_model() {
     assert_eq!(pending, [(boats, 0, false), (nets, 1, false)]);
 }
 
-/// As version 0.2 left it: frames without a model in their subject, and one consumer for all.
+/// As version 0.1 left it: frames without a model in their subject, and one consumer for all.
 #[tokio::test]
 async fn the_frame_queue_of_the_release_before_is_brought_to_this_one() {
     let server = Server::start();
