@@ -2,14 +2,16 @@
 //!
 //! `run`, `top` and `bench` are crates of their own, and so are the three services. The commands
 //! here are small: `config` and `metrics` print what this program knows about itself; `status`,
-//! `detections`, `dead` and `model` ask a running server, through `client`.
+//! `detections`, `dead`, `model`, `rerun` and `compare` ask a running server, through `client`.
 
 mod client;
+mod compare;
 mod config;
 mod dead;
 mod detections;
 mod metrics;
 mod model;
+mod rerun;
 mod status;
 mod suggestion;
 
@@ -27,10 +29,12 @@ use moliceiro_service::{serve, stdout};
 #[cfg(feature = "top")]
 use moliceiro_top::TopArguments;
 
+use compare::CompareArguments;
 use config::ConfigArguments;
 use dead::DeadCommand;
 use detections::DetectionsArguments;
 use model::ModelCommand;
+use rerun::RerunArguments;
 use status::StatusArguments;
 
 /// Counts the objects in every frame of your videos, exactly once
@@ -67,6 +71,8 @@ enum Command {
     Dead(DeadCommand),
     #[command(subcommand)]
     Model(ModelCommand),
+    Rerun(RerunArguments),
+    Compare(CompareArguments),
     #[cfg(feature = "bench")]
     Bench(BenchArguments),
     #[cfg(not(feature = "bench"))]
@@ -131,6 +137,8 @@ fn main() -> ExitCode {
         Command::Detections(arguments) => detections::run(&arguments),
         Command::Dead(command) => dead::run(&command),
         Command::Model(command) => model::run(&command),
+        Command::Rerun(arguments) => rerun::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => moliceiro_bench::run(&arguments),
         #[cfg(not(feature = "bench"))]

@@ -374,7 +374,9 @@ impl UploadJob {
     /// Acknowledges the upload, and only then removes the uploaded bytes.
     async fn finish(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
         self.message.double_ack().await?;
+        let keeps = self.context.service.section.keep_uploads;
         if uri.scheme() == objects::SCHEME
+            && !keeps
             && let Err(error) = self.context.streams.objects.remove_of(uri, video.as_str()).await
         {
             warn!(

@@ -58,6 +58,25 @@ fn a_run_adds_the_model_file_that_it_names() {
     let names: Vec<_> = listed.iter().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(names, ["MODEL", "nanodet", "nanodet-int8", "boats@1", "boats@2"]);
 
+    // A second analysis of one video is a video of its own.
+    let command = |arguments: &[&str]| {
+        let mut command = moliceiro();
+        command.args(arguments).arg("--data").arg(&data);
+        Process::start(&mut command).expect_code(0)
+    };
+    let video = first.video.as_str();
+    let id = command(&["rerun", video, "--model", "nanodet"]).remove(0);
+    assert_eq!(id, format!("{video}-by-nanodet"));
+    let lines = Process::start(run(&data).arg("--json").args(SMALL)).expect_code(0);
+    assert_eq!(summaries(&lines)[0].video.as_str(), id);
+    let table = command(&["compare", video, "boats@1", "nanodet"]);
+    let head: Vec<_> = table[0].split_whitespace().collect();
+    assert_eq!(head, ["CLASS", "boats@1", "nanodet", "DIFFERENCE", "FRAMES"]);
+    let person: Vec<_> =
+        table.iter().find(|l| l.starts_with("person ")).unwrap().split_whitespace().collect();
+    assert_eq!(person[1], "0");
+    assert!(person[3].starts_with('+') && person[4] != "0", "{table:#?}");
+
     let mut unknown = Process::start(run(&data).args(["--model", "boat"]).arg(sample(VIDEO)));
     unknown.expect_code(64);
     let advice = |line: &String| line.contains("there is no model boat: did you mean boats?");
