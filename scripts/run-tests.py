@@ -27,15 +27,17 @@ LONGEST = ["e2e", "soak", "mutated"]
 def build():
     """The test binaries, each with its name and the folder of its package.
 
-    Tests start the programs of every package; cargo builds these with the tests only with `--bins`.
+    Tests start the programs of every package. Benchmarks are built, and not run.
     """
-    command = "cargo build --workspace --locked --bins --tests --message-format=json-render-diagnostics"
+    command = "cargo build --workspace --locked --all-targets --message-format=json-render-diagnostics"
     built = subprocess.run(command.split(), cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if built.returncode:
         sys.exit(built.returncode)
     tests = []
     for message in map(json.loads, built.stdout.splitlines()):
-        if message["reason"] == "compiler-artifact" and message["executable"] and message["profile"]["test"]:
+        if message["reason"] != "compiler-artifact" or message["target"]["kind"] == ["bench"]:
+            continue
+        if message["executable"] and message["profile"]["test"]:
             package = pathlib.Path(message["manifest_path"]).parent
             name = f"{package.relative_to(ROOT)}/{message['target']['name']}".replace("/", "-")
             tests.append((name, message["target"]["name"], message["executable"], package))

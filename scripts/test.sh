@@ -9,10 +9,8 @@ step() {
 }
 
 step cargo fmt --all --check
-step cargo clippy --workspace --all-targets --locked -- -D warnings
-# Naming examples makes cargo resolve the features of dev-dependencies, too, as it does for the other steps. Without it, this
-# step would check nearly all dependencies again.
-step env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --lib --bin moliceiro --examples
+# Compiles, lints and documents each crate before the tests run.
+export RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/checked-rustc.sh
 step scripts/run-tests.py
 step cargo test --workspace --locked --doc
 printf '\n==> all steps passed\n'

@@ -52,7 +52,7 @@ pub(crate) struct SummaryFollower {
     order: VecDeque<VideoId>,
     /// Summaries that wait for those before them.
     waiting: BTreeMap<VideoId, (Summary, Message)>,
-    /// Alarms and summaries of earlier runs, by stream sequence, until all of them have arrived.
+    /// Alarms and summaries, by stream sequence, until all of those of earlier runs have arrived.
     leftover: BTreeMap<u64, Message>,
     /// Stream sequences of what was printed or waits: the server redelivers after a pause.
     received: HashSet<u64>,
@@ -250,15 +250,17 @@ impl SummaryFollower {
         if sequence > 0 && !self.received.insert(sequence) {
             return Ok(());
         }
-        if sequence > self.last_earlier || self.unprinted == 0 {
+        if self.unprinted == 0 {
             return self.print(progress, message).await;
         }
-        // After a killed run, what it was about to print comes later than what it never saw.
+        // After a killed run, what it was about to print comes later than what it never saw, and
+        // later than what this run adds.
         self.leftover.insert(sequence, message);
-        if self.leftover.len() as u64 >= self.unprinted {
+        let earlier = self.leftover.range(..=self.last_earlier).count() as u64;
+        if earlier >= self.unprinted {
+            self.unprinted = 0;
             for message in std::mem::take(&mut self.leftover).into_values() {
                 self.print(progress, message).await?;
-                self.unprinted = self.unprinted.saturating_sub(1);
             }
         }
         Ok(())

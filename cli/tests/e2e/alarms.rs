@@ -7,11 +7,11 @@ use async_nats::jetstream;
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{Alarm, VideoState, from_json};
 use moliceiro_nats::{Streams, StreamsSettings};
-use moliceiro_testing::deployment::{Deployment, SMALL, VIDEO};
+use moliceiro_testing::deployment::{Deployment, VIDEO};
 use moliceiro_testing::ingest::IngestApi;
 use moliceiro_testing::observed::ObservedService;
 use moliceiro_testing::paths::{nats_server, sample};
-use moliceiro_testing::process::{self, Process, run, summaries};
+use moliceiro_testing::process::{self, Process, SLOWER, run, summaries};
 use moliceiro_testing::server::{Server, client};
 use moliceiro_testing::video::file_uri;
 use rustix::process::Signal;
@@ -23,7 +23,7 @@ fn alarm_lines(lines: &[String]) -> Vec<String> {
 }
 
 fn run_sample(data: &Path, arguments: &[&str]) -> Vec<String> {
-    Process::start(run(data).args(SMALL).args(arguments).arg(sample(VIDEO))).expect_code(0)
+    Process::start(run(data).args(SLOWER).args(arguments).arg(sample(VIDEO))).expect_code(0)
 }
 
 #[test]
@@ -113,7 +113,8 @@ fn an_invalid_alarm_rule_is_refused_with_an_example() {
 fn a_killed_run_and_the_next_print_each_alarm_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let start = |data: &Path| {
-        Process::start(run(data).args(["--max", "0", "--log", "debug"]).arg(sample(VIDEO)))
+        let arguments = ["--max", "0", "--log", "debug"];
+        Process::start(run(data).args(SLOWER).args(arguments).arg(sample(VIDEO)))
     };
     let whole = alarm_lines(&start(&folder.path().join("whole")).expect_code(0));
     let data = folder.path().join("data");
@@ -123,7 +124,7 @@ fn a_killed_run_and_the_next_print_each_alarm_in_order() {
     killed.wait();
     let printed = alarm_lines(&killed.stdout());
     assert!(printed.len() < whole.len(), "it was killed too late");
-    let resumed = alarm_lines(&Process::start(&mut run(&data)).expect_code(0));
+    let resumed = alarm_lines(&Process::start(run(&data).args(SLOWER)).expect_code(0));
     // The server died with the run, so alarms not yet recorded as printed are printed again.
     assert!(whole.starts_with(&printed) && whole.ends_with(&resumed), "{printed:#?}\n{resumed:#?}");
     assert!(

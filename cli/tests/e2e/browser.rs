@@ -8,49 +8,35 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use fantoccini::actions::{InputSource, KeyAction, KeyActions};
-use fantoccini::wd::WebDriverCompatibleCommand;
-use fantoccini::{Client, ClientBuilder, Locator};
-use http::Method;
-use hyper_util::client::legacy::connect::HttpConnector;
+use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
-use url::{ParseError, Url};
+use url::Url;
 
 use moliceiro_testing::paths::test_tool;
 use moliceiro_testing::process::Process;
 use moliceiro_testing::{HANG_GUARD, until};
 
-/// Commands of chromedriver that the standard does not have.
-#[derive(Debug)]
-enum Own {
-    /// A command of the Chrome DevTools Protocol.
-    DevTools(&'static str, Value),
-    /// Log entries since the last call: `browser` or `performance`.
-    Log(&'static str),
+/// The name of an element's id in the protocol.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// Sends a command of the WebDriver protocol, <https://www.w3.org/TR/webdriver2/>, or of
+/// chromedriver's own, and returns the value of the answer.
+async fn post(http: &Client, url: &str, body: &Value) -> Value {
+    answer(http.post(url).header("content-type", "application/json").body(body.to_string())).await
 }
 
-impl WebDriverCompatibleCommand for Own {
-    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
-        let command = match self {
-            Self::DevTools(..) => "goog/cdp/execute",
-            Self::Log(_) => "se/log",
-        };
-        base.join(&format!("session/{}/{command}", session.unwrap()))
-    }
-
-    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
-        let body = match self {
-            Self::DevTools(command, parameters) => json!({ "cmd": command, "params": parameters }),
-            Self::Log(kind) => json!({ "type": kind }),
-        };
-        (Method::POST, Some(body.to_string()))
-    }
+async fn answer(request: RequestBuilder) -> Value {
+    let answer = request.send().await.unwrap();
+    let (url, status) = (answer.url().clone(), answer.status());
+    let mut answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    assert!(status.is_success(), "{url}: {answer}");
+    answer["value"].take()
 }
 
 pub struct Browser {
-    client: Client,
+    http: Client,
     session: String,
     driver: String,
     _process: Process,
@@ -72,25 +58,49 @@ impl Browser {
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         });
-        let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(capabilities.as_object().unwrap().clone());
-        let client = builder.connect(&format!("http://{driver}")).await.unwrap();
-        let session = client.session_id().await.unwrap().unwrap();
+        let http = Client::new();
+        let capabilities = json!({ "capabilities": { "alwaysMatch": capabilities } });
+        let started = post(&http, &format!("http://{driver}/session"), &capabilities).await;
+        let session = started["sessionId"].as_str().unwrap().to_owned();
         let downloads = tempfile::tempdir().unwrap();
-        let browser = Self { client, session, driver, _process: process, downloads };
+        let browser = Self { http, session, driver, _process: process, downloads };
         let folder = json!({ "behavior": "allow", "downloadPath": browser.downloads.path() });
         browser.dev_tools("Browser.setDownloadBehavior", folder).await;
-        browser.client.goto(page).await.unwrap();
+        browser.command("url", json!({ "url": page })).await;
         browser
     }
 
-    pub async fn dev_tools(&self, command: &'static str, parameters: Value) -> Value {
-        self.client.issue_cmd(Own::DevTools(command, parameters)).await.unwrap()
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/session/{}/{path}", self.driver, self.session)
+    }
+
+    async fn command(&self, path: &str, body: Value) -> Value {
+        post(&self.http, &self.url(path), &body).await
+    }
+
+    /// The path of the first element that the selector matches.
+    async fn element(&self, css: &str) -> String {
+        let found = json!({ "using": "css selector", "value": css });
+        let found = self.command("element", found).await;
+        format!("element/{}", found[ELEMENT].as_str().unwrap())
+    }
+
+    /// Entries since the last call: `browser` or `performance`.
+    async fn log(&self, kind: &str) -> Vec<Value> {
+        let Value::Array(entries) = self.command("se/log", json!({ "type": kind })).await else {
+            panic!("a list")
+        };
+        entries
+    }
+
+    /// A command of the Chrome DevTools Protocol.
+    pub async fn dev_tools(&self, command: &str, parameters: Value) -> Value {
+        self.command("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
     }
 
     /// Runs a function's body in the page, and returns its result.
     pub async fn script(&self, body: &str) -> Value {
-        self.client.execute(body, vec![]).await.unwrap()
+        self.command("execute/sync", json!({ "script": body, "args": [] })).await
     }
 
     pub async fn text(&self, css: &str) -> String {
@@ -113,7 +123,8 @@ impl Browser {
     }
 
     pub async fn is_visible(&self, css: &str) -> bool {
-        self.client.find(Locator::Css(css)).await.unwrap().is_displayed().await.unwrap()
+        let path = format!("{}/displayed", self.element(css).await);
+        answer(self.http.get(self.url(&path))).await == json!(true)
     }
 
     /// Waits until a JavaScript expression is true.
@@ -134,20 +145,21 @@ impl Browser {
     }
 
     pub async fn click(&self, css: &str) {
-        self.client.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
+        self.command(&format!("{}/click", self.element(css).await), json!({})).await;
     }
 
     pub async fn keys(&self, css: &str, keys: &str) {
-        self.client.find(Locator::Css(css)).await.unwrap().send_keys(keys).await.unwrap();
+        let path = format!("{}/value", self.element(css).await);
+        self.command(&path, json!({ "text": keys })).await;
     }
 
     /// Presses keys for the element that has the focus.
     pub async fn press(&self, keys: &str) {
-        let press = |actions: KeyActions, value| {
-            actions.then(KeyAction::Down { value }).then(KeyAction::Up { value })
-        };
-        let actions = keys.chars().fold(KeyActions::new("keyboard".to_owned()), press);
-        self.client.perform_actions(actions).await.unwrap();
+        let press =
+            |key: char| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key }));
+        let keyboard = keys.chars().flat_map(press).collect::<Vec<_>>();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": keyboard });
+        self.command("actions", json!({ "actions": [keyboard] })).await;
     }
 
     /// The `id` of the element that has the focus, or else its text.
@@ -167,7 +179,7 @@ impl Browser {
     }
 
     pub async fn choose(&self, css: &str, value: &str) {
-        self.client.find(Locator::Css(css)).await.unwrap().select_by_value(value).await.unwrap();
+        self.click(&format!("{css} option[value={value:?}]")).await;
     }
 
     pub async fn set_dark(&self, dark: bool) {
@@ -195,7 +207,8 @@ impl Browser {
         let axe = std::fs::read_to_string(test_tool("axe.min.js")).unwrap();
         let done = "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] })\
                     .then((found) => done(found.violations));";
-        let found = self.client.execute_async(&format!("{axe};{done}"), vec![]).await.unwrap();
+        let script = json!({ "script": format!("{axe};{done}"), "args": [] });
+        let found = self.command("execute/async", script).await;
         let describe = |violation: &Value| {
             let places = violation["nodes"]
                 .as_array()
@@ -209,21 +222,21 @@ impl Browser {
 
     /// Errors on the console, including violations of the security policy.
     pub async fn errors(&self) -> Vec<String> {
-        let log = self.client.issue_cmd(Own::Log("browser")).await.unwrap();
-        let entries = log.as_array().unwrap().iter().filter(|entry| entry["level"] == "SEVERE");
+        let log = self.log("browser").await;
+        let entries = log.iter().filter(|entry| entry["level"] == "SEVERE");
         entries.map(|entry| entry["message"].to_string()).collect()
     }
 
     /// All URLs that the page has requested.
     pub async fn requests(&self) -> Vec<Url> {
-        let log = self.client.issue_cmd(Own::Log("performance")).await.unwrap();
+        let log = self.log("performance").await;
         let request = |entry: &Value| {
             let message: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
             let message = &message["message"];
             (message["method"] == "Network.requestWillBeSent")
                 .then(|| message["params"]["request"]["url"].as_str().unwrap().parse().unwrap())
         };
-        log.as_array().unwrap().iter().filter_map(request).collect()
+        log.iter().filter_map(request).collect()
     }
 
     /// Waits for a file that the page saves.

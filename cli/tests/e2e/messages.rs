@@ -253,7 +253,7 @@ async fn dead_letters_can_be_listed_shown_replayed_and_counted_after_all() {
         .args(["-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0"])
         .arg(&image)
         .output();
-    assert_eq!(String::from_utf8(probed.unwrap().stdout).unwrap().trim(), "256,256");
+    assert_eq!(String::from_utf8(probed.unwrap().stdout).unwrap().trim(), "288,224");
 
     assert_eq!(dead(&site, &["replay", video]).len(), listed.len());
     assert!(dead(&site, &["list"]).is_empty());

@@ -36,7 +36,7 @@ async fn an_ack_wait_shorter_than_a_frame_is_in_flight() {
 /// Pictures so large that the model needs longer for each than the server waits for an ack.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ack_wait_shorter_than_the_model_takes_for_a_frame() {
-    const EVERY: u64 = 30;
+    const EVERY: u64 = 40;
     const LARGE: [&str; 4] = ["--set", "ingest.width=2048", "--set", "ingest.height=2048"];
     let expected = without_faults_with(&sample(VIDEO), EVERY, &LARGE);
     let server = Server::start();

@@ -12,6 +12,7 @@ use moliceiro_nats::messages::{ModelDescription, ModelId};
 use moliceiro_nats::models::CheckError;
 use moliceiro_nats::objects::{CommittedBytes, ObjectWriter};
 use multer::{Field, Multipart};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::body::LimitedBody;
@@ -28,7 +29,8 @@ const MAX_NAME: usize = 256;
 const MAX_PARTS: usize = 3;
 
 /// A model's file, its manifest if it needs one, and its name.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it only describes the form")]
 pub(crate) struct ModelForm {
     /// The ONNX file.

@@ -2,12 +2,15 @@
 //! extensions for files of several RIFF lists).
 //!
 //! The chunks themselves are counted, not the index: they are there even if it is not. A chunk
-//! without data repeats the frame before it, and is no frame of its own.
+//! without data repeats the frame before it, and is no frame of its own. The same is true of a
+//! tiny one of MPEG-4. In a "packed" stream, such a one stands for the second frame of an earlier
+//! chunk.
 
 use std::fs::File;
 use std::io;
 
 use crate::contents::{Container, Contents, Fault, VideoTrack};
+use crate::four_characters::{Chunks, SHORTEST, codec};
 use crate::reader::Reader;
 
 /// More files than this are not appended to each other.
@@ -20,6 +23,12 @@ const STREAM_HEADER: usize = 12;
 const BITMAP_HEADER: usize = 20;
 /// AVISF_DISABLED: the stream is not to be shown unless a user asks for it.
 const DISABLED: u32 = 1;
+/// Where the first chunk of MPEG-4 names its encoder, at the latest.
+const USER_DATA: usize = 1024;
+/// Zeros that are examined to recognise padding.
+const MOST_PADDING: u64 = 64 << 10;
+/// The most that is read of a chunk of a packed stream.
+const LONGEST: usize = 16 << 20;
 /// A length that a program writes before it knows it.
 const NOT_YET_KNOWN: [u32; 2] = [0, u32::MAX];
 
@@ -29,8 +38,15 @@ pub(crate) fn is_avi(start: &[u8]) -> bool {
 
 pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
     let reader = Reader::new(file)?;
-    let mut walk =
-        Walk { reader, streams: Vec::new(), missing: 0, is_uncertain: false, films: Vec::new() };
+    let mut walk = Walk {
+        reader,
+        streams: Vec::new(),
+        missing: 0,
+        unknown: 0,
+        is_uncertain: false,
+        damaged_at: None,
+        films: Vec::new(),
+    };
     walk.file()?;
     Ok(walk.finish())
 }
@@ -41,8 +57,11 @@ struct Walk<'a> {
     streams: Vec<Stream>,
     /// Bytes that are missing at the end.
     missing: u64,
+    /// Chunks that may be of any stream.
+    unknown: u64,
     /// Whether there are chunks that were not counted.
     is_uncertain: bool,
+    damaged_at: Option<u64>,
     /// Where each film starts, if several files are appended to each other.
     films: Vec<u64>,
 }
@@ -52,7 +71,14 @@ struct Stream {
     is_video: bool,
     is_disabled: bool,
     compression: [u8; 4],
+    /// Chunks with data.
     frames: u64,
+    /// Those that only repeat the frame before.
+    repeats: u64,
+    /// Whether several frames may be packed into a chunk.
+    is_packed: bool,
+    /// Frames in chunks of a packed stream.
+    packed: u64,
 }
 
 /// The header of a chunk or a list.
@@ -162,6 +188,7 @@ impl Walk<'_> {
 
     /// Counts the chunks to `end`. Those in `rec ` lists are walked as if the list was not there.
     fn movie(&mut self, end: u64) -> io::Result<()> {
+        let has_end = end < self.reader.length();
         while let Some(chunk) = self.chunk(end)? {
             let chunk_end = chunk.data.saturating_add(chunk.size.into());
             if chunk.id == *b"LIST" {
@@ -169,23 +196,78 @@ impl Walk<'_> {
                 continue;
             }
             if chunk_end > self.reader.length() {
+                // Where the list itself is there, the length of the chunk is wrong.
+                if has_end {
+                    self.is_uncertain = true;
+                    self.damaged_at.get_or_insert(chunk.data - 8);
+                }
                 self.missing = self.missing.max(chunk_end - self.reader.length());
                 return Ok(());
             }
             match (number(chunk.id), &chunk.id) {
                 (Some(number), [.., b'd', b'c' | b'b']) => {
-                    if let Some(stream) = self.streams.get_mut(number) {
-                        stream.frames += u64::from(chunk.size > 0);
+                    if chunk.size > 0 {
+                        self.frame(number, chunk.size)?;
                     }
                 }
                 // Sound, palettes, indexes and padding.
                 (Some(_), _) | (None, [b'i', b'x', ..] | b"JUNK" | b"idx1") => {}
+                _ if self.is_before_chunk(&chunk, end)? => self.unknown += 1,
                 _ => {
                     self.is_uncertain = true;
+                    if !self.is_padding(&chunk, end)? {
+                        self.damaged_at.get_or_insert(chunk.data - 8);
+                    }
                     return Ok(());
                 }
             }
             self.skip(&chunk, end)?;
+        }
+        Ok(())
+    }
+
+    /// Whether another chunk of a stream follows this one, or the end of the list.
+    fn is_before_chunk(&mut self, chunk: &Chunk, end: u64) -> io::Result<bool> {
+        self.skip(chunk, end)?;
+        if self.reader.position() >= end {
+            return Ok(true);
+        }
+        let mut id = [0; 4];
+        self.reader.fill(&mut id)?;
+        self.reader.go_to(chunk.data)?;
+        let [.., kind, last] = id;
+        let is_of_stream = number(id).is_some() && matches!(kind, b'd' | b'w' | b'p' | b't');
+        let is_list = id == *b"LIST" || id == *b"JUNK";
+        Ok(is_list || is_of_stream && last.is_ascii_lowercase())
+    }
+
+    /// Whether there are only zeros from a chunk on.
+    fn is_padding(&mut self, chunk: &Chunk, end: u64) -> io::Result<bool> {
+        let rest = end.saturating_sub(chunk.data).min(MOST_PADDING);
+        let mut bytes = vec![0; usize::try_from(rest).unwrap_or(0)];
+        let filled = self.reader.fill(&mut bytes)?;
+        Ok(chunk.id == [0; 4] && bytes[..filled].iter().all(|byte| *byte == 0))
+    }
+
+    /// Counts a chunk with data.
+    fn frame(&mut self, number: usize, size: u32) -> io::Result<()> {
+        let Some(stream) = self.streams.get_mut(number) else { return Ok(()) };
+        stream.frames += 1;
+        if codec(stream.compression).1 != Chunks::Mpeg4 {
+            return Ok(());
+        }
+        stream.repeats += u64::from(size < SHORTEST);
+        let size = usize::try_from(size).unwrap_or(LONGEST);
+        if stream.frames == 1 {
+            let mut start = vec![0; size.min(USER_DATA)];
+            let filled = self.reader.fill(&mut start)?;
+            stream.is_packed = is_packed(&start[..filled]);
+            self.reader.go_to(self.reader.position() - filled as u64)?;
+        }
+        if stream.is_packed {
+            let mut data = vec![0; size.min(LONGEST)];
+            let filled = self.reader.fill(&mut data)?;
+            stream.packed += pictures(&data[..filled]);
         }
         Ok(())
     }
@@ -211,27 +293,37 @@ impl Walk<'_> {
     }
 
     fn finish(self) -> Contents {
-        let Self { reader, streams, missing, is_uncertain, films } = self;
+        let Self { reader, streams, missing, unknown, is_uncertain, damaged_at, films } = self;
         let tracks = streams
             .iter()
             .filter(|stream| stream.is_video)
             .zip(1..)
             .map(|(stream, number)| {
-                let (codec, is_countable) = codec(stream.compression);
+                let (codec, chunks) = codec(stream.compression);
+                let (frames, maybe_hidden) = match chunks {
+                    Chunks::Frames => (stream.frames, 0),
+                    Chunks::Mpeg4 if stream.is_packed => (stream.packed, 0),
+                    Chunks::Mpeg4 => (stream.frames, stream.repeats),
+                    Chunks::AtMostFrames => (stream.frames, stream.frames),
+                };
+                let (frames, maybe_hidden) = (frames + unknown, maybe_hidden + unknown);
                 VideoTrack {
                     number,
                     codec,
                     is_default: !stream.is_disabled,
-                    frames: (is_countable && !is_uncertain).then_some(stream.frames),
+                    frames: (!is_uncertain).then_some(frames),
+                    maybe_hidden,
+                    is_packed: stream.is_packed,
                     start: None,
                 }
             })
             .collect();
+        let damaged = damaged_at.map(|at| Fault::Damaged { at });
         let truncated = (missing > 0).then_some(Fault::Truncated { missing });
         Contents {
             container: Container::Avi,
             tracks,
-            faults: truncated.into_iter().collect(),
+            faults: damaged.or(truncated).into_iter().collect(),
             parts: films,
             length: reader.length(),
         }
@@ -245,137 +337,22 @@ fn number(id: [u8; 4]) -> Option<usize> {
     Some(digit(tens)? * 10 + digit(ones)?)
 }
 
-/// The name of a codec, and whether each of its chunks is one frame that is shown.
-fn codec(compression: [u8; 4]) -> (Option<&'static str>, bool) {
-    match &compression.map(|byte| byte.to_ascii_uppercase()) {
-        b"H264" | b"AVC1" | b"X264" => (Some("H.264"), true),
-        b"HEVC" | b"H265" | b"HVC1" => (Some("HEVC"), true),
-        b"MJPG" => (Some("Motion JPEG"), true),
-        b"FFV1" => (Some("FFV1"), true),
-        b"HFYU" | b"FFVH" => (Some("HuffYUV"), true),
-        b"ULRG" | b"ULRA" | b"ULY0" | b"ULY2" | b"ULY4" | b"ULH0" | b"ULH2" | b"ULH4" => {
-            (Some("Ut Video"), true)
-        }
-        b"DVSD" | b"DV25" | b"DV50" | b"DVHD" => (Some("DV"), true),
-        b"MAGY" | b"M8RG" | b"M8Y0" | b"M8Y2" | b"M8Y4" => (Some("MagicYUV"), true),
-        b"APCN" | b"APCH" | b"APCS" | b"APCO" | b"AP4H" => (Some("ProRes"), true),
-        b"VP80" => (Some("VP8"), false),
-        b"VP90" => (Some("VP9"), false),
-        b"AV01" => (Some("AV1"), false),
-        // These have packed frames, or some that only repeat.
-        b"XVID" | b"DIVX" | b"DX50" | b"FMP4" | b"MP4V" => (Some("MPEG-4"), false),
-        b"DIV3" | b"MP42" | b"MP43" => (Some("MS MPEG-4"), false),
-        b"MPG1" => (Some("MPEG-1"), false),
-        b"MPG2" | b"MPEG" => (Some("MPEG-2"), false),
-        b"WMV1" | b"WMV2" | b"WMV3" => (Some("WMV"), false),
-        b"CVID" => (Some("Cinepak"), false),
-        [0, 0, 0, 0] => (Some("uncompressed"), false),
-        _ => (None, false),
-    }
+/// Whether a chunk starts with the mark of a packed stream: the name and version of its encoder,
+/// and a `p`.
+fn is_packed(start: &[u8]) -> bool {
+    let text = start.windows(4).position(|name| name == b"DivX").and_then(|at| start.get(at + 4..));
+    let end = text.into_iter().flatten().find(|byte| !b"Build0123456789b".contains(byte));
+    end == Some(&b'p')
+}
+
+/// How many pictures of MPEG-4 a chunk holds, without those that repeat.
+fn pictures(data: &[u8]) -> u64 {
+    let codes = data.windows(4).enumerate().filter(|(_, code)| *code == [0, 0, 1, 0xb6]);
+    let starts: Vec<usize> = codes.map(|(at, _)| at).collect();
+    let ends = starts.iter().skip(1).copied().chain([data.len()]);
+    let coded = starts.iter().zip(ends).filter(|(start, end)| end - *start >= SHORTEST as usize);
+    coded.count() as u64
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    fn chunk(id: &[u8; 4], data: &[u8]) -> Vec<u8> {
-        let padding = &[0][..data.len() % 2];
-        [id, &u32::try_from(data.len()).unwrap().to_le_bytes()[..], data, padding].concat()
-    }
-
-    fn list(id: &[u8; 4], kind: &[u8; 4], chunks: &[Vec<u8>]) -> Vec<u8> {
-        chunk(id, &[&kind[..], &chunks.concat()].concat())
-    }
-
-    fn stream(kind: &[u8; 4], compression: &[u8; 4], flags: u8) -> Vec<u8> {
-        let header = [&kind[..], compression, &[flags, 0, 0, 0]].concat();
-        let format = [&[0; 16][..], compression].concat();
-        list(b"LIST", b"strl", &[chunk(b"strh", &header), chunk(b"strf", &format)])
-    }
-
-    /// A disabled video, sound, and a video of three frames and a repeated one.
-    fn film() -> Vec<u8> {
-        let streams =
-            [stream(b"vids", b"cvid", 1), stream(b"auds", &[0; 4], 0), stream(b"vids", b"MJPG", 0)];
-        let record = list(b"LIST", b"rec ", &[chunk(b"02dc", b"abc"), chunk(b"02dc", b"")]);
-        let movie = [chunk(b"02dc", b"a"), chunk(b"01wb", b"ab"), record, chunk(b"JUNK", b"")];
-        let header = list(b"LIST", b"hdrl", &[chunk(b"avih", &[0; 56]), streams.concat()]);
-        let first = list(
-            b"RIFF",
-            b"AVI ",
-            &[header, list(b"LIST", b"movi", &movie), chunk(b"idx1", &[0; 16])],
-        );
-        let more = list(b"LIST", b"movi", &[chunk(b"ix02", &[1; 4]), chunk(b"02db", b"abcd")]);
-        [first, list(b"RIFF", b"AVIX", &[more])].concat()
-    }
-
-    fn contents(bytes: &[u8]) -> Contents {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        inspect(&mut file).unwrap()
-    }
-
-    #[test]
-    fn chunks_with_data_are_frames_in_every_list() {
-        let film = film();
-        assert!(is_avi(&film));
-        let contents = contents(&film);
-        let tracks: Vec<_> = contents
-            .tracks
-            .iter()
-            .map(|track| (track.number, track.codec, track.is_default, track.frames))
-            .collect();
-        assert_eq!(
-            tracks,
-            [(1, Some("Cinepak"), false, None), (2, Some("Motion JPEG"), true, Some(3))]
-        );
-        assert_eq!(contents.faults, []);
-    }
-
-    #[test]
-    fn files_appended_to_each_other_are_parts_whose_frames_all_count() {
-        let film = film();
-        let two = contents(&film.repeat(2));
-        assert_eq!(two.parts, [0, film.len() as u64]);
-        assert_eq!(two.tracks.len(), 2);
-        assert_eq!(two.tracks[1].frames, Some(6));
-        assert_eq!(contents(&film).parts, [0]);
-    }
-
-    #[test]
-    fn a_file_without_its_end_is_truncated_but_one_without_its_index_is_not() {
-        let film = film();
-        assert_eq!(contents(&film[..film.len() - 2]).faults, [Fault::Truncated { missing: 2 }]);
-        let index = film.windows(4).position(|bytes| bytes == b"idx1").unwrap();
-        assert_eq!(contents(&film[..index]).faults, []);
-    }
-
-    #[test]
-    fn a_recording_whose_lengths_were_never_written_is_whole() {
-        for size in NOT_YET_KNOWN {
-            let mut film = film();
-            let index = film.windows(4).position(|bytes| bytes == b"idx1").unwrap();
-            film.truncate(index);
-            let movie = film.windows(4).position(|bytes| bytes == b"movi").unwrap();
-            film[4..8].copy_from_slice(&size.to_le_bytes());
-            film[movie - 4..movie].copy_from_slice(&size.to_le_bytes());
-            let contents = contents(&film);
-            assert_eq!((contents.tracks[1].frames, contents.faults), (Some(2), vec![]));
-        }
-    }
-
-    #[test]
-    fn no_change_of_a_file_makes_it_hang_or_panic() {
-        let film = film();
-        for at in 0..film.len() {
-            for value in [0, 1, 4, 0x30, 0x7f, 0xff, film[at] ^ 1] {
-                let mut bytes = film.clone();
-                bytes[at] = value;
-                contents(&bytes);
-            }
-            contents(&film[..at]);
-        }
-    }
-}
+mod tests;

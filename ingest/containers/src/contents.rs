@@ -69,8 +69,13 @@ pub struct VideoTrack {
     pub codec: Option<&'static str>,
     /// Whether the container marks it as the one to show.
     pub is_default: bool,
-    /// How many frames a player shows of it, if the container tells.
+    /// How many frames it holds, if the container tells.
     pub frames: Option<u64>,
+    /// How many of them a player may leave out, because they only repeat others or help to decode
+    /// them, as far as the container tells.
+    pub maybe_hidden: u64,
+    /// Whether a packet may hold several frames ("packed" MPEG-4), which the decoder separates.
+    pub is_packed: bool,
     /// Presentation time of its first frame, in nanoseconds of the container's timeline.
     pub start: Option<u64>,
 }

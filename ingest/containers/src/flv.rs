@@ -110,6 +110,8 @@ impl Frames {
             codec: self.codec,
             is_default: true,
             frames: (!self.is_uncountable).then_some(self.count),
+            maybe_hidden: 0,
+            is_packed: false,
             start: self.start,
         })
     }

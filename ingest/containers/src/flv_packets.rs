@@ -18,6 +18,8 @@ const BLOCK: usize = 256 << 10;
 const START: i64 = 10_000;
 /// Times that jump by more than this belong to another recording, or are damaged.
 const JUMP: i64 = 10_000;
+/// Bytes of a truncated unit of H.264 that may hold something of a picture.
+const SHORTEST_UNIT: usize = 16;
 /// How long a frame whose time is unknown is shown.
 const FRAME: i64 = 40;
 
@@ -133,7 +135,11 @@ impl FlvPackets {
                 return None;
             }
             [kind, 1, a, b, c, ..] if kind & 0x8f == 7 => {
-                fit_last_unit(data.get_mut(5..)?, self.length_size);
+                let used = fit_last_unit(data.get_mut(5..)?, self.length_size);
+                data.truncate(5 + used);
+                if used == 0 {
+                    return None;
+                }
                 (i64::from(i32::from_be_bytes([a, b, c, 0]) >> 8), 5)
             }
             [kind, _, ..] if kind & 0x8f == 2 => (0, 1),
@@ -147,18 +153,26 @@ impl FlvPackets {
     }
 }
 
-/// Makes the last unit end where its data does: a parser would discard all of them.
-fn fit_last_unit(mut units: &mut [u8], length_size: usize) {
+/// Makes the last unit end where its data does: a parser would discard all of them. Returns how
+/// many bytes are of use: a unit with less than a slice's header would make the decoder lose the
+/// frames before it, too.
+fn fit_last_unit(mut units: &mut [u8], length_size: usize) -> usize {
+    let mut used = 0;
     while let Some((length, rest)) = units.split_at_mut_checked(length_size) {
         let size = length.iter().fold(0, |size, byte| size << 8 | usize::from(*byte));
         let available = rest.len();
+        if size > available && available < SHORTEST_UNIT {
+            return used;
+        }
         if size > available {
             let bytes = available.to_be_bytes();
             length.copy_from_slice(&bytes[bytes.len() - length_size..]);
-            return;
+            return used + length_size + available;
         }
+        used += length_size + size;
         units = &mut rest[size..];
     }
+    used
 }
 
 impl Iterator for FlvPackets {
@@ -224,6 +238,7 @@ impl Tags {
                 Some(head) if self.is_whole(from, head)? => {
                     end = from + HEADER as u64 + head.size;
                     self.at = end + TRAILER;
+                    self.missing = self.at.saturating_sub(self.length);
                 }
                 Some(head) if from + HEADER as u64 + head.size > self.length => {
                     match self.resume(from + 1)? {

@@ -40,7 +40,15 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
         at = end;
     }
     // A packet may hold no frame that is shown, or several.
-    let track = VideoTrack { number: 1, codec, is_default: true, frames: None, start: None };
+    let track = VideoTrack {
+        number: 1,
+        codec,
+        is_default: true,
+        frames: None,
+        maybe_hidden: 0,
+        is_packed: false,
+        start: None,
+    };
     Ok(Contents {
         container: Container::Ivf,
         tracks: vec![track],

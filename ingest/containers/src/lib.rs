@@ -18,11 +18,13 @@
 //! ```
 
 mod asf;
+mod asf_objects;
 mod avi;
 mod contents;
 mod description;
 mod flv;
 mod flv_packets;
+mod four_characters;
 mod heif;
 mod ivf;
 mod matroska;
@@ -40,7 +42,7 @@ pub use contents::{Container, Contents, Fault, VideoTrack};
 pub use description::Description;
 pub use flv_packets::{FlvCodec, FlvPackets, FlvVideo};
 pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
-pub use matroska::{Rotation, description, rotation};
+pub use matroska::{Replacement, Rotation, description, rotation, without_index};
 pub use obu::TemporalUnits;
 pub use ogg_times::OggPages;
 pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo, PictureCount};

@@ -126,6 +126,8 @@ pub(crate) fn inspect(file: &File) -> io::Result<Contents> {
         codec: Some("AV1"),
         is_default: true,
         frames: units.fault.is_none().then_some(frames),
+        maybe_hidden: 0,
+        is_packed: false,
         start: None,
     };
     Ok(Contents {

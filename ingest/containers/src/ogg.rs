@@ -28,6 +28,8 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
         codec: Some(video.codec),
         is_default: true,
         frames: (!video.repeats).then_some(video.frames),
+        maybe_hidden: 0,
+        is_packed: false,
         start: None,
     });
     Ok(Contents {

@@ -52,10 +52,13 @@ pub(crate) fn disagreement(
     probes: &Probes,
 ) -> Option<Incomplete> {
     let fault = contents.faults.first().cloned().map(Incomplete::Container);
-    let shown = |frames: u64| frames.saturating_sub(probes.unshown());
-    let expected = track.and_then(|track| track.frames).map(shown);
-    let expected = expected.filter(|expected| *expected != decoded);
-    fault.or(expected.map(|expected| Incomplete::Miscounted { decoded, expected }))
+    let counted = track.and_then(|track| Some((track.frames?, track.maybe_hidden)));
+    let miscounted = counted.and_then(|(frames, maybe_hidden)| {
+        let most = frames.saturating_sub(probes.unshown());
+        let expected = decoded.clamp(most.saturating_sub(maybe_hidden), most);
+        (expected != decoded).then_some(Incomplete::Miscounted { decoded, expected })
+    });
+    fault.or(miscounted)
 }
 
 /// What the tables of an MP4 say about a track that was decoded to its end.

@@ -113,8 +113,8 @@ pub(crate) fn decoder_into(
     Ok(decoder)
 }
 
-/// Keeps a `decodebin` from plugging these elements.
-fn exclude(decodebin: &gst::Element, names: &[String]) {
+/// Keeps a `decodebin` or `parsebin` from plugging these elements.
+pub(crate) fn exclude(bin: &gst::Element, names: &[String]) {
     // Its enumeration is not part of any header: 0 is "try", 2 is "skip".
     let Some(choices) = gst::glib::Type::from_name("GstAutoplugSelectResult")
         .and_then(gst::glib::EnumClass::with_type)
@@ -123,7 +123,7 @@ fn exclude(decodebin: &gst::Element, names: &[String]) {
         return;
     };
     let names = names.to_vec();
-    decodebin.connect("autoplug-select", false, move |values| {
+    bin.connect("autoplug-select", false, move |values| {
         let factory = values.get(3)?.get::<gst::ElementFactory>().ok()?;
         choices.to_value(if names.contains(&factory.name().to_string()) { 2 } else { 0 })
     });

@@ -13,6 +13,8 @@ use crate::{flat_source, obu, ogg, part};
 pub(crate) enum FileSource<'a> {
     Whole,
     Part(&'a Range<u64>),
+    /// Without the parts of a Matroska file that are not needed, which may be damaged.
+    WithoutIndex,
     /// The frames of a raw AV1 stream.
     Obu,
     /// An Ogg file whose times may be negative.
@@ -31,7 +33,11 @@ impl FileSource<'_> {
                 Ok(None) => return whole(file),
                 Err(error) => Err(error),
             },
-            Self::Part(bytes) => part::source(&file.path, bytes),
+            Self::Part(bytes) => part::source(&file.path, bytes, Vec::new()),
+            Self::WithoutIndex => File::open(&file.path).and_then(|mut open| {
+                let hidden = moliceiro_containers::without_index(&mut open)?;
+                part::source(&file.path, &(0..open.metadata()?.len()), hidden)
+            }),
             Self::Obu => obu::source(&file.path),
             Self::Movie(movie) => {
                 File::open(&file.path).and_then(|open| flat_source::element(open, movie))

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSrc, AppSrcCallbacks, AppStreamType};
+use moliceiro_containers::Replacement;
 use tracing::warn;
 
 /// What is read at once if the demuxer does not say.
@@ -22,7 +23,13 @@ const LARGEST: u32 = 4 << 20;
 ///
 /// In GStreamer 1.22, `matroskademux` stops at the header of a second file that is appended to the
 /// first. Reproduced by `appended_files_are_decoded_one_after_the_other`.
-pub(crate) fn source(path: &Path, bytes: &Range<u64>) -> io::Result<gst::Element> {
+///
+/// `replacements` are read instead of what is there.
+pub(crate) fn source(
+    path: &Path,
+    bytes: &Range<u64>,
+    replacements: Vec<Replacement>,
+) -> io::Result<gst::Element> {
     let file = File::open(path)?;
     let Range { start, end } = *bytes;
     let source = AppSrc::builder()
@@ -49,6 +56,7 @@ pub(crate) fn source(path: &Path, bytes: &Range<u64>) -> io::Result<gst::Element
                 Ok(0) => _ = source.end_of_stream(),
                 Ok(read) => {
                     bytes.truncate(read);
+                    replacements.iter().for_each(|new| replace(&mut bytes, at, new));
                     position.store(at + read as u64, Ordering::Relaxed);
                     let mut buffer = gst::Buffer::from_mut_slice(bytes);
                     if let Some(buffer) = buffer.get_mut() {
@@ -65,4 +73,28 @@ pub(crate) fn source(path: &Path, bytes: &Range<u64>) -> io::Result<gst::Element
         .build();
     source.set_callbacks(callbacks);
     Ok(source.upcast())
+}
+
+/// Replaces what lies in `bytes`, which start at `start` in the file.
+fn replace(bytes: &mut [u8], start: u64, replacement: &Replacement) {
+    for (at, byte) in (replacement.at..).zip(&replacement.bytes) {
+        let offset = at.checked_sub(start).and_then(|offset| usize::try_from(offset).ok());
+        if let Some(place) = offset.and_then(|offset| bytes.get_mut(offset)) {
+            *place = *byte;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_across_the_ends_of_a_block_is_replaced_in_part() {
+        let mut bytes = [0; 4];
+        for at in [8, 13, 100, 0] {
+            replace(&mut bytes, 10, &Replacement { at, bytes: vec![1, 2, 3] });
+        }
+        assert_eq!(bytes, [3, 0, 0, 1]);
+    }
 }

@@ -121,6 +121,11 @@ impl Run {
             }
             return Ok(PartEnd::Lacking(Incomplete::Broken { reason: error.into_reason() }));
         }
+        // Damaged bytes may resemble the start of a picture. A recording may begin within one.
+        let expected = part.pictures.pictures;
+        if decoded > expected + 1 {
+            return Ok(PartEnd::Lacking(Incomplete::Miscounted { decoded, expected }));
+        }
         let Missing { at_start, lost } = missing(part, decoded, is_interlaced);
         if at_start > 0 {
             self.output.notice(Notice::BeginsBetweenKeyFrames { frames: at_start });

@@ -373,6 +373,7 @@ fn build(
     excluded: &[String],
 ) -> Result<gst::Pipeline, gst::glib::Error> {
     let demuxer = element("parsebin").build().map_err(build_error)?;
+    elements::exclude(&demuxer, excluded);
     let queue = element("queue")
         .property("max-size-bytes", QUEUED_BYTES)
         .property("max-size-buffers", 0u32)

@@ -22,6 +22,12 @@ use crate::timeline::Timeline;
 use crate::tracks;
 use crate::unsupported;
 
+/// What loses frames where each packet holds several.
+///
+/// GStreamer 1.22's parser gives a key frame and the one behind it to the decoder as one packet.
+/// Reproduced by `frames_packed_into_a_chunk_are_all_decoded`.
+const SEPARATES: &str = "mpeg4videoparse";
+
 /// What the container holds. Without it, the decoder's own count is all there is.
 fn inspect(file: &LocalFile) -> Option<Contents> {
     let read = std::fs::File::open(&file.path)
@@ -125,15 +131,35 @@ impl Run {
             (None, Some(Container::Ogg)) => FileSource::Ogg,
             _ => FileSource::Whole,
         };
+        let found = contents.and_then(|contents| tracks::find(contents, track));
+        let separating: Vec<String> = found
+            .filter(|track| track.is_packed)
+            .map(|_| SEPARATES.to_owned())
+            .into_iter()
+            .collect();
         let Some((last, earlier)) = parts.split_last() else {
             let part = Part { track, shift: 0, avi_duration, orientation, contents, movie };
             // A flat movie has only the track that is wanted.
             let track = if movie.is_some() { 1 } else { track };
-            return self.with_fallback(
-                file,
-                |excluded| FilePipeline::open(file, track, source, description, excluded),
-                |run, pipeline| run.decode_part(file, pipeline, &part, Check::Whole),
-            );
+            let mut decode = |source| {
+                self.with_fallback(
+                    file,
+                    |excluded| {
+                        let excluded = [excluded, &separating].concat();
+                        FilePipeline::open(file, track, source, description, &excluded)
+                    },
+                    |run, pipeline| run.decode_part(file, pipeline, &part, Check::Whole),
+                )
+            };
+            let is_matroska =
+                contents.is_some_and(|contents| contents.container == Container::Matroska);
+            return match decode(source) {
+                // Nothing of it was decoded.
+                Err(error @ DecodeError::Damaged { .. }) if is_matroska => {
+                    decode(FileSource::WithoutIndex).map_err(|_| error)
+                }
+                decoded => decoded,
+            };
         };
         for (bytes, check) in
             earlier.iter().map(|bytes| (bytes, Check::Part)).chain([(last, Check::LastPart)])
@@ -141,7 +167,7 @@ impl Run {
             let shift = self.output.covered().end().unwrap_or(0);
             let part = Part { track, shift, avi_duration, orientation, contents, movie: None };
             let source = FileSource::Part(bytes);
-            let decoded = FilePipeline::open(file, track, source, description, &[])
+            let decoded = FilePipeline::open(file, track, source, description, &separating)
                 .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
             match decoded {
                 Ok(None) if self.is_past_range => return Ok(None),

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use url::Url;
 
 use crate::paths::sample;
-use crate::process::{self, Process, run, summaries};
+use crate::process::{self, Process, SLOWER, run, summaries};
 use crate::proxy::Proxy;
 use crate::video::file_uri;
 use crate::{HANG_GUARD, POLL, server, until};
@@ -24,9 +24,6 @@ pub const FRAMES: u64 = 120;
 /// Short, so that what a killed process held is redelivered soon.
 pub const IMPATIENT: [&str; 4] =
     ["--set", "streams.frame_ack_wait=1s", "--set", "streams.upload_ack_wait=1s"];
-/// Smaller than the built-in model's own size: faults do not depend on it, and it takes 0.4 of the
-/// time.
-pub const SMALL: [&str; 4] = ["--set", "ingest.width=256", "--set", "ingest.height=256"];
 
 /// What must not depend on faults: state, processed and failed frames, objects of each class.
 pub type Counts = (VideoState, u64, u64, BTreeMap<String, u64>);
@@ -52,7 +49,7 @@ pub fn without_faults_with(video: &Path, every: u64, settings: &[&str]) -> Count
         video.to_str().unwrap(),
     ];
     let summary =
-        Process::start(run(data.path()).args(arguments).args(SMALL).args(settings)).expect_code(0);
+        Process::start(run(data.path()).args(arguments).args(SLOWER).args(settings)).expect_code(0);
     let summary = summaries(&summary).remove(0);
     assert_eq!((summary.state, summary.failed_frames), (VideoState::Done, 0));
     counts(&summary)
@@ -64,7 +61,8 @@ pub fn without_faults() -> Counts {
     COUNTS.get_or_init(|| without_faults_of(&sample(VIDEO), 1)).clone()
 }
 
-/// How to start services on a server, and talk to them.
+/// How to start services on a server, and talk to them. Frames are as large as [`SLOWER`] says, so
+/// that there is time for faults.
 pub struct Deployment {
     pub url: String,
     pub settings: Vec<String>,
@@ -72,7 +70,7 @@ pub struct Deployment {
 
 impl Deployment {
     pub fn new(url: String, settings: &[&str]) -> Self {
-        let settings = IMPATIENT.iter().chain(&SMALL).chain(settings);
+        let settings = IMPATIENT.iter().chain(&SLOWER).chain(settings);
         Self { url, settings: settings.map(|setting| (*setting).to_owned()).collect() }
     }
 

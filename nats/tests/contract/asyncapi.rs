@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
 
-use crate::support::document::{Document, cbor_of, changed, fields, json_of};
+use crate::support::document::{Document, Schema, cbor_of, changed, fields, json_of};
 use crate::support::samples;
 use async_nats::header::NATS_MESSAGE_ID;
 use bytes::Bytes;
@@ -100,12 +100,8 @@ fn the_document_is_an_asyncapi_document() {
         .join("../.deps-tests/asyncapi/node_modules/@asyncapi/specs/schemas");
     let schema =
         std::fs::read(schemas.join("3.0.0-without-$id.json")).expect("run scripts/setup-tests.sh");
-    let schema = jsonschema::validator_for(&serde_json::from_slice(&schema).unwrap()).unwrap();
-    let errors: Vec<_> = schema
-        .iter_errors(document.root())
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
-    assert!(errors.is_empty(), "{errors:#?}");
+    let schema = Schema::new("AsyncAPI 3.0.0", serde_json::from_slice(&schema).unwrap());
+    schema.accepts(document.root());
     assert!(
         !schema.is_valid(&json!({ "asyncapi": "3.0.0", "info": { "title": "without a version" } }))
     );

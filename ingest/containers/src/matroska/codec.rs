@@ -18,7 +18,9 @@ pub(super) enum Shown {
     /// One, unless the frame is only a reference for others.
     Vp8,
     Vp9,
-    /// It depends on more than the container: fields, packed or repeated frames.
+    /// One, unless it is a field or a repeated frame.
+    AtMostOne,
+    /// It depends on more than the container: a block may hold several frames.
     Unknown,
 }
 
@@ -37,16 +39,20 @@ impl Codec {
             "V_FFV1" => ("FFV1", Shown::One),
             "V_PRORES" => ("ProRes", Shown::One),
             "V_UNCOMPRESSED" => ("uncompressed", Shown::One),
-            "V_MPEG1" => ("MPEG-1", Shown::Unknown),
-            "V_MPEG2" => ("MPEG-2", Shown::Unknown),
-            "V_THEORA" => ("Theora", Shown::Unknown),
+            "V_MPEG1" => ("MPEG-1", Shown::AtMostOne),
+            "V_MPEG2" => ("MPEG-2", Shown::AtMostOne),
+            "V_THEORA" => ("Theora", Shown::AtMostOne),
             id if id.starts_with("V_MPEG4/") => ("MPEG-4", Shown::Unknown),
             id if id.starts_with("V_REAL/") => ("RealVideo", Shown::Unknown),
             _ => return Self { name: None, shown: Shown::Unknown },
         };
         let has_fields = is_interlaced && matches!(shown, Shown::One);
         let is_hidden = is_encoded && matches!(shown, Shown::Vp8 | Shown::Vp9);
-        let shown = if has_fields || is_hidden { Shown::Unknown } else { shown };
+        let shown = match shown {
+            _ if is_hidden => Shown::Unknown,
+            _ if has_fields => Shown::AtMostOne,
+            shown => shown,
+        };
         Self { name: Some(name), shown }
     }
 }
@@ -55,7 +61,7 @@ impl Shown {
     /// How many frames are shown of the one from here to `end`, which is not empty.
     pub(super) fn count(self, reader: &mut Reader<'_>, end: u64) -> io::Result<u64> {
         Ok(match self {
-            Self::One | Self::Unknown => 1,
+            Self::One | Self::AtMostOne | Self::Unknown => 1,
             // RFC 6386, 9.1: the bit show_frame.
             Self::Vp8 => reader.byte()?.map_or(0, |first| u64::from(first >> 4 & 1)),
             Self::Vp9 => {
@@ -96,7 +102,7 @@ mod tests {
     #[test]
     fn only_a_codec_with_one_frame_in_each_block_is_counted() {
         assert_eq!(Codec::new("V_MPEG4/ISO/AVC", false, false).shown, Shown::One);
-        assert_eq!(Codec::new("V_MPEG4/ISO/AVC", true, false).shown, Shown::Unknown);
+        assert_eq!(Codec::new("V_MPEG4/ISO/AVC", true, false).shown, Shown::AtMostOne);
         assert_eq!(Codec::new("V_VP8", false, true).shown, Shown::Unknown);
         assert_eq!(Codec::new("V_MPEG4/ISO/ASP", false, false).name, Some("MPEG-4"));
         assert_eq!(Codec::new("V_OF_TOMORROW", false, false).name, None);

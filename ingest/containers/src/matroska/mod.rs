@@ -5,6 +5,7 @@
 
 mod codec;
 mod ebml;
+mod index;
 mod private;
 mod projection;
 mod search;
@@ -14,6 +15,7 @@ use std::io;
 
 use self::codec::{Codec, Shown};
 use self::ebml::Element;
+pub use self::index::{Replacement, without_index};
 pub use self::private::description;
 pub use self::projection::{Rotation, rotation};
 use crate::contents::{Container, Contents, Fault, VideoTrack};
@@ -336,12 +338,15 @@ impl Walk<'_> {
                 // An appended file has its own numbers: its tracks are told apart by their order.
                 let all = || (1..=parts.len()).filter_map(|part| of_part(part).nth(index));
                 let is_countable = all().all(|track| track.codec.shown != Shown::Unknown);
+                let is_exact = all().all(|track| track.codec.shown != Shown::AtMostOne);
+                let frames = all().map(|track| track.frames).sum();
                 VideoTrack {
                     number: u32::try_from(index + 1).unwrap_or(u32::MAX),
                     codec: track.codec.name,
                     is_default: track.is_default,
-                    frames: (is_counted && is_countable)
-                        .then(|| all().map(|track| track.frames).sum()),
+                    frames: (is_counted && is_countable).then_some(frames),
+                    maybe_hidden: if is_exact { 0 } else { frames },
+                    is_packed: false,
                     start: track.start.map(|start| start.saturating_mul(track.scale)),
                 }
             })

@@ -49,6 +49,8 @@ pub(crate) fn inspect(file: &File) -> io::Result<Option<Contents>> {
             codec: track.codec,
             is_default: n == default,
             frames: shown.as_ref().map(|shown| shown.frames).filter(|_| !track.is_implausible()),
+            maybe_hidden: 0,
+            is_packed: false,
             start: shown.and_then(|shown| shown.start(track)),
         });
     }

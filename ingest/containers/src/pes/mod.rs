@@ -5,8 +5,12 @@
 //! [`PesVideo::packets`] reads the packets of that video. Nothing is dropped because of an error in
 //! the container: the decoder gets whatever is there.
 
+mod bits;
 mod clock;
+mod gaps;
 mod header;
+mod mpeg2;
+mod numbers;
 mod packets;
 mod picture_counter;
 mod pictures;
@@ -203,6 +207,8 @@ fn video(
         codec: program.codec,
         is_default: number == 1,
         frames: None,
+        maybe_hidden: 0,
+        is_packed: false,
         start: None,
     };
     let contents = Contents {

@@ -75,26 +75,35 @@ impl PesPackets {
             }),
             Framing::Program => Packs::new(file).map(Source::Program),
         };
-        // Players show what precedes the first key frame of HEVC as well as they can. Of the other
+        // Players show what precedes the first key frame of these as well as they can. Of the other
         // codecs, they do not.
-        let needs_parameters = part.codec == PesCodec::Hevc && part.packets != part.decodable;
+        let needs_parameters = matches!(part.codec, PesCodec::Hevc | PesCodec::Mpeg4)
+            && part.packets != part.decodable;
         let clock = Clock::default();
         Self { source, part, clock, has_times: false, ahead: VecDeque::new(), needs_parameters }
     }
 
-    /// Puts the first parameters of HEVC before the first packet. Without them, parsers drop it.
+    /// Puts the first parameters of HEVC or MPEG-4 before the first packet. Without them, parsers drop it.
     fn advance_parameters(&mut self) -> io::Result<()> {
         let mut read: usize = 0;
         while let Some(data) = self.read()? {
             read = read.saturating_add(data.len());
             let packet = self.packet(data);
-            let parameters = parameters(&packet.data);
+            let is_mpeg4 = self.part.codec == PesCodec::Mpeg4;
+            let parameters = if is_mpeg4 {
+                mpeg4_parameters(&packet.data)
+            } else {
+                let mut sets = parameters(&packet.data);
+                let has_sets = !sets.is_empty();
+                sets.extend(DELIMITER.into_iter().filter(|_| has_sets));
+                sets
+            };
             self.ahead.push_back(packet);
             if !parameters.is_empty() {
                 if self.ahead.len() > 1
                     && let Some(first) = self.ahead.front_mut()
                 {
-                    first.data.splice(..0, parameters.into_iter().chain(DELIMITER));
+                    first.data.splice(..0, parameters);
                 }
                 break;
             }
@@ -134,6 +143,21 @@ impl PesPackets {
             data,
         }
     }
+}
+
+/// The headers of MPEG-4 before the first picture or group of a packet, if a layer's is among them
+/// (ISO/IEC 14496-2, 6.2.2).
+fn mpeg4_parameters(data: &[u8]) -> Vec<u8> {
+    let mut codes = start_codes(data).map(|unit| (data.len() - unit.len() - 3, unit[0]));
+    let mut has_layer = false;
+    let mut from = None;
+    let end = codes.find_map(|(at, code)| {
+        from.get_or_insert(at);
+        has_layer |= (0x20..=0x2f).contains(&code);
+        matches!(code, 0xb3 | 0xb6).then_some(at)
+    });
+    let headers = from.zip(end).and_then(|(from, end)| data.get(from..end));
+    headers.filter(|_| has_layer).map(<[u8]>::to_vec).unwrap_or_default()
 }
 
 /// The parameter sets of HEVC in a packet, with their start codes.

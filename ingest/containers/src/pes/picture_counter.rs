@@ -1,4 +1,5 @@
 use super::PesCodec;
+use super::clock::Times;
 use super::pictures::{PictureCount, Pictures};
 
 /// Bytes of a video that are kept until its codec is known.
@@ -13,6 +14,13 @@ pub(super) struct PictureCounter {
 }
 
 impl PictureCounter {
+    /// When the first picture that starts in what is added next is decoded and shown.
+    pub(super) fn set_times(&mut self, times: Option<Times>) {
+        if let Some(pictures) = &mut self.pictures {
+            pictures.set_times(times);
+        }
+    }
+
     /// Adds the data of a packet.
     pub(super) fn add(&mut self, codec: Option<PesCodec>, data: &[u8]) {
         if let Some(codec) = codec {

@@ -1,9 +1,13 @@
 //! Counts the pictures of an elementary stream, and notices which of them are damaged.
 
 use super::PesCodec;
+use super::clock::Times;
+use super::gaps::Gaps;
+use super::mpeg2::{Group, TimeCodes};
+use super::numbers::{Numbered, Parameters};
 
 /// Bytes after a start code that are enough to read its header.
-const HEADER: usize = 12;
+const HEADER: usize = 64;
 /// Zeros in a row that no whole MPEG video holds, except before a start code.
 const ZEROS: usize = 3;
 /// MPEG-4 pictures with fewer bytes repeat the one before.
@@ -47,8 +51,13 @@ pub(super) struct Pictures {
     /// Zeros before the next byte that is examined.
     zeros: usize,
     mpeg2: Mpeg2,
-    /// Bytes that were read when the last picture of MPEG-4 started.
+    parameters: Parameters,
+    gaps: Gaps,
+    /// When the first picture that starts from this byte on is decoded and shown.
+    times: Option<(u64, Times)>,
+    /// Bytes that were read.
     position: u64,
+    /// Where the last picture of MPEG-4 starts.
     last: Option<u64>,
 }
 
@@ -66,6 +75,7 @@ struct Mpeg2 {
     is_closed_group: bool,
     picture: Option<Picture>,
     group: Option<Group>,
+    codes: TimeCodes,
     is_after_group: bool,
     needs_picture: bool,
 }
@@ -77,14 +87,7 @@ struct Picture {
     is_field: bool,
     row: u16,
     is_broken: bool,
-}
-
-/// Numbers of the pictures from the first key frame of a group on.
-#[derive(Clone, Copy, Debug)]
-struct Group {
-    first: u16,
-    last: u16,
-    pictures: u64,
+    times: Option<Times>,
 }
 
 impl Pictures {
@@ -98,17 +101,41 @@ impl Pictures {
             has_field: false,
             zeros: 0,
             mpeg2: Mpeg2::default(),
+            parameters: Parameters::default(),
+            gaps: Gaps::default(),
+            times: None,
             position: 0,
             last: None,
         }
     }
 
+    /// When the first picture that starts in what is pushed next is decoded and shown.
+    pub(super) fn set_times(&mut self, times: Option<Times>) {
+        let position = self.position + self.rest.len() as u64;
+        self.times = times.map(|times| (position, times)).or(self.times);
+    }
+
+    /// When a picture that starts here is decoded and shown.
+    fn take_times(&mut self, position: u64) -> Option<Times> {
+        self.times.take_if(|(from, _)| *from <= position).map(|(_, times)| times)
+    }
+
     pub(super) fn push(&mut self, data: &[u8]) {
         let mut bytes = std::mem::take(&mut self.rest);
-        bytes.extend_from_slice(data);
-        let end = bytes.len().saturating_sub(HEADER);
+        let Some(last) = data.len().checked_sub(HEADER) else {
+            bytes.extend_from_slice(data);
+            let end = bytes.len().saturating_sub(HEADER);
+            self.read(&bytes, end);
+            bytes.drain(..end);
+            self.rest = bytes;
+            return;
+        };
+        let end = bytes.len();
+        bytes.extend_from_slice(&data[..HEADER]);
         self.read(&bytes, end);
-        bytes.drain(..end);
+        self.read(data, last);
+        bytes.clear();
+        bytes.extend_from_slice(&data[last..]);
         self.rest = bytes;
     }
 
@@ -118,7 +145,9 @@ impl Pictures {
         // A recording may end anywhere, and so in a picture.
         let damaged = self.count.damaged;
         self.end_picture();
-        PictureCount { damaged, ..self.count }
+        let in_group = self.mpeg2.group.take().map_or(0, |group| group.missing_so_far());
+        let known = (self.count.missing + in_group).max(self.mpeg2.codes.missing());
+        PictureCount { damaged, missing: self.gaps.missing(known), ..self.count }
     }
 
     /// Examines the bytes before `end`.
@@ -126,9 +155,11 @@ impl Pictures {
         let mut at = 0;
         while at < end {
             // Where nothing can start, most bytes are passed over.
-            if self.zeros == 0 && bytes[at] != 0 {
-                at += bytes[at..end].iter().position(|byte| *byte == 0).unwrap_or(end - at);
-                continue;
+            if self.zeros == 0 {
+                at = next_zeros(&bytes[..end], at);
+                if at == end {
+                    break;
+                }
             }
             match bytes[at] {
                 0 => self.zeros += 1,
@@ -151,7 +182,7 @@ impl Pictures {
     fn start_code(&mut self, header: &[u8], position: u64) {
         let [code, after @ ..] = header else { return };
         match self.codec {
-            PesCodec::Mpeg2 => self.mpeg2(*code, after),
+            PesCodec::Mpeg2 => self.mpeg2(*code, after, position),
             PesCodec::Mpeg4 => {
                 let is_repeat = self.last.take().is_some_and(|last| position - last < SHORTEST);
                 self.count.pictures -= u64::from(is_repeat);
@@ -165,12 +196,18 @@ impl Pictures {
                             _ => Kind::Other,
                         };
                         self.picture(kind, true);
+                        let times = self.take_times(position);
+                        self.gaps.add(kind == Kind::Key, None, times);
                     }
                     _ => {}
                 }
             }
             PesCodec::H264 => match (code & 0x1f, after) {
-                (7, _) => self.has_parameters = true,
+                (7, _) => {
+                    self.has_parameters = true;
+                    _ = self.parameters.add_h264(after);
+                }
+                (8, _) => _ = self.parameters.add_picture(after, false),
                 // The first macroblock of the picture.
                 (unit @ (1 | 2 | 5), [slice, ..]) if slice & 0x80 != 0 => {
                     let kind = match slice_type(after) {
@@ -180,12 +217,20 @@ impl Pictures {
                         _ => Kind::Other,
                     };
                     self.picture(kind, unit != 5);
+                    let numbered = self.parameters.h264(*code, after);
+                    self.follow(kind, numbered, position);
                 }
                 _ => {}
             },
             PesCodec::Hevc => match (code >> 1 & 0x3f, after) {
-                (33, _) => self.has_parameters = true,
-                (unit @ 0..=31, [layer, slice, ..]) if slice & 0x80 != 0 => {
+                (33, [_, set @ ..]) => {
+                    self.has_parameters = true;
+                    _ = self.parameters.add_hevc(set);
+                }
+                (34, [_, set @ ..]) => _ = self.parameters.add_picture(set, true),
+                (unit @ 0..=31, [layer, data @ ..])
+                    if data.first().is_some_and(|b| b & 0x80 != 0) =>
+                {
                     // Pictures of other layers are not shown.
                     if code & 1 != 0 || layer >> 3 != 0 {
                         return;
@@ -196,9 +241,21 @@ impl Pictures {
                         _ => Kind::Other,
                     };
                     self.picture(kind, !matches!(unit, 19 | 20));
+                    let numbered = self.parameters.hevc(unit, layer & 7, data);
+                    self.follow(kind, numbered, position);
                 }
                 _ => {}
             },
+        }
+    }
+
+    /// Compares the numbers and the time of a picture of H.264 or HEVC with those before.
+    fn follow(&mut self, kind: Kind, numbered: Option<Numbered>, position: u64) {
+        let times = self.take_times(position);
+        let is_key = numbered.map_or(kind == Kind::Key, |numbered| numbered.is_key);
+        let is_joined = self.gaps.add(is_key, numbered.as_ref(), times);
+        if let Some(key) = &mut self.key {
+            key.is_open |= is_joined;
         }
     }
 
@@ -214,7 +271,7 @@ impl Pictures {
     }
 
     /// ISO/IEC 13818-2, 6.2.
-    fn mpeg2(&mut self, code: u8, after: &[u8]) {
+    fn mpeg2(&mut self, code: u8, after: &[u8], position: u64) {
         match (code, after) {
             (0x01..=0xaf, _) => self.slice(code),
             (0x00, &[high, low, ..]) => {
@@ -229,8 +286,10 @@ impl Pictures {
                     }
                 };
                 let number = u16::from(high) << 2 | u16::from(low >> 6);
-                self.mpeg2.picture =
-                    Some(Picture { kind, number, is_field: false, row: 0, is_broken: false });
+                let times = self.take_times(position);
+                let (is_field, row, is_broken) = (false, 0, false);
+                let picture = Picture { kind, number, is_field, row, is_broken, times };
+                self.mpeg2.picture = Some(picture);
                 self.mpeg2.needs_picture = false;
             }
             (0xb5, &[kind, _, structure, ..]) => match (kind >> 4, &mut self.mpeg2.picture) {
@@ -240,17 +299,19 @@ impl Pictures {
                 (1, _) => self.mpeg2.has_extension = true,
                 _ => {}
             },
-            (0xb3, &[_, low, lower, ..]) => {
+            (0xb3, &[_, low, lower, rate, ..]) => {
                 self.end_picture();
+                self.mpeg2.codes.set_rate(rate & 0x0f);
                 let height = u16::from(low & 0x0f) << 8 | u16::from(lower);
                 self.mpeg2.rows = height.div_ceil(16);
                 self.mpeg2.has_extension = false;
                 self.mpeg2.needs_picture = true;
                 self.has_parameters = true;
             }
-            (0xb8, &[_, _, _, flags, ..]) => {
+            (0xb8, &[hours, minutes, seconds, flags, ..]) => {
                 self.end_picture();
                 self.end_group();
+                self.mpeg2.codes.set([hours, minutes, seconds, flags]);
                 self.mpeg2.is_closed_group = flags & 0x40 != 0;
                 self.mpeg2.is_after_group = true;
                 self.mpeg2.needs_picture = true;
@@ -299,26 +360,39 @@ impl Pictures {
             return;
         }
         self.picture(picture.kind, !is_closed_group);
+        self.gaps.add(picture.kind == Kind::Key, None, picture.times);
         let is_after_group = std::mem::take(&mut self.mpeg2.is_after_group);
+        let is_reference = picture.kind != Kind::Between;
         match &mut self.mpeg2.group {
             group @ None if is_after_group && picture.kind == Kind::Key => {
-                let number = picture.number;
-                *group = Some(Group { first: number, last: number, pictures: 1 });
+                *group = Some(Group::new(picture.number));
+                self.mpeg2
+                    .codes
+                    .begin_group(self.count.pictures, picture.times.map(|times| times.decoded));
             }
-            Some(group) if picture.number >= group.first => {
-                group.last = group.last.max(picture.number);
-                group.pictures += 1;
-            }
-            _ => {}
+            Some(group) => group.add(picture.number, is_reference),
+            None => {}
         }
     }
 
     /// The numbers of a group that is followed by another one have no gap.
     fn end_group(&mut self) {
-        let Some(group) = self.mpeg2.group.take() else { return };
-        let expected = u64::from(group.last - group.first) + 1;
-        self.count.missing += expected.saturating_sub(group.pictures);
+        self.count.missing += self.mpeg2.group.take().map_or(0, |group| group.missing());
     }
+}
+
+/// Where two zeros lie that a 0 or a 1 may follow, from a byte on, or else the end or a zero there.
+fn next_zeros(bytes: &[u8], mut at: usize) -> usize {
+    while let Some([first, second, third]) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        match (first, second, third) {
+            (_, _, 2..) => at += 3,
+            (_, 1.., _) => at += 2,
+            (1.., _, _) => at += 1,
+            _ => return at,
+        }
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len())
 }
 
 /// The type of a slice of H.264 that starts with the first macroblock (ITU-T H.264, 7.3.3).
@@ -329,64 +403,4 @@ fn slice_type(slice: &[u8]) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A picture of two rows.
-    fn picture(number: u8, kind: u8) -> Vec<u8> {
-        let header = [0, 0, 1, 0, number >> 2, number << 6 | kind << 3, 0xff, 0xf8];
-        let extension = [0, 0, 1, 0xb5, 0x8f, 0xff, 0xf3, 0x41, 0x80];
-        let slices = [0, 0, 1, 1, 9, 9, 9, 0, 0, 1, 2, 9, 9, 9];
-        [&header[..], &extension, &slices].concat()
-    }
-
-    fn group() -> Vec<u8> {
-        vec![0, 0, 1, 0xb8, 0, 8, 0, 0]
-    }
-
-    fn sequence() -> Vec<u8> {
-        let header = [0, 0, 1, 0xb3, 2, 0, 32, 0x13, 0xff, 0xff, 0xe0, 0];
-        [&header[..], &[0, 0, 1, 0xb5, 0x14, 0x8a, 0, 1, 0, 0]].concat()
-    }
-
-    fn count(parts: &[Vec<u8>]) -> PictureCount {
-        let bytes = parts.concat();
-        let mut whole = Pictures::new(PesCodec::Mpeg2);
-        whole.push(&bytes);
-        let mut pieces = Pictures::new(PesCodec::Mpeg2);
-        bytes.chunks(5).for_each(|piece| pieces.push(piece));
-        let count = whole.finish();
-        assert_eq!(pieces.finish(), count);
-        count
-    }
-
-    #[test]
-    fn pictures_of_mpeg2_are_counted_and_their_damages_noticed() {
-        let [i, b, p] = [1, 3, 2];
-        let open =
-            [sequence(), group(), picture(1, i), picture(0, b), picture(3, p), picture(2, b)];
-        let whole = PictureCount { pictures: 4, leading: 1, ..PictureCount::default() };
-        assert_eq!(count(&open), whole);
-        let middle = [&[picture(5, b)][..], &open].concat();
-        assert_eq!(count(&middle), PictureCount { pictures: 5, before_key: 1, ..whole });
-        let lost = [&open[..4], &[picture(3, p)], &open].concat();
-        assert_eq!(count(&lost), PictureCount { pictures: 7, missing: 1, ..whole });
-        let mut rowless = open.clone();
-        rowless[4].truncate(24);
-        assert_eq!(count(&rowless), PictureCount { damaged: 1, ..whole });
-        let mut zeroed = open.clone();
-        zeroed[5].splice(21..21, [0; 9]);
-        assert_eq!(count(&zeroed), PictureCount { damaged: 1, ..whole });
-        let mut headless = open;
-        headless[4][3] = 0xb2;
-        assert_eq!(count(&headless), PictureCount { pictures: 3, leading: 2, damaged: 1, ..whole });
-    }
-
-    #[test]
-    fn slices_of_h264_say_what_they_need() {
-        // 1, then 011 (I), 010 (B), 0001000 (I, as the whole picture).
-        let types =
-            [0b1011_0000, 0b1010_0000, 0b1000_1000].map(|byte| slice_type(&[byte, 0, 0, 0]));
-        assert_eq!(types, [Some(2), Some(1), Some(7)]);
-    }
-}
+mod tests;

@@ -109,9 +109,10 @@ impl Stream {
         self.packets += 1;
         let data = packet.get(header.length..).unwrap_or_default();
         self.codec = self.codec.or_else(|| PesCodec::sniff(data));
+        let times = self.clock.place_packet(&header);
+        self.pictures.set_times(times);
         self.pictures.add(self.codec, data);
-        let shown = self.clock.place_packet(&header).map(|times| times.shown);
-        self.last = self.last.max(shown);
+        self.last = self.last.max(times.map(|times| times.shown));
     }
 }
 

@@ -38,7 +38,9 @@ impl Stretch {
     pub(super) fn add(&mut self, header: PesHeader, data: &[u8], clock: &mut Clock) {
         self.packets += 1;
         self.codec = self.codec.or_else(|| PesCodec::sniff(data).map(Ok));
-        let shown = clock.place_packet(&header).map(|times| times.shown);
+        let times = clock.place_packet(&header);
+        self.pictures.set_times(times);
+        let shown = times.map(|times| times.shown);
         if let Some(shown) = shown {
             let (first, last) = self.shown.unwrap_or((shown, shown));
             self.shown = Some((first.min(shown), last.max(shown)));

@@ -138,6 +138,8 @@ const COMMON: &[(&str, &[&str])] = &[
 #[derive(Clone, Debug)]
 pub struct Case {
     pub name: String,
+    /// Its place in the corpus, which seeds its damage.
+    number: u64,
     codec: &'static str,
     extension: &'static str,
     muxer: &'static str,
@@ -170,6 +172,7 @@ pub fn all() -> Vec<Case> {
             }
             cases.push(Case {
                 name: format!("{extension}/{codec}"),
+                number: 0,
                 codec: options,
                 extension,
                 muxer,
@@ -200,6 +203,9 @@ pub fn all() -> Vec<Case> {
             }
         }
     }
+    for (number, case) in (0..).zip(&mut cases) {
+        case.number = number;
+    }
     cases
 }
 
@@ -219,8 +225,10 @@ impl Case {
         if self.damage == Some(Damage::Appended) { 2 } else { 1 }
     }
 
-    /// Makes the file from the film, in `folder`; `None` if ffmpeg cannot.
-    pub fn make(&self, film: &Path, folder: &Path, number: usize) -> Option<PathBuf> {
+    /// Makes the file from the film, in `folder`; `None` if ffmpeg cannot. Each seed damages it in
+    /// other places.
+    pub fn make(&self, film: &Path, folder: &Path, seed: u64) -> Option<PathBuf> {
+        let number = self.number;
         let path = |step: &str| folder.join(format!("{number}{step}.{}", self.extension));
         let words =
             |text: &'static str| text.split_whitespace().map(|word| word.trim_matches('\''));
@@ -243,7 +251,7 @@ impl Case {
         ffmpeg::run(&encode, &encoded)?;
         let Some((before, after)) = self.copy else {
             return match self.damage {
-                Some(damage) => damage.apply(&encoded, number as u64).map(|()| encoded),
+                Some(damage) => damage.apply(&encoded, number + seed).map(|()| encoded),
                 None => Some(encoded),
             };
         };

@@ -3,7 +3,7 @@
 //!
 //! The film's frames carry their number. ffmpeg, which made the files, says which numbers a player
 //! shows. A sample of the files is decoded; with `MOLICEIRO_MEDIA=all`, or part of a file's name
-//! (`MOLICEIRO_MEDIA=mkv/h264`), all of those.
+//! (`MOLICEIRO_MEDIA=mkv/h264`), all of those. `MOLICEIRO_MEDIA_SEED=N` damages other places.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests may panic")]
 
 mod cases;
@@ -35,8 +35,8 @@ fn selected(cases: Vec<Case>) -> Vec<Case> {
     }
 }
 
-fn report(case: &Case, film: &Path, folder: &Path, number: usize) -> Option<Report> {
-    let file = case.make(film, folder, number)?;
+fn report(case: &Case, film: &Path, folder: &Path, seed: u64) -> Option<Report> {
+    let file = case.make(film, folder, seed)?;
     let expected = if case.is_unreadable_to_ffmpeg() {
         (0..film::FRAMES).collect()
     } else {
@@ -55,6 +55,8 @@ fn every_file_is_decoded_exactly_or_there_is_a_notice() {
     let film = folder.path().join("film.y4m");
     film::make(&film);
     let cases = selected(cases::all());
+    let seed = std::env::var("MOLICEIRO_MEDIA_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or(0);
     let reports = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -63,7 +65,7 @@ fn every_file_is_decoded_exactly_or_there_is_a_notice() {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(number) else { break };
-                    if let Some(report) = report(case, &film, folder.path(), number) {
+                    if let Some(report) = report(case, &film, folder.path(), seed) {
                         println!("{report}");
                         reports.lock().unwrap().push(report);
                     }

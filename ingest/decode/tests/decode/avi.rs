@@ -31,3 +31,77 @@ async fn chunks_that_the_index_leaves_out_are_reported() {
         other => panic!("{other:?}"),
     }
 }
+
+/// Where the data of each chunk with video lies.
+fn chunks(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let movie = bytes.windows(4).position(|tag| tag == b"movi").unwrap();
+    let mut at = movie + 4;
+    let mut chunks = Vec::new();
+    while &bytes[at..at + 4] != b"idx1" {
+        let size = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap()) as usize;
+        chunks.extend((&bytes[at..at + 4] == b"00dc").then_some(at + 8..at + 8 + size));
+        at += 8 + size + size % 2;
+    }
+    chunks
+}
+
+#[tokio::test]
+async fn a_frame_more_or_less_than_chunks_is_reported() {
+    let videos = Videos::new();
+    for codec in ["mpeg4", "libxvid", "msmpeg4", "wmv2"] {
+        let path = videos.make("a.avi", &format!("{SOURCE} -c:v {codec} -q:v 5"));
+        let whole = std::fs::read(path).unwrap();
+        let chunks = chunks(&whole);
+        assert_eq!(chunks.len(), 50);
+        let mut fewer = whole.clone();
+        fewer[chunks[20].clone()].fill(0);
+        let (_, decoded) = decode(&videos.write("b.avi", &fewer)).await;
+        let expected = Incomplete::Miscounted { decoded: decoded.decoded, expected: 50 };
+        let is_shown = decoded.decoded == 50;
+        assert_eq!(decoded.incomplete, (!is_shown).then_some(expected), "{codec}");
+        if codec != "mpeg4" {
+            continue;
+        }
+        assert_eq!(decoded.decoded, 49);
+        // A picture within another one.
+        let mut more = whole;
+        let (from, half) = (chunks[30].start, chunks[30].len() / 2);
+        more.copy_within(from..from + half, from + half);
+        let (_, decoded) = decode(&videos.write("c.avi", &more)).await;
+        let expected = Incomplete::Miscounted { decoded: 51, expected: 50 };
+        assert_eq!(decoded.incomplete, Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn frames_packed_into_a_chunk_are_all_decoded() {
+    let videos = Videos::new();
+    let path = videos.make("a.avi", &format!("{SOURCE} -c:v mpeg4 -bf 1 -q:v 5"));
+    let whole = std::fs::read(path).unwrap();
+    let chunks = chunks(&whole);
+    let picture = |index: usize| whole[chunks[index].clone()].to_vec();
+    // The first, then each two that follow as one, and what stands for the second of them.
+    let first = picture(0);
+    let start = first.windows(4).position(|code| code == [0, 0, 1, 0xb6]).unwrap();
+    let (header, coded) = first.split_at(start);
+    let mut packed = vec![[header, b"\0\0\x01\xb2DivX503b1393p", coded].concat()];
+    for index in (1..chunks.len() - 1).step_by(2) {
+        packed.push([picture(index), picture(index + 1)].concat());
+        packed.push(vec![0, 0, 1, 0xb6, 0x51, 0, 0x40]);
+    }
+    let movie: Vec<u8> = packed
+        .iter()
+        .flat_map(|data| {
+            let size = u32::try_from(data.len()).unwrap().to_le_bytes();
+            [&b"00dc"[..], &size, data, &[0][..data.len() % 2]].concat()
+        })
+        .collect();
+    let tag = whole.windows(4).position(|tag| tag == b"movi").unwrap();
+    let mut bytes = [&whole[..tag + 4], &movie].concat();
+    let size = u32::try_from(movie.len() + 4).unwrap().to_le_bytes();
+    bytes[tag - 4..tag].copy_from_slice(&size);
+    let size = u32::try_from(bytes.len() - 8).unwrap().to_le_bytes();
+    bytes[4..8].copy_from_slice(&size);
+    let (_, decoded) = decode(&videos.write("b.avi", &bytes)).await;
+    assert_eq!((decoded.decoded, decoded.incomplete), (49, None));
+}

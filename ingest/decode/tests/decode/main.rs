@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![expect(clippy::cast_possible_truncation, reason = "test videos are small")]
 
+mod asf;
 mod avi;
 mod codecs;
 mod consumer;
@@ -9,6 +10,7 @@ mod containers;
 mod cut;
 mod errors;
 mod folder;
+mod holes;
 mod images;
 mod incomplete;
 mod interlaced;

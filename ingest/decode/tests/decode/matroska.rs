@@ -95,3 +95,18 @@ async fn a_recording_that_was_interrupted_is_truncated() {
     assert!((10..45).contains(&cut.decoded), "{cut:?}");
     assert!(matches!(cut.incomplete, Some(Incomplete::Container(_))), "{cut:?}");
 }
+
+#[tokio::test]
+async fn a_damaged_index_does_not_matter() {
+    let videos = Videos::new();
+    let path = videos.make("a.mkv", &format!("{SOURCE} -c:v mpeg2video -bf 2 -g 12"));
+    let whole = std::fs::read(path).unwrap();
+    let find = |id: [u8; 4]| whole.windows(4).rposition(|bytes| bytes == id).unwrap();
+    // An entry of the cues, and of the list of elements, that is longer than its parent.
+    for at in [find([0x1c, 0x53, 0xbb, 0x6b]) + 6, find([0x11, 0x4d, 0x9b, 0x74]) + 6] {
+        let mut bytes = whole.clone();
+        bytes[at..at + 16].fill(0x7f);
+        let (frames, decoded) = decode(&videos.write("b.mkv", &bytes)).await;
+        assert_eq!((frames.len(), decoded.incomplete), (50, None), "{at}");
+    }
+}

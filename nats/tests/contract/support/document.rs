@@ -5,8 +5,8 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use boon::{Compiler, Draft, SchemaIndex, Schemas};
 use ciborium::Value as Cbor;
-use jsonschema::{Draft, Validator};
 use serde_json::{Value, json};
 
 /// Fields that are byte strings in CBOR, and base64 in JSON.
@@ -16,21 +16,30 @@ pub struct Document(Value);
 
 pub struct Schema {
     name: String,
-    validator: Validator,
+    schemas: Schemas,
+    index: SchemaIndex,
 }
 
 impl Schema {
+    /// A schema of draft 7, which is that of AsyncAPI documents.
+    pub fn new(name: &str, schema: Value) -> Self {
+        const LOCATION: &str = "memory:schema";
+        let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
+        compiler.set_default_draft(Draft::V7);
+        compiler.enable_format_assertions();
+        compiler.add_resource(LOCATION, schema).unwrap();
+        let index = compiler.compile(LOCATION, &mut schemas).unwrap_or_else(|e| panic!("{e:#}"));
+        Self { name: name.into(), schemas, index }
+    }
+
     pub fn is_valid(&self, value: &Value) -> bool {
-        self.validator.is_valid(value)
+        self.schemas.validate(value, self.index).is_ok()
     }
 
     pub fn accepts(&self, value: &Value) {
-        let errors: Vec<_> = self
-            .validator
-            .iter_errors(value)
-            .map(|error| format!("{}: {error}", error.instance_path()))
-            .collect();
-        assert!(errors.is_empty(), "{}: {errors:#?} in {value}", self.name);
+        if let Err(errors) = self.schemas.validate(value, self.index) {
+            panic!("{}: {errors:#} in {value}", self.name);
+        }
     }
 }
 
@@ -88,12 +97,7 @@ impl Document {
             "components": self.0["components"],
             "allOf": [{ "$ref": format!("#/components/{path}") }]
         });
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft7)
-            .should_validate_formats(true)
-            .build(&schema)
-            .unwrap();
-        Schema { name: path.into(), validator }
+        Schema::new(path, schema)
     }
 
     /// The names of all fields that a message's payload may have, at any depth.

@@ -1,0 +1,374 @@
+//! Finds the pictures that a stream lacks although nothing in its container shows it: their
+//! numbers have gaps, and so have the times.
+//!
+//! Neither is enough by itself. A recorder may drop frames, and then times have gaps; a film that
+//! was cut and joined has gaps in its numbers, at key frames.
+
+use std::collections::BTreeMap;
+
+use super::clock::Times;
+use super::numbers::{Numbered, Wrapping};
+
+/// Pictures that may be decoded before one that is shown earlier.
+const REORDERED: usize = 32;
+/// How far a time may be from where a constant rate puts it, in units of 1/90,000 s: some programs
+/// round times to milliseconds.
+const ROUNDING: i64 = 100;
+/// Different steps and groups that are told apart.
+const MOST_KINDS: usize = 256;
+/// Times that make a rate.
+const FEWEST_STEPS: u64 = 10;
+/// Groups of pictures of the same length that make a rule.
+const FEWEST_GROUPS: u64 = 3;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gaps {
+    /// When the last picture is decoded.
+    last_time: Option<i64>,
+    /// How often times advance by how much.
+    steps: BTreeMap<i64, u64>,
+    /// Pictures that are missing according to their numbers in the order of decoding.
+    passed_over: u64,
+    last_number: Option<u32>,
+    order: Order,
+    /// Pictures since the last key frame, and how long they are decoded.
+    group: Option<(u64, Option<i64>)>,
+    /// How often groups have how many pictures and what length.
+    groups: BTreeMap<(u64, i64), u64>,
+}
+
+/// Numbers in the order of showing.
+#[derive(Clone, Debug, Default)]
+struct Order {
+    /// The last one that others are relative to.
+    last: Option<i64>,
+    /// Those that earlier ones may still precede, and when they are shown.
+    recent: Vec<Place>,
+    shown: Option<Place>,
+    /// The highest one, and the highest before it: pictures between them may follow.
+    highest: Option<i64>,
+    complete: Option<i64>,
+    /// How often numbers and times advance by how much.
+    steps: BTreeMap<(i64, Option<i64>), u64>,
+    /// Numbers that are there already.
+    repeated: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    number: i64,
+    time: Option<i64>,
+}
+
+impl Gaps {
+    /// Adds the next picture, and when it is decoded. `is_key` says whether it can be decoded by
+    /// itself. Returns whether another film begins with it.
+    pub(super) fn add(
+        &mut self,
+        is_key: bool,
+        numbered: Option<&Numbered>,
+        times: Option<Times>,
+    ) -> bool {
+        if numbered.is_some_and(|numbered| numbered.is_second_field) {
+            return false;
+        }
+        let time = times.map(|times| times.decoded);
+        let step = time.zip(self.last_time).map(|(time, last)| time - last);
+        self.last_time = time;
+        let skipped = step.map(|step| self.skipped(step));
+        if let Some(step) = step {
+            count(&mut self.steps, step);
+        }
+        match &mut self.group {
+            group if is_key => {
+                if let Some((pictures, Some(length))) = group.take()
+                    && let Some(step) = step
+                {
+                    count(&mut self.groups, (pictures, length + step));
+                }
+                *group = Some((1, Some(0)));
+            }
+            Some((pictures, length)) => {
+                *pictures += 1;
+                *length = length.zip(step).map(|(length, step)| length + step);
+            }
+            None => {}
+        }
+        let shown = times.map(|times| times.shown);
+        numbered.is_some_and(|numbered| self.number(numbered, skipped, shown))
+    }
+
+    fn number(&mut self, numbered: &Numbered, skipped: Option<i64>, shown_at: Option<i64>) -> bool {
+        // Films are joined at key frames.
+        let period = mode(&self.steps).filter(|period| *period > 0);
+        let is_joined = numbered.is_key
+            && numbered.shown.is_some_and(|shown| {
+                let place = Place { number: self.order.number(shown), time: shown_at };
+                !self.order.continues(place, period)
+            });
+        let is_steady = skipped.unwrap_or(0) == 0;
+        let may_be_joined = numbered.restarts || is_joined || numbered.is_key && is_steady;
+        if let Some(number) = numbered.decoded {
+            let passed_over =
+                self.last_number.map_or(0, |last| number.since(last).saturating_sub(1));
+            // Numbers may also start anew within a group.
+            let is_new = may_be_joined || number.value <= 1 && is_steady;
+            if !is_new && skipped != Some(0) {
+                self.passed_over += u64::from(passed_over);
+            }
+            if numbered.is_reference || numbered.restarts {
+                self.last_number = Some(number.value);
+            }
+        }
+        let Some(shown) = numbered.shown else { return false };
+        if may_be_joined {
+            self.order.restart();
+        }
+        self.order.add(shown, shown_at, numbered.is_reference);
+        is_joined
+    }
+
+    /// How many pictures at a constant rate a step of time passes over.
+    fn skipped(&self, step: i64) -> i64 {
+        let Some(period) = mode(&self.steps).filter(|period| *period > 0) else { return 0 };
+        ((step + period / 2) / period - 1).max(0)
+    }
+
+    /// How many pictures times pass over; `None` if the rate is not constant.
+    fn jumped(&self) -> Option<u64> {
+        let period = mode(&self.steps).filter(|period| *period > 0)?;
+        let (mut all, mut steady, mut jumped) = (0, 0, 0);
+        for (step, count) in &self.steps {
+            let skipped = self.skipped(*step);
+            let expected = period.saturating_mul(skipped + 1);
+            if (step - expected).abs() > ROUNDING + ROUNDING / 2 * skipped {
+                return None;
+            }
+            all += count;
+            steady += if skipped == 0 { *count } else { 0 };
+            jumped += count * skipped.unsigned_abs();
+        }
+        let is_constant = all >= FEWEST_STEPS && steady * 10 >= all * 9;
+        is_constant.then_some(jumped)
+    }
+
+    /// Whether all groups are equally long, but some have fewer pictures.
+    fn has_short_group(&self) -> bool {
+        let Some(period) = mode(&self.steps).filter(|period| *period > 0) else { return false };
+        let Some(&(usual, _)) =
+            self.groups.iter().max_by_key(|(_, count)| **count).map(|(group, _)| group)
+        else {
+            return false;
+        };
+        let mut whole = 0;
+        let mut short = 0;
+        for ((pictures, length), count) in &self.groups {
+            let slots = ((length + period / 2) / period).unsigned_abs();
+            if slots == *pictures && *pictures == usual {
+                whole += count;
+            } else if slots > *pictures && slots.is_multiple_of(usual) {
+                short += count;
+            } else {
+                return false;
+            }
+        }
+        short > 0 && whole >= FEWEST_GROUPS
+    }
+
+    /// How many pictures are missing. `known` is how many others things show.
+    pub(super) fn missing(mut self, known: u64) -> u64 {
+        self.order.restart();
+        let by_order = self.order.missing(mode(&self.steps));
+        let has_repeated = self.order.repeated > 0;
+        match self.jumped() {
+            Some(0) => known,
+            Some(jumped) => {
+                let numbers_have_gaps = self.passed_over > 0 || by_order > 0 || has_repeated;
+                let are_missing = known > 0 || numbers_have_gaps || self.has_short_group();
+                if are_missing { known.max(jumped) } else { 0 }
+            }
+            None => known.max(self.passed_over).max(by_order),
+        }
+    }
+}
+
+impl Order {
+    /// ITU-T H.264, 8.2.1.1, and ITU-T H.265, 8.3.1.
+    fn number(&self, shown: Wrapping) -> i64 {
+        let value = i64::from(shown.value);
+        let Some(last) = self.last else { return value };
+        let cycle = 1 << shown.bits;
+        let ahead = (value - last).rem_euclid(cycle);
+        last + if ahead >= cycle / 2 { ahead - cycle } else { ahead }
+    }
+
+    /// Whether the time of a picture is what its number says.
+    fn continues(&self, place: Place, period: Option<i64>) -> bool {
+        let last = self.recent.last().copied().or(self.shown);
+        let (Some(last), Some(usual)) = (last, self.usual()) else { return true };
+        let Some((elapsed, period)) = place.time.zip(last.time).zip(period) else { return false };
+        let expected = (place.number - last.number) * period / usual;
+        (elapsed.0 - elapsed.1 - expected).abs() < period / 2
+    }
+
+    fn add(&mut self, shown: Wrapping, time: Option<i64>, is_reference: bool) {
+        let number = self.number(shown);
+        if is_reference || self.last.is_none() {
+            self.last = Some(number);
+        }
+        if self.highest.is_none_or(|highest| number > highest) {
+            self.complete = self.highest.replace(number);
+        }
+        let at = self.recent.partition_point(|other| other.number < number);
+        self.recent.insert(at, Place { number, time });
+        if self.recent.len() > REORDERED {
+            self.show();
+        }
+    }
+
+    fn show(&mut self) {
+        let next = self.recent.remove(0);
+        if let Some(shown) = self.shown {
+            // Some programs round times.
+            let elapsed = next.time.zip(shown.time).map(|(time, last)| (time - last) / 50 * 50);
+            match next.number - shown.number {
+                ..=0 => self.repeated += 1,
+                // A film may be cut before those that are missing here.
+                _ if self.complete.is_none_or(|complete| next.number > complete) => {}
+                step => count(&mut self.steps, (step, elapsed)),
+            }
+        }
+        self.shown = self.shown.filter(|shown| shown.number > next.number).or(Some(next));
+    }
+
+    /// Numbers start anew.
+    fn restart(&mut self) {
+        while !self.recent.is_empty() {
+            self.show();
+        }
+        let Self { steps, repeated, .. } = std::mem::take(self);
+        (self.steps, self.repeated) = (steps, repeated);
+    }
+
+    /// By how much numbers usually advance.
+    fn usual(&self) -> Option<i64> {
+        let most = self.steps.iter().max_by_key(|(_, count)| **count);
+        most.map(|((step, _), _)| *step)
+    }
+
+    /// How many numbers are passed over, if they advance evenly, and times agree.
+    fn missing(&self, period: Option<i64>) -> u64 {
+        let Some(usual) = self.usual() else { return 0 };
+        let (mut all, mut even, mut missing) = (0, 0, 0);
+        for ((step, elapsed), count) in &self.steps {
+            all += count;
+            even += if *step == usual { *count } else { 0 };
+            let places = if step % usual == 0 { step / usual } else { 1 };
+            let agrees = elapsed.zip(period).is_none_or(|(elapsed, period)| {
+                (elapsed - places.saturating_mul(period)).abs() < period / 2
+            });
+            missing += if agrees { (places - 1).unsigned_abs() * count } else { 0 };
+        }
+        if even * 10 >= all * 9 { missing } else { 0 }
+    }
+}
+
+fn count<T: Ord>(kinds: &mut BTreeMap<T, u64>, kind: T) {
+    if kinds.len() < MOST_KINDS || kinds.contains_key(&kind) {
+        *kinds.entry(kind).or_default() += 1;
+    }
+}
+
+/// The most frequent one.
+fn mode(kinds: &BTreeMap<i64, u64>) -> Option<i64> {
+    kinds.iter().max_by_key(|(_, count)| **count).map(|(kind, _)| *kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: i64 = 3600;
+
+    /// Pictures of 7 groups of 12, at 25 a second, in the order of decoding: each second one is
+    /// shown before the one that it follows. Times are in periods.
+    fn film() -> Vec<(Numbered, i64)> {
+        let picture = |group: u32, n: u32| {
+            let is_reference = n == 0 || n % 2 == 1;
+            // 0, 2 1, 4 3, …
+            let place = if n == 0 {
+                0
+            } else if is_reference {
+                n + 1
+            } else {
+                n - 1
+            };
+            let numbered = Numbered {
+                restarts: n == 0,
+                is_key: n == 0,
+                is_reference,
+                is_second_field: false,
+                decoded: Some(Wrapping {
+                    value: n.div_ceil(2) % 16 + u32::from(!is_reference),
+                    bits: 4,
+                }),
+                shown: Some(Wrapping { value: place * 2 % 64, bits: 6 }),
+            };
+            (numbered, i64::from(group * 13 + n))
+        };
+        (0..7).flat_map(|group| (0..13).map(move |n| picture(group, n))).collect()
+    }
+
+    fn missing(film: &[(Numbered, i64)], has_times: bool) -> u64 {
+        let mut gaps = Gaps::default();
+        for (numbered, time) in film {
+            // One that is shown before the one that it follows.
+            let delay = if numbered.is_key { 1 } else { 2 * i64::from(numbered.is_reference) };
+            let (decoded, shown) = (time * PERIOD, (time + delay) * PERIOD);
+            let times = has_times.then_some(Times { decoded, shown });
+            gaps.add(numbered.is_key, Some(numbered), times);
+        }
+        gaps.missing(0)
+    }
+
+    #[test]
+    fn pictures_are_missing_where_numbers_and_times_have_gaps() {
+        let film = film();
+        assert_eq!((missing(&film, true), missing(&film, false)), (0, 0));
+        for (from, to) in [(16, 20), (16, 17), (17, 18), (16, 29), (22, 26), (22, 30)] {
+            let mut lossy = film.clone();
+            lossy.drain(from..to);
+            assert_eq!(missing(&lossy, true), to as u64 - from as u64, "{from}..{to}");
+        }
+        let lossy = [&film[..16], &film[20..]].concat();
+        assert_eq!(missing(&lossy, false), 4);
+    }
+
+    #[test]
+    fn a_film_that_was_cut_is_whole_and_so_is_one_with_dropped_frames() {
+        let film = film();
+        for end in 1..film.len() {
+            assert_eq!(
+                (missing(&film[..end], true), missing(&film[..end], false)),
+                (0, 0),
+                "{end}"
+            );
+            // Another film follows, steadily or after a gap.
+            for gap in [0, 1, 5, 101] {
+                // As if the rest of a group was missing.
+                if (film[end - 1].1 % 13 + 1 + gap) % 13 == 0 {
+                    continue;
+                }
+                let shift = film[end].1 + gap;
+                let next = film.iter().map(|(numbered, time)| (*numbered, time + shift));
+                let joined: Vec<_> = film[..end].iter().copied().chain(next).collect();
+                let found = (missing(&joined, true), missing(&joined, false));
+                assert_eq!(found, (0, 0), "{end} {gap}");
+            }
+        }
+        let mut dropped = film;
+        dropped[17..].iter_mut().for_each(|(_, time)| *time += 1);
+        dropped[30..].iter_mut().for_each(|(_, time)| *time += 2);
+        assert_eq!(missing(&dropped, true), 0);
+    }
+}
