@@ -11,6 +11,7 @@ mod dead;
 mod detections;
 mod metrics;
 mod model;
+mod model_check;
 mod rerun;
 mod status;
 mod suggestion;

@@ -10,13 +10,15 @@ use moliceiro_nats::{ModelsError, Streams};
 use moliceiro_service::{SettingsError, stdout};
 
 use crate::client::{Client, StoreArguments};
+use crate::model_check::{self, CheckArguments};
 
-/// Adds, lists, shows, removes or renames the models that uploads can name
+/// Checks models, and adds, lists, shows, removes or renames those that uploads can name
 #[derive(Clone, Debug, Subcommand)]
 #[command(after_help = "\
 Each file that you add under a name is a version of it: boats@1, boats@2 and so on. `boats` stands \
 for the latest. A video keeps the version that it started with.")]
 pub(crate) enum ModelCommand {
+    Check(CheckArguments),
     /// Checks a model file and adds it as the next version of its name
     Add(AddArguments),
     /// Lists the models, one per line: name and version, size of pictures, classes, digest
@@ -73,6 +75,7 @@ pub(crate) struct RenameArguments {
 
 pub(crate) fn run(command: &ModelCommand) -> anyhow::Result<ExitCode> {
     match command {
+        ModelCommand::Check(arguments) => model_check::run(arguments),
         ModelCommand::Add(arguments) => add(arguments),
         ModelCommand::List(arguments) => client(&arguments.store)?.run(async |streams| {
             let models = streams.models.list().await?;

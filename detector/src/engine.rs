@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use moliceiro_nats::messages::{ModelId, Size};
+use moliceiro_nats::messages::ModelId;
 use moliceiro_nats::models::NewModel;
 use moliceiro_service::bundled;
-use moliceiro_vision::{Detector, LibraryPaths, Model, ModelError, Options, Runtime, RuntimeError};
+use moliceiro_vision::{Detector, LibraryPaths, Model, Options, Runtime, RuntimeError};
 
 use crate::error::DetectorError;
 use crate::settings::DetectorSettings;
@@ -47,36 +47,17 @@ pub fn inspect(
     name: ModelId,
 ) -> Result<NewModel, DetectorError> {
     let runtime = load_runtime(settings)?;
-    let model = Model::open(file)?;
-    Detector::new(&runtime, &model, options(settings))?;
-    const STEPS: [u32; 6] = [8, 16, 32, 64, 128, 256];
+    let detector = Detector::new(&runtime, &Model::open(file)?, options(settings))?;
+    let (model, description) = (detector.model(), detector.model().description());
     Ok(NewModel {
         name,
-        size: model.size(),
-        // The odd multiples are sizes that a model with one size only does not take.
-        multiple_of: STEPS.into_iter().find(|step| {
-            let size = |n: u32| Size { width: n * step, height: (n + 2) * step };
-            model.takes(size(1)) && model.takes(size(3))
-        }),
-        fit: model.fit(),
-        classes: u32::try_from(model.labels().len()).unwrap_or(u32::MAX),
-        manifest: manifest(file, &model)?,
+        size: description.size,
+        multiple_of: description.multiple_of,
+        fit: description.fit,
+        classes: u32::try_from(description.labels.len()).unwrap_or(u32::MAX),
+        // In full: the store has no file beside the model, and nothing is found out again.
+        manifest: Some(model.manifest()),
     })
-}
-
-/// The manifest beside a model's file, with its labels in it: the store has no third file.
-fn manifest(file: &Path, model: &Model) -> Result<Option<String>, ModelError> {
-    let path = file.with_extension("toml");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(ModelError::Unreadable { path, source }),
-    };
-    // It was parsed before.
-    let Ok(mut table) = text.parse::<toml::Table>() else { return Ok(Some(text)) };
-    let labels = model.labels().iter().cloned().map(toml::Value::String).collect();
-    table.insert("labels".to_owned(), toml::Value::Array(labels));
-    Ok(Some(table.to_string()))
 }
 
 /// The name of a model that people give as a file: its own name, made valid. Names of built-in

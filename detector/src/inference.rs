@@ -44,8 +44,14 @@ impl Sessions {
         options: Options,
         sessions: usize,
     ) -> Result<Self, ModelError> {
-        let load = |_| Detector::new(runtime, model, options);
-        let free = (0..sessions).map(load).collect::<Result<_, _>>()?;
+        let mut model = model.clone();
+        let mut free = Vec::with_capacity(sessions);
+        for _ in 0..sessions {
+            let detector = Detector::new(runtime, &model, options)?;
+            // The next sessions need not find out again how the model is to be read.
+            model = detector.model().clone();
+            free.push(detector);
+        }
         Ok(Self { free: Mutex::new(free) })
     }
 

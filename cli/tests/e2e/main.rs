@@ -21,6 +21,7 @@ mod kept;
 mod killed;
 mod live;
 mod messages;
+mod model_check;
 mod models;
 mod network;
 mod observed;

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use moliceiro_nats::messages::{Summary, VideoState};
-use moliceiro_testing::deployment::{Deployment, SMALL, VIDEO};
+use moliceiro_testing::deployment::{Deployment, VIDEO};
 use moliceiro_testing::http::FORM;
 use moliceiro_testing::ingest::IngestApi;
 use moliceiro_testing::paths::{project, sample};
-use moliceiro_testing::process::{Process, moliceiro, run, summaries};
+use moliceiro_testing::process::{Process, SLOWER, moliceiro, run, summaries};
 use moliceiro_testing::server::Server;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ fn model_file(folder: &Path, name: &str, onnx: &str) -> PathBuf {
 
 fn run_with(data: &Path, arguments: &[&str]) -> Summary {
     let lines = Process::start(
-        run(data).args(["--json", "--every", "40"]).args(SMALL).args(arguments).arg(sample(VIDEO)),
+        run(data).args(["--json", "--every", "40"]).args(SLOWER).args(arguments).arg(sample(VIDEO)),
     )
     .expect_code(0);
     summaries(&lines).remove(0)
@@ -67,7 +67,7 @@ fn a_run_adds_the_model_file_that_it_names() {
     let video = first.video.as_str();
     let id = command(&["rerun", video, "--model", "nanodet"]).remove(0);
     assert_eq!(id, format!("{video}-by-nanodet"));
-    let lines = Process::start(run(&data).arg("--json").args(SMALL)).expect_code(0);
+    let lines = Process::start(run(&data).arg("--json").args(SLOWER)).expect_code(0);
     assert_eq!(summaries(&lines)[0].video.as_str(), id);
     let table = command(&["compare", video, "boats@1", "nanodet"]);
     let head: Vec<_> = table[0].split_whitespace().collect();

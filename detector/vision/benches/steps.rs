@@ -8,8 +8,8 @@ mod support;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use moliceiro_messages::{Encoding, Frame};
-use moliceiro_vision::{Options, Steps};
+use moliceiro_messages::{Encoding, Frame, Size};
+use moliceiro_vision::{Decoding, Options, Steps};
 use support::{JFIF, data, detector, frame, jpeg};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -60,16 +60,60 @@ fn each_step(criterion: &mut Criterion) {
     }
     let output = usual.output(&i420).unwrap();
     criterion.bench_function("boxes", |bencher| {
-        bencher.iter(|| usual.boxes(black_box(&output), i420.size))
+        bencher.iter(|| usual.boxes(black_box(&output), i420.size).unwrap())
     });
-    assert!(usual.boxes(&output, i420.size) > 0, "the picture has objects");
+    assert!(usual.boxes(&output, i420.size).unwrap() > 0, "the picture has objects");
     criterion
         .bench_function("non-maximum suppression", |bencher| bencher.iter(|| usual.suppress()));
     let mut low = steps(Some(LOW));
-    low.boxes(&output, i420.size);
+    low.boxes(&output, i420.size).unwrap();
     criterion.bench_function("non-maximum suppression, many boxes", |bencher| {
         bencher.iter(|| low.suppress())
     });
+}
+
+/// What is done besides inference, with the output of a model of 640 × 640 pixels: 80 classes and
+/// 8,400 rows. The scores are those of a busy picture: few are above the threshold.
+fn families(criterion: &mut Criterion) {
+    const CLASSES: usize = 80;
+    const ROWS: usize = 8400;
+    let size = Size { width: 640, height: 640 };
+    let noise = |index: usize| ((index * 7919) % 10_007) as f32 / 10_007.0;
+    // One score in 10,000 is high.
+    let score = |index: usize| if index % 10_000 == 77 { 0.9 } else { 0.2 * noise(index) };
+    let place = |index: usize| 20.0 + 600.0 * noise(index);
+    let row = |row: usize, objectness: bool| {
+        let sides = [place(row), place(row + 1), 60.0, 80.0];
+        let scores = (0..CLASSES).map(move |class| score(row * CLASSES + class));
+        sides.into_iter().chain(objectness.then_some(0.95)).chain(scores).collect::<Vec<f32>>()
+    };
+    let rows = |objectness| (0..ROWS).map(|index| row(index, objectness)).collect::<Vec<_>>();
+    let v5 = rows(true).concat();
+    let v8: Vec<f32> = {
+        let rows = rows(false);
+        (0..4 + CLASSES).flat_map(|column| rows.iter().map(move |row| row[column])).collect()
+    };
+    let bins: Vec<f32> = (0..ROWS)
+        .flat_map(|row| {
+            let scores = (0..CLASSES).map(move |class| score(row * CLASSES + class));
+            scores.chain((0..32).map(move |bin| 4.0 * noise(row + bin)))
+        })
+        .collect();
+    let logits: Vec<f32> = (0..300 * CLASSES).map(|index| 8.0 * noise(index) - 9.0).collect();
+    let boxes: Vec<f32> = (0..300 * 4).map(noise).collect();
+    for (name, family, outputs) in [
+        ("yolov5", "yolov5", vec![(vec![1, ROWS, 85], v5.clone())]),
+        ("yolov8", "yolov8", vec![(vec![1, 84, ROWS], v8)]),
+        ("yolox", "yolox", vec![(vec![1, ROWS, 85], v5)]),
+        ("nanodet", "nanodet", vec![(vec![1, ROWS, 112], bins)]),
+        ("rt-detr", "rt-detr", vec![(vec![1, 300, 80], logits), (vec![1, 300, 4], boxes)]),
+    ] {
+        let Some(decoding) = Decoding::of(family, outputs) else { panic!("no family {name}") };
+        let mut decoding = decoding;
+        criterion.bench_function(&format!("boxes and suppression of {name}"), |bencher| {
+            bencher.iter(|| black_box(&mut decoding).objects(size).unwrap())
+        });
+    }
 }
 
 fn whole(criterion: &mut Criterion) {
@@ -85,7 +129,7 @@ fn whole(criterion: &mut Criterion) {
 criterion_group! {
     name = fast;
     config = Criterion::default();
-    targets = each_step
+    targets = each_step, families
 }
 criterion_group! {
     name = slow;

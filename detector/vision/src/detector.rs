@@ -1,26 +1,32 @@
-use moliceiro_messages::{Detection, Letterbox};
+use moliceiro_messages::{Detection, Letterbox, Size};
 
 use crate::candidate::Candidate;
-use crate::frame_error::FrameError;
+use crate::decoders::Context;
+use crate::frame_error::{FrameError, InferenceError};
+use crate::image::Image;
 use crate::model::Model;
 use crate::model_error::ModelError;
-use crate::nms::suppress;
+use crate::nms::{keep_best, suppress};
 use crate::phases::{Lap, Phases};
 use crate::picture::Picture;
 use crate::pixels::Pixels;
 use crate::runtime::Runtime;
 use crate::session::ModelSession;
+use crate::settle::settle;
 use crate::value::check_share;
+
+/// The longest side of an image that is scaled.
+pub(crate) const MOST_SIDE_OF_IMAGE: u32 = 16_384;
 
 /// How a detector works, where the model's manifest leaves a choice.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
     /// Threads that work on one picture, at least 1.
     pub intra_threads: usize,
-    /// A box is an object if its score is above this, 0 to 1. `None`: the manifest's.
+    /// A box is an object if its score is above this, 0 to 1. `None`: the model's.
     pub threshold: Option<f32>,
     /// Of two boxes of a class with a greater intersection over union, the one with the lower score
-    /// is removed, 0 to 1. `None`: the manifest's.
+    /// is removed, 0 to 1. `None`: the model's.
     pub iou: Option<f32>,
 }
 
@@ -33,6 +39,7 @@ impl Default for Options {
 /// Finds objects in pictures, one picture at a time. Give each thread its own. The same picture
 /// always gives the same objects.
 pub struct Detector {
+    pub(crate) model: Model,
     pub(crate) session: ModelSession,
     pub(crate) threshold: f32,
     pub(crate) iou: f32,
@@ -41,17 +48,29 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Loads the model and runs it on a blank picture. Fails if the model does not fit its
-    /// manifest.
+    /// Loads the model and runs it on a blank picture. Fails if the model is not what its file and
+    /// its manifest say, or if these leave a choice.
     pub fn new(runtime: &Runtime, model: &Model, options: Options) -> Result<Self, ModelError> {
-        let threshold = options.threshold.unwrap_or(model.manifest.threshold);
-        let iou = options.iou.unwrap_or(model.manifest.iou);
+        let threshold = options.threshold.unwrap_or(model.reading().threshold);
+        let iou = options.iou.unwrap_or(model.reading().iou);
         check_share("the threshold", threshold)?;
         check_share("the IoU limit", iou)?;
         let mut session = ModelSession::load(runtime, model, options.intra_threads)?;
-        let mut pixels = Pixels::new(&model.manifest.input);
-        session.check_output(pixels.blank(model.size()), model.size())?;
-        Ok(Self { session, threshold, iou, pixels, candidates: vec![] })
+        let model = settle(model, &mut session)?;
+        let reading = model.reading();
+        Ok(Self {
+            threshold: options.threshold.unwrap_or(reading.threshold),
+            iou: options.iou.unwrap_or(reading.iou),
+            pixels: Pixels::new(&reading.input),
+            session,
+            model,
+            candidates: vec![],
+        })
+    }
+
+    /// The model, settled.
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     /// The objects in the picture, best score first. Boxes are in the pixels of the letterbox's
@@ -70,41 +89,103 @@ impl Detector {
     ) -> Result<(Vec<Detection>, Phases), FrameError> {
         let picture: Picture<'_> = picture.into();
         let Picture { size, letterbox, .. } = picture;
-        let Self { session, threshold, iou, pixels, candidates } = self;
-        if !session.model().takes(size) {
-            let takes = session.model().manifest.input.sizes();
-            return Err(FrameError::WrongSize { size, takes });
+        let Self { model, session, threshold, iou, pixels, candidates } = self;
+        let reading = model.reading();
+        if !reading.input.takes(size) {
+            return Err(FrameError::WrongSize { size, takes: reading.input.sizes() });
         }
         let mut lap = Lap::start();
         let mut samples = pixels.decode(picture)?;
         let payload = lap.take();
         let tensor = samples.tensor();
         let tensor_time = lap.take();
-        candidates.clear();
-        let inference = session.infer(tensor, size, |model, output| {
-            let inference = lap.take();
-            let decoder = model.manifest.family.decoder();
-            decoder.decode(output, model.labels.len(), size, *threshold, candidates);
-            inference
-        })?;
-        candidates.retain_mut(|candidate| {
-            candidate.bounds = in_source(candidate.bounds, &letterbox);
-            candidate.bounds.iter().all(|side| side.is_finite())
-        });
-        suppress(candidates, *iou);
-        let labels = &session.model().labels;
-        let detection = |candidate: &Candidate| Detection {
-            label: labels[candidate.class].clone(),
-            score: candidate.score,
-            bounds: candidate.bounds,
-        };
-        let detections = candidates.iter().map(detection).collect();
+        let context = Context { size, threshold: *threshold };
+        let inference = infer(model, session, tensor, context, candidates, &mut lap)?;
+        let detections = detections(model, candidates, &letterbox, *iou);
         Ok((detections, Phases { payload, tensor: tensor_time, inference, boxes: lap.take() }))
+    }
+
+    /// The objects in a picture of any size, which is scaled as the model wants it. Boxes are in
+    /// the picture's pixels.
+    pub fn detect_image(&mut self, image: &Image) -> Result<(Vec<Detection>, Phases), FrameError> {
+        let Self { model, session, threshold, iou, pixels, candidates } = self;
+        let reading = model.reading();
+        let size = model.picture_size(image.size());
+        let letterbox = model.place(image.size());
+        let longest = image.size().width.max(image.size().height);
+        if longest > MOST_SIDE_OF_IMAGE || size.width.max(size.height) > Size::MAX_SIDE {
+            let takes = format!("sides up to {MOST_SIDE_OF_IMAGE}");
+            return Err(FrameError::WrongSize { size: image.size(), takes });
+        }
+        let mut lap = Lap::start();
+        let placed = image.placed(size, &letterbox, reading.input.padding);
+        let payload = lap.take();
+        let tensor = pixels.image(&placed);
+        let tensor_time = lap.take();
+        let context = Context { size, threshold: *threshold };
+        let inference = infer(model, session, tensor, context, candidates, &mut lap)?;
+        let detections = detections(model, candidates, &letterbox, *iou);
+        Ok((detections, Phases { payload, tensor: tensor_time, inference, boxes: lap.take() }))
+    }
+
+    /// The size of picture that [`Self::detect`] gets at best.
+    pub fn size(&self) -> Size {
+        self.model.size()
     }
 }
 
+/// Runs the model, and reads its candidates. Returns the time of the run.
+fn infer(
+    model: &Model,
+    session: &mut ModelSession,
+    tensor: &[f32],
+    context: Context,
+    candidates: &mut Vec<Candidate>,
+    lap: &mut Lap,
+) -> Result<std::time::Duration, InferenceError> {
+    candidates.clear();
+    let reading = model.reading();
+    let (inference, decoded) = session.infer(reading, tensor, context.size, |outputs| {
+        let inference = lap.take();
+        let checked = outputs.iter().try_for_each(|output| output.check_numbers());
+        let decoded = checked.and_then(|()| reading.decoder.decode(outputs, context, candidates));
+        (inference, decoded)
+    })?;
+    decoded?;
+    Ok(inference)
+}
+
+/// The objects of the candidates that lie in the source.
+fn detections(
+    model: &Model,
+    candidates: &mut Vec<Candidate>,
+    letterbox: &Letterbox,
+    iou: f32,
+) -> Vec<Detection> {
+    candidates.retain_mut(|candidate| {
+        let [left, top, right, bottom] = in_source(candidate.bounds, letterbox);
+        candidate.bounds = [left, top, right, bottom];
+        left < right && top < bottom
+    });
+    if model.reading().nms {
+        suppress(candidates, iou);
+    } else {
+        keep_best(candidates);
+    }
+    let label = |class: usize| match model.labels.get(class) {
+        Some(label) => label.clone(),
+        None => format!("class {class}"),
+    };
+    let detection = |candidate: &Candidate| Detection {
+        label: label(candidate.class),
+        score: candidate.score.min(1.0),
+        bounds: candidate.bounds,
+    };
+    candidates.iter().map(detection).collect()
+}
+
 /// From the letterboxed picture's pixels to the source's own, clipped to it.
-fn in_source(bounds: [f32; 4], letterbox: &Letterbox) -> [f32; 4] {
+pub(crate) fn in_source(bounds: [f32; 4], letterbox: &Letterbox) -> [f32; 4] {
     let Letterbox { source, left, top, content } = letterbox;
     let map = |value: f32, offset: u32, content: u32, source: u32| {
         let source = source as f32;
@@ -117,8 +198,6 @@ fn in_source(bounds: [f32; 4], letterbox: &Letterbox) -> [f32; 4] {
 
 #[cfg(test)]
 mod tests {
-    use moliceiro_messages::Size;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,8 @@
 use moliceiro_messages::{Letterbox, Size};
 use thiserror::Error;
 
+use crate::decoders::UnexpectedOutput;
+
 /// Why a frame was not analysed.
 #[derive(Debug, Error)]
 pub enum FrameError {
@@ -85,17 +87,18 @@ pub enum InferenceError {
     /// ONNX Runtime's own message.
     #[error("{0}")]
     Runtime(String),
-    /// The output that the manifest names is not among the model's.
+    /// An output is not among the model's.
     #[error("the model has no output {0:?}")]
     MissingOutput(String),
-    /// The output has another shape than its family has for this picture.
-    #[error("the output has the shape {actual:?}, not {expected:?}")]
-    OutputShape {
-        /// The output's.
-        actual: Vec<i64>,
-        /// The family's, for the size of the picture.
-        expected: Vec<i64>,
-    },
+    /// An output is not a tensor of numbers.
+    #[error("an output is {0}, which cannot be read")]
+    OutputType(String),
+    /// An input besides the picture is larger than any that is known.
+    #[error("the input {0:?} is too large")]
+    ExtraInput(String),
+    /// The output is not one of the model's family.
+    #[error("{0}")]
+    Unexpected(#[from] UnexpectedOutput),
 }
 
 fn pixels(Size { width, height }: Size) -> String {

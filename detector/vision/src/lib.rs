@@ -5,12 +5,14 @@
 //! 1. `picture`: the picture as it arrives, a JPEG or I420, with its letterbox.
 //! 2. `pixels`: decodes it, converts the colours and normalises them into the model's input tensor.
 //! 3. `session`: runs the model in ONNX Runtime.
-//! 4. `families`: reads the model's output as candidates. A new kind of model is added here.
+//! 4. `decoders`: read the model's outputs as candidates.
 //! 5. `nms`: suppresses candidates that overlap a better one.
 //!
-//! Before that, once: [`Runtime`] loads ONNX Runtime; [`Model`] reads an ONNX file and its
-//! `manifest`, which describes the model's `input` and the meaning of its output; and
-//! [`Detector::new`] compares the two.
+//! Before that, once: [`Runtime`] loads ONNX Runtime; [`Model`] reads an ONNX file (`onnx_file`,
+//! `wire`) and its `manifest`, which may be missing. `families` recognise from both how the model
+//! is fed and what its outputs mean: each way is a `reading`. A new kind of model is added there.
+//! [`Detector::new`] checks the reading on a blank picture; where several are possible, `settle`
+//! chooses one. [`Description`] tells people and other services what was found.
 //!
 //! # Example
 //!
@@ -33,33 +35,50 @@
 //! ```
 
 mod candidate;
+mod decoders;
+mod description;
 mod detector;
 mod families;
+mod fit;
 mod frame_error;
+mod image;
 mod input;
+mod labels;
 mod manifest;
+mod manifest_text;
 mod model;
 mod model_error;
 mod nms;
+mod onnx_file;
 mod phases;
 mod picture;
 mod pixels;
+mod reading;
 mod runtime;
 mod session;
+mod settle;
+mod sidecar;
 mod steps;
 mod text;
+mod trial;
 mod value;
+mod wire;
 
+pub use decoders::UnexpectedOutput;
+pub use description::Description;
 pub use detector::{Detector, Options};
-pub use families::UnexpectedOutput;
+pub use families::{FamilyName, Unrecognised};
 pub use frame_error::{FrameError, InferenceError, JpegError, PictureError};
+pub use image::Image;
+pub use input::{Colors, Element, Layout};
 pub use manifest::ManifestError;
 pub use model::Model;
 pub use model_error::{Mismatch, ModelError};
-pub use moliceiro_messages::{Color, Detection, Encoding, Letterbox, Matrix, Size};
+pub use moliceiro_messages::{Color, Detection, Encoding, Fit, Letterbox, Matrix, Size};
 pub use phases::{Lap, Phases};
 pub use picture::Picture;
 pub use pixels::Samples;
 pub use runtime::{LibraryPaths, Runtime, RuntimeError};
-pub use steps::Steps;
+pub use steps::{Decoding, Outputs, Steps};
 pub use value::InvalidValue;
+pub use wire::Malformed;

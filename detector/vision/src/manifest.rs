@@ -1,28 +1,68 @@
+use moliceiro_messages::Fit;
 use std::path::Path;
 
-use moliceiro_messages::Size;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::families::Family;
-use crate::input::Input;
+use crate::families::FamilyChoice;
+use crate::input::{Colors, Element, Layout};
 use crate::text::one_line;
 use crate::value::{InvalidValue, check_share};
 
-/// What a model's file does not say about itself: `<name>.toml` beside `<name>.onnx`.
-#[derive(Clone, Debug, Deserialize)]
+/// What a model's file does not say about itself, or what is to be different: `<name>.toml` beside
+/// `<name>.onnx`. Every key is optional.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
     /// The names of the classes, in the order of the model's scores.
-    pub labels: Labels,
+    pub labels: Option<Labels>,
     /// A box is an object if its score is above this.
-    pub threshold: f32,
+    pub threshold: Option<f32>,
     /// Of two boxes of a class whose overlap is above this, the one with the lower score is
     /// removed.
-    pub iou: f32,
-    pub input: Input,
-    pub output: Output,
-    pub family: Family,
+    pub iou: Option<f32>,
+    /// Whether boxes that overlap are removed.
+    pub nms: Option<bool>,
+    #[serde(default)]
+    pub input: InputManifest,
+    #[serde(default)]
+    pub output: OutputManifest,
+    pub family: Option<FamilyChoice>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InputManifest {
+    pub name: Option<String>,
+    /// Width and height.
+    pub size: Option<[u32; 2]>,
+    pub multiple_of: Option<u32>,
+    pub layout: Option<Layout>,
+    #[serde(rename = "type")]
+    pub element: Option<Element>,
+    pub colors: Option<Colors>,
+    pub scale: Option<f32>,
+    pub mean: Option<[f32; 3]>,
+    pub std: Option<[f32; 3]>,
+    pub fit: Option<Fit>,
+    pub padding: Option<Padding>,
+}
+
+/// A grey, or red, green and blue.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a number from 0 to 255 or three of them")]
+pub(crate) enum Padding {
+    Grey(u8),
+    Color([u8; 3]),
+}
+
+impl Padding {
+    pub fn color(self) -> [u8; 3] {
+        match self {
+            Self::Grey(grey) => [grey; 3],
+            Self::Color(color) => color,
+        }
+    }
 }
 
 /// The name of a file beside the manifest with one label per line, or the labels.
@@ -33,16 +73,21 @@ pub(crate) enum Labels {
     Names(Vec<String>),
 }
 
-#[derive(Clone, Debug, Deserialize)]
+/// The names of outputs. Which of them a family has, `docs/models.md` lists.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Output {
-    pub name: String,
+pub(crate) struct OutputManifest {
+    pub name: Option<String>,
+    pub boxes: Option<String>,
+    pub classes: Option<String>,
+    pub scores: Option<String>,
+    pub count: Option<String>,
 }
 
 /// Why a manifest is invalid.
 #[derive(Debug, Error)]
 pub enum ManifestError {
-    /// It is not TOML, or a key is unknown, missing or of another type.
+    /// It is not TOML, or a key is unknown or of another type.
     #[error("{}{message}", at_line(*.line))]
     Syntax {
         /// From 1, if the message is about a place in the file.
@@ -97,22 +142,13 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), InvalidValue> {
-        check_share("threshold", self.threshold)?;
-        check_share("iou", self.iou)?;
-        self.input.check()?;
-        let coarsest = self.family.decoder().multiple_of()?;
-        let fits = |length: u32| length.is_multiple_of(coarsest);
-        if !self.input.size.iter().copied().all(fits) || !self.input.multiple_of.is_none_or(fits) {
-            let rule = format!("multiples of {coarsest}, the family's largest stride");
-            return Err(InvalidValue::new("input.size and input.multiple_of", rule));
+        if let Some(threshold) = self.threshold {
+            check_share("threshold", threshold)?;
         }
-        Ok(())
-    }
-
-    /// The size of picture that the model works best with.
-    pub fn size(&self) -> Size {
-        let [width, height] = self.input.size;
-        Size { width, height }
+        if let Some(iou) = self.iou {
+            check_share("iou", iou)?;
+        }
+        self.family.as_ref().map_or(Ok(()), FamilyChoice::check)
     }
 }
 
@@ -148,7 +184,7 @@ impl Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{Colors, Layout};
+    use crate::families::FamilyName;
 
     const GOOD: &str = r#"
         labels = ["boat", "net"]
@@ -159,6 +195,8 @@ mod tests {
         size = [64, 32]
         multiple_of = 32
         colors = "bgr"
+        padding = 114
+        fit = "upper-left"
         [output]
         name = "boxes"
         [family.nanodet]
@@ -167,14 +205,16 @@ mod tests {
     "#;
 
     #[test]
-    fn the_defaults_of_a_manifest_are_planar_layout_without_normalisation() {
+    fn every_key_is_optional_and_a_family_is_a_name_or_a_table() {
         let manifest = Manifest::parse(GOOD).unwrap();
-        let Input { layout, colors, scale, mean, std, .. } = manifest.input;
-        assert_eq!(
-            (layout, colors, scale, mean, std),
-            (Layout::Nchw, Colors::Bgr, 1.0, [0.0; 3], [1.0; 3])
-        );
-        assert_eq!(manifest.size(), Size { width: 64, height: 32 });
+        assert_eq!(manifest.input.padding.unwrap().color(), [114; 3]);
+        assert_eq!(manifest.input.fit, Some(Fit::UpperLeft));
+        assert_eq!(manifest.family.unwrap().bins, Some(8));
+        assert!(Manifest::parse("").unwrap().family.is_none());
+        let family = |text: &str| Manifest::parse(text).unwrap().family.unwrap().name;
+        assert_eq!(family("family = \"yolox\""), FamilyName::Yolox);
+        assert_eq!(family("family = \"yolov11\""), FamilyName::Yolov8);
+        assert_eq!(family("[family.yolox]\ngrid = \"raw\""), FamilyName::Yolox);
     }
 
     #[test]
@@ -188,19 +228,13 @@ mod tests {
             ("threshold = 0.5", "threshold = nan", &["threshold"]),
             ("threshold = 0.5", "treshold = 0.5", &["line 3", "treshold"]),
             ("threshold = 0.5", "threshold = \"much\"", &["line 3", "much"]),
-            ("iou = 0.6", "", &["iou"]),
             ("iou = 0.6", "iou = ", &["line 4"]),
-            ("name = \"picture\"", "", &["line 5", "name"]),
             ("size = [64, 32]", "size = [64]", &["line 7"]),
-            ("size = [64, 32]", "size = [64, 0]", &["input.size"]),
-            ("size = [64, 32]", "size = [64, 33]", &["input.size", "33"]),
-            ("size = [64, 32]", "size = [64, 999968]", &["input.size", "2048"]),
-            ("multiple_of = 32", "multiple_of = 0", &["multiple_of"]),
-            ("multiple_of = 32", "multiple_of = 16", &["multiples of 32"]),
-            ("multiple_of = 32", "std = [1, 0, 1]", &["std not 0"]),
-            ("multiple_of = 32", "scale = inf", &["input.scale"]),
-            ("multiple_of = 32", "layout = \"nhwc\"", &["line 8", "nhwc", "nchw"]),
+            ("multiple_of = 32", "layout = \"hwc\"", &["line 8", "hwc", "nchw"]),
+            ("multiple_of = 32", "type = \"int8\"", &["line 8", "int8", "uint8"]),
             ("colors = \"bgr\"", "colors = \"yuv\"", &["line 9", "yuv", "rgb"]),
+            ("padding = 114", "padding = 300", &["line 10", "0 to 255"]),
+            ("\"upper-left\"", "\"middle\"", &["line 11", "middle", "letterbox"]),
             ("family.nanodet", "family.yolo", &["yolo", "nanodet"]),
             ("bins = 8", "bins = 1", &["family.nanodet.bins"]),
             ("strides = [8, 32]", "strides = []", &["family.nanodet.strides"]),

@@ -1,11 +1,19 @@
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{Cursor, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use moliceiro_messages::{Fit, Size};
+use moliceiro_messages::{Fit, Letterbox, Size};
 
+use crate::description::Description;
+use crate::families::{Recognised, recognise};
+use crate::fit;
+use crate::labels;
 use crate::manifest::{Manifest, ManifestError};
 use crate::model_error::ModelError;
+use crate::onnx_file::OnnxFile;
+use crate::reading::Reading;
+use crate::sidecar;
 
 const FLOAT: &str = "nanodet";
 const INT8: &str = "nanodet-int8";
@@ -14,20 +22,39 @@ const BUILTIN_LABELS: &str = include_str!("../models/coco-labels.txt");
 static FLOAT_ONNX: &[u8] = include_bytes!("../models/nanodet.onnx");
 static INT8_ONNX: &[u8] = include_bytes!("../models/nanodet-int8.onnx");
 
-/// A model and its manifest. The manifest is checked in itself;
-/// [`Detector::new`](crate::Detector::new) compares it with the model.
+/// A model, with what its file and its manifest say about it. Where they allow several readings,
+/// [`settled`](Self::settled) tries them, as [`Detector::new`](crate::Detector::new) does.
 #[derive(Clone, Debug)]
 pub struct Model {
     pub(crate) name: String,
     pub(crate) weights: Weights,
+    pub(crate) file: Arc<OnnxFile>,
     pub(crate) manifest: Manifest,
+    /// The names of its classes, and what has them.
+    pub(crate) named: Option<(String, Vec<String>)>,
+    /// At least one.
+    pub(crate) readings: Vec<Reading>,
     pub(crate) labels: Vec<String>,
+    /// How the only reading was found, if it is the only one.
+    pub(crate) settled: Option<Settled>,
+}
+
+/// How a reading was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// By what the file and the manifest say.
+    File,
+    /// By the output for a blank picture.
+    BlankPicture,
+    /// By a trial on a picture with known objects.
+    Trial,
 }
 
 /// Where the ONNX graph comes from.
 #[derive(Clone, Debug)]
 pub(crate) enum Weights {
     Builtin(&'static [u8]),
+    Bytes(Arc<[u8]>),
     /// ONNX Runtime reads it, as a graph may refer to further files beside it.
     File(PathBuf),
 }
@@ -56,17 +83,14 @@ impl Model {
     }
 
     fn compiled_in(name: &str, onnx: &'static [u8]) -> Self {
-        #[expect(
-            clippy::expect_used,
-            reason = "the manifest and the labels are compiled in, and a test parses them"
-        )]
-        let (manifest, labels) = parse(BUILTIN_MANIFEST, |_| Ok(BUILTIN_LABELS.to_owned()))
-            .expect("the built-in manifest");
-        Self { name: name.to_owned(), weights: Weights::Builtin(onnx), manifest, labels }
+        let labels = |_: &Path| Ok(BUILTIN_LABELS.to_owned());
+        #[expect(clippy::expect_used, reason = "its parts are compiled in, and a test reads them")]
+        Self::read(name.to_owned(), Weights::Builtin(onnx), Some(BUILTIN_MANIFEST), labels)
+            .expect("the built-in model")
     }
 
     /// A model of your own: the path of its `.onnx` file, or of the `.toml` manifest with the same
-    /// name beside it.
+    /// name beside it. The manifest may be missing.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         if !path.extension().is_some_and(|extension| extension == "onnx" || extension == "toml") {
             return Err(ModelError::NotAModel(path.to_owned()));
@@ -80,18 +104,87 @@ impl Model {
             Err(source) => return Err(ModelError::Unreadable { path: onnx, source }),
         }
         let text = match std::fs::read_to_string(&manifest_path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                return Err(ModelError::NoManifest { model: onnx, manifest: manifest_path });
+            Ok(text) => Some(text),
+            // Who names the manifest wants it to be read.
+            Err(e) if e.kind() == ErrorKind::NotFound && path == manifest_path => {
+                return Err(ModelError::Missing(manifest_path));
             }
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
             Err(source) => return Err(ModelError::Unreadable { path: manifest_path, source }),
         };
         let read_beside =
             |file: &Path| std::fs::read_to_string(manifest_path.with_file_name("").join(file));
-        let (manifest, labels) = parse(&text, read_beside)
-            .map_err(|source| ModelError::Manifest { path: manifest_path.clone(), source })?;
         let name = onnx.display().to_string();
-        Ok(Self { name, weights: Weights::File(onnx), manifest, labels })
+        Self::read(name, Weights::File(onnx), text.as_deref(), read_beside)
+    }
+
+    /// A model that is not in a file. Its manifest, in TOML, has the labels themselves, not the
+    /// name of a file.
+    pub fn from_bytes(
+        name: &str,
+        onnx: Arc<[u8]>,
+        manifest: Option<&str>,
+    ) -> Result<Self, ModelError> {
+        let no_file = |_: &Path| Err(ErrorKind::NotFound.into());
+        Self::read(name.to_owned(), Weights::Bytes(onnx), manifest, no_file)
+    }
+
+    fn read(
+        name: String,
+        weights: Weights,
+        manifest: Option<&str>,
+        read_beside: impl Fn(&Path) -> std::io::Result<String>,
+    ) -> Result<Self, ModelError> {
+        let file = read_onnx(&name, &weights)?;
+        let in_manifest = |source: ManifestError| ModelError::Manifest {
+            path: Path::new(&name).with_extension("toml"),
+            source,
+        };
+        let mut parsed = Manifest::parse(manifest.unwrap_or_default()).map_err(in_manifest)?;
+        let named = match &parsed.labels {
+            Some(labels) => {
+                let names = labels.names(&read_beside).map_err(in_manifest)?;
+                Some(("the manifest".to_owned(), names))
+            }
+            None => labels::of_metadata(&file)
+                .map(|(key, names)| (format!("the file's metadata, {key}"), names)),
+        };
+        let named = match &weights {
+            Weights::File(path) => sidecar::read(path, &mut parsed, named),
+            _ => named,
+        };
+        let count = named.as_ref().map(|(_, names)| names.len());
+        let unrecognised =
+            |source| ModelError::Unrecognised { model: name.clone(), source: Box::new(source) };
+        let readings = match recognise(&file, &parsed, count).map_err(unrecognised)? {
+            Recognised::As(readings) => readings,
+            Recognised::Undetermined(provisional) => vec![provisional],
+        };
+        let mut model = Self {
+            name,
+            weights,
+            file: Arc::new(file),
+            manifest: parsed,
+            named,
+            readings,
+            labels: Vec::new(),
+            settled: None,
+        };
+        model.labels = model.labels_for(model.reading().classes);
+        Ok(model)
+    }
+
+    /// The names of this many classes.
+    pub(crate) fn labels_for(&self, classes: Option<usize>) -> Vec<String> {
+        match &self.named {
+            Some((_, names)) => names.clone(),
+            None => labels::fallback(classes, self.reading().coco).1,
+        }
+    }
+
+    /// The first reading, which is the only one once the model is settled.
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.readings[0]
     }
 
     /// False if it is the built-in 8-bit model and this processor lacks the instructions that make
@@ -121,23 +214,68 @@ impl Model {
 
     /// The size of picture that the model works best with.
     pub fn size(&self) -> Size {
-        self.manifest.size()
+        self.reading().input.default_size()
+    }
+
+    /// The size of picture to make of frames of this size, as the model wants to be fed.
+    pub fn picture_size(&self, frame: Size) -> Size {
+        let input = &self.reading().input;
+        fit::picture_size(input.fit, frame, input.default_size(), input.multiple_of)
+    }
+
+    /// Where in a picture of [`picture_size`](Self::picture_size) a frame of this size lies.
+    pub fn place(&self, frame: Size) -> Letterbox {
+        fit::place(self.fit(), frame, self.picture_size(frame))
     }
 
     /// How frames are best fitted into that size.
     pub fn fit(&self) -> Fit {
-        self.manifest.input.fit
+        self.reading().input.fit
     }
 
     /// True if the model takes the pictures that such a fit makes.
     pub fn takes_fitted(&self, fit: Fit) -> bool {
-        self.manifest.input.takes_fitted(fit)
+        self.reading().input.takes_fitted(fit)
     }
 
     /// True if the model takes pictures of this size.
     pub fn takes(&self, size: Size) -> bool {
-        self.manifest.input.takes(size)
+        self.reading().input.takes(size)
     }
+
+    /// Everything that is known about the model. What is not settled may change.
+    pub fn description(&self) -> Description {
+        Description::of(self)
+    }
+}
+
+/// Reads the description of an ONNX file, and checks that the files exist that it refers to.
+fn read_onnx(name: &str, weights: &Weights) -> Result<OnnxFile, ModelError> {
+    let malformed = |source| ModelError::NotOnnx { model: name.to_owned(), source };
+    let of_bytes = |bytes: &[u8]| OnnxFile::read(Cursor::new(bytes), bytes.len() as u64);
+    let (file, folder) = match weights {
+        Weights::Builtin(bytes) => (of_bytes(bytes).map_err(malformed)?, None),
+        Weights::Bytes(bytes) => (of_bytes(bytes).map_err(malformed)?, None),
+        Weights::File(path) => {
+            let unreadable = |source| ModelError::Unreadable { path: path.clone(), source };
+            let opened = File::open(path).map_err(unreadable)?;
+            let length = opened.metadata().map_err(unreadable)?.len();
+            let file = OnnxFile::read(opened, length).map_err(malformed)?;
+            (file, Some(path.with_file_name("")))
+        }
+    };
+    for external in &file.external {
+        let exists = |folder: &PathBuf| folder.join(external).is_file();
+        // Others' models must not read files elsewhere.
+        let is_beside = Path::new(external).components().all(|part| {
+            matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir)
+        });
+        if !is_beside || !folder.as_ref().is_some_and(exists) {
+            let (model, file) = (name.to_owned(), external.clone());
+            return Err(ModelError::ExternalData { model, file });
+        }
+    }
+    Ok(file)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -156,27 +294,20 @@ fn multiplies_bytes() -> bool {
     false
 }
 
-fn parse(
-    text: &str,
-    read: impl FnOnce(&Path) -> std::io::Result<String>,
-) -> Result<(Manifest, Vec<String>), ManifestError> {
-    let manifest = Manifest::parse(text)?;
-    let labels = manifest.labels.names(read)?;
-    Ok((manifest, labels))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_builtin_model_has_the_classes_of_coco() {
-        let model = Model::builtin();
-        assert_eq!(model.labels().len(), 80);
-        assert_eq!(
-            [model.labels()[0].as_str(), model.labels()[79].as_str()],
-            ["person", "toothbrush"]
-        );
-        assert!(model.takes(model.size()) && model.takes(Size { width: 416, height: 192 }));
+    fn the_builtin_models_have_the_classes_of_coco() {
+        for model in [Model::builtin(), Model::builtin_int8()] {
+            assert_eq!(model.labels().len(), 80);
+            assert_eq!(
+                [model.labels()[0].as_str(), model.labels()[79].as_str()],
+                ["person", "toothbrush"]
+            );
+            assert!(model.takes(model.size()) && model.takes(Size { width: 416, height: 192 }));
+            assert_eq!(model.readings.len(), 1);
+        }
     }
 }

@@ -2,10 +2,12 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::families::UnexpectedOutput;
+use crate::decoders::UnexpectedOutput;
+use crate::families::Unrecognised;
 use crate::frame_error::InferenceError;
 use crate::manifest::ManifestError;
 use crate::value::InvalidValue;
+use crate::wire::Malformed;
 
 /// Why a model cannot be used. `model` is its file, or the name of the built-in one.
 #[derive(Debug, Error)]
@@ -16,17 +18,6 @@ pub enum ModelError {
     /// The ONNX file does not exist.
     #[error("the model file {} does not exist", .0.display())]
     Missing(PathBuf),
-    /// The manifest does not exist.
-    #[error(
-        "{} has no manifest: write {}, to describe the model's input and output",
-        .model.display(), .manifest.display()
-    )]
-    NoManifest {
-        /// The ONNX file.
-        model: PathBuf,
-        /// The manifest that is missing.
-        manifest: PathBuf,
-    },
     /// A file exists but cannot be read.
     #[error("cannot read {}: {source}", .path.display())]
     Unreadable {
@@ -43,33 +34,60 @@ pub enum ModelError {
         /// Which line or key, and what is wrong with it.
         source: ManifestError,
     },
+    /// The file is not ONNX.
+    #[error("cannot load the model {model}: {source}")]
+    NotOnnx {
+        /// The model.
+        model: String,
+        /// What is wrong with it.
+        source: Malformed,
+    },
+    /// The weights are in another file, which is missing.
+    #[error(
+        "cannot load the model {model}: its weights are in {file:?}, which is not beside it; put \
+         that file there, or store the model with its weights in one file"
+    )]
+    ExternalData {
+        /// The model.
+        model: String,
+        /// The file, as the model names it.
+        file: String,
+    },
     /// ONNX Runtime cannot load the file.
     #[error("ONNX Runtime cannot load the model {model}: {reason}")]
-    NotOnnx {
+    Rejected {
         /// The model.
         model: String,
         /// The runtime's message.
         reason: String,
     },
-    /// The model is not the one that its manifest describes.
-    #[error("{model} does not fit its manifest: {reason}")]
+    /// It is unknown how the model is fed, or what its output means.
+    #[error("cannot use the model {model}: {source}")]
+    Unrecognised {
+        /// The model.
+        model: String,
+        /// What was found, and what a manifest would have to say.
+        source: Box<Unrecognised>,
+    },
+    /// The model's output is not the one that its file and manifest describe.
+    #[error("cannot use the model {model}: {reason}")]
     Mismatch {
         /// The model.
         model: String,
         /// What differs.
         reason: Mismatch,
     },
-    /// The manifest has another number of labels than the output has classes.
+    /// There is another number of labels than the output has classes.
     #[error(
-        "{model} does not fit its manifest: its output has {classes} classes, and there are \
-         {labels} labels"
+        "cannot use the model {model}: its output has {classes} classes, and there are {labels} \
+         labels"
     )]
     Labels {
         /// The model.
         model: String,
         /// How many classes its output has.
         classes: usize,
-        /// How many labels the manifest names.
+        /// How many labels the file or the manifest names.
         labels: usize,
     },
     /// An option that replaces the manifest's value is out of bounds.
@@ -80,58 +98,13 @@ pub enum ModelError {
     Session(String),
 }
 
-/// How a model differs from its manifest. `which` is `input` or `output`.
+/// How a model's output differs from what its file and manifest describe.
 #[derive(Debug, Error)]
 pub enum Mismatch {
-    /// The model has several inputs.
-    #[error("it has the inputs {0}, and only one input is supported")]
-    SeveralInputs(String),
-    /// The model lacks the input or output that the manifest names.
-    #[error("it has no {which} {name:?}, but {present}")]
-    Missing {
-        /// Input or output.
-        which: &'static str,
-        /// The manifest's.
-        name: String,
-        /// Those that the model has.
-        present: String,
-    },
-    /// The input or output is not a tensor of float32, or has another number of dimensions.
-    #[error("its {which} {name:?} is {actual}, not a float32 tensor of {dimensions} dimensions")]
-    Type {
-        /// Input or output.
-        which: &'static str,
-        /// Its name.
-        name: String,
-        /// Its type, as ONNX Runtime prints it.
-        actual: String,
-        /// How many it must have.
-        dimensions: usize,
-    },
-    /// A dimension of the input or output is another one.
-    #[error("its {which} {name:?} has the shape {actual:?}, not {expected:?}")]
-    Shape {
-        /// Input or output.
-        which: &'static str,
-        /// Its name.
-        name: String,
-        /// The model's: -1 is any length.
-        actual: Vec<i64>,
-        /// The manifest's.
-        expected: Vec<i64>,
-    },
-    /// The manifest allows several sizes, and the model takes one.
-    #[error("its input {name:?} has the shape {actual:?} only: remove input.multiple_of")]
-    OneSizeOnly {
-        /// The input's name.
-        name: String,
-        /// The model's.
-        actual: Vec<i64>,
-    },
     /// The model cannot be run on a blank picture.
     #[error("with a blank picture, {0}")]
     BlankPicture(#[from] InferenceError),
-    /// The output for a blank picture is not of the manifest's family.
+    /// The output for a blank picture is not of the model's family.
     #[error("in its output for a blank picture, {0}")]
     Output(#[from] UnexpectedOutput),
 }

@@ -1,13 +1,29 @@
 use crate::candidate::Candidate;
 
+/// Candidates beyond these are not compared, so that a model that finds boxes everywhere takes no
+/// longer than 30 milliseconds. Ultralytics has the same limit.
+const MOST_CANDIDATES: usize = 30_000;
+/// The most objects of a picture.
+const MOST_OBJECTS: usize = 1000;
+
+/// Sorts by score, best first, and removes what is beyond the most objects of a picture.
+pub(crate) fn keep_best(candidates: &mut Vec<Candidate>) {
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    candidates.truncate(MOST_OBJECTS);
+}
+
 /// Non-maximum suppression: sorts by score, best first, and removes each candidate that overlaps a
 /// better one of its class by more than `iou`.
 ///
 /// Of equal scores, the first is the better one.
 pub(crate) fn suppress(candidates: &mut Vec<Candidate>, iou: f32) {
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    candidates.truncate(MOST_CANDIDATES);
     let mut kept = 0;
     for index in 0..candidates.len() {
+        if kept == MOST_OBJECTS {
+            break;
+        }
         let candidate = candidates[index];
         let hidden = |better: &Candidate| {
             better.class == candidate.class && overlap(&better.bounds, &candidate.bounds) > iou
@@ -90,6 +106,18 @@ mod tests {
         ];
         suppress(&mut candidates, 0.45);
         assert_eq!(candidates, [candidate(0, 0.9, [1.0, 0.0, 11.0, 10.0])]);
+    }
+
+    #[test]
+    fn a_hundred_thousand_candidates_become_a_thousand_objects() {
+        let apart = |index: usize| {
+            let (x, y) = ((index % 400) as f32, (index / 400) as f32);
+            candidate(0, 1.0 - index as f32 / 1e6, [x, y, x + 0.5, y + 0.5])
+        };
+        let mut candidates: Vec<_> = (0..100_000).map(apart).collect();
+        suppress(&mut candidates, 0.5);
+        assert_eq!(candidates.len(), MOST_OBJECTS);
+        assert_eq!(candidates[999], apart(999));
     }
 
     proptest! {

@@ -1,28 +1,29 @@
+use std::borrow::Cow;
+
+use half::f16;
 use moliceiro_messages::Size;
 use ort::ep::CPU;
-use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+use ort::session::{Session, SessionInputValue};
+use ort::value::{DynValue, Tensor, TensorElementType, TensorRef, ValueType};
 
+use crate::decoders::Output;
 use crate::frame_error::InferenceError;
+use crate::input::{Packed, Packing};
 use crate::model::{Model, Weights};
-use crate::model_error::{Mismatch, ModelError};
+use crate::model_error::ModelError;
+use crate::reading::{Extra, Number, Reading};
 use crate::runtime::Runtime;
 use crate::text::one_line;
 
-const INPUT: &str = "input";
-const OUTPUT: &str = "output";
-const INPUT_DIMENSIONS: usize = 4;
-const OUTPUT_DIMENSIONS: usize = 3;
-
-/// A model, loaded into ONNX Runtime. Its graph declares the input and output of its manifest.
+/// A model, loaded into ONNX Runtime.
 pub(crate) struct ModelSession {
     session: Session,
-    model: Model,
+    packing: Packing,
 }
 
 impl ModelSession {
-    /// Loads the model, and compares what its graph declares with the manifest.
+    /// Loads the model.
     pub fn load(
         runtime: &Runtime,
         model: &Model,
@@ -32,60 +33,152 @@ impl ModelSession {
             .map_err(|error| ModelError::Session(one_line(&error.to_string())))?;
         let session = match &model.weights {
             Weights::Builtin(bytes) => builder.commit_from_memory(bytes),
+            Weights::Bytes(bytes) => builder.commit_from_memory(bytes),
             Weights::File(path) => builder.commit_from_file(path),
         };
-        let session = session.map_err(|error| ModelError::NotOnnx {
+        let session = session.map_err(|error| ModelError::Rejected {
             model: model.name.clone(),
             reason: one_line(error.message()),
         })?;
-        check_input(&session, model).map_err(|reason| mismatch(model, reason))?;
-        check_output(&session, model)?;
-        Ok(Self { session, model: model.clone() })
+        Ok(Self { session, packing: Packing::default() })
     }
 
-    pub fn model(&self) -> &Model {
-        &self.model
-    }
-
-    /// Runs the model on the tensor of a blank picture, and checks that its family can produce the
-    /// output. What a graph leaves open, only a run shows.
-    pub fn check_output(&mut self, blank: &[f32], size: Size) -> Result<(), ModelError> {
-        let checked = self.infer(blank, size, |model, output| {
-            model.manifest.family.decoder().check(output, model.labels.len())
-        });
-        let reason = match checked {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => Mismatch::Output(error),
-            Err(error) => Mismatch::BlankPicture(error),
-        };
-        Err(mismatch(&self.model, reason))
-    }
-
-    /// Runs the model and passes its output to `read`, once the shape of the output is checked.
+    /// Runs the model on three planes of a picture, and passes the outputs of the reading to
+    /// `read`.
     pub fn infer<T>(
         &mut self,
-        tensor: &[f32],
+        reading: &Reading,
+        planes: &[f32],
         size: Size,
-        read: impl FnOnce(&Model, &[f32]) -> T,
+        read: impl FnOnce(&[Output<'_>]) -> T,
     ) -> Result<T, InferenceError> {
-        let Self { session, model } = self;
-        let manifest = &model.manifest;
-        let failed = |error: ort::Error| InferenceError::Runtime(one_line(error.message()));
-        let tensor =
-            TensorRef::from_array_view((manifest.input.shape(size), tensor)).map_err(failed)?;
-        let outputs =
-            session.run(ort::inputs![manifest.input.name.as_str() => tensor]).map_err(failed)?;
-        let output = outputs
-            .get(&manifest.output.name)
-            .ok_or_else(|| InferenceError::MissingOutput(manifest.output.name.clone()))?;
-        let (shape, output) = output.try_extract_tensor::<f32>().map_err(failed)?;
-        let expected = output_shape(model, size);
-        if shape[..] != expected {
-            let (actual, expected) = (shape.to_vec(), expected.to_vec());
-            return Err(InferenceError::OutputShape { actual, expected });
+        let Self { session, packing } = self;
+        let outputs = session.run(inputs(reading, planes, size, packing)?).map_err(failed)?;
+        let mut found = Vec::with_capacity(reading.outputs.len());
+        for name in &reading.outputs {
+            let value =
+                outputs.get(name).ok_or_else(|| InferenceError::MissingOutput(name.clone()))?;
+            found.push(output(value)?);
         }
-        Ok(read(model, output))
+        Ok(read(&found))
     }
+
+    /// The shapes of all outputs for a picture.
+    pub fn shapes(
+        &mut self,
+        reading: &Reading,
+        planes: &[f32],
+        size: Size,
+    ) -> Result<Vec<(String, Vec<i64>)>, InferenceError> {
+        let Self { session, packing } = self;
+        let outputs = session.run(inputs(reading, planes, size, packing)?).map_err(failed)?;
+        let shape = |value: &DynValue| match value.dtype() {
+            ValueType::Tensor { shape, .. } => Some(shape.to_vec()),
+            _ => None,
+        };
+        let shapes =
+            outputs.iter().filter_map(|(name, value)| Some((name.to_owned(), shape(&value)?)));
+        Ok(shapes.collect())
+    }
+}
+
+fn failed(error: ort::Error) -> InferenceError {
+    InferenceError::Runtime(one_line(error.message()))
+}
+
+type Inputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
+
+fn inputs<'a>(
+    reading: &'a Reading,
+    planes: &'a [f32],
+    size: Size,
+    packing: &'a mut Packing,
+) -> Result<Inputs<'a>, InferenceError> {
+    let input = &reading.input;
+    let shape = input.shape(size);
+    let picture: SessionInputValue<'a> = match input.pack(planes, packing) {
+        Packed::Float32(values) => {
+            TensorRef::from_array_view((shape, values)).map_err(failed)?.into()
+        }
+        Packed::Float16(values) => {
+            TensorRef::from_array_view((shape, values)).map_err(failed)?.into()
+        }
+        Packed::Uint8(values) => {
+            TensorRef::from_array_view((shape, values)).map_err(failed)?.into()
+        }
+    };
+    let mut inputs = vec![(Cow::Borrowed(input.name.as_str()), picture)];
+    for extra in &reading.extras {
+        inputs.push((Cow::Borrowed(extra.name.as_str()), extra_input(extra, size)?));
+    }
+    Ok(inputs)
+}
+
+fn extra_input<'a>(extra: &Extra, size: Size) -> Result<SessionInputValue<'a>, InferenceError> {
+    let too_large = || InferenceError::ExtraInput(extra.name.clone());
+    let (shape, values) = extra.values(size).ok_or_else(too_large)?;
+    #[expect(clippy::cast_possible_truncation, reason = "they are lengths of pictures, or 1")]
+    let integers = || values.iter().map(|value| *value as i32);
+    let tensor = match extra.number {
+        Number::Float32 => Tensor::from_array((shape, values)).map_err(failed)?.into_dyn(),
+        Number::Float16 => {
+            let halves: Vec<f16> = values.iter().map(|value| f16::from_f32(*value)).collect();
+            Tensor::from_array((shape, halves)).map_err(failed)?.into_dyn()
+        }
+        Number::Int32 => {
+            Tensor::from_array((shape, integers().collect::<Vec<_>>())).map_err(failed)?.into_dyn()
+        }
+        Number::Int64 => {
+            let integers: Vec<i64> = integers().map(i64::from).collect();
+            Tensor::from_array((shape, integers)).map_err(failed)?.into_dyn()
+        }
+        Number::Bool => {
+            let truths: Vec<bool> = values.iter().map(|value| *value != 0.0).collect();
+            Tensor::from_array((shape, truths)).map_err(failed)?.into_dyn()
+        }
+    };
+    Ok(tensor.into())
+}
+
+/// An output as float32, in which classes and counts are exact.
+fn output(value: &DynValue) -> Result<Output<'_>, InferenceError> {
+    let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
+        return Err(InferenceError::OutputType(value.dtype().to_string()));
+    };
+    let shape: Vec<usize> =
+        shape.iter().map(|length| usize::try_from(*length).unwrap_or(0)).collect();
+    if shape.contains(&0) {
+        // ONNX Runtime has no memory for it, and a slice may not begin nowhere.
+        return Ok(Output { shape, values: Cow::Borrowed(&[]) });
+    }
+    #[expect(clippy::cast_precision_loss, reason = "classes and counts are small")]
+    #[expect(clippy::cast_possible_truncation, reason = "scores and pixels need no more")]
+    let values = match ty {
+        TensorElementType::Float32 => Cow::Borrowed(extract::<f32>(value)?),
+        TensorElementType::Float16 => {
+            extract::<f16>(value)?.iter().map(|half| half.to_f32()).collect()
+        }
+        TensorElementType::Float64 => {
+            extract::<f64>(value)?.iter().map(|number| *number as f32).collect()
+        }
+        TensorElementType::Int64 => {
+            extract::<i64>(value)?.iter().map(|number| *number as f32).collect()
+        }
+        TensorElementType::Int32 => {
+            extract::<i32>(value)?.iter().map(|number| *number as f32).collect()
+        }
+        TensorElementType::Uint8 => {
+            extract::<u8>(value)?.iter().map(|number| f32::from(*number)).collect()
+        }
+        _ => return Err(InferenceError::OutputType(value.dtype().to_string())),
+    };
+    Ok(Output { shape, values })
+}
+
+fn extract<T: ort::value::PrimitiveTensorElementType>(
+    value: &DynValue,
+) -> Result<&[T], InferenceError> {
+    value.try_extract_tensor::<T>().map(|(_, values)| values).map_err(failed)
 }
 
 fn session_builder(runtime: &Runtime, intra_threads: usize) -> ort::Result<SessionBuilder> {
@@ -99,94 +192,4 @@ fn session_builder(runtime: &Runtime, intra_threads: usize) -> ort::Result<Sessi
         .with_memory_pattern(false)?
         .with_execution_providers([CPU::default().with_arena_allocator(false).build()])?;
     Ok(builder)
-}
-
-fn mismatch(model: &Model, reason: Mismatch) -> ModelError {
-    ModelError::Mismatch { model: model.name.clone(), reason }
-}
-
-fn check_input(session: &Session, model: &Model) -> Result<(), Mismatch> {
-    let input = &model.manifest.input;
-    if let [_, _, ..] = session.inputs() {
-        return Err(Mismatch::SeveralInputs(names(session.inputs())));
-    }
-    let shape = declared_shape(INPUT, &input.name, session.inputs(), INPUT_DIMENSIONS)?;
-    check_shape(INPUT, &input.name, shape, &input.shape(model.size()))?;
-    let variable = shape.iter().filter(|length| **length < 0).count();
-    if input.multiple_of.is_some() && variable < 2 {
-        return Err(Mismatch::OneSizeOnly { name: input.name.clone(), actual: shape.to_vec() });
-    }
-    Ok(())
-}
-
-fn check_output(session: &Session, model: &Model) -> Result<(), ModelError> {
-    let name = &model.manifest.output.name;
-    let shape = declared_shape(OUTPUT, name, session.outputs(), OUTPUT_DIMENSIONS)
-        .map_err(|reason| mismatch(model, reason))?;
-    check_classes(model, shape[2])?;
-    check_shape(OUTPUT, name, shape, &output_shape(model, model.size()))
-        .map_err(|reason| mismatch(model, reason))
-}
-
-/// Fails if the columns hold another number of classes than there are labels.
-fn check_classes(model: &Model, columns: i64) -> Result<(), ModelError> {
-    let extra = model.manifest.family.decoder().extra_columns();
-    let labels = model.labels.len();
-    let classes = usize::try_from(columns).ok().and_then(|columns| columns.checked_sub(extra));
-    match classes {
-        Some(classes) if classes > 0 && classes != labels => {
-            Err(ModelError::Labels { model: model.name.clone(), classes, labels })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The shape that the graph declares: -1 is a dimension of any length.
-fn declared_shape<'a>(
-    which: &'static str,
-    name: &str,
-    outlets: &'a [Outlet],
-    dimensions: usize,
-) -> Result<&'a [i64], Mismatch> {
-    let Some(outlet) = outlets.iter().find(|outlet| outlet.name() == name) else {
-        let (name, present) = (name.to_owned(), names(outlets));
-        return Err(Mismatch::Missing { which, name, present });
-    };
-    match outlet.dtype() {
-        ValueType::Tensor { ty: TensorElementType::Float32, shape, .. }
-            if shape.len() == dimensions =>
-        {
-            Ok(&shape[..])
-        }
-        other => {
-            let (name, actual) = (name.to_owned(), other.to_string());
-            Err(Mismatch::Type { which, name, actual, dimensions })
-        }
-    }
-}
-
-/// Fails unless every dimension is as expected or of any length.
-fn check_shape(
-    which: &'static str,
-    name: &str,
-    actual: &[i64],
-    expected: &[i64],
-) -> Result<(), Mismatch> {
-    let fits = actual.len() == expected.len()
-        && actual.iter().zip(expected).all(|(length, expected)| *length < 0 || length == expected);
-    if fits {
-        return Ok(());
-    }
-    let (actual, expected) = (actual.to_vec(), expected.to_vec());
-    Err(Mismatch::Shape { which, name: name.to_owned(), actual, expected })
-}
-
-/// The shape that the output must have for a picture of this size.
-fn output_shape(model: &Model, size: Size) -> [i64; OUTPUT_DIMENSIONS] {
-    let decoder = model.manifest.family.decoder();
-    [1, decoder.rows(size) as i64, (model.labels.len() + decoder.extra_columns()) as i64]
-}
-
-fn names(outlets: &[Outlet]) -> String {
-    outlets.iter().map(|outlet| format!("{:?}", outlet.name())).collect::<Vec<_>>().join(", ")
 }

@@ -1,8 +1,9 @@
 use moliceiro_messages::Size;
 
 use crate::candidate::Candidate;
+use crate::decoders::{Activation, Cells, Context, Decoder, Dense, Grid, Output, Queries};
 use crate::detector::Detector;
-use crate::frame_error::FrameError;
+use crate::frame_error::{FrameError, InferenceError};
 use crate::nms::suppress;
 use crate::picture::Picture;
 use crate::pixels::Samples;
@@ -27,22 +28,29 @@ impl Steps {
         Ok(self.detector.pixels.decode(picture.into())?)
     }
 
-    /// The model's output for the picture.
-    pub fn output<'a>(&mut self, picture: impl Into<Picture<'a>>) -> Result<Vec<f32>, FrameError> {
-        let Detector { session, pixels, .. } = &mut self.detector;
+    /// The model's outputs for the picture.
+    pub fn output<'a>(&mut self, picture: impl Into<Picture<'a>>) -> Result<Outputs, FrameError> {
+        let Detector { model, session, pixels, .. } = &mut self.detector;
         let picture = picture.into();
         let mut samples = pixels.decode(picture)?;
-        Ok(session.infer(samples.tensor(), picture.size, |_, output| output.to_vec())?)
+        let copied = session.infer(model.reading(), samples.tensor(), picture.size, |outputs| {
+            let copy = |output: &Output<'_>| Output {
+                shape: output.shape.clone(),
+                values: output.values.to_vec().into(),
+            };
+            outputs.iter().map(copy).collect()
+        })?;
+        Ok(Outputs(copied))
     }
 
-    /// How many boxes of a picture's output score above the threshold.
-    pub fn boxes(&mut self, output: &[f32], size: Size) -> usize {
-        let Detector { session, threshold, candidates, .. } = &mut self.detector;
-        let model = session.model();
+    /// How many boxes of a picture's outputs score above the threshold.
+    pub fn boxes(&mut self, outputs: &Outputs, size: Size) -> Result<usize, FrameError> {
+        let Detector { model, threshold, candidates, .. } = &mut self.detector;
         candidates.clear();
-        let decoder = model.manifest.family.decoder();
-        decoder.decode(output, model.labels.len(), size, *threshold, candidates);
-        candidates.len()
+        let context = Context { size, threshold: *threshold };
+        let decoder = &model.reading().decoder;
+        decoder.decode(&outputs.0, context, candidates).map_err(InferenceError::from)?;
+        Ok(candidates.len())
     }
 
     /// How many of the boxes that [`Self::boxes`] found remain after suppression.
@@ -50,5 +58,53 @@ impl Steps {
         self.kept.clone_from(&self.detector.candidates);
         suppress(&mut self.kept, self.detector.iou);
         self.kept.len()
+    }
+}
+
+/// A copy of a model's outputs.
+pub struct Outputs(Vec<Output<'static>>);
+
+/// Decoding and suppression of outputs that no model gave, to measure each family.
+pub struct Decoding {
+    decoder: Decoder,
+    outputs: Outputs,
+    candidates: Vec<Candidate>,
+}
+
+impl Decoding {
+    /// Outputs of a family: shapes and values. `None` for a family that is not measured.
+    pub fn of(family: &str, outputs: Vec<(Vec<usize>, Vec<f32>)>) -> Option<Self> {
+        let strides = vec![8, 16, 32];
+        let decoder = match family {
+            "yolov5" => {
+                Decoder::Dense(Dense { objectness: true, transposed: false, grid: Grid::None })
+            }
+            "yolov8" => {
+                Decoder::Dense(Dense { objectness: false, transposed: true, grid: Grid::None })
+            }
+            "yolox" => Decoder::Dense(Dense {
+                objectness: true,
+                transposed: false,
+                grid: Grid::Raw(strides),
+            }),
+            "nanodet" => Decoder::Cells(Cells { strides, bins: 8, offset: 0.5, split: false }),
+            "rt-detr" => Decoder::Queries(Queries { activation: Activation::Sigmoid }),
+            _ => return None,
+        };
+        let output =
+            |(shape, values): (Vec<usize>, Vec<f32>)| Output { shape, values: values.into() };
+        let outputs = Outputs(outputs.into_iter().map(output).collect());
+        Some(Self { decoder, outputs, candidates: vec![] })
+    }
+
+    /// How many objects the outputs hold.
+    pub fn objects(&mut self, size: Size) -> Result<usize, FrameError> {
+        self.candidates.clear();
+        let context = Context { size, threshold: 0.3 };
+        self.decoder
+            .decode(&self.outputs.0, context, &mut self.candidates)
+            .map_err(InferenceError::from)?;
+        suppress(&mut self.candidates, 0.5);
+        Ok(self.candidates.len())
     }
 }

@@ -90,17 +90,21 @@ pub(crate) fn place(
 ) -> (Letterbox, Size) {
     let display = display_size(stored, pixel_aspect, orientation);
     let picture = match fit {
-        Fit::Letterbox | Fit::Stretch => size,
+        Fit::Letterbox | Fit::UpperLeft | Fit::Stretch => size,
         Fit::Area => rectangle(display, size),
         Fit::Within => within(display, size),
     };
-    let content = if fit == Fit::Letterbox { largest(display, size) } else { picture };
-    let letterbox = Letterbox {
-        source: orientation.turn(stored),
-        left: (picture.width - content.width) / 2,
-        top: (picture.height - content.height) / 2,
-        content,
+    let content = match fit {
+        Fit::Letterbox => largest(display, size, f64::round_ties_even),
+        // YOLOX truncates.
+        Fit::UpperLeft => largest(display, size, f64::floor),
+        _ => picture,
     };
+    let (left, top) = match fit {
+        Fit::UpperLeft => (0, 0),
+        _ => ((picture.width - content.width) / 2, (picture.height - content.height) / 2),
+    };
+    let letterbox = Letterbox { source: orientation.turn(stored), left, top, content };
     (letterbox, picture)
 }
 
@@ -116,9 +120,9 @@ fn display_size(stored: Size, pixel_aspect: (u32, u32), orientation: Orientation
 }
 
 /// The largest size of this shape in a picture.
-fn largest((width, height): (f64, f64), picture: Size) -> Size {
+fn largest((width, height): (f64, f64), picture: Size, round: fn(f64) -> f64) -> Size {
     let scale = (f64::from(picture.width) / width).min(f64::from(picture.height) / height);
-    let side = |length: f64, limit: u32| to_pixels((length * scale).round_ties_even(), limit);
+    let side = |length: f64, limit: u32| to_pixels(round(length * scale), limit);
     Size { width: side(width, picture.width), height: side(height, picture.height) }
 }
 
@@ -126,7 +130,7 @@ fn largest((width, height): (f64, f64), picture: Size) -> Size {
 /// picture's own sides limit it.
 fn within(shape: (f64, f64), picture: Size) -> Size {
     let side = |content: u32, limit: u32| content.next_multiple_of(Fit::STEP).min(limit);
-    let content = largest(shape, picture);
+    let content = largest(shape, picture, f64::round_ties_even);
     Size { width: side(content.width, picture.width), height: side(content.height, picture.height) }
 }
 
@@ -230,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_frame_lies_inside_the_picture_for_any_size_and_aspect() {
-        let fits = [Fit::Letterbox, Fit::Stretch, Fit::Area, Fit::Within];
+        let fits = [Fit::Letterbox, Fit::UpperLeft, Fit::Stretch, Fit::Area, Fit::Within];
         for stored in [size(1, 1), size(1, 65_535), size(65_535, 1), size(3, 5), size(u32::MAX, 1)]
         {
             for aspect in [(1, 1), (0, 1), (1, 0), (u32::MAX, 1), (1, u32::MAX)] {

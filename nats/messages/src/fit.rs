@@ -12,6 +12,9 @@ use thiserror::Error;
 pub enum Fit {
     /// As large as it fits with its shape, in the middle of a black picture.
     Letterbox,
+    /// The same in the upper left corner of the picture, as YOLOX is trained.
+    #[serde(rename = "upper-left")]
+    UpperLeft,
     /// Stretched to the size of the picture.
     Stretch,
     /// The picture is a rectangle of the frame's shape with about as many pixels as the given size:
@@ -30,7 +33,7 @@ pub struct InvalidFit;
 
 impl Fit {
     /// How each is written.
-    pub const NAMES: [&str; 4] = ["letterbox", "stretch", "area", "within"];
+    pub const NAMES: [&str; 5] = ["letterbox", "upper-left", "stretch", "area", "within"];
 
     /// Rectangles of a frame's shape have sides that are multiples of this, which suits models with
     /// strides of up to 32.
@@ -49,6 +52,7 @@ impl From<Fit> for &str {
     fn from(fit: Fit) -> Self {
         match fit {
             Fit::Letterbox => "letterbox",
+            Fit::UpperLeft => "upper-left",
             Fit::Stretch => "stretch",
             Fit::Area => "area",
             Fit::Within => "within",
@@ -62,6 +66,7 @@ impl FromStr for Fit {
     fn from_str(text: &str) -> Result<Self, InvalidFit> {
         match text {
             "letterbox" => Ok(Self::Letterbox),
+            "upper-left" => Ok(Self::UpperLeft),
             "stretch" => Ok(Self::Stretch),
             "area" => Ok(Self::Area),
             "within" => Ok(Self::Within),

@@ -7,9 +7,9 @@ pub(super) const NEUTRAL: u8 = 128;
 
 /// The change from a value of 0..=255 to that of the tensor's planes: value · gain + bias.
 pub(super) struct Normalisation {
-    colors: Colors,
-    gain: [f32; 3],
-    bias: [f32; 3],
+    pub colors: Colors,
+    pub gain: [f32; 3],
+    pub bias: [f32; 3],
 }
 
 impl Normalisation {

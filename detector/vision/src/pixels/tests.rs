@@ -3,21 +3,22 @@ use proptest::prelude::*;
 
 use super::color::NEUTRAL;
 use super::*;
-
-use crate::input::{Colors, Layout};
+use crate::input::{Colors, Element, Layout};
 
 fn input(colors: Colors) -> Input {
-    let (name, size) = (String::new(), [2, 2]);
     Input {
-        fit: Fit::Letterbox,
-        name,
-        size,
-        multiple_of: None,
+        name: String::new(),
+        element: Element::Float32,
         layout: Layout::Nchw,
+        batch: true,
+        size: [2, 2],
+        multiple_of: None,
         colors,
         scale: 1.0,
         mean: [0.0; 3],
         std: [1.0; 3],
+        fit: Fit::Letterbox,
+        padding: [0; 3],
     }
 }
 
@@ -95,6 +96,31 @@ fn normalisation_and_order_are_those_of_the_tensors_planes() {
     );
     let mut pixels = Pixels::new(&input);
     assert_eq!(pixels.blank(Size { width: 1, height: 2 }), [-1.0, -1.0, -1.0, -1.0, -0.75, -0.75]);
+}
+
+#[test]
+fn a_border_has_the_colour_of_the_padding_whatever_arrives() {
+    let padded = Input { padding: [10, 20, 30], ..input(Colors::Bgr) };
+    let size = Size { width: 4, height: 4 };
+    let content = Size { width: 1, height: 2 };
+    let letterbox = Letterbox { source: content, left: 1, top: 1, content };
+    let area = letterbox.sampled(size);
+    let grey = vec![128; area.size.i420_len().unwrap()];
+    let tensor = tensor(&padded, Picture { letterbox, ..i420(COLORS[0], size, &grey) });
+    for (plane, padding) in tensor.chunks_exact(16).zip([30.0, 20.0, 10.0]) {
+        for (index, value) in plane.iter().enumerate() {
+            let inside = [5, 9].contains(&index);
+            assert_eq!(*value, if inside { 128.0 } else { padding }, "{index}");
+        }
+    }
+}
+
+#[test]
+fn an_image_is_normalised_as_a_frame_is() {
+    let mut input = input(Colors::Bgr);
+    (input.scale, input.mean, input.std) = (0.5, [1.0, 2.0, 3.0], [1.0, 2.0, 4.0]);
+    let image = Image::new(Size { width: 1, height: 1 }, vec![40, 20, 10]).unwrap();
+    assert_eq!(Pixels::new(&input).image(&image), [4.0, 4.0, 4.25]);
 }
 
 proptest! {

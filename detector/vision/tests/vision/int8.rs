@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{JFIF, data, detector, frame, jpeg, runtime};
+use crate::support::{JFIF, data, detector, frame, jpeg, overlap, runtime};
 use moliceiro_messages::{Detection, Encoding, Frame};
 use moliceiro_vision::{Detector, Model, Options};
 use zune_jpeg::JpegDecoder;
@@ -39,12 +39,6 @@ fn picture(path: &Path) -> (String, Frame) {
         path.file_name().unwrap().to_string_lossy().into_owned(),
         jpeg((width as u32, height as u32), pixels),
     )
-}
-
-fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
-    let area = |r: &[f32; 4]| (r[2] - r[0]).max(0.0) * (r[3] - r[1]).max(0.0);
-    let shared = area(&[a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
-    shared / (area(a) + area(b) - shared)
 }
 
 /// How many of `wanted` score clearly, and how many of those are missing from `found`.

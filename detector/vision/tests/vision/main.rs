@@ -5,6 +5,8 @@
 mod builtin;
 mod hostile;
 mod int8;
+mod layouts;
+mod misfits;
 mod models;
 mod reference;
 mod support;

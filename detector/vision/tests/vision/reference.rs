@@ -1,6 +1,6 @@
 //! The detector finds what `models/reference.py` finds, as `data/generate.py` recorded it.
 
-use crate::support::{data, detector, frame, jpeg};
+use crate::support::{data, detector, frame, jpeg, overlap};
 use moliceiro_messages::{Area, Color, Detection, Encoding, Frame, Letterbox, Matrix, Size};
 use moliceiro_vision::Options;
 use serde_json::Value;
@@ -61,12 +61,6 @@ fn detection(value: &Value) -> Detection {
         score: float(&value["score"]),
         bounds,
     }
-}
-
-fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
-    let area = |r: &[f32; 4]| (r[2] - r[0]).max(0.0) * (r[3] - r[1]).max(0.0);
-    let shared = area(&[a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
-    shared / (area(a) + area(b) - shared)
 }
 
 /// Removes each of `wanted` from `found`, and returns those that are missing.

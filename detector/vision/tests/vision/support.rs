@@ -52,3 +52,10 @@ pub fn jpeg(size: (u32, u32), pixels: Vec<u8>) -> Frame {
 pub fn bundled() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.deps/lib/libonnxruntime.so")
 }
+
+/// Intersection over union.
+pub fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
+    let area = |r: &[f32; 4]| (r[2] - r[0]).max(0.0) * (r[3] - r[1]).max(0.0);
+    let shared = area(&[a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
+    shared / (area(a) + area(b) - shared)
+}
