@@ -277,7 +277,7 @@ impl Serving {
             }
             Ok(Err(LoadError::Unusable { consumer, reason })) => {
                 self.metrics.model_unusable(&model, &reason);
-                self.place(Served::new(model, consumer, Err(reason)), 0);
+                self.place(Served::new(model, *consumer, Err(reason)), 0);
             }
             Ok(Err(error)) => self.retry(&model, &error, RETRY),
             Err(panic) => self.retry(&model, &panic, UNUSABLE_FOR),

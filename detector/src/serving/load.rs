@@ -34,7 +34,7 @@ pub(crate) struct Loaded {
 pub(crate) enum LoadError {
     /// No later attempt will succeed, unless the model is replaced: its frames fail.
     #[error("{reason}")]
-    Unusable { consumer: Consumer<pull::Config>, reason: String },
+    Unusable { consumer: Box<Consumer<pull::Config>>, reason: String },
     #[error(
         "it needs about {needed} bytes of memory, and detector.memory is {limit}: raise that, or \
          lower detector.sessions"
@@ -94,7 +94,8 @@ impl Loader {
             None => match fetch(streams, &model).await {
                 Ok((opened, folder)) => (opened, Some(folder)),
                 Err(LoadError::Models(error)) if !error.is_transient() => {
-                    return Err(LoadError::Unusable { consumer, reason: error.to_string() });
+                    let (consumer, reason) = (Box::new(consumer), error.to_string());
+                    return Err(LoadError::Unusable { consumer, reason });
                 }
                 Err(error) => return Err(error),
             },
@@ -106,7 +107,7 @@ impl Loader {
             Ok(Ok(sessions)) => Ok(Loaded { consumer, sessions: Arc::new(sessions) }),
             Ok(Err(error)) => {
                 let reason = format!("the model {model} cannot be used: {error}");
-                Err(LoadError::Unusable { consumer, reason })
+                Err(LoadError::Unusable { consumer: Box::new(consumer), reason })
             }
             Err(_) => Err(LoadError::Panicked),
         }
