@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use moliceiro_testing::process::{Process, moliceiro, run, summaries};
+use moliceiro_testing::process::{Process, moliceiro, run_in_model_size, summaries};
 use moliceiro_testing::video::short_video;
 
 fn vision(path: &str) -> PathBuf {
@@ -64,9 +64,10 @@ fn a_model_without_a_manifest_counts_a_video() {
     let video = short_video(folder.path(), "a.mp4");
     let data = folder.path().join("data");
     let model = vision("tests/data/layouts/tensorflow.onnx");
-    let mut process = Process::start(run(&data).arg("--json").arg("--model").arg(model).arg(video));
+    let mut process =
+        Process::start(run_in_model_size(&data).arg("--json").arg("--model").arg(model).arg(video));
     let found = summaries(&process.expect_code(0));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].processed_frames, 10);
-    assert!(found[0].models.iter().eq(["tensorflow.onnx"]), "{:?}", found[0].models);
+    assert!(found[0].models.iter().eq(["tensorflow@1"]), "{:?}", found[0].models);
 }
