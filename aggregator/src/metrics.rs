@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     consumer_ack_pending: IntGaugeVec,
     consumer_redelivered: IntGaugeVec,
     consumer_pulls: IntGaugeVec,
+    unserved_frames: IntGaugeVec,
 }
 
 /// Values of `outcome` of `moliceiro_aggregator_results_total`.
@@ -140,6 +141,11 @@ impl Metrics {
                 "Pulls that wait for messages now: 0 with messages pending means that nobody takes \
                  them",
                 &consumer,
+            ),
+            unserved_frames: catalogue.gauges(
+                "moliceiro_model_unserved_frames",
+                "Frames that wait for a model that no detector serves; 0 if one does",
+                &["model"],
             ),
         }
     }

@@ -111,6 +111,7 @@ mod tests {
             most_at_once: [("person".to_owned(), 2)].into(),
             top: vec!["person".into()],
             alarms: 1,
+            model: None,
             models: ["nanodet".to_owned()].into(),
             live: None,
             duration_s: None,

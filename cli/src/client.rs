@@ -8,7 +8,9 @@ use moliceiro_nats::{
     ConnectError, NatsSettings, Patience, Permissions, Streams, StreamsSettings, connect_reporting,
 };
 use moliceiro_run::{default_data, start_server};
-use moliceiro_service::{CommonArguments, LogSettings, start_logging};
+use moliceiro_service::{
+    CommonArguments, LogSettings, Section, Settings, SettingsError, start_logging,
+};
 
 const PUBLISHES_IN_FLIGHT: usize = 4;
 
@@ -33,6 +35,7 @@ pub(crate) struct Client {
     server: Option<EmbeddedServer>,
     /// No setting says which server to use.
     is_default_server: bool,
+    settings: Settings,
 }
 
 impl Client {
@@ -47,6 +50,7 @@ impl Client {
             streams: settings.section()?,
             server: None,
             is_default_server: settings.origin("nats.url").is_none() && arguments.data.is_none(),
+            settings,
         };
         if let Some(folder) = &arguments.data {
             client.use_store(folder)?;
@@ -73,9 +77,30 @@ impl Client {
         Ok(())
     }
 
+    /// A section of the settings.
+    pub(crate) fn section<S: Section>(&self) -> Result<S, SettingsError> {
+        self.settings.section()
+    }
+
     /// Connects, and runs `work` to its end.
     pub(crate) fn run(
         self,
+        work: impl AsyncFnOnce(Streams) -> anyhow::Result<()>,
+    ) -> anyhow::Result<ExitCode> {
+        self.connected(true, work)
+    }
+
+    /// As [`run`](Self::run), also on a server that no service has used yet.
+    pub(crate) fn run_on_new(
+        self,
+        work: impl AsyncFnOnce(Streams) -> anyhow::Result<()>,
+    ) -> anyhow::Result<ExitCode> {
+        self.connected(false, work)
+    }
+
+    fn connected(
+        self,
+        is_used: bool,
         work: impl AsyncFnOnce(Streams) -> anyhow::Result<()>,
     ) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -86,8 +111,13 @@ impl Client {
                     connect_reporting(&self.nats, &self.name, Patience::FailAtOnce, &permissions)
                         .await
                         .map_err(|error| self.explained(error))?;
-                work(Streams::open_existing(client, &self.streams, PUBLISHES_IN_FLIGHT).await?)
-                    .await
+                let (settings, in_flight) = (&self.streams, PUBLISHES_IN_FLIGHT);
+                let streams = if is_used {
+                    Streams::open_existing(client, settings, in_flight).await?
+                } else {
+                    Streams::open(client, settings, in_flight).await?
+                };
+                work(streams).await
             };
             tokio::select! {
                 done = working => done,

@@ -1,17 +1,18 @@
 //! `moliceiro`: counts the objects in videos, on one machine or many.
 //!
 //! `run`, `top` and `bench` are crates of their own, and so are the three services. The commands
-//! here are small: `config` and `metrics` print what this program knows about itself; `model check`
-//! reports what it makes of a model; `status`, `detections` and `dead` ask a running server, through
-//! `client`.
+//! here are small: `config` and `metrics` print what this program knows about itself; `status`,
+//! `detections`, `dead`, `model`, `rerun` and `compare` ask a running server, through `client`.
 
 mod client;
+mod compare;
 mod config;
 mod dead;
 mod detections;
 mod metrics;
 mod model;
 mod model_check;
+mod rerun;
 mod status;
 mod suggestion;
 
@@ -29,10 +30,12 @@ use moliceiro_service::{serve, stdout};
 #[cfg(feature = "top")]
 use moliceiro_top::TopArguments;
 
+use compare::CompareArguments;
 use config::ConfigArguments;
 use dead::DeadCommand;
 use detections::DetectionsArguments;
 use model::ModelCommand;
+use rerun::RerunArguments;
 use status::StatusArguments;
 
 /// Counts the objects in every frame of your videos, exactly once
@@ -69,6 +72,8 @@ enum Command {
     Dead(DeadCommand),
     #[command(subcommand)]
     Model(ModelCommand),
+    Rerun(RerunArguments),
+    Compare(CompareArguments),
     #[cfg(feature = "bench")]
     Bench(BenchArguments),
     #[cfg(not(feature = "bench"))]
@@ -133,6 +138,8 @@ fn main() -> ExitCode {
         Command::Detections(arguments) => detections::run(&arguments),
         Command::Dead(command) => dead::run(&command),
         Command::Model(command) => model::run(&command),
+        Command::Rerun(arguments) => rerun::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => moliceiro_bench::run(&arguments),
         #[cfg(not(feature = "bench"))]

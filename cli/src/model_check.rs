@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use moliceiro_detector::{DetectorSettings, load_runtime, open_model};
+use moliceiro_detector::{DetectorSettings, load_runtime};
 use moliceiro_nats::messages::Detection;
 use moliceiro_service::{CommonArguments, stdout};
-use moliceiro_vision::{Detector, Image, ModelError, Options, Phases, Unrecognised};
+use moliceiro_vision::{Detector, Image, Model, ModelError, Options, Phases, Unrecognised};
 
 /// The exit code for a model that can be read in several ways.
 const AMBIGUOUS: u8 = 2;
@@ -45,8 +45,7 @@ pub(crate) struct CheckArguments {
 }
 
 pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
-    let mut settings: DetectorSettings = arguments.common.loader().load()?.section()?;
-    settings.model = Some(arguments.model.clone());
+    let settings: DetectorSettings = arguments.common.loader().load()?.section()?;
     match check(arguments, &settings) {
         Err(error) if is_ambiguous(&error) => {
             // If standard error is closed, nobody reads it.
@@ -68,7 +67,7 @@ fn is_ambiguous(error: &anyhow::Error) -> bool {
 }
 
 fn check(arguments: &CheckArguments, settings: &DetectorSettings) -> anyhow::Result<()> {
-    let model = open_model(settings)?;
+    let model = Model::resolve(Some(&arguments.model))?;
     let runtime = load_runtime(settings)?;
     let threshold = arguments.threshold;
     let options = Options { threshold, ..Options::default() };

@@ -42,7 +42,13 @@ async fn show_one(streams: &Streams, video: &VideoId) -> anyhow::Result<()> {
         "video    {video}\nname     {name}\nfrom     {uri}\nstate    {state}\nframes   {}\n",
         frames(&status)
     );
+    if let Some(model) = &status.model {
+        text += &format!("model    {}\n", model.name);
+    }
     text += &format!("objects  {classes}\nalarms   {alarms}\n");
+    if let Some(waiting) = waiting(streams, &status).await? {
+        text += &format!("waiting  {waiting}\n");
+    }
     if let Some(live) = &status.live {
         text += &format!("live     {live}\n");
     }
@@ -56,6 +62,16 @@ async fn show_one(streams: &Streams, video: &VideoId) -> anyhow::Result<()> {
     }
     stdout().write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// Why the video's frames are not analysed, if that is because no detector serves its model.
+async fn waiting(streams: &Streams, status: &VideoStatus) -> anyhow::Result<Option<String>> {
+    let Some(model) = status.model.as_ref().filter(|_| !status.state.is_final()) else {
+        return Ok(None);
+    };
+    let unserved = streams.all_detectors().await?;
+    let is_unserved = unserved.iter().any(|of| of.model == model.name && of.is_unserved());
+    Ok(is_unserved.then(|| format!("no detector serves the model {}", model.name)))
 }
 
 async fn show_all(streams: &Streams) -> anyhow::Result<()> {

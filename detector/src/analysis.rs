@@ -33,13 +33,16 @@ pub(crate) enum AnalysisError {
     OtherFrame { index: u64, video: VideoId },
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// The frame's model cannot be used.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 impl AnalysisError {
     /// True if no detector can ever analyse the frame; else another attempt may succeed.
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Malformed(_) | Self::OtherFrame { .. } => true,
+            Self::Malformed(_) | Self::OtherFrame { .. } | Self::Unusable(_) => true,
             Self::Frame(error) => error.is_permanent(),
         }
     }

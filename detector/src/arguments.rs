@@ -13,10 +13,10 @@ pub struct DetectorArguments {
     /// Arguments of every service
     #[command(flatten)]
     pub common: CommonArguments,
-    /// Model to use: nanodet, nanodet-int8, or an .onnx file, perhaps with a manifest (.toml)
-    /// beside it [setting: detector.model]
-    #[arg(long, value_name = "MODEL")]
-    pub model: Option<String>,
+    /// Models to take frames for: names such as boats or boats@3, separated by commas; '*' for all
+    /// [setting: detector.models]
+    #[arg(long, value_name = "MODELS")]
+    pub models: Option<String>,
     /// Frames analysed at the same time; 0: one for each core [setting: detector.sessions]
     #[arg(long, value_name = "N")]
     pub sessions: Option<String>,
@@ -31,7 +31,7 @@ impl DetectorArguments {
         let loader = self
             .common
             .loader()
-            .flag("--model", "detector.model", self.model.as_ref())
+            .flag("--models", "detector.models", self.models.as_ref())
             .flag("--sessions", "detector.sessions", self.sessions.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref());
         DetectorService::from_settings(&loader.load()?)

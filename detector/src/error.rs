@@ -1,3 +1,4 @@
+use moliceiro_nats::StreamsError;
 use moliceiro_service::OpenError;
 use moliceiro_vision::{ModelError, RuntimeError};
 use thiserror::Error;
@@ -14,6 +15,9 @@ pub enum DetectorError {
     /// The server or its streams cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The queue of a model's frames cannot be used.
+    #[error(transparent)]
+    Streams(#[from] StreamsError),
     /// The system cannot start a thread.
     #[error("cannot start a thread for inference: {0}")]
     Thread(std::io::Error),

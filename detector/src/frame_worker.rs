@@ -2,8 +2,6 @@ use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::consumer::pull;
-use async_nats::jetstream::consumer::pull::BatchError;
 use async_nats::jetstream::{AckKind, Message};
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::messages::{Event, Failed, FrameResult};
@@ -15,18 +13,17 @@ use tracing::warn;
 use crate::analysis::{Analysis, AnalysisError};
 use crate::inference::{Inference, Outcome};
 use crate::metrics::Metrics;
+use crate::serving::Served;
 
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Handles frames, each from its delivery to its acknowledgement.
 pub(crate) struct FrameWorker {
-    streams: Streams,
+    streams: Arc<Streams>,
     inference: Inference,
     /// The detector's name in results.
     name: String,
     metrics: Arc<Metrics>,
-    ack_wait: Duration,
-    max_deliver: u64,
     /// Cancelled when an inference thread died.
     broken: CancellationToken,
 }
@@ -50,23 +47,12 @@ pub(crate) fn deliveries(message: &Message) -> u64 {
 
 impl FrameWorker {
     pub fn new(
-        streams: Streams,
+        streams: Arc<Streams>,
         inference: Inference,
         name: String,
         metrics: Arc<Metrics>,
     ) -> Self {
-        // The consumer's own limits, which may not be those of this service's settings.
-        let consumer = &streams.detectors.cached_info().config;
-        Self {
-            ack_wait: consumer.ack_wait,
-            // -1 stands for "unlimited".
-            max_deliver: u64::try_from(consumer.max_deliver).unwrap_or(u64::MAX),
-            streams,
-            inference,
-            name,
-            metrics,
-            broken: CancellationToken::new(),
-        }
+        Self { streams, inference, name, metrics, broken: CancellationToken::new() }
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -78,11 +64,6 @@ impl FrameWorker {
         &self.broken
     }
 
-    /// Asks for at most `frames` frames. The answer ends once they are there, or after `expiry`.
-    pub async fn pull(&self, frames: usize, expiry: Duration) -> Result<pull::Batch, BatchError> {
-        self.streams.detectors.batch().max_messages(frames).expires(expiry).messages().await
-    }
-
     /// Waits until the server has everything that was sent to it, acknowledgements included.
     pub async fn flush(&self) {
         self.streams.flush().await;
@@ -92,11 +73,12 @@ impl FrameWorker {
     /// not redeliver these frames.
     pub async fn keep_in_progress<T>(
         &self,
+        served: &Served,
         frames: &[Message],
         work: impl Future<Output = T>,
     ) -> T {
         let progress = async {
-            let mut ticks = tokio::time::interval(self.ack_wait / 3);
+            let mut ticks = tokio::time::interval(served.ack_wait / 3);
             ticks.tick().await;
             loop {
                 ticks.tick().await;
@@ -119,10 +101,11 @@ impl FrameWorker {
     }
 
     /// Analyses a frame, stores what came of it, and acknowledges its message accordingly.
-    pub async fn handle(&self, message: &Message) {
+    pub async fn handle(&self, served: &Served, message: &Message) {
         let _in_flight = self.metrics.in_flight();
-        let disposition =
-            self.keep_in_progress(slice::from_ref(message), self.process(message)).await;
+        let disposition = self
+            .keep_in_progress(served, slice::from_ref(message), self.process(served, message))
+            .await;
         let acknowledged = match disposition {
             Disposition::Done => message.ack().await,
             Disposition::Discard => message.ack_with(AckKind::Term).await,
@@ -137,19 +120,24 @@ impl FrameWorker {
         }
     }
 
-    async fn process(&self, message: &Message) -> Disposition {
+    async fn process(&self, served: &Served, message: &Message) -> Disposition {
         let Some(frame) = FrameIdentity::of(&message.subject, message.headers.as_ref()) else {
             self.metrics.not_a_frame(&message.subject);
             return Disposition::Discard;
         };
         let deliveries = deliveries(message);
-        let last_delivery = deliveries >= self.max_deliver;
+        let last_delivery = deliveries >= served.max_deliver;
         if last_delivery && deliveries > 1 {
             self.record_attempt(&frame).await;
         }
-        let outcome =
-            self.inference.analyse(frame.video.clone(), frame.index, message.payload.clone());
-        let stored = match outcome.await {
+        let outcome = match &served.sessions {
+            Ok(sessions) => {
+                let (sessions, payload) = (Arc::clone(sessions), message.payload.clone());
+                self.inference.analyse(sessions, frame.video.clone(), frame.index, payload).await
+            }
+            Err(reason) => Outcome::Failed(AnalysisError::Unusable(reason.clone())),
+        };
+        let stored = match outcome {
             Outcome::Analysed(analysis) => self.publish_result(&frame, analysis).await,
             Outcome::Failed(error) if error.is_permanent() || last_delivery => {
                 self.give_up(&frame, message, &error, deliveries).await
@@ -186,7 +174,7 @@ impl FrameWorker {
             size: Some(size),
             processing_us,
             detector: self.name.clone(),
-            model: Some(self.inference.model().short_name().to_owned()),
+            model: Some(frame.model.to_string()),
         };
         let started = Instant::now();
         self.streams

@@ -1,25 +1,27 @@
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
 use moliceiro_nats::VideoId;
-use moliceiro_vision::{Detector, Model};
+use moliceiro_vision::{Detector, Model, ModelError, Options, Runtime};
 use tokio::sync::oneshot;
-use tracing::{info, warn};
 
 use crate::analysis::{Analysis, AnalysisError, analyse};
-use crate::engine::{load_runtime, open_model, options};
 use crate::error::DetectorError;
-use crate::settings::DetectorSettings;
 
-/// Threads that each own a session, fed by one bounded queue.
+/// Threads that analyse one frame each, fed by one bounded queue. They share the models.
 pub(crate) struct Inference {
     jobs: async_channel::Sender<Job>,
     sessions: usize,
-    model: Model,
-    runtime: String,
+}
+
+/// A model with a session for each thread, so that none ever waits for one.
+pub(crate) struct Sessions {
+    free: Mutex<Vec<Detector>>,
 }
 
 struct Job {
+    sessions: Arc<Sessions>,
     video: VideoId,
     index: u64,
     payload: Bytes,
@@ -34,36 +36,51 @@ pub(crate) enum Outcome {
     ThreadDied,
 }
 
-impl Inference {
-    /// Loads the model once for each session. Blocks until that is done.
-    pub(crate) fn start(settings: &DetectorSettings) -> Result<Self, DetectorError> {
-        let sessions = settings.session_count();
-        let mut model = open_model(settings)?;
-        let runtime = load_runtime(settings)?;
-        info!(
-            library = %runtime.library().display(),
-            runtime = runtime.description(),
-            model = model.name(),
-            "loading the model"
-        );
-        if !model.suits_processor() {
-            warn!(
-                model = model.name(),
-                "this processor lacks the instructions for 8-bit models: this one may be slower \
-                 than nanodet, and find other objects"
-            );
-        }
-        let (jobs, queue) = async_channel::bounded::<Job>(sessions);
-        for number in 0..sessions {
-            let mut detector = Detector::new(&runtime, &model, options(settings))?;
+impl Sessions {
+    /// Loads the model once for each session, and runs each once. Blocks until that is done.
+    pub(crate) fn load(
+        runtime: &Runtime,
+        model: &Model,
+        options: Options,
+        sessions: usize,
+    ) -> Result<Self, ModelError> {
+        let mut model = model.clone();
+        let mut free = Vec::with_capacity(sessions);
+        for _ in 0..sessions {
+            let detector = Detector::new(runtime, &model, options)?;
             // The next sessions need not find out again how the model is to be read.
             model = detector.model().clone();
+            free.push(detector);
+        }
+        Ok(Self { free: Mutex::new(free) })
+    }
+
+    fn take(&self) -> Option<Detector> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn put_back(&self, detector: Detector) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(detector);
+    }
+}
+
+impl Inference {
+    pub(crate) fn start(sessions: usize) -> Result<Self, DetectorError> {
+        let (jobs, queue) = async_channel::bounded::<Job>(sessions);
+        for number in 0..sessions {
             let queue = queue.clone();
             let analyse_all = move || {
-                while let Ok(Job { video, index, payload, reply }) = queue.recv_blocking() {
+                while let Ok(job) = queue.recv_blocking() {
+                    let Job { sessions, video, index, payload, reply } = job;
+                    // There is none only if a thread died with it: then the detector ends.
+                    let Some(mut detector) = sessions.take() else { continue };
+                    let analysis = analyse(&mut detector, &video, index, &payload);
+                    sessions.put_back(detector);
+                    // A model that is unloaded meanwhile must be free before its frame counts.
+                    drop(sessions);
                     // It fails when the service ends and has dropped the receiver: then the frame
                     // goes to another detector.
-                    reply.send(analyse(&mut detector, &video, index, &payload)).ok();
+                    reply.send(analysis).ok();
                 }
             };
             thread::Builder::new()
@@ -71,7 +88,7 @@ impl Inference {
                 .spawn(analyse_all)
                 .map_err(DetectorError::Thread)?;
         }
-        Ok(Self { jobs, sessions, model, runtime: runtime.description().to_owned() })
+        Ok(Self { jobs, sessions })
     }
 
     /// Frames that are analysed at the same time.
@@ -79,19 +96,16 @@ impl Inference {
         self.sessions
     }
 
-    /// The description of the ONNX Runtime.
-    pub(crate) fn runtime(&self) -> &str {
-        &self.runtime
-    }
-
-    pub(crate) fn model(&self) -> &Model {
-        &self.model
-    }
-
-    /// Analyses a frame as soon as a session is free.
-    pub(crate) async fn analyse(&self, video: VideoId, index: u64, payload: Bytes) -> Outcome {
+    /// Analyses a frame as soon as a thread is free.
+    pub(crate) async fn analyse(
+        &self,
+        sessions: Arc<Sessions>,
+        video: VideoId,
+        index: u64,
+        payload: Bytes,
+    ) -> Outcome {
         let (reply, answer) = oneshot::channel();
-        if self.jobs.send(Job { video, index, payload, reply }).await.is_err() {
+        if self.jobs.send(Job { sessions, video, index, payload, reply }).await.is_err() {
             return Outcome::ThreadDied;
         }
         match answer.await {

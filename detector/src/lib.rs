@@ -1,9 +1,10 @@
 //! The detector service: pulls frames, finds the objects in them with `moliceiro-vision`, and
 //! publishes the results.
 //!
-//! The path of a frame, once [`run`] has loaded the model (`engine`) and opened the streams:
+//! The path of a frame, once [`run`] has loaded a model (`engine`) and opened the streams:
 //!
-//! 1. `pull` asks for as many frames as `prefetch` permits. Frames that are redelivered are handled
+//! 1. `pull` asks for as many frames as `prefetch` permits, of each model in turn that `serving` has
+//!    loaded because frames wait for it. Frames that are redelivered are handled
 //!    one at a time, as one of them may have killed the detector that had it.
 //! 2. `frame_worker` handles one frame and keeps the server informed that it is in progress.
 //! 3. `inference` passes it to one of the threads that each own a session, and `analysis` parses
@@ -19,21 +20,27 @@ mod error;
 mod frame_worker;
 mod inference;
 pub mod metrics;
+mod model_checks;
 mod prefetch;
 mod pull;
+mod serving;
 mod settings;
 
 use std::sync::Arc;
 
+use moliceiro_nats::messages::ModelId;
 use moliceiro_service::{Telemetry, connect_streams};
+use moliceiro_vision::Model;
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 pub use arguments::DetectorArguments;
-pub use engine::{check, load_runtime, open_model};
+pub use engine::{builtin, check, inspect, load_runtime, name_of_file};
 pub use error::DetectorError;
 use frame_worker::FrameWorker;
-use inference::Inference;
+use inference::{Inference, Sessions};
 use metrics::Metrics;
+use serving::{Loader, Serving, Survey};
 pub use settings::{DetectorService, DetectorSettings};
 
 /// Frames in flight for each session: one being analysed, one ready, and those on their way in and
@@ -50,7 +57,9 @@ pub async fn run(
 ) -> Result<(), DetectorError> {
     let metrics = Arc::new(Metrics::new(&mut telemetry.catalogue()));
     telemetry.readiness.not_yet(MODEL_CONDITION, "it is being loaded");
-    let inference = start_inference(&service.section).await?;
+    let settings = &service.section;
+    let (loader, preloaded) = preload(settings).await?;
+    let inference = Inference::start(loader.sessions())?;
     telemetry.readiness.met(MODEL_CONDITION);
 
     let sessions = inference.sessions();
@@ -59,15 +68,49 @@ pub async fn run(
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());
     };
-    metrics.ready(sessions, inference.model().name(), inference.runtime());
-    let name = service.section.instance_name();
-    let worker = FrameWorker::new(streams, inference, name, metrics);
-    pull::run(worker, u32::try_from(max_in_flight).unwrap_or(u32::MAX), &shutdown).await
+    let streams = Arc::new(streams);
+    let runtime = loader.runtime().to_owned();
+    let mut serving = Serving::new(Arc::clone(&streams), loader, settings, Arc::clone(&metrics));
+    if let Some((model, loaded)) = preloaded {
+        let consumer = streams.detectors(&model).await?;
+        serving.add(model, consumer, loaded);
+    }
+    metrics.ready(sessions, &settings.models, &runtime);
+    let survey = Survey::start(Arc::clone(&streams));
+    let checks =
+        model_checks::serve(Arc::clone(&streams), settings.clone(), shutdown.child_token());
+    // It ends with the shutdown; a check in progress is asked for again.
+    tokio::spawn(checks);
+    let worker = FrameWorker::new(streams, inference, settings.instance_name(), metrics);
+    let max_in_flight = u32::try_from(max_in_flight).unwrap_or(u32::MAX);
+    Box::pin(pull::run(worker, serving, survey, max_in_flight, &shutdown)).await
 }
 
-async fn start_inference(settings: &DetectorSettings) -> Result<Inference, DetectorError> {
+/// A model that is loaded before the first frame.
+type Preloaded = Option<(ModelId, Arc<Sessions>)>;
+
+/// Loads ONNX Runtime and a built-in model, so that the first frames need not wait for that.
+async fn preload(settings: &DetectorSettings) -> Result<(Arc<Loader>, Preloaded), DetectorError> {
     let settings = settings.clone();
-    tokio::task::spawn_blocking(move || Inference::start(&settings))
-        .await
-        .unwrap_or(Err(DetectorError::LoadingPanicked))
+    let preload = move || {
+        let loader = Loader::start(&settings)?;
+        let Some(id) = settings.preloaded() else { return Ok((Arc::new(loader), None)) };
+        let model = builtin(&id).unwrap_or_else(Model::builtin);
+        info!(
+            library = %loader.library(),
+            runtime = loader.runtime(),
+            model = %id,
+            "loading the model"
+        );
+        if !model.suits_processor() {
+            warn!(
+                model = %id,
+                "this processor lacks the instructions for 8-bit models: this one may be slower \
+                 than nanodet, and find other objects"
+            );
+        }
+        let sessions = loader.sessions_of(&model)?;
+        Ok((Arc::new(loader), Some((id, Arc::new(sessions)))))
+    };
+    tokio::task::spawn_blocking(preload).await.unwrap_or(Err(DetectorError::LoadingPanicked))
 }

@@ -1,10 +1,11 @@
 //! What the detector reports: every metric by its name, and the log line that belongs to it.
 
+use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::Message;
 use moliceiro_nats::dead::FrameIdentity;
-use moliceiro_nats::messages::Failed;
+use moliceiro_nats::messages::{Failed, ModelId};
 use moliceiro_nats::publish::StoreError;
 use moliceiro_service::metrics::{Catalogue, Described, SECONDS, WAITING_SECONDS};
 use moliceiro_vision::Phases;
@@ -27,6 +28,7 @@ pub(crate) struct Metrics {
     store_seconds: Histogram,
     detections: IntCounterVec,
     model: IntGaugeVec,
+    not_loaded: IntCounter,
 }
 
 /// What can become of a frame that was pulled.
@@ -118,16 +120,45 @@ impl Metrics {
             ),
             model: catalogue.gauges(
                 "moliceiro_detector_model_info",
-                "Always 1; the labels name the model and the runtime in use",
+                "1 for each model that is loaded; the labels name it and the runtime",
                 &["model", "runtime"],
+            ),
+            not_loaded: catalogue.counter(
+                "moliceiro_detector_models_not_loaded_total",
+                "Attempts to load a model that failed",
             ),
         }
     }
 
-    pub fn ready(&self, sessions: usize, model: &str, runtime: &str) {
+    pub fn ready(&self, sessions: usize, models: &[String], runtime: &str) {
         self.sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
-        self.model.with_label_values(&[model, runtime]).set(1);
-        info!(sessions, model, runtime, "detector is ready");
+        let models = models.join(",");
+        info!(sessions, models, runtime, "detector is ready");
+    }
+
+    /// The model is loaded, and frames are pulled for it.
+    pub fn model_loaded(&self, model: &ModelId, runtime: &str) {
+        self.model.with_label_values(&[model.to_string().as_str(), runtime]).set(1);
+        info!(%model, "serving a model");
+    }
+
+    /// No more frames are pulled for the model.
+    pub fn model_unloaded(&self, model: &ModelId, runtime: &str) {
+        // It fails only for labels that were never set.
+        self.model.remove_label_values(&[model.to_string().as_str(), runtime]).ok();
+        info!(%model, "unloading a model");
+    }
+
+    /// The frames of the model wait for another detector, or for another attempt of this one.
+    pub fn model_not_loaded(&self, model: &ModelId, error: &dyn Display) {
+        self.not_loaded.inc();
+        warn!(%model, %error, "a model is not loaded; its frames wait");
+    }
+
+    /// All frames of the model fail.
+    pub fn model_unusable(&self, model: &ModelId, reason: &str) {
+        self.not_loaded.inc();
+        warn!(%model, reason, "a model cannot be used; its frames fail");
     }
 
     /// A pull ended, with this many frames.
@@ -235,7 +266,7 @@ mod tests {
             registries.each_ref().map(|registry| Metrics::new(&mut Catalogue::new(registry)));
         let _in_flight = first.in_flight();
         first.not_a_frame("frames.a");
-        second.ready(3, "model", "runtime");
+        second.ready(3, &[], "runtime");
         drop(second.in_flight());
         let figures = |metrics: &Metrics| {
             let malformed = metrics.frames.with_label_values(&[MALFORMED]).get();

@@ -10,6 +10,7 @@ use tracing::warn;
 use crate::error::DetectorError;
 use crate::frame_worker::{FrameWorker, deliveries};
 use crate::prefetch::{Permits, Prefetch};
+use crate::serving::{Served, Serving, Survey};
 
 /// How long a pull waits for frames. At the end, the last pull is waited for, so that every frame
 /// that the server delivers to it is handled.
@@ -19,6 +20,8 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Pulls as many frames as may be in flight, until `shutdown`; then finishes those.
 pub(crate) async fn run(
     worker: FrameWorker,
+    mut serving: Serving,
+    mut survey: Survey,
     max_in_flight: u32,
     shutdown: &CancellationToken,
 ) -> Result<(), DetectorError> {
@@ -26,15 +29,36 @@ pub(crate) async fn run(
         Puller { worker: Arc::new(worker), prefetch: Arc::new(Prefetch::new(max_in_flight)) };
     let broken = puller.worker.broken();
     let tasks = TaskTracker::new();
+    // Pulls in a row that returned nothing.
+    let mut empty = 0;
     while !shutdown.is_cancelled() && !broken.is_cancelled() {
+        if let Some(consumers) = survey.latest() {
+            serving.adjust(&consumers).await;
+        }
+        let Some(served) = serving.next() else {
+            tokio::select! {
+                () = survey.changed() => continue,
+                () = shutdown.cancelled() => break,
+            }
+        };
         let permits = tokio::select! {
             permits = puller.prefetch.acquire() => permits,
             () = shutdown.cancelled() => break,
             () = broken.cancelled() => break,
         };
-        let redelivered = puller.pull(permits, &tasks).await;
+        // With several models, one that has no frames must not hold up those that have.
+        let models = serving.len();
+        let expiry = (models == 1 || empty >= models)
+            .then(|| PULL_EXPIRY / u32::try_from(models).unwrap_or(1));
+        let (pulled, redelivered) = puller.pull(&served, permits, expiry, &tasks).await;
+        if pulled > 0 {
+            serving.used(&served.model);
+            empty = 0;
+        } else {
+            empty += 1;
+        }
         if !redelivered.is_empty() {
-            puller.handle_alone(redelivered).await;
+            puller.handle_alone(&served, redelivered).await;
         }
     }
     tasks.close();
@@ -50,20 +74,35 @@ struct Puller {
 
 impl Puller {
     /// Pulls a frame for each permit, and spawns a task for each frame at its first delivery, which
-    /// holds its permit. Returns the redelivered frames.
-    async fn pull(&self, mut permits: Permits, tasks: &TaskTracker) -> Vec<Message> {
+    /// holds its permit. Without an expiry, takes only what waits already. Returns how many frames
+    /// there were, and the redelivered ones.
+    async fn pull(
+        &self,
+        served: &Arc<Served>,
+        mut permits: Permits,
+        expiry: Option<Duration>,
+        tasks: &TaskTracker,
+    ) -> (usize, Vec<Message>) {
         let Self { worker, prefetch } = self;
         let mut redelivered = Vec::new();
-        let mut messages = match worker.pull(permits.num_permits(), PULL_EXPIRY).await {
+        let frames = permits.num_permits();
+        let messages = match expiry {
+            Some(expiry) => {
+                served.consumer.batch().max_messages(frames).expires(expiry).messages().await
+            }
+            None => served.consumer.fetch().max_messages(frames).messages().await,
+        };
+        let mut messages = match messages {
             Ok(messages) => messages,
             Err(error) => {
                 warn!(%error, "cannot pull frames; trying again");
                 tokio::time::sleep(PAUSE_AFTER_ERROR).await;
-                return redelivered;
+                return (0, redelivered);
             }
         };
         let mut pulled = 0;
-        while let Some(next) = worker.keep_in_progress(&redelivered, messages.next()).await {
+        while let Some(next) = worker.keep_in_progress(served, &redelivered, messages.next()).await
+        {
             worker.ack_progress(&redelivered).await;
             let message = match next {
                 Ok(message) => message,
@@ -80,26 +119,26 @@ impl Puller {
                 continue;
             }
             let (worker, prefetch) = (worker.clone(), prefetch.clone());
-            let permit = permits.split(1);
+            let (served, permit) = (Arc::clone(served), permits.split(1));
             tasks.spawn(async move {
-                worker.handle(&message).await;
+                worker.handle(&served, &message).await;
                 prefetch.grow();
                 drop(permit);
             });
         }
         worker.metrics().pulled(pulled);
-        redelivered
+        (pulled, redelivered)
     }
 
     /// Handles redelivered frames: one after the other, with nothing else in flight.
-    async fn handle_alone(&self, redelivered: Vec<Message>) {
+    async fn handle_alone(&self, served: &Served, redelivered: Vec<Message>) {
         let Self { worker, prefetch } = self;
-        let permits = worker.keep_in_progress(&redelivered, prefetch.acquire_all()).await;
+        let permits = worker.keep_in_progress(served, &redelivered, prefetch.acquire_all()).await;
         let suspects = in_turn(redelivered);
         for (turn, message) in suspects.iter().enumerate() {
             let waiting = &suspects[turn + 1..];
             worker.ack_progress(waiting).await;
-            worker.keep_in_progress(waiting, worker.handle(message)).await;
+            worker.keep_in_progress(served, waiting, worker.handle(served, message)).await;
             if worker.broken().is_cancelled() {
                 break;
             }

@@ -2,7 +2,8 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use moliceiro_service::settings::Problem;
+use moliceiro_nats::messages::ModelId;
+use moliceiro_service::settings::{Problem, list};
 use moliceiro_service::{Section, Service, ServiceSection};
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,15 @@ pub struct DetectorSettings {
     pub sessions: usize,
     /// Threads of each session.
     pub threads: usize,
-    /// `nanodet` or `nanodet-int8`, which are built in, or an `.onnx` file, perhaps with
-    /// a manifest (`.toml`) beside it. Not set: `nanodet`.
+    /// The models whose frames this detector takes: names, names with versions, or `*` for all. A
+    /// built-in one that is named is loaded at the start, otherwise `nanodet`.
+    #[serde(with = "list")]
+    pub models: Vec<String>,
+    /// Bytes of memory that loaded models may take together, as estimated from their files. 0: half
+    /// of the machine's, or of the container's.
+    pub memory: u64,
+    /// Replaced by `models` and `ingest.model`.
+    #[serde(default, skip_serializing)]
     pub model: Option<PathBuf>,
     /// Objects are reported if their score is above this, 0 to 1. Not set: the value of the model's
     /// manifest.
@@ -37,6 +45,8 @@ impl Default for DetectorSettings {
             name: String::new(),
             sessions: 0,
             threads: 1,
+            models: vec!["*".to_owned()],
+            memory: 0,
             model: None,
             threshold: None,
             iou: None,
@@ -58,6 +68,18 @@ impl Section for DetectorSettings {
         let share = |value: Option<f32>| value.is_none_or(|v| (0.0..=1.0).contains(&v));
         check(self.sessions <= 256, "sessions", "0 (one for each core) to 256");
         check((1..=256).contains(&self.threads), "threads", "1 to 256");
+        let is_model = |name: &String| name == "*" || name.parse::<ModelId>().is_ok();
+        check(
+            !self.models.is_empty() && self.models.iter().all(is_model),
+            "models",
+            "names of models such as boats or boats@3, or *",
+        );
+        check(
+            self.model.is_none(),
+            "model",
+            "left out: add the file with `moliceiro model add`, and name the model in ingest.model \
+             or in uploads",
+        );
         check(share(self.threshold), "threshold", "0 to 1");
         check(share(self.iou), "iou", "0 to 1");
         problems

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use moliceiro_detector::{DetectorService, DetectorSettings, run};
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{Color, Encoding, Frame, Letterbox, Matrix, Size, VERSION};
+use moliceiro_nats::messages::{Color, Encoding, Frame, Letterbox, Matrix, ModelId, Size, VERSION};
 use moliceiro_nats::{
     NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect, subjects,
 };
@@ -54,7 +54,11 @@ async fn publish(streams: &Streams, video: &VideoId, index: u64) {
     };
     let id = subjects::frame_message_id(video, index);
     let payload = frame.to_cbor().into();
-    streams.publisher.publish(&subjects::frames(video), &id, payload).await.unwrap();
+    streams
+        .publisher
+        .publish(&subjects::frames(&ModelId::default(), video), &id, payload)
+        .await
+        .unwrap();
 }
 
 /// The value of a metric as `/metrics` shows it; 0 until it exists.

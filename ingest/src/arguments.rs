@@ -24,6 +24,10 @@ pub struct IngestArguments {
     /// Analyse every Nth frame only [setting: ingest.every]
     #[arg(long, value_name = "N")]
     pub every: Option<String>,
+    /// Model for uploads that do not name one, such as nanodet, boats or boats@3 [setting:
+    /// ingest.model]
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// Serve HTTP at this address; '' turns HTTP off [setting: http.listen]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
@@ -42,6 +46,7 @@ impl IngestArguments {
             .loader()
             .flag("--encoding", "ingest.encoding", self.encoding.as_ref())
             .flag("--every", "ingest.every", self.every.as_ref())
+            .flag("--model", "ingest.model", self.model.as_ref())
             .flag("--listen", "http.listen", self.listen.as_ref())
             .flag("--allow", "ingest.allow", allow);
         IngestService::from_settings(&loader.load()?)

@@ -288,13 +288,15 @@ impl Follower<'_> {
         let name = format!("{} (from {})", started.name, clock(UNIX_EPOCH + opened));
         let started = Started { name, uploaded_at: opened_at, ..started.clone() };
         metrics.decoding(&window, &started, 0);
+        let model = started.model();
         self.open.push(Box::pin(async move {
             let id = subjects::event_message_id(&window, "started");
             let event = Event::Started(started);
+            let model = &model;
             let published = match streams.publisher.publish_event(&window, Some(&id), event).await {
                 Ok(()) => {
-                    let publisher =
-                        FramePublisher { streams, metrics, video: &window, window: publish_window };
+                    let (video, window) = (&window, publish_window);
+                    let publisher = FramePublisher { streams, metrics, video, model, window };
                     publisher.publish_video(decoding, Watermark::default()).await
                 }
                 Err(error) => Err(error),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use moliceiro_decode::{ContainerInfo, DecodedFrame, DecodedThumbnail, Decoding, UndecodableFrame};
 use moliceiro_nats::messages::{
-    Ended, Event, Failed, Frame, Progress, Thumbnail, VERSION, milliseconds_now, to_cbor,
+    Ended, Event, Failed, Frame, ModelId, Progress, Thumbnail, VERSION, milliseconds_now, to_cbor,
 };
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
@@ -28,6 +28,8 @@ pub struct FramePublisher<'a> {
     pub metrics: &'a Metrics,
     /// The video that the frames belong to.
     pub video: &'a VideoId,
+    /// The model that analyses them.
+    pub model: &'a ModelId,
     /// Frames that may be unacknowledged at the same time.
     pub window: usize,
 }
@@ -163,7 +165,7 @@ impl FramePublisher<'_> {
         let payload = Bytes::from(message.to_cbor());
         let bytes = payload.len();
         let started = Instant::now();
-        let subject = subjects::frames(self.video);
+        let subject = subjects::frames(self.model, self.video);
         let id = subjects::frame_message_id(self.video, index);
         self.streams.publisher.publish(&subject, &id, payload).await?;
         self.metrics.frame_published(self.video, index, bytes, started.elapsed());

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use moliceiro_api::HttpSettings;
 use moliceiro_nats::messages::{
-    Deinterlace, Encoding, Fit, FrameSelection, Size, UploadDefaults, WINDOWS,
+    Deinterlace, Encoding, Fit, FrameSelection, ModelDescription, ModelId, Size, UploadDefaults,
+    WINDOWS,
 };
 use moliceiro_service::settings::{Problem, list};
 use moliceiro_service::{Section, Service, ServiceSection, Settings, SettingsError};
@@ -16,14 +17,21 @@ use moliceiro_decode::DecodeSettings;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IngestSettings {
-    /// Width of the pictures for detectors, in pixels: the model's input width.
-    pub width: u32,
-    /// Height of the pictures for detectors, in pixels: the model's input height.
-    pub height: u32,
+    /// The model for uploads that do not name one: `nanodet`, `nanodet-int8`, or one that was added
+    /// with `moliceiro model add`, such as `boats` for its latest version or `boats@3`.
+    pub model: ModelId,
+    /// Width of the pictures for detectors, in pixels. Not set: the model's input width. Ignored for
+    /// models that do not take this size.
+    pub width: Option<u32>,
+    /// Height of the pictures for detectors, in pixels. Not set: the model's input height. Ignored
+    /// for models that do not take this size.
+    pub height: Option<u32>,
     /// How a frame is fitted into the picture: `letterbox` (black border around it), `stretch`,
     /// `area` (a rectangle of the frame's shape with about width × height pixels) or `within` (a
-    /// smaller rectangle, within width × height). The sides of rectangles are multiples of 32.
-    pub fit: Fit,
+    /// smaller rectangle, within width × height). The sides of rectangles are multiples of 32. Not
+    /// set: what the model was measured to do best with. Ignored for models that do not take such
+    /// pictures.
+    pub fit: Option<Fit>,
     /// `jpeg` (small, for networks) or `i420` (larger, costs no time to encode).
     pub encoding: Encoding,
     /// 1 (small) to 100 (like the original). Below 90, detections of faint objects are unstable.
@@ -36,6 +44,9 @@ pub struct IngestSettings {
     pub every: u64,
     /// Keep up to 16 thumbnails of each video, for the page.
     pub stills: bool,
+    /// Keep the bytes of uploads for `streams.keep`, so that a video can be decoded again with
+    /// another model.
+    pub keep_uploads: bool,
     /// Maximum number of videos decoded at the same time.
     pub videos: usize,
     /// Maximum number of frames of one video in flight to the server, not acknowledged yet.
@@ -58,14 +69,16 @@ pub struct IngestSettings {
 impl Default for IngestSettings {
     fn default() -> Self {
         Self {
-            width: 416,
-            height: 416,
-            fit: Fit::Area,
+            model: ModelId::default(),
+            width: None,
+            height: None,
+            fit: None,
             encoding: Encoding::Jpeg,
             jpeg_quality: 95,
             deinterlace: Deinterlace::Auto,
             every: 1,
             stills: true,
+            keep_uploads: false,
             videos: 4,
             publish_window: 16,
             stall_timeout: Duration::from_secs(30),
@@ -86,8 +99,10 @@ impl Section for IngestSettings {
                 problems.push(Problem::new(key, what));
             }
         };
-        check((16..=Size::MAX_SIDE).contains(&self.width), "width", "16 to 2048 pixels");
-        check((16..=Size::MAX_SIDE).contains(&self.height), "height", "16 to 2048 pixels");
+        let is_side =
+            |side: Option<u32>| side.is_none_or(|side| (16..=Size::MAX_SIDE).contains(&side));
+        check(is_side(self.width), "width", "16 to 2048 pixels");
+        check(is_side(self.height), "height", "16 to 2048 pixels");
         check((1..=100).contains(&self.jpeg_quality), "jpeg_quality", "1 to 100");
         check(self.every >= 1, "every", "1 (every frame) or more");
         check((1..=64).contains(&self.videos), "videos", "1 to 64");
@@ -104,10 +119,30 @@ impl Section for IngestSettings {
 }
 
 impl IngestSettings {
-    /// How to decode a video: the frames that `choice` selects, from index `skip_before` on.
-    pub fn decoding(&self, choice: FrameSelection, skip_before: u64) -> DecodeSettings {
+    /// The size of picture for a model, or else the configured size, which it does not take.
+    pub fn picture_size(&self, model: &ModelDescription) -> Result<Size, Size> {
+        let Size { width, height } = model.size;
+        let size =
+            Size { width: self.width.unwrap_or(width), height: self.height.unwrap_or(height) };
+        if model.takes(size) { Ok(size) } else { Err(size) }
+    }
+
+    /// How a frame is fitted for a model, or else the configured way, which it does not take.
+    pub fn picture_fit(&self, model: &ModelDescription) -> Result<Fit, Fit> {
+        let fit = self.fit.unwrap_or(model.fit);
+        if model.takes_fitted(fit) { Ok(fit) } else { Err(fit) }
+    }
+
+    /// How to decode a video for a model: the frames that `choice` selects, from index
+    /// `skip_before` on.
+    pub fn decoding(
+        &self,
+        model: &ModelDescription,
+        choice: FrameSelection,
+        skip_before: u64,
+    ) -> DecodeSettings {
         DecodeSettings {
-            fit: self.fit,
+            fit: self.picture_fit(model).unwrap_or(model.fit),
             encoding: self.encoding,
             jpeg_quality: self.jpeg_quality,
             deinterlace: choice.deinterlace.unwrap_or(self.deinterlace),
@@ -116,7 +151,7 @@ impl IngestSettings {
             thumbnails: self.stills,
             queue: self.publish_window.min(8),
             stall_timeout: self.stall_timeout,
-            ..DecodeSettings::new(Size { width: self.width, height: self.height })
+            ..DecodeSettings::new(self.picture_size(model).unwrap_or(model.size))
         }
     }
 }

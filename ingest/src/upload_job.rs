@@ -6,11 +6,12 @@ use async_nats::jetstream::{AckKind, Message};
 use moliceiro_decode::live::LiveOrigin;
 use moliceiro_decode::{DecodeSettings, Observer};
 use moliceiro_nats::messages::{
-    Event, FrameSelection, LiveStatus, Offset, Started, Upload, VideoEntry, VideoState, to_json,
+    Event, FrameSelection, LiveStatus, ModelDescription, Offset, Started, Upload, VideoEntry,
+    VideoState, to_json,
 };
 use moliceiro_nats::objects;
 use moliceiro_nats::publish::StoreError;
-use moliceiro_nats::{VideoId, subjects};
+use moliceiro_nats::{ModelsError, StreamsError, VideoId, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -66,6 +67,12 @@ enum RetryReason {
     /// The windows of an earlier ingest cannot be ended.
     #[error(transparent)]
     TakeOver(#[from] TakeOverError),
+    /// The models cannot be read.
+    #[error(transparent)]
+    Models(#[from] ModelsError),
+    /// The queue of the model's frames cannot be used.
+    #[error(transparent)]
+    Streams(#[from] StreamsError),
 }
 
 /// What was decoded of a source.
@@ -73,7 +80,7 @@ enum Decoded {
     /// All of it is published.
     Video(Published),
     /// It is live, and has to be followed.
-    Live(LiveOrigin),
+    Live(LiveOrigin, Box<DecodeSettings>),
 }
 
 /// Why a source is not decoded, now or ever.
@@ -82,6 +89,8 @@ enum Unreadable {
     Replaced(Replaced),
     Source(SourceError),
     Live(LiveProblem),
+    /// There is no such model.
+    Model(ModelsError),
 }
 
 impl std::fmt::Display for Unreadable {
@@ -91,6 +100,7 @@ impl std::fmt::Display for Unreadable {
             Self::Replaced(reason) => reason.fmt(f),
             Self::Source(reason) => reason.fmt(f),
             Self::Live(reason) => reason.fmt(f),
+            Self::Model(reason) => reason.fmt(f),
         }
     }
 }
@@ -178,9 +188,30 @@ impl UploadJob {
             Some(entry) if entry.state != VideoState::Queued => Some(entry.started),
             _ => self.started(video).await,
         };
-        let started = match earlier {
-            Some(started) => started,
-            None => self.first_started(&upload, uri.as_ref().ok(), stored_at).await,
+        let (mut started, wanted) = match earlier {
+            Some(started) => {
+                let model = started.model();
+                (started, model)
+            }
+            None => {
+                let default = &self.context.service.section.model;
+                let model = upload.model.clone().unwrap_or_else(|| default.clone());
+                (self.first_started(&upload, uri.as_ref().ok(), stored_at).await, model)
+            }
+        };
+        let model = match streams.models.find(&wanted).await {
+            Err(error) if error.is_transient() => return Err(error.into()),
+            found => found,
+        };
+        if let Ok(model) = &model {
+            started.model = Some(model.used());
+            // Detectors learn from it that the model is needed.
+            streams.detectors(&model.model).await?;
+        }
+        // A video keeps the version that it started with.
+        let upload = Upload {
+            model: Some(started.model.as_ref().map_or(wanted, |m| m.name.clone())),
+            ..upload
         };
         let uri = uri.map_err(Unreadable::Refused).and_then(|uri| {
             match replaced(started.fingerprint.as_ref(), &uri) {
@@ -188,11 +219,12 @@ impl UploadJob {
                 None => Ok(uri),
             }
         });
+        let source = uri.and_then(|uri| Ok((uri, model.map_err(Unreadable::Model)?)));
         metrics.decoding(video, &started, stored.below);
         let selection = started.selection;
         let id = subjects::event_message_id(video, "started");
         streams.publisher.publish_event(video, Some(&id), Event::Started(started.clone())).await?;
-        let decoding = self.decode(video, uri, &started, stored);
+        let decoding = self.decode(video, source, &started, stored);
         let decoded = tokio::select! {
             decoded = self.requeue.run_until_cancelled(decoding) => decoded.transpose()?,
             () = streams.videos().until_cancelled(video) => {
@@ -200,8 +232,8 @@ impl UploadJob {
             }
         };
         match decoded {
-            Some(Decoded::Live(origin)) => {
-                self.follow(video, upload, &started, origin, live_status).await
+            Some(Decoded::Live(origin, settings)) => {
+                self.follow(video, upload, &started, (origin, *settings), live_status).await
             }
             Some(Decoded::Video(published)) => {
                 metrics.all_published(video, &published);
@@ -235,7 +267,7 @@ impl UploadJob {
         video: &VideoId,
         upload: Upload,
         started: &Started,
-        origin: LiveOrigin,
+        (origin, settings): (LiveOrigin, DecodeSettings),
         status: LiveStatus,
     ) -> Result<Disposition, RetryReason> {
         let Context { streams, service, metrics, .. } = &self.context;
@@ -245,7 +277,7 @@ impl UploadJob {
             metrics,
             video,
             started,
-            settings: self.decode_settings(selection, 0),
+            settings,
             window: upload.window.map_or(ingest.window, Offset::duration),
             publish_window: ingest.publish_window,
         };
@@ -273,16 +305,19 @@ impl UploadJob {
     async fn decode(
         &self,
         video: &VideoId,
-        uri: Result<Url, Unreadable>,
+        source: Result<(Url, ModelDescription), Unreadable>,
         started: &Started,
         stored: Watermark,
     ) -> Result<Decoded, RetryReason> {
         let Context { streams, service, metrics, .. } = &self.context;
         let (window, selection) = (service.section.publish_window, started.selection);
-        let publisher = FramePublisher { streams, metrics, video, window };
-        let opened = match uri {
-            Ok(uri) => {
-                let settings = self.decode_settings(selection, stored.below);
+        let model = &started.model();
+        let publisher = FramePublisher { streams, metrics, video, model, window };
+        let mut live_settings = None;
+        let opened = match source {
+            Ok((uri, model)) => {
+                let settings = self.decode_settings(&model, selection, stored.below);
+                live_settings = Some(DecodeSettings { skip_before: 0, ..settings.clone() });
                 let opened = source::open(&self.context, &uri, &started.name, settings).await;
                 opened.map_err(Unreadable::Source)
             }
@@ -292,9 +327,12 @@ impl UploadJob {
             Ok(Source::Video(decoding)) => {
                 return Ok(Decoded::Video(publisher.publish_video(decoding, stored).await?));
             }
-            Ok(Source::Live(origin)) => match live::check(video, selection) {
-                Ok(()) => return Ok(Decoded::Live(origin)),
-                Err(problem) => Unreadable::Live(problem),
+            Ok(Source::Live(origin)) => match (live::check(video, selection), live_settings) {
+                (Ok(()), Some(settings)) => {
+                    return Ok(Decoded::Live(origin, Box::new(settings)));
+                }
+                (Ok(()), None) => unreachable!("what is opened has settings"),
+                (Err(problem), _) => Unreadable::Live(problem),
             },
             Err(Unreadable::Source(error)) if !error.is_permanent() => return Err(error.into()),
             Err(unreadable) => unreadable,
@@ -302,11 +340,28 @@ impl UploadJob {
         Ok(Decoded::Video(publisher.publish_failure(stored, unreadable.to_string()).await?))
     }
 
-    fn decode_settings(&self, selection: FrameSelection, skip_before: u64) -> DecodeSettings {
+    fn decode_settings(
+        &self,
+        model: &ModelDescription,
+        selection: FrameSelection,
+        skip_before: u64,
+    ) -> DecodeSettings {
         let Context { service, metrics, .. } = &self.context;
+        if let Err(size) = service.section.picture_size(model) {
+            warn!(
+                model = %model.model, ?size, takes = ?model.size,
+                "the model does not take the size of ingest.width and ingest.height: using its own"
+            );
+        }
+        if let Err(fit) = service.section.picture_fit(model) {
+            warn!(
+                model = %model.model, ?fit, takes = ?model.fit,
+                "the model does not take pictures of ingest.fit: using its own way"
+            );
+        }
         let metrics = metrics.clone();
         let observer = Observer::new(move |event| metrics.decode_event(event));
-        DecodeSettings { observer, ..service.section.decoding(selection, skip_before) }
+        DecodeSettings { observer, ..service.section.decoding(model, selection, skip_before) }
     }
 
     /// Before the last delivery, an upload that may not be read here is left to other ingests,
@@ -319,7 +374,9 @@ impl UploadJob {
     /// Acknowledges the upload, and only then removes the uploaded bytes.
     async fn finish(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
         self.message.double_ack().await?;
+        let keeps = self.context.service.section.keep_uploads;
         if uri.scheme() == objects::SCHEME
+            && !keeps
             && let Err(error) = self.context.streams.objects.remove_of(uri, video.as_str()).await
         {
             warn!(
@@ -362,7 +419,7 @@ impl UploadJob {
     /// may have been published since.
     async fn discard(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
         self.context.metrics.upload_cancelled(video);
-        let frames = subjects::frames(video);
+        let frames = subjects::frames_of(video);
         if let Err(error) = self.context.streams.frames.purge().filter(frames).await {
             warn!(%video, %error, "cannot remove the frames of a cancelled video");
         }

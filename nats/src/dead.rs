@@ -9,7 +9,7 @@ use async_nats::jetstream::stream::{
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::messages::{Event, Failed};
+use crate::messages::{Event, Failed, ModelId};
 use crate::publish::{Publisher, StoreError};
 use crate::subjects;
 use crate::{Streams, VideoId};
@@ -22,10 +22,14 @@ pub const DELIVERIES: &str = "Moliceiro-Deliveries";
 pub const DETECTOR: &str = "Moliceiro-Detector";
 /// Header of a dead letter: the frame's index.
 pub const INDEX: &str = "Moliceiro-Frame";
+/// Header of a dead letter: the model that the frame was for.
+pub const MODEL: &str = "Moliceiro-Model";
 
 /// The frame that a message carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameIdentity {
+    /// The model that it is for.
+    pub model: ModelId,
     /// The video.
     pub video: VideoId,
     /// The frame's index.
@@ -40,15 +44,20 @@ impl FrameIdentity {
     ///
     /// `None` for a message that an ingest did not send.
     pub fn of(subject: &str, headers: Option<&HeaderMap>) -> Option<Self> {
-        let video = VideoId::of_subject(subject)?;
+        let (model, video) = subjects::parse_frames(subject)?;
         let message_id = headers?.get(async_nats::header::NATS_MESSAGE_ID)?.to_string();
-        let mut parts = message_id.splitn(3, '/');
-        if parts.next()? != video.as_str() {
-            return None;
-        }
-        let index = parts.next()?.parse().ok()?;
-        Some(Self { video, index, message_id })
+        let index = frame_index(&video, &message_id)?;
+        Some(Self { model, video, index, message_id })
     }
+}
+
+/// The index in the message id of one of the video's frames.
+pub(crate) fn frame_index(video: &VideoId, message_id: impl AsRef<str>) -> Option<u64> {
+    let mut parts = message_id.as_ref().splitn(3, '/');
+    if parts.next()? != video.as_str() {
+        return None;
+    }
+    parts.next()?.parse().ok()
 }
 
 /// Publishes that a frame failed, and stores its payload with the reason.
@@ -82,7 +91,8 @@ async fn store_payload(
         .message_id(format!("dead/{}", frame.message_id))
         .header(REASON, one_line(&failed.reason).as_str())
         .header(DELIVERIES, failed.deliveries.to_string().as_str())
-        .header(INDEX, failed.index.to_string().as_str());
+        .header(INDEX, failed.index.to_string().as_str())
+        .header(MODEL, frame.model.to_string().as_str());
     if let Some(detector) = &failed.detector {
         message = message.header(DETECTOR, one_line(detector).as_str());
     }
@@ -99,6 +109,8 @@ pub struct DeadLetter {
     pub sequence: u64,
     /// From the subject.
     pub video: VideoId,
+    /// From the headers: the model that the frame was for.
+    pub model: ModelId,
     /// From the headers: the frame's index, and why it failed.
     pub failed: Failed,
     /// The frame's message as it was in `FRAMES`; it may be malformed.
@@ -115,7 +127,9 @@ impl DeadLetter {
             deliveries: header(DELIVERIES)?.parse().ok()?,
         };
         let video = VideoId::of_subject(&message.subject)?;
-        Some(Self { sequence: message.sequence, video, failed, payload: message.payload })
+        // Before models had names, there was only one in the queue.
+        let model = header(MODEL).and_then(|model| model.parse().ok()).unwrap_or_default();
+        Some(Self { sequence: message.sequence, video, model, failed, payload: message.payload })
     }
 }
 
@@ -153,7 +167,7 @@ pub async fn replay(streams: &Streams, letter: &DeadLetter) -> Result<(), Replay
     );
     streams
         .publisher
-        .publish(&subjects::frames(&letter.video), &id, letter.payload.clone())
+        .publish(&subjects::frames(&letter.model, &letter.video), &id, letter.payload.clone())
         .await?;
     streams.dead.delete_message(letter.sequence).await?;
     Ok(())
@@ -183,16 +197,18 @@ mod tests {
             FrameIdentity::of(subject, Some(&headers))
                 .map(|frame| (frame.video.to_string(), frame.index))
         };
-        assert_eq!(identity("frames.a-1", "a-1/7"), Some(("a-1".into(), 7)));
-        assert_eq!(identity("frames.a-1", "a-1/7/again"), Some(("a-1".into(), 7)));
+        assert_eq!(identity("frames.boats@3.a-1", "a-1/7"), Some(("a-1".into(), 7)));
+        assert_eq!(identity("frames.nanodet.a-1", "a-1/7/again"), Some(("a-1".into(), 7)));
         for (subject, id) in [
-            ("frames.a-1", "b-1/7"),
-            ("frames.a-1", "a-1"),
-            ("frames.a-1", "a-1/x"),
+            ("frames.boats.a-1", "b-1/7"),
+            ("frames.boats.a-1", "a-1"),
+            ("frames.boats.a-1", "a-1/x"),
+            ("frames.a-1", "a-1/7"),
+            ("frames.a.b.a-1", "a-1/7"),
             ("frames", "a-1/7"),
         ] {
             assert_eq!(identity(subject, id), None, "{subject} {id}");
         }
-        assert_eq!(FrameIdentity::of("frames.a-1", None), None);
+        assert_eq!(FrameIdentity::of("frames.boats.a-1", None), None);
     }
 }

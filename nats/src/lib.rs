@@ -12,7 +12,7 @@
 //! - [`streams`] creates them, and refuses ones that were created differently.
 //! - [`messages`] are what is published: CBOR between services, JSON for people and other programs.
 //! - [`publish`] stores a message: it waits out full streams and lost connections.
-//! - [`objects`] stores the bytes of uploads.
+//! - [`objects`] stores the bytes of uploads, and [`models`] the models, by name.
 //! - [`dead`] dead-letters a frame that cannot be analysed, and replays dead letters.
 //! - [`videos`] reads and cancels videos, and writes their entries.
 //! - [`detections`](mod@detections) reads the objects found in each frame.
@@ -23,6 +23,7 @@ pub mod dead;
 pub mod detections;
 mod direct;
 pub mod embedded;
+pub mod models;
 pub mod objects;
 pub mod permissions;
 pub mod publish;
@@ -32,8 +33,9 @@ pub mod videos;
 
 pub use backoff::backoff;
 pub use connect::{ConnectError, NatsSettings, Patience, connect, connect_reporting};
+pub use models::{Models, ModelsError};
 pub use moliceiro_messages as messages;
 pub use moliceiro_messages::{InvalidVideoId, VideoId};
 pub use permissions::{PermissionDenied, Permissions};
-pub use streams::{Streams, StreamsError, StreamsSettings};
+pub use streams::{DetectorsConsumer, Streams, StreamsError, StreamsSettings};
 pub use videos::{KnownVideo, StoredEntry, VideoChange, VideoError, Videos, WriteError};

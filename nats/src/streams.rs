@@ -1,9 +1,12 @@
 //! The streams, consumers and buckets: the first service creates them, every service checks them.
 
 mod check;
+mod detectors;
 mod error;
 mod settings;
+mod upgrade;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
@@ -14,11 +17,15 @@ use async_nats::jetstream::{Context, ErrorCode, kv, object_store};
 use backon::{ExponentialBuilder, Retryable};
 use tracing::warn;
 
+use crate::models::Models;
 use crate::objects::Objects;
 use crate::publish::Publisher;
-use crate::subjects::{ATTEMPTS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET};
+use crate::subjects::{
+    ATTEMPTS_BUCKET, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET,
+};
 use crate::videos::Videos;
 
+pub use detectors::DetectorsConsumer;
 pub use error::StreamsError;
 use error::{may_pass, refused, unavailable};
 use settings::DAY;
@@ -59,16 +66,18 @@ pub struct Streams {
     pub requests: kv::Store,
     /// The bytes of uploads.
     pub objects: Objects,
+    /// The models, by name.
+    pub models: Models,
     /// Which detector has a frame at its last delivery.
     pub attempts: kv::Store,
     /// Delivers `uploads` to ingests.
     pub ingest: Consumer<pull::Config>,
-    /// Delivers `frames` to detectors.
-    pub detectors: Consumer<pull::Config>,
     /// Delivers `results` to aggregators.
     pub aggregator: Consumer<pull::Config>,
     /// Delivers `advisories` to aggregators.
     pub exhausted: Consumer<pull::Config>,
+    /// What consumers of `frames` are created with.
+    settings: Arc<StreamsSettings>,
 }
 
 impl Streams {
@@ -136,10 +145,10 @@ impl Streams {
     }
 
     /// All streams, except those of key-value buckets.
-    pub fn streams(&self) -> [&Stream; 8] {
-        let Self { uploads, frames, results, summaries, stills, advisories, dead, objects, .. } =
-            self;
-        [uploads, frames, results, summaries, stills, advisories, dead, objects.stream()]
+    pub fn streams(&self) -> [&Stream; 9] {
+        let Self { uploads, frames, results, summaries, stills, advisories, dead, .. } = self;
+        let (objects, models) = (self.objects.stream(), self.models.stream());
+        [uploads, frames, results, summaries, stills, advisories, dead, objects, models]
     }
 
     /// Checks that the streams still exist. Takes a few seconds at most.
@@ -186,6 +195,7 @@ impl Streams {
                         _ => unavailable(&what)(error),
                     },
                 )?;
+            let stream = upgrade::frames_queue(jetstream, stream, &config).await?;
             let found = &stream.cached_info().config;
             check::version(&server, found.num_replicas)?;
             check::stream(&what, found, &config)?;
@@ -214,8 +224,8 @@ impl Streams {
         }
         let (
             Ok([uploads, frames, results, summaries, stills, advisories, dead]),
-            Ok([ingest, detectors, aggregator, exhausted]),
-        ) = (<[Stream; 7]>::try_from(streams), <[Consumer<pull::Config>; 4]>::try_from(consumers))
+            Ok([ingest, aggregator, exhausted]),
+        ) = (<[Stream; 7]>::try_from(streams), <[Consumer<pull::Config>; 3]>::try_from(consumers))
         else {
             unreachable!("one is opened for each configuration")
         };
@@ -236,11 +246,16 @@ impl Streams {
             settings.keep,
         );
         let requests = bucket(jetstream, requests).await?;
-        let objects = uploads_bucket(jetstream, settings).await?;
+        let objects =
+            object_store(jetstream, UPLOADS_BUCKET, "Uploaded videos", settings, settings.keep)
+                .await?;
+        let models =
+            object_store(jetstream, MODELS_BUCKET, "Models", settings, Duration::ZERO).await?;
         Ok(Self {
             jetstream: jetstream.clone(),
             publisher: Publisher::new(jetstream.clone()),
             objects,
+            models: Models::new(models),
             requests,
             uploads,
             frames,
@@ -252,9 +267,9 @@ impl Streams {
             videos,
             attempts,
             ingest,
-            detectors,
             aggregator,
             exhausted,
+            settings: Arc::new(settings.clone()),
         })
     }
 }
@@ -296,23 +311,27 @@ async fn bucket(jetstream: &Context, config: kv::Config) -> Result<kv::Store, St
     Ok(found)
 }
 
-async fn uploads_bucket(
+/// Opens an object store whose objects are deleted at this age; at no age, if it is zero.
+async fn object_store(
     jetstream: &Context,
+    bucket: &'static str,
+    description: &str,
     settings: &StreamsSettings,
+    max_age: Duration,
 ) -> Result<Objects, StreamsError> {
-    let what = format!("object store {UPLOADS_BUCKET}");
-    if jetstream.get_object_store(UPLOADS_BUCKET).await.is_err() {
+    let what = format!("object store {bucket}");
+    if jetstream.get_object_store(bucket).await.is_err() {
         let config = object_store::Config {
-            bucket: UPLOADS_BUCKET.into(),
-            description: Some("Uploaded videos".into()),
-            max_age: settings.keep,
+            bucket: bucket.into(),
+            description: Some(description.into()),
+            max_age,
             storage: StorageType::File,
             num_replicas: settings.replicas,
             ..object_store::Config::default()
         };
         jetstream.create_object_store(config).await.map_err(unavailable(&what))?;
     }
-    let objects = Objects::open(jetstream.clone()).await.map_err(unavailable(&what))?;
-    check::bucket(&what, &objects.stream().cached_info().config, settings.replicas, settings.keep);
+    let objects = Objects::open(jetstream.clone(), bucket).await.map_err(unavailable(&what))?;
+    check::bucket(&what, &objects.stream().cached_info().config, settings.replicas, max_age);
     Ok(objects)
 }

@@ -1,6 +1,7 @@
 //! Every name on the server: subjects, streams, consumers, buckets, message ids.
 
 use crate::VideoId;
+use crate::messages::ModelId;
 
 /// Stream of videos to count: a work queue.
 pub const UPLOADS: &str = "UPLOADS";
@@ -22,14 +23,16 @@ pub const VIDEOS_BUCKET: &str = "videos";
 pub const REQUESTS_BUCKET: &str = "requests";
 /// Object store of uploaded bytes.
 pub const UPLOADS_BUCKET: &str = "uploads";
+/// Object store of models.
+pub const MODELS_BUCKET: &str = "models";
 
 /// Key-value bucket with the detector that has a frame at its last delivery.
 pub const ATTEMPTS_BUCKET: &str = "attempts";
 
 /// Durable consumer of [`UPLOADS`], shared by ingests.
 pub const INGEST_CONSUMER: &str = "ingest";
-/// Durable consumer of [`FRAMES`], shared by detectors.
-pub const DETECTORS_CONSUMER: &str = "detectors";
+/// How the names of the durable consumers of [`FRAMES`] begin: see [`detectors_consumer`].
+const DETECTORS_CONSUMER: &str = "detectors-";
 /// Durable consumer of [`SUMMARIES`] on the private server of `moliceiro run`: what it has printed.
 pub const PRINTED_CONSUMER: &str = "printed";
 /// Durable consumer of [`RESULTS`], shared by aggregators.
@@ -39,11 +42,13 @@ pub const DEAD_CONSUMER: &str = "aggregator-dead";
 
 /// Subject of requests for a video's status, with the video's id as their text.
 pub const STATUS_SUBJECT: &str = "videos.status";
+/// Subject of requests to check a model, which detectors answer.
+pub const CHECK_MODEL_SUBJECT: &str = "models.check";
 /// Subject of uploads.
 pub const UPLOAD_SUBJECT: &str = "videos.upload";
 
-/// Frames of all videos.
-pub const ALL_FRAMES: &str = "frames.*";
+/// Frames of all videos, for all models.
+pub const ALL_FRAMES: &str = "frames.*.*";
 /// Events and results of all videos.
 pub const ALL_RESULTS: &str = "results.*";
 /// Summaries of all videos.
@@ -65,9 +70,35 @@ pub fn max_deliveries_advisories(stream: &str) -> String {
     format!("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{stream}.*")
 }
 
-/// Subject of a video's frames.
-pub fn frames(video: &VideoId) -> String {
-    format!("frames.{video}")
+/// Subject of a video's frames, for the detectors that have this model.
+pub fn frames(model: &ModelId, video: &VideoId) -> String {
+    format!("frames.{model}.{video}")
+}
+
+/// Subjects of a video's frames, whichever model they are for.
+pub fn frames_of(video: &VideoId) -> String {
+    format!("frames.*.{video}")
+}
+
+/// Subjects of all frames that are for this model.
+pub fn frames_for(model: &ModelId) -> String {
+    format!("frames.{model}.*")
+}
+
+/// The model and the video of a subject of frames.
+pub fn parse_frames(subject: &str) -> Option<(ModelId, VideoId)> {
+    let (model, video) = subject.strip_prefix("frames.")?.split_once('.')?;
+    Some((model.parse().ok()?, VideoId::try_from(video.to_owned()).ok()?))
+}
+
+/// The durable consumer of [`FRAMES`] that the detectors of a model share.
+pub fn detectors_consumer(model: &ModelId) -> String {
+    format!("{DETECTORS_CONSUMER}{model}")
+}
+
+/// The model of a consumer that [`detectors_consumer`] names.
+pub fn model_of_consumer(consumer: &str) -> Option<ModelId> {
+    consumer.strip_prefix(DETECTORS_CONSUMER)?.parse().ok()
 }
 
 /// Subject of a video's events and results.

@@ -7,6 +7,7 @@
 
 mod error;
 mod forget;
+mod rerun;
 mod unfinished;
 mod watch;
 mod write;
@@ -28,6 +29,7 @@ use crate::publish::StoreError;
 use crate::{Streams, VideoId, direct, subjects};
 
 pub use error::VideoError;
+pub use rerun::RerunError;
 pub use unfinished::UnfinishedVideo;
 pub use watch::{VideoChange, VideoChanges, watch_all};
 pub use write::WriteError;

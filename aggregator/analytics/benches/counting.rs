@@ -42,6 +42,7 @@ fn video(frames: u64, counted: u64) -> VideoTotals {
         alarms: None,
         labels: vec![],
         fingerprint: None,
+        model: None,
     };
     let mut totals = VideoTotals::new(started, &[]);
     totals.apply(

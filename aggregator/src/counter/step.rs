@@ -241,7 +241,7 @@ impl PublishedTotals {
 
 /// The frames of a cancelled video need not be analysed. Those in flight change nothing.
 async fn remove_frames(streams: &Streams, video: &VideoId) {
-    if let Err(error) = streams.frames.purge().filter(subjects::frames(video)).await {
+    if let Err(error) = streams.frames.purge().filter(subjects::frames_of(video)).await {
         warn!(%video, %error, "cannot remove the frames of a cancelled video");
     }
 }

@@ -7,8 +7,7 @@ use crate::metrics::Metrics;
 
 pub(super) async fn watch(streams: &Streams, interval: Duration, metrics: &Metrics) -> ! {
     let mut consumers =
-        [&streams.ingest, &streams.detectors, &streams.aggregator, &streams.exhausted]
-            .map(Clone::clone);
+        [&streams.ingest, &streams.aggregator, &streams.exhausted].map(Clone::clone);
     let mut ticks = tokio::time::interval(interval);
     loop {
         ticks.tick().await;
@@ -23,6 +22,10 @@ pub(super) async fn watch(streams: &Streams, interval: Duration, metrics: &Metri
                 Ok(info) => metrics.consumer(info),
                 Err(error) => debug!(%error, "cannot read how far a consumer is"),
             }
+        }
+        match streams.all_detectors().await {
+            Ok(detectors) => metrics.detectors(&detectors),
+            Err(error) => debug!(%error, "cannot read how far the consumers of frames are"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::{consumer, stream};
+use moliceiro_nats::DetectorsConsumer;
 use moliceiro_nats::messages::VideoState;
 
 use super::Metrics;
@@ -35,6 +36,17 @@ impl Metrics {
             (&self.consumer_pulls, info.num_waiting as u64),
         ] {
             gauge.with_label_values(&names).set(gauge_value(value));
+        }
+    }
+
+    /// All consumers of the frame queue. What is exported of a removed model ends.
+    pub(crate) fn detectors(&self, detectors: &[DetectorsConsumer]) {
+        self.unserved_frames.reset();
+        for consumer in detectors {
+            self.consumer(&consumer.info);
+            let waiting = if consumer.is_unserved() { consumer.info.num_pending } else { 0 };
+            let model = consumer.model.to_string();
+            self.unserved_frames.with_label_values(&[&model]).set(gauge_value(waiting));
         }
     }
 

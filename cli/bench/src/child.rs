@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use moliceiro_decode::{self as decode, DecodeSettings, DecodedFrame};
-use moliceiro_detector::{DetectorSettings, load_runtime, open_model};
+use moliceiro_detector::{DetectorSettings, builtin, load_runtime};
 use moliceiro_ingest::IngestSettings;
+use moliceiro_nats::messages::ModelDescription;
 use moliceiro_nats::messages::{Encoding, Frame, FrameSelection, VERSION};
 use moliceiro_nats::{NatsSettings, VideoId};
 use moliceiro_run::{RunArguments, ServiceSettings, Services};
@@ -131,7 +132,12 @@ fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()
     let settings = settings(&arguments.common)?;
     let (detector, ingest): (DetectorSettings, IngestSettings) =
         (settings.section()?, settings.section()?);
-    let (model, runtime) = (open_model(&detector)?, load_runtime(&detector)?);
+    let runtime = load_runtime(&detector)?;
+    let id = &ingest.model;
+    let (Some(model), Some(description)) = (builtin(id), ModelDescription::builtin_named(id))
+    else {
+        bail!("the model {id} is not built in");
+    };
     let options = Options {
         intra_threads: arguments.threads,
         threshold: detector.threshold,
@@ -144,7 +150,7 @@ fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()
         size: model.size(),
         encoding: Encoding::I420,
         queue: QUEUE,
-        ..ingest.decoding(FrameSelection::every(1), 0)
+        ..ingest.decoding(&description, FrameSelection::every(1), 0)
     };
     decode::init()?;
     let frames = if source == FrameSource::Memory {

@@ -9,7 +9,9 @@ use moliceiro_decode::cut;
 use moliceiro_decode::{self as decode, DecodeSettings, DecodedFrame};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Encoding, Frame, FrameSelection, Size, VERSION, milliseconds_now};
+use moliceiro_nats::messages::{
+    Encoding, Frame, FrameSelection, ModelDescription, Size, VERSION, milliseconds_now,
+};
 use tokio::runtime::Handle;
 use url::Url;
 
@@ -51,8 +53,14 @@ pub(crate) fn prepare(
     Ok((inputs, total))
 }
 
+/// As an ingest decodes for the model that it has by default.
+fn settings(skip_before: u64) -> DecodeSettings {
+    let [model, _] = ModelDescription::builtin();
+    IngestSettings::default().decoding(&model, FrameSelection::every(1), skip_before)
+}
+
 fn number_of_frames(uri: &Url) -> anyhow::Result<u64> {
-    let settings = IngestSettings::default().decoding(FrameSelection::every(1), u64::MAX);
+    let settings = settings(u64::MAX);
     let decoding = decode::start(uri, settings);
     while decoding.frames.recv_blocking().is_ok() {}
     let video = decoding.outcome_blocking()?;
@@ -68,11 +76,7 @@ pub(crate) async fn jpegs(
     size: Size,
     limit: usize,
 ) -> anyhow::Result<Vec<DecodedFrame>> {
-    let settings = DecodeSettings {
-        size,
-        encoding: Encoding::Jpeg,
-        ..IngestSettings::default().decoding(FrameSelection::every(1), 0)
-    };
+    let settings = DecodeSettings { size, encoding: Encoding::Jpeg, ..settings(0) };
     let source = uri.clone();
     let decode = move || {
         let decoding = decode::start(&source, settings);

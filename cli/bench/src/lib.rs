@@ -40,7 +40,7 @@ use std::thread::available_parallelism;
 
 use anyhow::Context;
 use clap::Parser;
-use moliceiro_detector::{DetectorSettings, open_model};
+use moliceiro_nats::messages::{BUILTIN_MODELS, ModelDescription, ModelId};
 use moliceiro_run::VideoInput;
 use moliceiro_service::{
     CommonArguments, SettingsError, bundled, shutdown_on_signals, start_logging,
@@ -109,10 +109,9 @@ pub struct BenchArguments {
     /// Draw a chart of the part throughput into this file
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
-    /// Model to use: nanodet, nanodet-int8, or a model file with its manifest (.toml) beside it
-    /// [default: nanodet]
+    /// Built-in model to use: nanodet or nanodet-int8 [default: nanodet]
     #[arg(long, value_name = "MODEL")]
-    model: Option<String>,
+    model: Option<ModelId>,
     /// Folder where the servers store their data, on the disk to measure [default: the folder for
     /// temporary files]
     #[arg(long, value_name = "DIR")]
@@ -138,12 +137,12 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
     let mut common = arguments.common.clone();
     common.log_level.get_or_insert_with(|| "error".into());
     let settings = common.loader().load()?;
-    let detector = DetectorSettings {
-        model: arguments.model.as_ref().map(PathBuf::from),
-        ..settings.section()?
-    };
+    let id = arguments.model.clone().unwrap_or_default();
     start_logging(&settings.section()?);
-    let model = open_model(&detector)?;
+    let model = ModelDescription::builtin_named(&id).ok_or_else(|| {
+        let names = BUILTIN_MODELS.join(" or ");
+        SettingsError::Invalid(vec![format!("--model {id} is not built in: use {names}")])
+    })?;
     let data = arguments.data.clone().unwrap_or_else(std::env::temp_dir);
     let program = arguments
         .nats_server
@@ -157,7 +156,7 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
         arguments.frames,
         folder.path(),
     )?;
-    let size = model.size();
+    let size = model.size;
     let setup = Setup {
         data,
         nats_server: program,
@@ -165,12 +164,13 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
         frames,
         size,
         streams: settings.section()?,
-        settings: setup::as_arguments(&common, arguments.model.as_deref()),
+        settings: setup::as_arguments(&common, &id),
+        model: id.clone(),
     };
     let input = Input {
         videos: inputs.iter().map(|input| input.name.clone()).collect(),
         frames,
-        model: model.name().to_owned(),
+        model: id.to_string(),
         picture: [size.width, size.height],
     };
     let runtime =

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use moliceiro_nats::embedded::EmbeddedServer;
+use moliceiro_nats::messages::ModelId;
 use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, connect};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -20,6 +21,7 @@ const WARM_UP_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Running services, and the server that connects them.
 pub(crate) struct Pipeline {
+    model: ModelId,
     pub(crate) processes: Vec<Process>,
     pub(crate) streams: Streams,
     /// Where the services serve their metrics; empty if they do not.
@@ -72,6 +74,7 @@ impl Pipeline {
         let streams = open(setup, &url).await?;
         let mut pipeline = Self {
             processes: vec![process],
+            model: setup.model.clone(),
             streams,
             endpoints: vec![],
             server_pid: server,
@@ -93,6 +96,7 @@ impl Pipeline {
         let (server_pid, url) = (server.process_id(), server.url().to_owned());
         let mut pipeline = Self {
             processes: vec![],
+            model: setup.model.clone(),
             streams,
             endpoints: vec![],
             server_pid,
@@ -184,7 +188,8 @@ impl Pipeline {
     /// Waits until each service pulls: then its model is loaded and its connection is up.
     async fn until_warm(&mut self, services: ServiceSet) -> anyhow::Result<()> {
         let deadline = Instant::now() + WARM_UP_TIMEOUT;
-        let Streams { ingest, detectors, aggregator, .. } = &mut self.streams;
+        let mut detectors = self.streams.detectors(&self.model).await?;
+        let Streams { ingest, aggregator, .. } = &mut self.streams;
         loop {
             let pulls = [
                 ingest.info().await?.num_waiting,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use moliceiro_nats::StreamsSettings;
-use moliceiro_nats::messages::Size;
+use moliceiro_nats::messages::{ModelId, Size};
 use moliceiro_service::CommonArguments;
 use url::Url;
 
@@ -19,6 +19,7 @@ pub(crate) struct Setup {
     pub(crate) frames: u64,
     /// The size of the pictures that the model accepts.
     pub(crate) size: Size,
+    pub(crate) model: ModelId,
     pub(crate) streams: StreamsSettings,
     /// The settings of the command line, as arguments for the programs.
     pub(crate) settings: Vec<OsString>,
@@ -47,7 +48,7 @@ impl Setup {
 }
 
 /// The settings of the command line, as arguments for other programs.
-pub(crate) fn as_arguments(common: &CommonArguments, model: Option<&str>) -> Vec<OsString> {
+pub(crate) fn as_arguments(common: &CommonArguments, model: &ModelId) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = Vec::new();
     if let Some(file) = &common.config {
         arguments.extend(["--config".into(), file.into()]);
@@ -55,7 +56,10 @@ pub(crate) fn as_arguments(common: &CommonArguments, model: Option<&str>) -> Vec
     if let Some(level) = &common.log_level {
         arguments.extend(["--log".into(), level.into()]);
     }
-    let model = model.map(|model| ("detector.model".to_owned(), model.to_owned()));
+    let model = [
+        ("ingest.model".to_owned(), model.to_string()),
+        ("detector.models".to_owned(), format!("{model},*")),
+    ];
     for (key, value) in common.assignments.iter().cloned().chain(model) {
         arguments.extend(["--set".into(), format!("{key}={value}").into()]);
     }

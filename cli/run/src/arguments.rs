@@ -3,14 +3,14 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use moliceiro_detector::{DetectorSettings, open_model};
-use moliceiro_ingest::IngestSettings;
+use moliceiro_detector::DetectorSettings;
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
-    AlarmRule, Deinterlace, Fit, Fps, Offset, RequestedSelection, Size, WINDOWS,
+    AlarmRule, Deinterlace, Fit, Fps, Offset, RequestedSelection, WINDOWS,
 };
 use moliceiro_service::{CommonArguments, Settings, SettingsError};
 
+use crate::model::ModelChoice;
 use crate::options::UploadOptions;
 use crate::plan::Earlier;
 use crate::server;
@@ -92,8 +92,8 @@ pub struct RunArguments {
     /// stored) or fields (each field as a frame) [default: the setting ingest.deinterlace]
     #[arg(long, value_name = "HOW", value_parser = deinterlace_parser())]
     deinterlace: Option<Deinterlace>,
-    /// Model to use: nanodet, nanodet-int8, or the file of a model (.onnx)
-    /// [default: nanodet]
+    /// Model to use: nanodet, nanodet-int8, one that was added such as boats or boats@3, or a model
+    /// file, which is added [default: the setting ingest.model]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// Folder where the private server stores its data [default: moliceiro in your data folder]
@@ -143,14 +143,13 @@ impl RunArguments {
         let alarms: Vec<_> = self.alarms.iter().cloned().chain(max).collect();
         let alarms = (!alarms.is_empty()).then_some(alarms);
         let selection = RequestedSelection { every, fps, start, end, video_track, deinterlace };
-        Ok(UploadOptions { selection, window, alarms })
+        Ok(UploadOptions { selection, window, model: None, alarms })
     }
 
     /// The effective settings of all services.
     ///
     /// Some defaults differ from those of a service, because everything runs on one machine and a
-    /// person watches. Fails if a setting is invalid, or if the picture size does not fit the
-    /// model.
+    /// person watches. Fails if a setting is invalid.
     pub fn settings(&self) -> anyhow::Result<Settings> {
         const COMMAND: &str = "moliceiro run";
         let loader = self
@@ -165,38 +164,13 @@ impl RunArguments {
             .flag("--detectors", "detector.sessions", self.detectors.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())
             .flag("--fit", "ingest.fit", self.fit.as_deref())
-            .flag("--fast", "ingest.fit", self.fast.then_some("within"))
-            .flag("--model", "detector.model", self.model.as_ref());
-        let detector: DetectorSettings = loader.clone().load()?.section()?;
-        let model = open_model(&detector)?;
-        let size = model.size();
-        let fit: &str = model.fit().into();
-        let loader = loader
-            .default_for("the model", "ingest.width", size.width)
-            .default_for("the model", "ingest.height", size.height)
-            .default_for("the model", "ingest.fit", fit);
-        let settings = loader.load()?;
-        let IngestSettings { width, height, fit, .. } = settings.section()?;
-        if !model.takes(Size { width, height }) {
-            let problem = format!(
-                "ingest.width × ingest.height = {width}×{height} does not fit the model: \
-                 set {}×{}",
-                size.width, size.height
-            );
-            return Err(SettingsError::Invalid(vec![problem]).into());
-        }
-        if !model.takes_fitted(fit) {
-            let problem = format!(
-                "ingest.fit = {} does not work with the model {}, which accepts pictures of {}×{} \
-                 only: set letterbox or stretch (--fit)",
-                <&str>::from(fit),
-                model.name(),
-                size.width,
-                size.height
-            );
-            return Err(SettingsError::Invalid(vec![problem]).into());
-        }
-        Ok(settings)
+            .flag("--fast", "ingest.fit", self.fast.then_some("within"));
+        Ok(loader.load()?)
+    }
+
+    /// The model that the command line names. A file is loaded and run once.
+    pub(crate) fn model(&self, detector: &DetectorSettings) -> anyhow::Result<Option<ModelChoice>> {
+        self.model.as_deref().map(|model| ModelChoice::parse(model, detector)).transpose()
     }
 
     /// Starts the private server, unless the settings name another server: then `None`.

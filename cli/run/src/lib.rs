@@ -6,6 +6,7 @@
 //!    options of each upload (`options.rs`).
 //! 2. `inputs.rs` turns each VIDEO into a URI and a name: [`VideoInput`]. `folder.rs` replaces
 //!    folders by what is in them, and `names.rs` tells videos of the same name apart.
+//!    `model.rs` finds the model that the command line names, or adds the file.
 //! 3. `server.rs` starts the private NATS server, unless the settings name another server.
 //! 4. `plan.rs` decides which videos this run follows: what is new, and what an earlier run left
 //!    ([`Videos::unfinished`](moliceiro_nats::videos::Videos::unfinished)).
@@ -22,6 +23,7 @@ mod arguments;
 mod folder;
 mod follower;
 mod inputs;
+mod model;
 mod names;
 mod options;
 mod plan;
@@ -46,6 +48,7 @@ pub use arguments::RunArguments;
 use folder::Expanded;
 use follower::{Outcome, SummaryFollower};
 pub use inputs::{InputError, VideoInput};
+use model::{ModelChoice, check_size};
 use options::UploadOptions;
 use plan::{Earlier, RunPlan};
 use progress::Progress;
@@ -80,7 +83,11 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         progress.print(&note);
     }
     // An unusable model is an error before anything is queued for it.
-    moliceiro_detector::check(&services.detector)?;
+    let model = arguments.model(&services.detector)?;
+    services.preload(model.as_ref());
+    if !matches!(model, Some(ModelChoice::File(..))) {
+        moliceiro_detector::check(&services.detector)?;
+    }
 
     let server = arguments.start_server(&settings)?;
     let services = match &server {
@@ -113,6 +120,7 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         progress,
         format,
         options,
+        model,
         earlier,
         ordered: !arguments.unordered,
     };
@@ -143,6 +151,8 @@ struct Session {
     progress: Progress,
     format: OutputFormat,
     options: UploadOptions,
+    /// What the command line names; `None`: the setting `ingest.model` holds.
+    model: Option<ModelChoice>,
     earlier: Earlier,
     ordered: bool,
 }
@@ -188,6 +198,13 @@ impl Session {
         );
         let client = client.await?;
         let streams = Streams::open(client, &self.services.streams, PUBLISHES_IN_FLIGHT).await?;
+        let default = ModelChoice::Named(self.services.ingest.model.clone());
+        let model = self.model.as_ref().unwrap_or(&default).resolve(&streams).await?;
+        check_size(&self.services.ingest, &model)?;
+        if self.model.is_some() {
+            self.options.model = Some(model.model);
+            self.services.upload_defaults = self.options.defaults();
+        }
         let kind = ServerKind::of(self.server.as_ref());
         let plan = RunPlan::make(&streams, inputs, &self.options, kind, self.earlier).await?;
         let print = (self.earlier, self.ordered);

@@ -1,5 +1,6 @@
-use moliceiro_nats::messages::{AlarmRule, Offset, RequestedSelection, Upload, UploadDefaults};
-
+use moliceiro_nats::messages::{
+    AlarmRule, ModelId, Offset, RequestedSelection, Upload, UploadDefaults,
+};
 use moliceiro_nats::videos::UnfinishedVideo;
 use url::Url;
 
@@ -8,20 +9,21 @@ use url::Url;
 pub(crate) struct UploadOptions {
     pub(crate) selection: RequestedSelection,
     pub(crate) window: Option<Offset>,
+    pub(crate) model: Option<ModelId>,
     pub(crate) alarms: Option<Vec<AlarmRule>>,
 }
 
 impl UploadOptions {
     /// An upload of `uri` with these options.
     pub(crate) fn upload(&self, uri: Url) -> Upload {
-        let Self { selection, window, alarms } = self.clone();
-        Upload { selection, window, alarms, ..Upload::of(uri) }
+        let Self { selection, window, model, alarms } = self.clone();
+        Upload { selection, window, model, alarms, ..Upload::of(uri) }
     }
 
     /// The same for uploads that do not say.
     pub(crate) fn defaults(&self) -> UploadDefaults {
-        let Self { selection, window, alarms } = self.clone();
-        UploadDefaults { selection, window, alarms }
+        let Self { selection, window, model, alarms } = self.clone();
+        UploadDefaults { selection, window, model, alarms }
     }
 
     /// The options that select frames by their times.
@@ -44,6 +46,7 @@ impl UploadOptions {
             && end.is_none_or(|end| Some(end) == found.end)
             && video_track.is_none_or(|track| Some(track) == found.video_track)
             && deinterlace.is_none_or(|how| Some(how) == found.deinterlace)
+            && self.model.as_ref().is_none_or(|model| unfinished.model.as_ref() == Some(model))
             && (self.alarms.is_none() || self.alarms == unfinished.alarms)
     }
 }

@@ -4,12 +4,14 @@ use moliceiro_aggregator::AggregatorSettings;
 use moliceiro_api::HttpSettings;
 use moliceiro_detector::DetectorSettings;
 use moliceiro_ingest::{IngestService, IngestSettings};
-use moliceiro_nats::messages::UploadDefaults;
+use moliceiro_nats::messages::{ModelDescription, UploadDefaults};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::{Base, Service, Settings, SettingsError, Telemetry};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+
+use crate::model::ModelChoice;
 
 /// Where [`moliceiro_service::Listen::Auto`] serves metrics.
 const METRICS_PORT: u16 = 9470;
@@ -46,6 +48,19 @@ impl ServiceSettings {
             aggregator: settings.section()?,
             upload_defaults: UploadDefaults::default(),
         })
+    }
+
+    /// Loads the model that videos will need before the first frame, if it is built in.
+    pub(crate) fn preload(&mut self, model: Option<&ModelChoice>) {
+        let needed = match model {
+            Some(ModelChoice::Named(id)) => Some(id),
+            Some(ModelChoice::File(..)) => None,
+            None => Some(&self.ingest.model),
+        };
+        let builtin = needed.filter(|id| ModelDescription::builtin_named(id).is_some());
+        if let Some(id) = builtin {
+            self.detector.models.insert(0, id.to_string());
+        }
     }
 
     /// The same settings for services that use another NATS server.

@@ -14,7 +14,7 @@ sys.path.insert(0, folder)
 
 import generated.api  # noqa: E402
 from generated import Client  # noqa: E402
-from generated.models import Accepted, AcceptedForm, Form, Index, Page, Problem, Stills, Summary, Video, VideoByUri  # noqa: E402
+from generated.models import Accepted, AcceptedForm, Form, Index, ModelDescription, ModelForm, ModelList, Page, Problem, Stills, Summary, Video, VideoByUri  # noqa: E402
 from generated.types import File  # noqa: E402
 
 # Every request is a module. Those that this test makes are removed.
@@ -70,6 +70,13 @@ page = call("list_videos", limit=1, kind=Page)
 assert [listed.id for listed in page.videos] == [raw.id] and page.next_, page
 page = call("list_videos", limit=1, after=page.next_, kind=Page)
 assert len(page.videos) == 1, page
+
+listed = call("list_models", kind=ModelList)
+assert [model.model for model in listed.models] == ["nanodet", "nanodet-int8"], listed
+assert call("show_model", "nanodet", kind=ModelDescription).classes == 80
+assert "built in" in call("remove_model", "nanodet", status=422, kind=Problem).detail
+file = File(payload=BytesIO(b"not a model"), file_name="boats.onnx")
+assert "boats" in call("add_model", body=ModelForm(model=file), status=422, kind=Problem).detail
 
 assert "done already" in call("cancel_video", raw.id, status=409, kind=Problem).detail
 call("cancel_video", raw.id, forget=True, status=204)

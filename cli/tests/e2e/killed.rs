@@ -183,15 +183,16 @@ async fn a_frame_that_kills_every_detector_fails_alone() {
     let folder = tempfile::tempdir().unwrap();
     let [video, without] = videos_with_and_without_a_white_frame(folder.path(), DEADLY);
     let model = crashing_model(folder.path());
-    let settings = ["--model", model.to_str().unwrap()];
     let server = Server::start();
-    let site = Deployment::new(server.url(), &["--set", "streams.frame_max_deliver=3"]);
+    let settings = ["--set", "streams.frame_max_deliver=3", "--set", "ingest.model=added"];
+    let site = Deployment::new(server.url(), &settings);
+    site.add_model(&model);
     let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
     site.upload_file(&video, "deadly").await;
     let mut signals = Vec::new();
     let summary = tokio::select! {
         mut summaries = site.summaries(1) => summaries.remove(0),
-        () = detectors_one_after_the_other(&site, &settings, &mut signals) => unreachable!(),
+        () = detectors_one_after_the_other(&site, &[], &mut signals) => unreachable!(),
     };
     assert_eq!(signals, [Some(Signal::FPE.as_raw()); 3], "it dies each time");
 
@@ -237,9 +238,11 @@ async fn a_frame_that_the_model_fails_on_is_retried_and_fails_alone() {
     let [video, without] = videos_with_and_without_a_white_frame(folder.path(), WHITE);
     let model = failing_model(folder.path());
     let server = Server::start();
-    let site = Deployment::new(server.url(), &["--set", "streams.frame_max_deliver=3"]);
+    let settings = ["--set", "streams.frame_max_deliver=3", "--set", "ingest.model=added"];
+    let site = Deployment::new(server.url(), &settings);
+    site.add_model(&model);
     let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
-    let name = ["--model", model.to_str().unwrap(), "--set", "detector.name=one"];
+    let name = ["--set", "detector.name=one"];
     let mut detector = site.start_with("detector", &name);
     site.upload_file(&video, "white").await;
     let summary = site.summaries(1).await.remove(0);

@@ -22,6 +22,7 @@ mod killed;
 mod live;
 mod messages;
 mod model_check;
+mod models;
 mod network;
 mod observed;
 mod page;

@@ -78,16 +78,17 @@ async fn invalid_messages_harm_nothing() {
     publish(format!("results.{video}"), None, result(&nobody, 0)).await;
     publish(format!("results.{video}"), None, result(&video, 1_000_000)).await;
     publish(format!("results.{nobody}"), None, result(&nobody, 0)).await;
-    publish(format!("frames.{video}"), None, "no CBOR and no identity".into()).await;
-    publish(format!("frames.{nobody}"), Some(format!("{nobody}/0")), "no CBOR".into()).await;
+    publish(format!("frames.nanodet.{video}"), None, "no CBOR and no identity".into()).await;
+    publish(format!("frames.nanodet.{nobody}"), Some(format!("{nobody}/0")), "no CBOR".into())
+        .await;
     publish(
-        format!("frames.{nobody}"),
+        format!("frames.nanodet.{nobody}"),
         Some(format!("{nobody}/1")),
         invalid_frame(&nobody, 1).to_cbor().into(),
     )
     .await;
     publish(
-        format!("frames.{nobody}"),
+        format!("frames.nanodet.{nobody}"),
         Some(format!("{nobody}/2")),
         invalid_frame(&nobody, 7).to_cbor().into(),
     )

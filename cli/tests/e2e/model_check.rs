@@ -69,5 +69,5 @@ fn a_model_without_a_manifest_counts_a_video() {
     let found = summaries(&process.expect_code(0));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].processed_frames, 10);
-    assert!(found[0].models.iter().eq(["tensorflow.onnx"]), "{:?}", found[0].models);
+    assert!(found[0].models.iter().eq(["tensorflow@1"]), "{:?}", found[0].models);
 }

@@ -36,7 +36,7 @@ fn each_source_overrides_the_previous_one_and_is_named() {
         ("jpeg_quality", "71", "environment MOLICEIRO__INGEST__JPEG_QUALITY"),
         ("videos", "3", file),
         ("level", "\"debug\"", "command line --log"),
-        ("width", "416", "built-in default"),
+        ("publish_window", "16", "built-in default"),
     ] {
         assert!(line(key).starts_with(&format!("{key} = {value} ")), "{}", line(key));
         assert!(line(key).ends_with(&format!("# {source}")), "{}", line(key));
@@ -51,7 +51,7 @@ fn the_printed_settings_are_a_settings_file() {
         "--set",
         "detector.threshold=0.5",
         "--set",
-        "detector.model=/m.onnx",
+        "detector.models=boats,nets@2",
         "--set",
         "streams.frame_ack_wait=90s",
     ];

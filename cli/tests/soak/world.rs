@@ -53,10 +53,11 @@ impl World {
             "streams.frame_max_deliver=8".into(),
             "streams.upload_max_deliver=1000".into(),
             "detector.sessions=1".into(),
-            format!("detector.model={}", model.display()),
+            "ingest.model=added".into(),
         ];
         let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
         let client = Deployment::new(server.url(), &[]).client().await;
+        Deployment::new(server.url(), &settings).add_model(model);
         let (proxy, site) = Deployment::behind_proxy(&server.url(), &settings).await;
         let services =
             SERVICES.map(|service| (service, (0..OF_EACH).map(|_| site.start(service)).collect()));
@@ -247,9 +248,9 @@ impl World {
     async fn send_invalid_messages(&self, videos: &Videos) {
         let some = videos.some_id().unwrap_or("nobody-2".into());
         for (subject, id) in [
-            ("frames.nobody-1".to_owned(), Some("nobody-1/0".to_owned())),
-            ("frames.nobody-1".into(), None),
-            (format!("frames.{some}"), None),
+            ("frames.nanodet.nobody-1".to_owned(), Some("nobody-1/0".to_owned())),
+            ("frames.nanodet.nobody-1".into(), None),
+            (format!("frames.nanodet.{some}"), None),
             (format!("results.{some}"), None),
             ("results.nobody-1".into(), None),
             ("videos.upload".into(), None),

@@ -8,15 +8,18 @@ use std::time::{Duration, Instant, SystemTime};
 use async_nats::Client;
 use async_nats::connection::State as Connection;
 use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer;
 use async_nats::jetstream::context::{
     ConsumerInfoError, ContextBuilder, GetStreamError, GetStreamErrorKind, KeyValueError,
 };
-use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind, Stream};
-use futures_util::StreamExt;
+use async_nats::jetstream::stream::{
+    ConsumersError, LastRawMessageError, LastRawMessageErrorKind, Stream,
+};
+use futures_util::{StreamExt, TryStreamExt};
 use moliceiro_nats::messages::{Event, VideoEvent, from_cbor};
 use moliceiro_nats::subjects::{
-    AGGREGATOR_CONSUMER, ALL_ALARMS, ALL_RESULTS, DEAD, DETECTORS_CONSUMER, FRAMES,
-    INGEST_CONSUMER, RESULTS, SUMMARIES, UPLOADS, VIDEOS_BUCKET,
+    AGGREGATOR_CONSUMER, ALL_ALARMS, ALL_RESULTS, DEAD, FRAMES, INGEST_CONSUMER, RESULTS,
+    SUMMARIES, UPLOADS, VIDEOS_BUCKET,
 };
 use moliceiro_nats::videos::{VideoChanges, watch_all};
 use moliceiro_nats::{StreamsError, VideoChange, VideoError, VideoId};
@@ -124,6 +127,8 @@ enum SampleError {
     Stream(&'static str, GetStreamError),
     #[error("consumer {0}: {1}")]
     Consumer(&'static str, ConsumerInfoError),
+    #[error("consumers of stream {FRAMES}: {0}")]
+    Consumers(ConsumersError),
     #[error(transparent)]
     Bucket(#[from] KeyValueError),
     #[error(transparent)]
@@ -146,7 +151,7 @@ async fn sample(jetstream: &Context) -> Result<(Queues, Duration), SampleError> 
     };
     let (ingest, detectors, aggregator, last_alarm, bucket) = tokio::try_join!(
         consumer(uploads, INGEST_CONSUMER),
-        consumer(frames.clone(), DETECTORS_CONSUMER),
+        consumers(&frames),
         consumer(results, AGGREGATOR_CONSUMER),
         last_alarm(&summaries),
         async { Ok(jetstream.get_key_value(VIDEOS_BUCKET).await?) },
@@ -158,10 +163,10 @@ async fn sample(jetstream: &Context) -> Result<(Queues, Duration), SampleError> 
             .ok()
             .filter(|limit| *limit > 0),
         frames_published: info.state.last_sequence,
-        frames_waiting: detectors.num_pending,
-        frames_in_flight: detectors.num_ack_pending as u64,
-        redelivered: detectors.num_redelivered as u64,
-        pulls: detectors.num_waiting as u64,
+        frames_waiting: detectors.iter().map(|of| of.num_pending).sum(),
+        frames_in_flight: detectors.iter().map(|of| of.num_ack_pending as u64).sum(),
+        redelivered: detectors.iter().map(|of| of.num_redelivered as u64).sum(),
+        pulls: detectors.iter().map(|of| of.num_waiting as u64).sum(),
         uploads_waiting: ingest.num_pending,
         uploads_in_flight: ingest.num_ack_pending as u64,
         results_waiting: aggregator.num_pending + aggregator.num_ack_pending as u64,
@@ -169,6 +174,11 @@ async fn sample(jetstream: &Context) -> Result<(Queues, Duration), SampleError> 
         last_alarm,
     };
     Ok((queues, bucket.stream.cached_info().config.max_age))
+}
+
+/// The consumers of the frame queue, one for each model.
+async fn consumers(frames: &Stream) -> Result<Vec<consumer::Info>, SampleError> {
+    frames.consumers().try_collect().await.map_err(SampleError::Consumers)
 }
 
 async fn stream(jetstream: &Context, name: &'static str) -> Result<Stream, SampleError> {

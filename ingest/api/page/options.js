@@ -21,7 +21,7 @@ export class Options {
 
   /** The options that are set, as JSON for an upload. */
   read() {
-    const { every, fps, start, end, track, deinterlace, labels, alarms } = this.#fields;
+    const { every, fps, start, end, track, deinterlace, model, labels, alarms } = this.#fields;
     const options = {};
     if (every.value) options.every = every.valueAsNumber;
     if (fps.value) options.fps = fps.valueAsNumber;
@@ -29,6 +29,7 @@ export class Options {
     if (end.value.trim()) options.end = end.value.trim();
     if (track.value) options.video_track = track.valueAsNumber;
     if (deinterlace.value) options.deinterlace = deinterlace.value;
+    if (model.value.trim()) options.model = model.value.trim();
     const classes = lines(labels.value, ",");
     if (classes.length) options.labels = classes;
     const rules = lines(alarms.value, "\n");
@@ -37,7 +38,7 @@ export class Options {
   }
 
   /** Shows the options that a video was counted with. */
-  fill({ every, fps, start, end, video_track: track, deinterlace, labels, rules }) {
+  fill({ every, fps, start, end, video_track: track, deinterlace, model, labels, rules }) {
     // The server refuses both.
     this.#fields.every.value = fps ? "" : every;
     this.#fields.fps.value = fps ?? "";
@@ -45,6 +46,7 @@ export class Options {
     this.#fields.end.value = end ?? "";
     this.#fields.track.value = track ?? "";
     this.#fields.deinterlace.value = deinterlace ?? "";
+    this.#fields.model.value = model?.name ?? "";
     this.#fields.labels.value = labels.join(", ");
     this.#fields.alarms.value = (rules ?? []).join("\n");
   }

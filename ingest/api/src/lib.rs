@@ -50,6 +50,7 @@
 //! }
 //! ```
 
+mod add_model;
 mod auth;
 mod body;
 mod detections;
@@ -57,6 +58,7 @@ mod error;
 mod events;
 mod frames;
 mod idempotency;
+mod models;
 mod negotiation;
 mod openapi;
 mod options;

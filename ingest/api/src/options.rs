@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{AlarmRule, Deinterlace, InvalidField, RequestedSelection, Upload};
+use moliceiro_nats::messages::{
+    AlarmRule, Deinterlace, InvalidField, InvalidModelId, ModelId, RequestedSelection, Upload,
+};
 use serde::Deserialize;
 use url::Url;
 use utoipa::openapi::schema::{
@@ -54,6 +56,11 @@ pub(crate) struct OptionFields {
     #[param(inline)]
     #[schema(inline)]
     deinterlace: Option<Deinterlace>,
+    /// The model that analyses the video, such as `boats`, or `boats@3` for that version of it.
+    /// Default: the setting `ingest.model`.
+    #[param(pattern = "^[a-z0-9_-]{1,48}(@[1-9][0-9]{0,8})?$")]
+    #[schema(pattern = "^[a-z0-9_-]{1,48}(@[1-9][0-9]{0,8})?$")]
+    model: Option<String>,
     /// Count only objects of these classes. Default, or if empty: all classes. In a query and in a
     /// form: separated by commas, or repeated.
     #[param(required = false)]
@@ -169,14 +176,25 @@ pub(crate) fn text_fields() -> Object {
 pub(crate) struct UploadOptions {
     pub(crate) name: Option<String>,
     pub(crate) selection: RequestedSelection,
+    pub(crate) model: Option<ModelId>,
     labels: Vec<String>,
     alarms: Option<Vec<AlarmRule>>,
 }
 
 impl UploadOptions {
     /// The names of [`OptionFields`].
-    pub(crate) const FIELDS: [&str; 9] =
-        ["name", "every", "fps", "start", "end", "video_track", "deinterlace", "labels", "alarms"];
+    pub(crate) const FIELDS: [&str; 10] = [
+        "name",
+        "every",
+        "fps",
+        "start",
+        "end",
+        "video_track",
+        "deinterlace",
+        "model",
+        "labels",
+        "alarms",
+    ];
 
     /// The options in a query, or an error that names the parameter.
     pub(crate) fn from_query(query: Option<&str>) -> Result<Self, Problem> {
@@ -220,6 +238,10 @@ impl UploadOptions {
                 let names = "must be auto, off or fields";
                 self.selection.deinterlace.replace(parsed(field, value, names)?).is_some()
             }
+            "model" => {
+                let invalid = |error: InvalidModelId| Problem::unprocessable(error.to_string());
+                self.model.replace(value.parse().map_err(invalid)?).is_some()
+            }
             "labels" => {
                 let labels = value.split(',').map(str::trim).filter(|label| !label.is_empty());
                 self.labels.extend(labels.map(str::to_owned));
@@ -249,13 +271,14 @@ impl UploadOptions {
 
     /// The upload of bytes that are stored at `uri`.
     pub(crate) fn upload(self, video: VideoId, name: String, uri: Url) -> Upload {
-        let Self { selection, labels, alarms, .. } = self;
-        Upload { id: Some(video), name: Some(name), selection, labels, alarms, ..Upload::of(uri) }
+        let Self { selection, model, labels, alarms, .. } = self;
+        let (id, name) = (Some(video), Some(name));
+        Upload { id, name, selection, model, labels, alarms, ..Upload::of(uri) }
     }
 
     /// Adds other options. None may be in both.
     pub(crate) fn merge(&mut self, other: Self) -> Result<(), Problem> {
-        let Self { name, selection, labels, alarms } = other;
+        let Self { name, selection, model, labels, alarms } = other;
         let own = &mut self.selection;
         merge("name", &mut self.name, name)?;
         merge("every", &mut own.every, selection.every)?;
@@ -264,6 +287,7 @@ impl UploadOptions {
         merge("end", &mut own.end, selection.end)?;
         merge("video_track", &mut own.video_track, selection.video_track)?;
         merge("deinterlace", &mut own.deinterlace, selection.deinterlace)?;
+        merge("model", &mut self.model, model)?;
         merge("alarms", &mut self.alarms, alarms)?;
         if !labels.is_empty() {
             if !self.labels.is_empty() {
@@ -276,11 +300,11 @@ impl UploadOptions {
 
     /// Adds the options to what JSON describes. None may be in both.
     pub(crate) fn complete(self, upload: Upload) -> Result<Upload, Problem> {
-        let Upload { name, selection, labels, alarms, .. } = upload;
-        let mut options = Self { name, selection, labels, alarms };
+        let Upload { name, selection, model, labels, alarms, .. } = upload;
+        let mut options = Self { name, selection, model, labels, alarms };
         options.merge(self)?;
-        let Self { name, selection, labels, alarms } = options;
-        Ok(Upload { name, selection, labels, alarms, ..upload })
+        let Self { name, selection, model, labels, alarms } = options;
+        Ok(Upload { name, selection, model, labels, alarms, ..upload })
     }
 }
 

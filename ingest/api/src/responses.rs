@@ -70,6 +70,66 @@ pub(crate) enum VideoErrors {
     Unavailable(ProblemBody),
 }
 
+/// Errors of a request for one model.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it only describes the responses")]
+pub(crate) enum ModelErrors {
+    #[response(
+        status = 400,
+        description = "The request is malformed",
+        content_type = "application/problem+json"
+    )]
+    BadRequest(ProblemBody),
+    #[response(
+        status = 401,
+        description = "The token is missing or wrong",
+        content_type = "application/problem+json"
+    )]
+    Unauthorized(ProblemBody),
+    #[response(
+        status = 404,
+        description = "The model is unknown",
+        content_type = "application/problem+json"
+    )]
+    NotFound(ProblemBody),
+    #[response(
+        status = 421,
+        description = "The service does not answer to the name in Host",
+        content_type = "application/problem+json"
+    )]
+    Misdirected(ProblemBody),
+    #[response(
+        status = 503,
+        description = "The NATS server does not answer; Retry-After says when to retry",
+        content_type = "application/problem+json"
+    )]
+    Unavailable(ProblemBody),
+}
+
+/// Further errors of the removal of a model.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it only describes the responses")]
+pub(crate) enum RemoveModelErrors {
+    #[response(
+        status = 403,
+        description = "A page of another web site sent the request",
+        content_type = "application/problem+json"
+    )]
+    Forbidden(ProblemBody),
+    #[response(
+        status = 409,
+        description = "Unfinished videos need the model",
+        content_type = "application/problem+json"
+    )]
+    Conflict(ProblemBody),
+    #[response(
+        status = 422,
+        description = "The model is built in",
+        content_type = "application/problem+json"
+    )]
+    Unprocessable(ProblemBody),
+}
+
 /// Further errors of a cancellation or deletion.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it only describes the responses")]

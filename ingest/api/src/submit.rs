@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use crate::idempotency::{Key, SentUpload, digest};
+use crate::models::version_of;
 use crate::options::UploadOptions;
 use crate::problem::Problem;
 use crate::state::{ApiState, SharedState, stored_in_time};
@@ -95,7 +96,8 @@ pub(crate) async fn submit_uri(
     }
     let digest = digest(&to_json(&upload));
     let video = VideoId::for_name(&upload.name(), &nuid::next());
-    let upload = Upload { id: Some(video), ..upload }.with_defaults(&state.defaults);
+    let model = version_of(state, upload.model.as_ref()).await?;
+    let upload = Upload { id: Some(video), model, ..upload }.with_defaults(&state.defaults);
     match record(state, key, SentUpload { digest: digest.clone(), upload }).await? {
         Recorded::First(upload) => queue(state, upload).await,
         Recorded::Repeated(earlier) => submit_again(state, earlier, &digest).await,

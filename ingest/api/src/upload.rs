@@ -11,6 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::body::LimitedBody;
 use crate::idempotency::{Key, KeyHeader};
+use crate::models::version_of;
 use crate::options::{OptionFields, UploadOptions, VideoByUri, invalid_field};
 use crate::problem::Problem;
 use crate::responses::UploadErrors;
@@ -69,6 +70,7 @@ pub(crate) async fn upload_video(
 ) -> Result<Accepted, Problem> {
     let permit = state.admit_upload()?;
     let mut options = UploadOptions::from_query(query.as_deref())?;
+    options.model = version_of(&state, options.model.as_ref()).await?;
     let key = Key::from_headers(&headers)?;
     let max_bytes = state.settings.upload_max_bytes;
     let idle_timeout = state.settings.idle_timeout;

@@ -18,6 +18,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::body::{LimitedBody, refuse_encoding};
 use crate::idempotency::{Key, KeyHeader};
+use crate::models::version_of;
 use crate::options::{OptionFields, UploadOptions, text_fields};
 use crate::problem::Problem;
 use crate::responses::UploadErrors;
@@ -132,6 +133,12 @@ async fn receive_form(
     let read = form.read(state, Multipart::new(stream, boundary), &unparsed).await;
     let Form { mut files, options: fields } = form;
     let complete = read.and_then(|()| name_only(&mut files, &mut options, fields));
+    let complete = match complete {
+        Ok(()) => {
+            version_of(state, options.model.as_ref()).await.map(|found| options.model = found)
+        }
+        Err(problem) => Err(problem),
+    };
     if let Err(problem) = complete {
         discard(state, files);
         return Err(problem);
@@ -280,7 +287,7 @@ fn file_name(name: &str) -> String {
     if name.trim().is_empty() { UNNAMED.to_owned() } else { name }
 }
 
-fn form_problem(error: multer::Error) -> Problem {
+pub(crate) fn form_problem(error: multer::Error) -> Problem {
     match error {
         multer::Error::StreamReadFailed(source) => match source.downcast::<Problem>() {
             Ok(problem) => *problem,

@@ -8,8 +8,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    AlarmRule, Deinterlace, Fps, FrameSelection, LiveStatus, Offset, Started, Summary, VideoEntry,
-    VideoState, VideoStatus,
+    AlarmRule, Deinterlace, Fps, FrameSelection, LiveStatus, Offset, Started, Summary, UsedModel,
+    VideoEntry, VideoState, VideoStatus,
 };
 use moliceiro_nats::videos::KnownVideo;
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,11 @@ pub(crate) struct Video {
     /// How interlaced video is analysed, if the upload asked for that.
     #[schema(inline)]
     deinterlace: Option<Deinterlace>,
+    /// The model that analyses it; null until an ingest has started it.
+    model: Option<UsedModel>,
+    /// Why its frames are not analysed now, if no detector serves its model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<String>,
     /// The numbers of its frames.
     frames: Frames,
     /// Objects found so far, by class.
@@ -119,6 +124,8 @@ impl Video {
             end,
             video_track,
             deinterlace,
+            model: status.model,
+            waiting: None,
             frames: Frames {
                 total: status.frames,
                 decoded,
@@ -151,6 +158,8 @@ impl Video {
             end,
             video_track,
             deinterlace,
+            model: started.model,
+            waiting: None,
             frames: Frames { total: None, decoded: 0, counted: 0, failed: 0 },
             classes: BTreeMap::new(),
             most_at_once: BTreeMap::new(),
@@ -190,7 +199,14 @@ pub(crate) async fn show_video(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Video>, Problem> {
     let Path(id) = id?;
-    find_video(&state, &id).await.map(Json)
+    let mut video = find_video(&state, &id).await?;
+    if let Some(model) = video.model.as_ref().filter(|_| !video.state.is_final()) {
+        let consumers = state.streams.all_detectors().await.map_err(Problem::unavailable)?;
+        if consumers.iter().any(|of| of.model == model.name && of.is_unserved()) {
+            video.waiting = Some(format!("no detector serves the model {}", model.name));
+        }
+    }
+    Ok(Json(video))
 }
 
 /// Whether to keep what is known of the video.

@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmRule, Fingerprint, FrameSelection, LiveStatus, Size, Versioned};
+use super::{
+    AlarmRule, Fingerprint, FrameSelection, LiveStatus, ModelId, Size, UsedModel, Versioned,
+};
 use crate::VideoId;
 
 /// An event in a video's life, as CBOR on `results.<video>`.
@@ -73,6 +75,17 @@ pub struct Started {
     /// another video.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
+    /// The model that analyses it, to its end. Left out: its ingest has not started it yet, or is
+    /// older than models with names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<UsedModel>,
+}
+
+impl Started {
+    /// The model whose detectors get its frames.
+    pub fn model(&self) -> ModelId {
+        self.model.as_ref().map(|used| used.name.clone()).unwrap_or_default()
+    }
 }
 
 /// How far a video's frames are published.
@@ -106,7 +119,7 @@ pub struct FrameResult {
     pub processing_us: u64,
     /// Name of the detector that analysed it.
     pub detector: String,
-    /// Name of the built-in model, or of the model's file.
+    /// Name of the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
 }

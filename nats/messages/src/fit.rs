@@ -9,7 +9,7 @@ use crate::{Letterbox, Size};
 ///
 /// The result depends on the frame's own size alone, so decoding the frame again gives the same
 /// picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
     /// As large as it fits with its shape, in the middle of a black picture.

@@ -4,7 +4,7 @@ use thiserror::Error;
 use super::{Color, MalformedMessage, Versioned};
 use crate::VideoId;
 
-/// One decoded frame on its way to a detector, as CBOR on `frames.<video>`.
+/// One decoded frame on its way to a detector, as CBOR on `frames.<model>.<video>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// [`super::VERSION`]
@@ -79,7 +79,7 @@ pub enum FrameContradiction {
 }
 
 /// Width and height in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Size {
     /// Columns.
     pub width: u32,

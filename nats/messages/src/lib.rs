@@ -2,7 +2,8 @@
 //!
 //! In the order of a video's life:
 //!
-//! 1. [`Upload`] asks for a video ([`VideoId`]) to be counted.
+//! 1. [`Upload`] asks for a video ([`VideoId`]) to be counted, by a model ([`ModelId`]), whose
+//!    [`ModelDescription`] says which pictures it takes.
 //! 2. Ingest reports [`Started`], publishes each [`Frame`] that the [`FrameSelection`] selects, a
 //!    [`Thumbnail`] now and then, and reports [`Ended`].
 //! 3. A detector reports a [`FrameResult`] with its [`Detection`]s, or [`Failed`].
@@ -31,6 +32,7 @@ mod fit;
 mod frame;
 mod frame_selection;
 mod live;
+mod model;
 mod printable;
 mod status;
 mod summary;
@@ -61,6 +63,9 @@ pub use frame_selection::{
     Fps, FrameSelection, InvalidFps, InvalidOffset, InvalidSelection, Offset, RequestedSelection,
 };
 pub use live::{Connection, LiveStatus};
+pub use model::{
+    BUILTIN_MODELS, DEFAULT_MODEL, InvalidModelId, ModelDescription, ModelId, UsedModel,
+};
 pub use printable::printable;
 pub use status::VideoStatus;
 pub use summary::Summary;

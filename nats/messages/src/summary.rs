@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FailedFrame, LiveStatus, Versioned, VideoState};
+use super::{FailedFrame, LiveStatus, UsedModel, Versioned, VideoState};
 use crate::VideoId;
 
 /// The objects in a video, as JSON on `summaries.<video>`; its [`Display`](fmt::Display) is the
@@ -47,6 +47,9 @@ pub struct Summary {
     /// Number of alarms raised.
     #[serde(default)]
     pub alarms: u64,
+    /// The model that its frames were for. Left out: no ingest started it, or an older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<UsedModel>,
     /// The models that analysed its frames. With more than one, the counts depend on which model
     /// got which frame.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -135,6 +138,7 @@ mod tests {
             classes,
             most_at_once: BTreeMap::new(),
             alarms: 0,
+            model: None,
             models: BTreeSet::new(),
             live: None,
             duration_s: Some(10.0),

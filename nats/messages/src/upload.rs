@@ -7,8 +7,8 @@ use thiserror::Error;
 use url::Url;
 
 use super::{
-    AlarmRule, Fingerprint, FrameSelection, InvalidSelection, Offset, RequestedSelection, Started,
-    VERSION, printable,
+    AlarmRule, Fingerprint, FrameSelection, InvalidSelection, ModelId, Offset, RequestedSelection,
+    Started, VERSION, printable,
 };
 use crate::VideoId;
 
@@ -40,6 +40,10 @@ pub struct Upload {
     /// holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Offset>,
+    /// The model that analyses it, such as `boats`, or `boats@3` for that version of it. Left out,
+    /// the ingest's own setting holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelId>,
     /// Alarms to raise. Left out: those of the aggregator's settings; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<Vec<AlarmRule>>,
@@ -60,6 +64,8 @@ pub struct UploadDefaults {
     pub selection: RequestedSelection,
     /// Length of the windows of a live source.
     pub window: Option<Offset>,
+    /// The model that analyses it.
+    pub model: Option<ModelId>,
     /// Alarms to raise.
     pub alarms: Option<Vec<AlarmRule>>,
 }
@@ -193,6 +199,7 @@ impl Upload {
             name: None,
             selection: RequestedSelection::default(),
             window: None,
+            model: None,
             alarms: None,
             labels: vec![],
             fingerprint: None,
@@ -252,6 +259,7 @@ impl Upload {
         selection.video_track = selection.video_track.or(video_track);
         selection.deinterlace = selection.deinterlace.or(deinterlace);
         self.window = self.window.or(defaults.window);
+        self.model = self.model.or_else(|| defaults.model.clone());
         if self.alarms.is_none() {
             self.alarms = defaults.alarms.clone();
             if Self::check_counted(&self.labels, self.alarms.as_deref()).is_err() {
@@ -285,6 +293,7 @@ impl Upload {
             alarms: self.alarms.clone(),
             labels: self.labels.clone(),
             fingerprint: self.fingerprint.clone(),
+            model: None,
         }
     }
 
@@ -370,10 +379,13 @@ mod tests {
     #[test]
     fn defaults_hold_for_what_an_upload_leaves_out() {
         let options = |json: &str| Upload::parse(json.as_bytes()).unwrap();
-        let given = options(r#"{"uri": "file:///a", "fps": 3, "end": 9, "alarms": ["car > 1"]}"#);
+        let given = options(
+            r#"{"uri": "file:///a", "fps": 3, "end": 9, "model": "boats", "alarms": ["car > 1"]}"#,
+        );
         let defaults = UploadDefaults {
             selection: given.selection,
             window: None,
+            model: given.model.clone(),
             alarms: given.alarms.clone(),
         };
         let by = |json: &str| options(json).with_defaults(&defaults);
@@ -423,6 +435,7 @@ mod tests {
             (br#"{"uri": "file:///a", "alarms": ["boat"]}"#, "person > 10"),
             (br#"{"uri": "file:///a", "alarms": ["boat > 1"], "labels": ["person"]}"#, "labels"),
             (br#"{"uri": "file:///a", "id": "a.b"}"#, "not a video id"),
+            (br#"{"uri": "file:///a", "model": "a.b"}"#, "name of a model"),
         ] {
             let error = Upload::parse(payload).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -4,9 +4,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::ModelId;
+
 const MAX_ID_LENGTH: usize = 64;
 const MAX_SLUG_LENGTH: usize = 32;
 const WINDOW_MARK: &str = "-w";
+const MODEL_MARK: &str = "-by-";
 const STAMP_LENGTH: usize = 7;
 const STAMP_DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
@@ -73,6 +76,22 @@ impl VideoId {
         Self::try_from(format!("{self}{WINDOW_MARK}{}", String::from_utf8_lossy(&stamp))).ok()
     }
 
+    /// The id of another analysis of this video, by a model: readable if that is short enough.
+    pub fn by_model(&self, model: &ModelId) -> Self {
+        let suffix: String = model.to_string().replace('@', "-v");
+        let whole = format!("{self}{MODEL_MARK}{suffix}");
+        if whole.len() <= MAX_ID_LENGTH {
+            return Self(whole);
+        }
+        // FNV-1a: the same in every process.
+        let hash = whole.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let hash = format!("{MODEL_MARK}{hash:016x}");
+        let kept = self.0.len().min(MAX_ID_LENGTH - hash.len());
+        Self(format!("{}{hash}", &self.0[..kept]))
+    }
+
     /// Whether this is a window of `source`.
     pub fn is_window_of(&self, source: &Self) -> bool {
         self.0.strip_prefix(&source.0).is_some_and(is_stamp)
@@ -86,7 +105,7 @@ impl VideoId {
             .is_some_and(|at| is_stamp(&self.0[at..]))
     }
 
-    /// The id in a subject such as `frames.<video>`.
+    /// The id in a subject such as `results.<video>`.
     pub fn of_subject(subject: &str) -> Option<Self> {
         let (_, token) = subject.split_once('.')?;
         Self::try_from(token.to_owned()).ok()
@@ -156,6 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn each_model_has_an_analysis_of_its_own() {
+        let video = VideoId::for_name("a.mp4", "1");
+        let of = |video: &VideoId, model: &str| video.by_model(&model.parse().unwrap());
+        assert_eq!(of(&video, "boats@3").as_str(), "a-mp4-1-by-boats-v3");
+        let long = VideoId::try_from("x".repeat(64)).unwrap();
+        let ids = ["boats@3", "boats@4", "nanodet"].map(|model| of(&long, model));
+        for id in &ids {
+            assert_eq!(VideoId::try_from(id.to_string()), Ok(id.clone()));
+        }
+        assert!(ids[0] != ids[1] && ids[1] != ids[2]);
+        let other = VideoId::try_from(format!("{}y", "x".repeat(63))).unwrap();
+        assert_ne!(of(&other, "boats@3"), ids[0]);
+    }
+
+    #[test]
     fn any_name_gives_a_valid_id() {
         for name in ["bikes.mp4", "", "...", "a b/c>*.avi", "föö.mkv", &"x".repeat(500), "日本語"]
         {
@@ -171,7 +205,7 @@ mod tests {
         for text in ["", "a.b", "a b", "*", ">", "a/b", &"x".repeat(65)] {
             assert_eq!(VideoId::try_from(text.to_owned()), Err(InvalidVideoId(text.to_owned())));
         }
-        assert_eq!(VideoId::of_subject("frames.a-1").map(String::from), Some("a-1".to_owned()));
-        assert_eq!(VideoId::of_subject("frames"), None);
+        assert_eq!(VideoId::of_subject("results.a-1").map(String::from), Some("a-1".to_owned()));
+        assert_eq!(VideoId::of_subject("results"), None);
     }
 }

@@ -37,10 +37,16 @@ pub enum ObjectError {
         reason: String,
     },
     /// The server does not answer. A later attempt may succeed.
-    #[error("the object store {UPLOADS_BUCKET} is unavailable: {0}")]
+    #[error("the object store is unavailable: {0}")]
     Unavailable(String),
+    /// An object of this name exists, or existed, and must not be replaced.
+    #[error("{uri} exists already")]
+    Exists {
+        /// The URI or the name of the object.
+        uri: String,
+    },
     /// The server does not have space for it.
-    #[error("the object store {UPLOADS_BUCKET} is full: {0}")]
+    #[error("the object store is full: {0}")]
     Full(String),
 }
 
@@ -48,9 +54,12 @@ impl ObjectError {
     /// The same error about an object that people know by this name.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
-        use ObjectError::{Damaged, Link, Missing, NoObjectUri};
-        if let Missing { uri } | Link { uri } | Damaged { uri, .. } | NoObjectUri { uri } =
-            &mut self
+        use ObjectError::{Damaged, Exists, Link, Missing, NoObjectUri};
+        if let Missing { uri }
+        | Link { uri }
+        | Damaged { uri, .. }
+        | NoObjectUri { uri }
+        | Exists { uri } = &mut self
         {
             name.clone_into(uri);
         }
@@ -65,6 +74,10 @@ pub(super) fn publish_error(error: &PublishError) -> ObjectError {
         .and_then(|source| source.downcast_ref::<jetstream::Error>())
         .map(jetstream::Error::error_code);
     match (error.kind(), code) {
+        (PublishErrorKind::WrongLastSequence, _)
+        | (_, Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT)) => {
+            ObjectError::Exists { uri: String::new() }
+        }
         (_, Some(ErrorCode::STREAM_STORE_FAILED | ErrorCode::INSUFFICIENT_RESOURCES)) => {
             ObjectError::Full(error.to_string())
         }

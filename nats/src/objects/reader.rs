@@ -1,12 +1,11 @@
 use std::time::Duration;
 
 use async_nats::jetstream::object_store::ObjectInfo;
-use async_nats::jetstream::stream::{DirectGetErrorKind, Stream};
+use async_nats::jetstream::stream::DirectGetErrorKind;
 use bytes::Bytes;
 use ring::digest;
-use url::Url;
 
-use super::chunks::{chunk_subject, digest_text};
+use super::chunks::{ChunkStore, digest_text};
 use super::error::ObjectError;
 
 const READ_ATTEMPTS: u32 = 10;
@@ -14,7 +13,7 @@ const READ_PAUSE: Duration = Duration::from_millis(300);
 
 /// An object that is being read, one chunk at a time.
 pub struct ObjectReader {
-    stream: Stream,
+    chunk_store: ChunkStore,
     uri: String,
     info: ObjectInfo,
     /// The smallest stream sequence that the next chunk can have.
@@ -25,10 +24,10 @@ pub struct ObjectReader {
 }
 
 impl ObjectReader {
-    pub(super) fn new(stream: Stream, uri: &Url, info: ObjectInfo) -> Self {
+    pub(super) fn new(chunk_store: ChunkStore, uri: String, info: ObjectInfo) -> Self {
         Self {
-            stream,
-            uri: uri.to_string(),
+            chunk_store,
+            uri,
             info,
             next: 0,
             chunks: 0,
@@ -51,18 +50,18 @@ impl ObjectReader {
 
     /// Retries before it reports a chunk as missing: a replica may lag behind.
     async fn chunk(&mut self) -> Result<Bytes, ObjectError> {
-        let subject = chunk_subject(&self.info.nuid);
+        let subject = self.chunk_store.chunk_subject(&self.info.nuid);
+        let stream = &self.chunk_store.stream;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let error =
-                match self.stream.direct_get_next_for_subject(&subject, Some(self.next)).await {
-                    Ok(message) => {
-                        self.next = message.sequence + 1;
-                        return Ok(message.payload);
-                    }
-                    Err(error) => error,
-                };
+            let error = match stream.direct_get_next_for_subject(&subject, Some(self.next)).await {
+                Ok(message) => {
+                    self.next = message.sequence + 1;
+                    return Ok(message.payload);
+                }
+                Err(error) => error,
+            };
             if attempts == READ_ATTEMPTS {
                 return Err(match error.kind() {
                     DirectGetErrorKind::NotFound => {

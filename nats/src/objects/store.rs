@@ -1,8 +1,11 @@
+use std::collections::HashMap;
+
 use async_nats::jetstream::Context;
 use async_nats::jetstream::object_store::{
     DeleteErrorKind, InfoErrorKind, ObjectInfo, ObjectStore,
 };
 use async_nats::jetstream::stream::Stream;
+use futures_util::StreamExt;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -10,12 +13,13 @@ use super::chunks::{ChunkStore, VIDEO};
 use super::error::ObjectError;
 use super::reader::ObjectReader;
 use super::writer::ObjectWriter;
+use crate::direct;
 use crate::subjects::UPLOADS_BUCKET;
 
 /// The scheme of an object's URI.
 pub const SCHEME: &str = "obj";
 
-/// The object store of uploads. Cheap to clone.
+/// An object store: of uploads, or of models. Cheap to clone.
 #[derive(Clone)]
 pub struct Objects {
     store: ObjectStore,
@@ -36,16 +40,16 @@ pub fn object_name(uri: &Url) -> Result<String, ObjectError> {
 
 impl Objects {
     /// Opens the store, which must exist.
-    pub(crate) async fn open(jetstream: Context) -> Result<Self, ObjectError> {
+    pub(crate) async fn open(
+        jetstream: Context,
+        bucket: &'static str,
+    ) -> Result<Self, ObjectError> {
         let unavailable =
             |error: &dyn std::fmt::Display| ObjectError::Unavailable(error.to_string());
-        let store =
-            jetstream.get_object_store(UPLOADS_BUCKET).await.map_err(|e| unavailable(&e))?;
-        let stream = jetstream
-            .get_stream(format!("OBJ_{UPLOADS_BUCKET}"))
-            .await
-            .map_err(|e| unavailable(&e))?;
-        Ok(Self { store, chunks: ChunkStore { jetstream, stream } })
+        let store = jetstream.get_object_store(bucket).await.map_err(|e| unavailable(&e))?;
+        let stream =
+            jetstream.get_stream(format!("OBJ_{bucket}")).await.map_err(|e| unavailable(&e))?;
+        Ok(Self { store, chunks: ChunkStore { jetstream, stream, bucket } })
     }
 
     /// The stream that holds objects and their chunks.
@@ -55,7 +59,7 @@ impl Objects {
 
     /// The same store, with writes in flight bounded by another context.
     pub fn through(&self, jetstream: Context) -> Self {
-        let chunks = ChunkStore { jetstream, stream: self.chunks.stream.clone() };
+        let chunks = ChunkStore { jetstream, ..self.chunks.clone() };
         Self { store: self.store.clone(), chunks }
     }
 
@@ -66,9 +70,13 @@ impl Objects {
 
     /// The description of the object that a URI names.
     pub async fn info(&self, uri: &Url) -> Result<ObjectInfo, ObjectError> {
-        let name = object_name(uri)?;
-        let uri = || uri.to_string();
-        let info = self.store.info(&name).await.map_err(|error| match error.kind() {
+        self.info_named(&object_name(uri)?).await.map_err(|error| error.named(uri.as_str()))
+    }
+
+    /// The description of the object of this name.
+    pub(crate) async fn info_named(&self, name: &str) -> Result<ObjectInfo, ObjectError> {
+        let uri = || name.to_owned();
+        let info = self.store.info(name).await.map_err(|error| match error.kind() {
             InfoErrorKind::NotFound | InfoErrorKind::InvalidName => {
                 ObjectError::Missing { uri: uri() }
             }
@@ -85,7 +93,48 @@ impl Objects {
 
     /// Starts to read the object that [`info`](Self::info) describes.
     pub fn read(&self, uri: &Url, info: ObjectInfo) -> ObjectReader {
-        ObjectReader::new(self.chunks.stream.clone(), uri, info)
+        self.read_named(uri.to_string(), info)
+    }
+
+    /// As [`read`](Self::read), of an object that errors call `name`.
+    pub(crate) fn read_named(&self, name: String, info: ObjectInfo) -> ObjectReader {
+        ObjectReader::new(self.chunks.clone(), name, info)
+    }
+
+    /// The descriptions of all objects, without those that are deleted.
+    pub(crate) async fn list(&self) -> Result<Vec<ObjectInfo>, ObjectError> {
+        let ChunkStore { jetstream, stream, bucket } = &self.chunks;
+        let filter = format!("$O.{bucket}.M.>");
+        let messages = direct::messages(jetstream.client(), stream, &filter);
+        let (mut messages, mut found) = (Box::pin(messages), Vec::new());
+        while let Some(message) = messages.next().await {
+            let message = message.map_err(|e| ObjectError::Unavailable(e.to_string()))?;
+            // Another program may store what is not the description of an object.
+            let info = serde_json::from_slice::<ObjectInfo>(&message.payload);
+            found.extend(info.ok().filter(|info| !info.deleted));
+        }
+        Ok(found)
+    }
+
+    /// Gives an object another name, which no object must have had before.
+    pub(crate) async fn rename(
+        &self,
+        info: ObjectInfo,
+        name: &str,
+        metadata: HashMap<String, String>,
+    ) -> Result<(), ObjectError> {
+        let renamed = ObjectInfo { name: name.to_owned(), metadata, ..info.clone() };
+        self.chunks.describe(&renamed, true).await.map_err(|error| error.named(name))?;
+        // Its chunks stay: they are those of the new name.
+        let deleted = ObjectInfo { deleted: true, size: 0, chunks: 0, digest: None, ..info };
+        self.chunks.describe(&deleted, false).await
+    }
+
+    /// Forgets a name that no object will have again; the chunks stay.
+    pub(crate) async fn forget_name(&self, name: &str) -> Result<(), ObjectError> {
+        let subject = self.chunks.info_subject(name);
+        let purged = self.chunks.stream.purge().filter(subject).await;
+        purged.map(drop).map_err(|error| ObjectError::Unavailable(error.to_string()))
     }
 
     /// Deletes the object that `uri` names if it was stored for this video. Other objects stay.

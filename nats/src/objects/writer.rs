@@ -1,15 +1,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::IntoFuture;
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::context::PublishAckFuture;
 use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
 use bytes::{Bytes, BytesMut};
 use ring::digest;
 
-use super::chunks::{CHUNK, ChunkStore, VIDEO, chunk_subject, digest_text, info_subject};
+use super::chunks::{CHUNK, ChunkStore, VIDEO, digest_text};
 use super::error::{ObjectError, publish_error};
-use crate::subjects::UPLOADS_BUCKET;
 
 /// Chunks of one object that are in flight to the server.
 const CHUNKS_IN_FLIGHT: usize = 4;
@@ -71,7 +69,7 @@ impl ObjectWriter {
         let stored = self
             .store
             .jetstream
-            .publish(chunk_subject(&self.nuid), payload)
+            .publish(self.store.chunk_subject(&self.nuid), payload)
             .await
             .map_err(|e| publish_error(&e))?;
         self.in_flight.push_back(stored);
@@ -130,13 +128,30 @@ impl CommittedBytes {
 
     /// Makes the bytes an object of a video. Deletes them on an error.
     pub async fn keep(self, name: &str, video: &str) -> Result<(), ObjectError> {
+        let metadata = HashMap::from([(VIDEO.to_owned(), video.to_owned())]);
+        match self.describe(name, metadata, false).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.discard().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the bytes an object; with `is_new`, only if no object ever had this name.
+    pub(crate) async fn describe(
+        &self,
+        name: &str,
+        metadata: HashMap<String, String>,
+        is_new: bool,
+    ) -> Result<(), ObjectError> {
         let info = ObjectInfo {
             name: name.to_owned(),
             description: None,
-            metadata: HashMap::from([(VIDEO.to_owned(), video.to_owned())]),
+            metadata,
             headers: None,
             options: Some(ObjectOptions { link: None, max_chunk_size: Some(CHUNK) }),
-            bucket: UPLOADS_BUCKET.to_owned(),
+            bucket: self.store.bucket.to_owned(),
             nuid: self.nuid.clone(),
             size: self.size,
             chunks: self.chunks,
@@ -144,21 +159,7 @@ impl CommittedBytes {
             digest: Some(self.digest.clone()),
             deleted: false,
         };
-        let subject = info_subject(name);
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Rollup", "sub");
-        let jetstream = &self.store.jetstream;
-        let stored = async {
-            jetstream
-                .publish_with_headers(subject, headers, crate::messages::to_json(&info).into())
-                .await?
-                .await
-        };
-        if let Err(error) = stored.await {
-            self.discard().await;
-            return Err(publish_error(&error));
-        }
-        Ok(())
+        self.store.describe(&info, is_new).await.map_err(|error| error.named(name))
     }
 
     /// Deletes the bytes.

@@ -6,10 +6,11 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::messages::ModelId;
 use crate::subjects::{
     ADVISORIES, AGGREGATOR_CONSUMER, ALL_ALARMS, ALL_DEAD, ALL_FRAMES, ALL_RESULTS, ALL_STILLS,
-    ALL_SUMMARIES, DEAD, DEAD_CONSUMER, DETECTORS_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS,
-    STILLS, SUMMARIES, UPLOADS, max_deliveries_advisories,
+    ALL_SUMMARIES, DEAD, DEAD_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, STILLS, SUMMARIES,
+    UPLOADS, detectors_consumer, frames_for, max_deliveries_advisories,
 };
 
 /// Results that a crashed aggregator had in flight are redelivered after this time. A result that
@@ -285,11 +286,20 @@ impl StreamsSettings {
         }
     }
 
-    pub(super) fn consumer_configs(&self) -> [(&'static str, pull::Config); 4] {
+    /// The consumer that the detectors of a model share.
+    pub(super) fn detectors_config(&self, model: &ModelId) -> pull::Config {
         let wait = self.frame_ack_wait;
         // The server requires fewer steps than deliveries; the last one holds for the rest.
-        let steps = usize::try_from(self.frame_max_deliver - 1).unwrap_or(usize::MAX).min(3);
-        let backoff = [wait, wait, 3 * wait][..steps].to_vec();
+        let steps = self.frame_max_deliver.saturating_sub(1);
+        let steps = usize::try_from(steps).unwrap_or(usize::MAX).min(3);
+        pull::Config {
+            backoff: [wait, wait, 3 * wait][..steps].to_vec(),
+            filter_subject: frames_for(model),
+            ..self.consumer(&detectors_consumer(model), wait, signed(self.frame_max_deliver))
+        }
+    }
+
+    pub(super) fn consumer_configs(&self) -> [(&'static str, pull::Config); 3] {
         [
             (
                 UPLOADS,
@@ -298,13 +308,6 @@ impl StreamsSettings {
                     self.upload_ack_wait,
                     signed(self.upload_max_deliver),
                 ),
-            ),
-            (
-                FRAMES,
-                pull::Config {
-                    backoff,
-                    ..self.consumer(DETECTORS_CONSUMER, wait, signed(self.frame_max_deliver))
-                },
             ),
             // Results of one video that wait must not hold up those of others. The stream itself is
             // bounded.

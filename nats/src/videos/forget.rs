@@ -9,7 +9,7 @@ impl Videos<'_> {
     pub async fn forget(self, video: &VideoId) -> Result<(), VideoError> {
         let streams = self.streams;
         for (stream, subject) in [
-            (&streams.frames, subjects::frames(video)),
+            (&streams.frames, subjects::frames_of(video)),
             (&streams.results, subjects::results(video)),
             (&streams.summaries, subjects::summary(video)),
             (&streams.summaries, subjects::alarms(video)),

@@ -5,7 +5,7 @@ use tracing::warn;
 
 use super::{KnownVideo, VideoError, Videos};
 use crate::messages::{
-    AlarmRule, Fingerprint, FrameSelection, Offset, RequestedSelection, Started, Upload,
+    AlarmRule, Fingerprint, FrameSelection, ModelId, Offset, RequestedSelection, Started, Upload,
     VideoEntry, VideoState,
 };
 use crate::{VideoId, direct, subjects};
@@ -21,6 +21,8 @@ pub struct UnfinishedVideo {
     pub selection: RequestedSelection,
     /// Length of a live source's windows; `None` once an ingest has started it.
     pub window: Option<Offset>,
+    /// The model that the upload asks for; once an ingest has started it, with its version.
+    pub model: Option<ModelId>,
     /// Alarms that the upload asks for.
     pub alarms: Option<Vec<AlarmRule>>,
     /// The local file that it is made of, if that is known.
@@ -29,19 +31,20 @@ pub struct UnfinishedVideo {
 
 impl From<Started> for UnfinishedVideo {
     fn from(started: Started) -> Self {
-        let Started { uri, name, selection, alarms, fingerprint, .. } = started;
+        let Started { uri, name, selection, alarms, fingerprint, model, .. } = started;
         let FrameSelection { every, fps, start, end, video_track, deinterlace } = selection;
         let every = Some(every);
         let selection = RequestedSelection { every, fps, start, end, video_track, deinterlace };
-        Self { uri, name, selection, window: None, alarms, fingerprint }
+        let model = model.map(|used| used.name);
+        Self { uri, name, selection, window: None, model, alarms, fingerprint }
     }
 }
 
 impl From<Upload> for UnfinishedVideo {
     fn from(upload: Upload) -> Self {
         let name = upload.name();
-        let Upload { uri, selection, window, alarms, fingerprint, .. } = upload;
-        Self { uri: uri.into(), name, selection, window, alarms, fingerprint }
+        let Upload { uri, selection, window, model, alarms, fingerprint, .. } = upload;
+        Self { uri: uri.into(), name, selection, window, model, alarms, fingerprint }
     }
 }
 

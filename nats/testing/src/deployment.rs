@@ -104,6 +104,13 @@ impl Deployment {
         process
     }
 
+    /// Adds a model file, and returns its id.
+    pub fn add_model(&self, file: &Path) -> String {
+        let mut command = process::moliceiro();
+        let command = command.args(["model", "add", "--nats", &self.url]).arg(file);
+        Process::start(command.args(["--name", "added"])).expect_code(0).remove(0)
+    }
+
     pub async fn client(&self) -> async_nats::Client {
         connect(&server::settings(&self.url), "test", Patience::WaitForServer).await.unwrap()
     }

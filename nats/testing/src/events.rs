@@ -19,6 +19,7 @@ pub fn started() -> Event {
         alarms: None,
         labels: vec![],
         fingerprint: None,
+        model: None,
     })
 }
 

@@ -12,11 +12,12 @@ use futures_util::TryStreamExt;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, Failed, Frame, MalformedMessage, STILLS, Summary, Thumbnail, Upload,
+    Alarm, AlarmRule, Failed, Frame, MalformedMessage, ModelId, STILLS, Summary, Thumbnail, Upload,
     Versioned, VideoEntry, VideoEvent, VideoStatus, from_cbor, from_json, to_cbor, to_json,
 };
 use moliceiro_nats::subjects::{
-    self, ATTEMPTS_BUCKET, FRAMES, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET,
+    self, ATTEMPTS_BUCKET, FRAMES, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET,
+    VIDEOS_BUCKET,
 };
 use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect};
 use serde::Serialize;
@@ -117,7 +118,11 @@ async fn every_subject_has_a_channel_and_every_channel_is_a_subject() {
     let known = BTreeMap::from([
         (subjects::UPLOAD_SUBJECT.into(), Some("UPLOADS")),
         (subjects::STATUS_SUBJECT.into(), None),
-        (of_video(subjects::frames(&video)), Some("FRAMES")),
+        (subjects::CHECK_MODEL_SUBJECT.into(), None),
+        (
+            of_video(subjects::frames(&ModelId::default(), &video)).replace("nanodet", "{model}"),
+            Some("FRAMES"),
+        ),
         (of_video(subjects::results(&video)), Some("RESULTS")),
         (of_video(subjects::summary(&video)), Some("SUMMARIES")),
         (of_video(subjects::alarms(&video)), Some("SUMMARIES")),
@@ -136,6 +141,8 @@ async fn every_subject_has_a_channel_and_every_channel_is_a_subject() {
         (format!("$KV.{REQUESTS_BUCKET}.{{key}}"), Some("KV_requests")),
         (format!("$O.{UPLOADS_BUCKET}.C.{{chunks}}"), Some("OBJ_uploads")),
         (format!("$O.{UPLOADS_BUCKET}.M.{{object}}"), Some("OBJ_uploads")),
+        (format!("$O.{MODELS_BUCKET}.C.{{chunks}}"), Some("OBJ_models")),
+        (format!("$O.{MODELS_BUCKET}.M.{{object}}"), Some("OBJ_models")),
     ]);
     let known = known
         .into_iter()
@@ -395,7 +402,8 @@ async fn headers_of_dead_letters_are_as_described() {
             detector: detector.clone(),
             deliveries: 2,
         };
-        let identity = FrameIdentity { video: video.clone(), index, message_id: message_id.into() };
+        let (model, message_id) = ("boats@3".parse().unwrap(), message_id.into());
+        let identity = FrameIdentity { model, video: video.clone(), index, message_id };
         dead_letter(&streams.publisher, &identity, &failed, Bytes::from_static(b"payload"))
             .await
             .unwrap();

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::{EmbeddedError, EmbeddedServer};
-use moliceiro_nats::messages::Failed;
+use moliceiro_nats::messages::{Failed, ModelId};
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{
     ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, connect,
@@ -23,7 +23,7 @@ use moliceiro_testing::server::{self, RestartableServer, Server};
 const IN_FLIGHT: usize = 64;
 
 #[tokio::test]
-async fn nothing_on_the_server_grows_without_bound() {
+async fn nothing_on_the_server_grows_without_bound_by_itself() {
     let server = Server::start();
     let settings = StreamsSettings::default();
     let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
@@ -37,6 +37,7 @@ async fn nothing_on_the_server_grows_without_bound() {
         "KV_attempts",
         "KV_requests",
         "KV_videos",
+        "OBJ_models",
         "OBJ_uploads",
         "RESULTS",
         "STILLS",
@@ -46,7 +47,9 @@ async fn nothing_on_the_server_grows_without_bound() {
     assert_eq!(names, BTreeSet::from(all));
     for config in configs {
         let work_queue = config.retention == RetentionPolicy::WorkQueue && config.max_bytes > 0;
-        assert!(work_queue || !config.max_age.is_zero(), "{config:?}");
+        // Models stay until people remove them.
+        let by_people = config.name == "OBJ_models";
+        assert!(work_queue || by_people || !config.max_age.is_zero(), "{config:?}");
         assert!(
             !config.duplicate_window.is_zero()
                 && config.duplicate_window <= settings.duplicate_window,
@@ -70,7 +73,8 @@ async fn retention_and_redelivery_follow_the_settings() {
         |stream: &async_nats::jetstream::stream::Stream| stream.cached_info().config.max_age;
     assert_eq!((max_age(&streams.results), max_age(&streams.summaries)), (HOUR, 2 * HOUR));
     assert_eq!((max_age(&streams.stills), max_age(streams.objects.stream())), (2 * HOUR, 2 * HOUR));
-    let frames = &streams.detectors.cached_info().config;
+    let detectors = streams.detectors(&ModelId::default()).await.unwrap();
+    let frames = &detectors.cached_info().config;
     assert_eq!(frames.max_deliver, 5);
     assert_eq!(frames.backoff, [7, 7, 21].map(Duration::from_secs), "each redelivery is later");
 }
@@ -133,11 +137,13 @@ async fn limits_set_by_an_operator_are_kept() {
         frame_ack_wait: Duration::from_secs(77),
         ..StreamsSettings::default()
     };
-    Streams::open(server.client().await, &chosen, IN_FLIGHT).await.unwrap();
+    let streams = Streams::open(server.client().await, &chosen, IN_FLIGHT).await.unwrap();
+    streams.detectors(&ModelId::default()).await.unwrap();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     assert_eq!(streams.frames.get_info().await.unwrap().config.max_messages_per_subject, 3);
-    assert_eq!(streams.detectors.cached_info().config.ack_wait, Duration::from_secs(77));
+    let detectors = streams.detectors(&ModelId::default()).await.unwrap();
+    assert_eq!(detectors.cached_info().config.ack_wait, Duration::from_secs(77));
 }
 
 #[tokio::test]
@@ -149,18 +155,19 @@ async fn a_full_queue_holds_up_its_own_publisher_only() {
         let (publisher, id) = (streams.publisher.clone(), format!("{subject}/{index}"));
         async move { publisher.publish(subject, &id, Bytes::from_static(b"frame")).await.unwrap() }
     };
-    publish("frames.a", 0).await;
-    publish("frames.a", 1).await;
-    let blocked = tokio::spawn(publish("frames.a", 2));
-    publish("frames.b", 0).await;
+    publish("frames.nanodet.a", 0).await;
+    publish("frames.nanodet.a", 1).await;
+    let blocked = tokio::spawn(publish("frames.nanodet.a", 2));
+    publish("frames.nanodet.b", 0).await;
     assert!(!blocked.is_finished());
 
-    let mut messages = streams.detectors.messages().await.unwrap();
+    let detectors = streams.detectors(&ModelId::default()).await.unwrap();
+    let mut messages = detectors.messages().await.unwrap();
     let first = messages.next().await.unwrap().unwrap();
     first.double_ack().await.unwrap();
     assert!(!blocked.await.unwrap().duplicate);
     assert_eq!(streams.frames.get_info().await.unwrap().state.messages, 3);
-    assert!(publish("frames.b", 0).await.duplicate);
+    assert!(publish("frames.nanodet.b", 0).await.duplicate);
 }
 
 #[tokio::test]
@@ -170,7 +177,7 @@ async fn a_message_that_is_too_large_is_an_error_and_not_a_wait() {
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     let payload = Bytes::from(vec![0; 9 << 20]);
     assert!(matches!(
-        streams.publisher.publish("frames.a", "a/0", payload).await,
+        streams.publisher.publish("frames.nanodet.a", "a/0", payload).await,
         Err(StoreError::TooLarge { .. })
     ));
 }
@@ -182,7 +189,7 @@ async fn a_result_that_comes_after_its_frame_was_dead_lettered_is_stored() {
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("Nats-Msg-Id", "a-1/7");
-    let frame = FrameIdentity::of("frames.a-1", Some(&headers)).unwrap();
+    let frame = FrameIdentity::of("frames.nanodet.a-1", Some(&headers)).unwrap();
     let failed = Failed { index: 7, reason: "too slow".into(), detector: None, deliveries: 5 };
     dead_letter(&streams.publisher, &frame, &failed, Bytes::new()).await.unwrap();
     dead_letter(&streams.publisher, &frame, &failed, Bytes::new()).await.unwrap();
@@ -199,7 +206,11 @@ async fn a_restarted_server_has_everything_that_was_stored() {
     let server = Server::start();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();
-    streams.publisher.publish("frames.a", "a/0", Bytes::from_static(b"frame")).await.unwrap();
+    streams
+        .publisher
+        .publish("frames.nanodet.a", "a/0", Bytes::from_static(b"frame"))
+        .await
+        .unwrap();
     let server = server.restart();
     let streams =
         Streams::open(server.client().await, &StreamsSettings::default(), IN_FLIGHT).await.unwrap();

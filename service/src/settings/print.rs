@@ -1,4 +1,5 @@
 use config::{Value, ValueKind};
+use moliceiro_nats::messages::ModelId;
 
 use super::loader::defaults;
 use super::origin::shown;
@@ -31,6 +32,15 @@ impl Settings {
     }
 }
 
+/// The text without passwords in URLs. Models with versions, such as `boats@3`, are not URLs.
+fn without_password(text: &str) -> String {
+    let is_model = |part: &str| part == "*" || part.parse::<ModelId>().is_ok();
+    if text.split(',').all(is_model) {
+        return text.to_owned();
+    }
+    moliceiro_nats::connect::without_password(text)
+}
+
 /// A value as TOML, in the type of its default: the environment and the command line have strings
 /// only.
 fn toml_value(value: &Value, default: &Value) -> Option<String> {
@@ -49,8 +59,6 @@ fn toml_value(value: &Value, default: &Value) -> Option<String> {
         kind if plain(kind) || plain(&default.kind) => Some(text),
         // An optional number from the environment or the command line.
         _ if matches!(default.kind, ValueKind::Nil) && text.parse::<f64>().is_ok() => Some(text),
-        _ => {
-            Some(toml::Value::String(moliceiro_nats::connect::without_password(&text)).to_string())
-        }
+        _ => Some(toml::Value::String(without_password(&text)).to_string()),
     }
 }

@@ -36,6 +36,7 @@ impl VideoTotals {
             most_at_once: frames.most_at_once.clone(),
             top: Summary::ranking(&frames.classes, TOP_CLASSES),
             alarms: self.alarms.raised(),
+            model: self.started.model.clone(),
             models: frames.models.clone(),
             live: self.live.clone(),
             duration_s: ended.and_then(|ended| ended.duration).map(|ns| ns as f64 / 1e9),

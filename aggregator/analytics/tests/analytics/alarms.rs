@@ -19,7 +19,7 @@ fn started(every: u64, alarms: Option<&[&str]>, labels: &[&str]) -> Started {
         (alarms.map(rules), labels.iter().map(|label| (*label).to_owned()).collect());
     let (name, uri, uploaded_at) = ("a.mp4".into(), "file:///a.mp4".into(), NOW - 10_000);
     let selection = FrameSelection::every(every);
-    Started { name, uri, selection, uploaded_at, alarms, labels, fingerprint: None }
+    Started { name, uri, selection, uploaded_at, alarms, labels, fingerprint: None, model: None }
 }
 
 /// A frame with this many persons on its left and boats on its right.

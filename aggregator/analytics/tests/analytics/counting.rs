@@ -22,6 +22,7 @@ fn started(every: u64) -> Started {
         alarms: None,
         labels: vec![],
         fingerprint: None,
+        model: None,
     }
 }
 

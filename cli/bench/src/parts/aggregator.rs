@@ -180,6 +180,7 @@ fn started() -> Started {
         alarms: None,
         labels: vec![],
         fingerprint: None,
+        model: None,
     }
 }
 

@@ -63,7 +63,11 @@ async fn rate(context: &PartContext<'_>, detectors: usize) -> anyhow::Result<f64
             n % FRAMES_OF_A_VIDEO,
         );
         let payload = input::message(frame, &video, index).to_cbor();
-        (subjects::frames(&video), subjects::frame_message_id(&video, index), payload.into())
+        (
+            subjects::frames(&context.setup.model, &video),
+            subjects::frame_message_id(&video, index),
+            payload.into(),
+        )
     });
     let started_at = Instant::now();
     let count = async {

@@ -70,7 +70,7 @@ async fn rate(
 ) -> anyhow::Result<f64> {
     let services = ServiceSet { ingest: false, detectors: 0, aggregator: false, metrics: false };
     let pipeline = Pipeline::separate(setup, services).await?;
-    let _detector = synthetic::Detector::start(&pipeline.streams);
+    let _detector = synthetic::Detector::start(&pipeline.streams, &setup.model).await?;
     let video = VideoId::for_name("bench", &nuid::next());
     let started_at = match window {
         Some(window) => {
@@ -79,7 +79,11 @@ async fn rate(
             };
             let payloads: Vec<_> = frames.iter().map(payload).collect();
             let messages = (0..total).zip(payloads.iter().cycle()).map(|(n, payload)| {
-                (subjects::frames(&video), subjects::frame_message_id(&video, n), payload.clone())
+                (
+                    subjects::frames(&setup.model, &video),
+                    subjects::frame_message_id(&video, n),
+                    payload.clone(),
+                )
             });
             let started_at = Instant::now();
             synthetic::publish(&pipeline.streams.jetstream, messages, window).await?;
@@ -102,6 +106,7 @@ async fn rate(
                 streams: &pipeline.streams,
                 metrics: &Metrics::new(&mut Catalogue::default()),
                 video: &video,
+                model: &setup.model,
                 window: settings.publish_window,
             };
             let take = publisher.publish_frames(receiver, &announced, Watermark::default());

@@ -8,6 +8,7 @@ use async_nats::jetstream::Context;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use moliceiro_nats::Streams;
+use moliceiro_nats::messages::ModelId;
 use tokio::task::JoinHandle;
 
 const PULL: usize = 64;
@@ -17,9 +18,9 @@ const PULL_EXPIRY: Duration = Duration::from_secs(1);
 pub(super) struct Detector(JoinHandle<()>);
 
 impl Detector {
-    pub(super) fn start(streams: &Streams) -> Self {
-        let consumer = streams.detectors.clone();
-        Self(tokio::spawn(async move {
+    pub(super) async fn start(streams: &Streams, model: &ModelId) -> anyhow::Result<Self> {
+        let consumer = streams.detectors(model).await?;
+        Ok(Self(tokio::spawn(async move {
             loop {
                 let Ok(mut batch) =
                     consumer.batch().max_messages(PULL).expires(PULL_EXPIRY).messages().await
@@ -31,7 +32,7 @@ impl Detector {
                     message.ack().await.ok();
                 }
             }
-        }))
+        })))
     }
 }
 

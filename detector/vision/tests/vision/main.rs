@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::cast_possible_truncation, reason = "test pictures are small")]
 
+mod builtin;
 mod hostile;
 mod int8;
 mod layouts;

@@ -8,7 +8,8 @@ use moliceiro_nats::messages::{
     Abandoned, Alarm, AlarmRule, AlarmState, Cancelled, Color, Connection, Deinterlace, Detection,
     Encoding, Ended, Event, Failed, FailedFrame, Fingerprint, Fps, Frame, FrameResult, Letterbox,
     LiveStatus, Matrix, Offset, Progress, RequestedSelection, RuleMatch, Size, Started, Summary,
-    Thumbnail, Unconfirmed, Upload, VERSION, VideoEntry, VideoEvent, VideoState, VideoStatus,
+    Thumbnail, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry, VideoEvent, VideoState,
+    VideoStatus,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -42,6 +43,10 @@ fn classes() -> BTreeMap<String, u64> {
     BTreeMap::from([("boat".to_owned(), 3)])
 }
 
+fn model() -> UsedModel {
+    UsedModel { name: "boats@3".parse().unwrap(), digest: "2f01".into() }
+}
+
 fn models() -> BTreeSet<String> {
     BTreeSet::from(["nanodet".to_owned(), "nanodet-int8".to_owned()])
 }
@@ -66,6 +71,7 @@ pub fn uploads() -> Vec<Upload> {
             deinterlace: Some(Deinterlace::Fields),
         },
         window: Some("5m".parse().unwrap()),
+        model: Some("boats@3".parse().unwrap()),
         alarms: Some(vec![]),
         labels: vec!["boat".into(), "traffic light".into()],
         fingerprint: Some(Fingerprint {
@@ -97,6 +103,7 @@ pub fn summaries() -> Vec<Summary> {
         most_at_once: classes(),
         top: vec!["boat".into()],
         alarms: 2,
+        model: Some(model()),
         models: models(),
         duration_s: Some(1.5),
         wall_time_s: 3.25,
@@ -113,6 +120,7 @@ pub fn summaries() -> Vec<Summary> {
         most_at_once: classes.clone(),
         classes,
         top,
+        model: None,
         models,
         ..whole.clone()
     };
@@ -139,7 +147,8 @@ pub fn alarms() -> Vec<Alarm> {
 }
 
 fn started(upload: &Upload) -> Started {
-    upload.started(UNIX_EPOCH + Duration::from_millis(1_795_409_643_547), 1)
+    let started = upload.started(UNIX_EPOCH + Duration::from_millis(1_795_409_643_547), 1);
+    Started { model: upload.model.as_ref().map(|_| model()), ..started }
 }
 
 fn notices() -> Vec<String> {

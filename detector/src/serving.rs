@@ -1,0 +1,291 @@
+//! The models that this detector has loaded: which ones, and when they make space for others.
+//!
+//! A model is loaded when frames wait for it (`survey`), if the settings name it and the memory
+//! allows it (`memory`). One that other frames need the memory of is unloaded: an idle one first,
+//! else the one that had its turn. It is pulled for no more, finishes what it has in flight, and
+//! only then is its memory used again. `load` fetches a model and warms it up beside all this.
+
+mod load;
+mod memory;
+mod survey;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::consumer::{Consumer, pull};
+use moliceiro_nats::messages::{ModelDescription, ModelId};
+use moliceiro_nats::{DetectorsConsumer, Streams};
+use tokio::task::JoinHandle;
+
+pub(crate) use load::Loader;
+use load::{LoadError, Loaded};
+use memory::estimate;
+pub(crate) use memory::limit;
+pub(crate) use survey::Survey;
+
+use crate::inference::Sessions;
+use crate::metrics::Metrics;
+use crate::settings::DetectorSettings;
+
+/// How long a model is served before another one may take its memory while it still has frames.
+const TURN: Duration = Duration::from_secs(5);
+/// Before a model that could not be fetched, or that could not be loaded, is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+const UNUSABLE_FOR: Duration = Duration::from_secs(60);
+
+/// A model that this detector pulls frames for.
+pub(crate) struct Served {
+    pub model: ModelId,
+    pub consumer: Consumer<pull::Config>,
+    /// The consumer's own limits, which may not be those of this service's settings.
+    pub ack_wait: Duration,
+    pub max_deliver: u64,
+    /// Or why no frame can be analysed with it: all fail for this reason.
+    pub sessions: Result<Arc<Sessions>, String>,
+}
+
+impl Served {
+    fn new(
+        model: ModelId,
+        consumer: Consumer<pull::Config>,
+        sessions: Result<Arc<Sessions>, String>,
+    ) -> Self {
+        let config = &consumer.cached_info().config;
+        Self {
+            ack_wait: config.ack_wait,
+            // -1 stands for "unlimited".
+            max_deliver: u64::try_from(config.max_deliver).unwrap_or(u64::MAX),
+            model,
+            consumer,
+            sessions,
+        }
+    }
+}
+
+struct Place {
+    served: Arc<Served>,
+    bytes: u64,
+    loaded_at: Instant,
+    used_at: Instant,
+}
+
+/// A model that is being loaded.
+struct Loading {
+    model: ModelId,
+    bytes: u64,
+    task: JoinHandle<Result<Loaded, LoadError>>,
+}
+
+/// The models in use, and the one that is being loaded.
+pub(crate) struct Serving {
+    streams: Arc<Streams>,
+    loader: Arc<Loader>,
+    allowed: Vec<String>,
+    limit: u64,
+    metrics: Arc<Metrics>,
+    places: Vec<Place>,
+    /// What is unloaded, and still has frames in flight.
+    leaving: Vec<Weak<Sessions>>,
+    loading: Option<Loading>,
+    /// When a model may be tried again.
+    retry_at: HashMap<ModelId, Instant>,
+    /// When a model was last served, so that all get their turn.
+    served_at: HashMap<ModelId, Instant>,
+    next: usize,
+}
+
+impl Serving {
+    pub(crate) fn new(
+        streams: Arc<Streams>,
+        loader: Arc<Loader>,
+        settings: &DetectorSettings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            streams,
+            loader,
+            allowed: settings.models.clone(),
+            limit: limit(settings),
+            metrics,
+            places: vec![],
+            leaving: vec![],
+            loading: None,
+            retry_at: HashMap::new(),
+            served_at: HashMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Serves a model that is loaded already.
+    pub(crate) fn add(
+        &mut self,
+        model: ModelId,
+        consumer: Consumer<pull::Config>,
+        sessions: Arc<Sessions>,
+    ) {
+        let bytes = ModelDescription::builtin_named(&model).map_or(0, |known| known.bytes);
+        let bytes = estimate(bytes, self.loader.sessions());
+        self.place(Served::new(model, consumer, Ok(sessions)), bytes);
+    }
+
+    fn place(&mut self, served: Served, bytes: u64) {
+        if served.sessions.is_ok() {
+            self.metrics.model_loaded(&served.model, self.loader.runtime());
+        }
+        let now = Instant::now();
+        self.places.push(Place { served: Arc::new(served), bytes, loaded_at: now, used_at: now });
+    }
+
+    /// How many models are served now.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The model whose turn it is to be pulled for.
+    pub(crate) fn next(&mut self) -> Option<Arc<Served>> {
+        self.next = (self.next + 1) % self.places.len().max(1);
+        self.places.get(self.next).map(|place| Arc::clone(&place.served))
+    }
+
+    /// Frames of this model were pulled.
+    pub(crate) fn used(&mut self, model: &ModelId) {
+        if let Some(place) = self.places.iter_mut().find(|place| place.served.model == *model) {
+            place.used_at = Instant::now();
+        }
+    }
+
+    /// Adjusts what is loaded to the frames that wait. Does not wait for anything.
+    pub(crate) async fn adjust(&mut self, consumers: &[DetectorsConsumer]) {
+        self.finish_loading().await;
+        self.drop_removed(consumers);
+        self.leaving.retain(|sessions| sessions.strong_count() > 0);
+        if self.loading.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        self.retry_at.retain(|_, at| *at > now);
+        let mut waiting: Vec<_> = consumers
+            .iter()
+            .filter(|of| of.info.num_pending > 0 || of.info.num_redelivered > 0)
+            .map(|of| &of.model)
+            .filter(|model| self.is_allowed(model) && !self.retry_at.contains_key(*model))
+            .filter(|model| !self.places.iter().any(|place| place.served.model == **model))
+            .cloned()
+            .collect();
+        // Those that were never served come first, then the one that waits longest.
+        waiting.sort_by_key(|model| self.served_at.get(model).copied());
+        let Some(model) = waiting.into_iter().next() else { return };
+        self.load(model, consumers).await;
+    }
+
+    fn is_allowed(&self, model: &ModelId) -> bool {
+        let names = [model.to_string(), model.unversioned().to_string(), "*".to_owned()];
+        self.allowed.iter().any(|allowed| names.contains(allowed))
+    }
+
+    /// Models whose consumer was deleted are removed, or will be needed no more.
+    fn drop_removed(&mut self, consumers: &[DetectorsConsumer]) {
+        let now = Instant::now();
+        let stays = |place: &Place| {
+            let Served { model, sessions, .. } = &*place.served;
+            let exists = consumers.iter().any(|of| of.model == *model);
+            // It may have been created after the survey.
+            let is_new = now.duration_since(place.loaded_at) < RETRY;
+            let may_be_usable =
+                sessions.is_err() && now.duration_since(place.loaded_at) > UNUSABLE_FOR;
+            (exists || is_new) && !may_be_usable
+        };
+        let (stay, leave) = std::mem::take(&mut self.places).into_iter().partition(stays);
+        self.places = stay;
+        leave.into_iter().for_each(|place| self.unload(place));
+    }
+
+    fn unload(&mut self, place: Place) {
+        let Served { model, sessions, .. } = &*place.served;
+        self.served_at.insert(model.clone(), Instant::now());
+        if let Ok(sessions) = sessions {
+            self.metrics.model_unloaded(model, self.loader.runtime());
+            self.leaving.push(Arc::downgrade(sessions));
+        }
+    }
+
+    async fn load(&mut self, model: ModelId, consumers: &[DetectorsConsumer]) {
+        let file_bytes = match self.streams.models.find(&model).await {
+            Ok(description) => description.bytes,
+            Err(error) if error.is_transient() => return self.retry(&model, &error, RETRY),
+            // Loading reports why.
+            Err(_) => 0,
+        };
+        let bytes = estimate(file_bytes, self.loader.sessions());
+        if bytes > self.limit {
+            let error = LoadError::Memory { needed: bytes, limit: self.limit };
+            return self.retry(&model, &error, UNUSABLE_FOR);
+        }
+        if !self.make_space(bytes, consumers) {
+            return;
+        }
+        let (streams, loader) = (Arc::clone(&self.streams), Arc::clone(&self.loader));
+        let (id, leaving) = (model.clone(), std::mem::take(&mut self.leaving));
+        let task = tokio::spawn(async move { loader.load(&streams, id, leaving).await });
+        self.loading = Some(Loading { model, bytes, task });
+    }
+
+    /// Unloads what has to make space for so many bytes; false if nothing may be unloaded yet.
+    fn make_space(&mut self, bytes: u64, consumers: &[DetectorsConsumer]) -> bool {
+        let now = Instant::now();
+        let has_frames = |place: &Place| {
+            let of = consumers.iter().find(|of| of.model == place.served.model);
+            of.is_some_and(|of| of.info.num_pending > 0 || of.info.num_ack_pending > 0)
+        };
+        let used: u64 = self.places.iter().map(|place| place.bytes).sum();
+        let mut excess = (used + bytes).saturating_sub(self.limit);
+        let mut order: Vec<usize> = (0..self.places.len())
+            .filter(|at| {
+                let place = &self.places[*at];
+                !has_frames(place) || now.duration_since(place.loaded_at) >= TURN
+            })
+            .collect();
+        order.sort_by_key(|at| (has_frames(&self.places[*at]), self.places[*at].used_at));
+        let mut leave = Vec::new();
+        for at in order {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(self.places[at].bytes);
+            leave.push(at);
+        }
+        if excess > 0 {
+            return false;
+        }
+        leave.sort_unstable();
+        for at in leave.into_iter().rev() {
+            let place = self.places.remove(at);
+            self.unload(place);
+        }
+        true
+    }
+
+    async fn finish_loading(&mut self) {
+        let Some(Loading { model, bytes, task }) = self.loading.take_if(|l| l.task.is_finished())
+        else {
+            return;
+        };
+        match task.await {
+            Ok(Ok(Loaded { consumer, sessions })) => {
+                self.place(Served::new(model, consumer, Ok(sessions)), bytes);
+            }
+            Ok(Err(LoadError::Unusable { consumer, reason })) => {
+                self.metrics.model_unusable(&model, &reason);
+                self.place(Served::new(model, *consumer, Err(reason)), 0);
+            }
+            Ok(Err(error)) => self.retry(&model, &error, RETRY),
+            Err(panic) => self.retry(&model, &panic, UNUSABLE_FOR),
+        }
+    }
+
+    fn retry(&mut self, model: &ModelId, error: &dyn std::fmt::Display, pause: Duration) {
+        self.metrics.model_not_loaded(model, error);
+        self.retry_at.insert(model.clone(), Instant::now() + pause);
+    }
+}

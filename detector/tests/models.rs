@@ -1,0 +1,305 @@
+//! A detector that serves models by name, on a real server.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use moliceiro_detector::{DetectorService, DetectorSettings, inspect, run};
+use moliceiro_nats::embedded::EmbeddedServer;
+use moliceiro_nats::messages::{
+    Color, Encoding, Event, Fit, Frame, Letterbox, Matrix, ModelId, Size, VERSION, VideoEvent,
+    from_cbor,
+};
+use moliceiro_nats::models::NewModel;
+use moliceiro_nats::{
+    NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect, subjects,
+};
+use moliceiro_service::{Base, LogSettings, MetricsSettings, Telemetry};
+use moliceiro_testing::HANG_GUARD;
+use moliceiro_testing::paths::{nats_server, project};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const SIZE: Size = Size { width: 64, height: 64 };
+const MIB: u64 = 1 << 20;
+
+struct Site {
+    _server: EmbeddedServer,
+    folder: tempfile::TempDir,
+    nats: NatsSettings,
+    streams: Streams,
+    published: BTreeMap<ModelId, u64>,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = EmbeddedServer::start(&nats_server(), folder.path()).unwrap();
+        let nats = NatsSettings { url: server.url().into(), credentials: None };
+        let client = connect(&nats, "test", Patience::FailAtOnce).await.unwrap();
+        let streams = Streams::open(client, &StreamsSettings::default(), 16).await.unwrap();
+        Self { _server: server, folder, nats, streams, published: BTreeMap::new() }
+    }
+
+    /// The built-in model with labels of its own, as a file of this name.
+    fn file(&self, name: &str) -> PathBuf {
+        let models = project().join("detector/vision/models");
+        let path = self.folder.path().join(format!("{name}.onnx"));
+        std::fs::copy(models.join("nanodet-int8.onnx"), &path).unwrap();
+        let manifest = std::fs::read_to_string(models.join("nanodet.toml")).unwrap();
+        std::fs::write(
+            path.with_extension("toml"),
+            manifest.replace("coco-labels.txt", &format!("{name}.txt")),
+        )
+        .unwrap();
+        let labels: String = (0..80).map(|class| format!("{name} {class}\n")).collect();
+        std::fs::write(path.with_extension("txt"), labels).unwrap();
+        path
+    }
+
+    async fn add(&self, name: &str) -> ModelId {
+        let file = self.file(name);
+        let new = inspect(&settings(), &file, ModelId::for_name(name)).unwrap();
+        let bytes = self.streams.models.upload(&file).await.unwrap();
+        self.streams.models.add(&new, bytes).await.unwrap().model
+    }
+
+    /// As an ingest does: frames, and the consumer that says that they are needed.
+    async fn publish(&mut self, model: &ModelId, frames: u64) {
+        self.streams.detectors(model).await.unwrap();
+        let video = VideoId::for_name(model.name(), "1");
+        let next = self.published.entry(model.clone()).or_default();
+        for index in *next..*next + frames {
+            let frame = Frame {
+                version: VERSION,
+                video: video.clone(),
+                index,
+                pts: None,
+                decoded_at: None,
+                encoding: Encoding::I420,
+                size: SIZE,
+                letterbox: Letterbox { source: SIZE, left: 0, top: 0, content: SIZE },
+                color: Color { matrix: Matrix::Bt709, full_range: false },
+                pixels: vec![128; SIZE.i420_len().unwrap()],
+            };
+            let id = subjects::frame_message_id(&video, index);
+            let subject = subjects::frames(model, &video);
+            let payload = frame.to_cbor().into();
+            self.streams.publisher.publish(&subject, &id, payload).await.unwrap();
+        }
+        *next += frames;
+    }
+
+    fn detector(&self, section: DetectorSettings) -> Running {
+        let service = DetectorService {
+            base: Base {
+                log: LogSettings::default(),
+                metrics: MetricsSettings { listen: "off".parse().unwrap() },
+                metrics_port: 0,
+            },
+            nats: self.nats.clone(),
+            streams: StreamsSettings::default(),
+            section,
+        };
+        let (telemetry, shutdown) = (Telemetry::default(), CancellationToken::new());
+        let task = tokio::spawn({
+            let running = Box::pin(run(service, telemetry.clone(), shutdown.clone()));
+            async move { running.await.unwrap() }
+        });
+        Running { task, telemetry, shutdown }
+    }
+
+    /// The results of every frame that was published, of each model: the model that analysed it, or
+    /// why it failed. Fails if a frame has two, or none.
+    async fn results(&self) -> BTreeMap<ModelId, Vec<String>> {
+        let total: u64 = self.published.values().sum();
+        let config = async_nats::jetstream::consumer::pull::OrderedConfig::default();
+        let consumer = self.streams.results.create_consumer(config).await.unwrap();
+        let mut messages = consumer.messages().await.unwrap();
+        let mut found: BTreeMap<(String, u64), String> = BTreeMap::new();
+        while (found.len() as u64) < total {
+            let next = tokio::time::timeout(HANG_GUARD, messages.next()).await;
+            let message = next.unwrap_or_else(|_| panic!("{} of {total}", found.len()));
+            let event: VideoEvent = from_cbor(&message.unwrap().unwrap().payload).unwrap();
+            let (index, text) = match event.event {
+                Event::Frame(frame) => (frame.index, frame.model.unwrap()),
+                Event::Failed(failed) => (failed.index, failed.reason),
+                _ => continue,
+            };
+            let earlier = found.insert((event.video.to_string(), index), text);
+            assert_eq!(earlier, None, "two results of frame {index} of {}", event.video);
+        }
+        let of = |model: &ModelId| {
+            let video = VideoId::for_name(model.name(), "1").to_string();
+            found.iter().filter(|((of, _), _)| *of == video).map(|(_, text)| text.clone()).collect()
+        };
+        self.published.keys().map(|model| (model.clone(), of(model))).collect()
+    }
+
+    /// Asserts that each frame was delivered once: no delivery was lost, and no attempt burnt.
+    async fn assert_no_redelivery(&self) {
+        for of in self.streams.all_detectors().await.unwrap() {
+            let delivered = of.info.delivered.consumer_sequence;
+            let published = self.published.get(&of.model).copied().unwrap_or(0);
+            assert_eq!(delivered, published, "{}", of.model);
+        }
+    }
+}
+
+struct Running {
+    task: JoinHandle<()>,
+    telemetry: Telemetry,
+    shutdown: CancellationToken,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+
+    fn figure(&self, metric: &str) -> Option<String> {
+        let text = self.telemetry.exposition().unwrap();
+        text.lines().find_map(|line| Some(line.strip_prefix(metric)?.trim().to_owned()))
+    }
+
+    fn loaded(&self) -> usize {
+        let text = self.telemetry.exposition().unwrap();
+        text.lines().filter(|line| line.starts_with("moliceiro_detector_model_info{")).count()
+    }
+}
+
+fn settings() -> DetectorSettings {
+    DetectorSettings {
+        sessions: 1,
+        onnxruntime: Some(project().join(".deps/lib/libonnxruntime.so")),
+        ..DetectorSettings::default()
+    }
+}
+
+fn all(model: &ModelId, frames: u64) -> Vec<String> {
+    (0..frames).map(|_| model.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_model_comes_into_use_without_a_restart() {
+    let mut site = Site::start().await;
+    let detector = site.detector(settings());
+    let nanodet = ModelId::default();
+    site.publish(&nanodet, 5).await;
+    let boats = site.add("boats").await;
+    site.publish(&boats, 5).await;
+    site.publish(&nanodet, 5).await;
+    let results = site.results().await;
+    assert_eq!(results[&boats], all(&boats, 5));
+    assert_eq!(results[&nanodet], all(&nanodet, 10));
+    site.assert_no_redelivery().await;
+    detector.stop().await;
+}
+
+/// Three models, and memory for two of them: they take turns, and no frame is delivered twice.
+#[tokio::test]
+async fn models_take_turns_within_the_memory() {
+    let mut site = Site::start().await;
+    let mut models = vec![];
+    for name in ["boats", "nets", "gulls"] {
+        models.push(site.add(name).await);
+    }
+    for model in &models {
+        site.publish(model, 20).await;
+    }
+    let one = 2 * std::fs::metadata(site.file("boats")).unwrap().len() + 24 * MIB;
+    let memory = 2 * one + MIB;
+    let names = models.iter().map(ModelId::to_string).collect();
+    let detector = site.detector(DetectorSettings { memory, models: names, ..settings() });
+    let results = async {
+        let results = site.results().await;
+        for model in &models {
+            assert_eq!(results[model], all(model, 20), "{model}");
+        }
+    };
+    let watch = async {
+        loop {
+            assert!(detector.loaded() <= 2, "more models than the memory allows");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = results => {}
+        () = watch => {}
+    }
+    site.assert_no_redelivery().await;
+    detector.stop().await;
+}
+
+#[tokio::test]
+async fn a_detector_takes_frames_of_its_models_only() {
+    let mut site = Site::start().await;
+    let boats = site.add("boats").await;
+    let nets = site.add("nets").await;
+    site.publish(&nets, 3).await;
+    site.publish(&boats, 3).await;
+    let only = |name: &str| DetectorSettings { models: vec![name.into()], ..settings() };
+    let first = site.detector(only("boats"));
+    let second = site.detector(only("nets@1"));
+    let results = site.results().await;
+    assert_eq!(results[&boats], all(&boats, 3));
+    assert_eq!(results[&nets], all(&nets, 3));
+    for detector in [&first, &second] {
+        let done = detector.figure(r#"moliceiro_detector_frames_total{outcome="done"}"#);
+        assert_eq!(done.as_deref(), Some("3"));
+    }
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_used_fails_its_own_frames_by_name() {
+    let mut site = Site::start().await;
+    let file = site.folder.path().join("broken.onnx");
+    std::fs::write(&file, "not a model").unwrap();
+    let new = NewModel {
+        name: ModelId::for_name("broken"),
+        size: SIZE,
+        multiple_of: None,
+        fit: Fit::Letterbox,
+        classes: 1,
+        manifest: None,
+    };
+    let bytes = site.streams.models.upload(&file).await.unwrap();
+    let broken = site.streams.models.add(&new, bytes).await.unwrap().model;
+    let removed: ModelId = "removed@1".parse().unwrap();
+    let nanodet = ModelId::default();
+    for model in [&broken, &removed, &nanodet] {
+        site.publish(model, 4).await;
+    }
+    let detector = site.detector(settings());
+    let results = site.results().await;
+    assert_eq!(results[&nanodet], all(&nanodet, 4));
+    for (model, part) in [(&broken, "broken@1 cannot be used"), (&removed, "no model removed@1")] {
+        assert_eq!(results[model].len(), 4);
+        assert!(results[model].iter().all(|reason| reason.contains(part)), "{:?}", results[model]);
+    }
+    site.assert_no_redelivery().await;
+    detector.stop().await;
+}
+
+#[tokio::test]
+async fn a_model_that_needs_more_memory_than_allowed_waits_for_another_detector() {
+    let mut site = Site::start().await;
+    let boats = site.add("boats").await;
+    site.publish(&boats, 2).await;
+    let small = site.detector(DetectorSettings { memory: MIB, ..settings() });
+    let refused = "moliceiro_detector_models_not_loaded_total";
+    while small.figure(refused).is_none_or(|n| n == "0") {
+        assert!(!small.task.is_finished());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let large = site.detector(settings());
+    assert_eq!(site.results().await[&boats], all(&boats, 2));
+    site.assert_no_redelivery().await;
+    small.stop().await;
+    large.stop().await;
+}

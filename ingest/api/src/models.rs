@@ -1,0 +1,116 @@
+//! `/models`: the models that uploads can name.
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use moliceiro_nats::ModelsError;
+use moliceiro_nats::messages::{ModelDescription, ModelId};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::problem::Problem;
+use crate::responses::{ModelErrors, RemoveModelErrors, RequestErrors};
+use crate::state::{ApiState, SharedState};
+
+/// All models.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ModelList {
+    /// The built-in ones, then those that were added, by name and version.
+    models: Vec<ModelDescription>,
+}
+
+/// What was removed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RemovedModels {
+    /// The versions.
+    removed: Vec<ModelId>,
+}
+
+impl From<ModelsError> for Problem {
+    fn from(error: ModelsError) -> Self {
+        let status = match &error {
+            ModelsError::Unknown { .. } => StatusCode::NOT_FOUND,
+            ModelsError::InUse { .. } | ModelsError::Exists(_) => StatusCode::CONFLICT,
+            ModelsError::BuiltIn(_) | ModelsError::Versioned(_) | ModelsError::Damaged { .. } => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            ModelsError::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
+            ModelsError::Unavailable(_) | ModelsError::File { .. } => {
+                return Self::unavailable(error);
+            }
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+/// The version that an upload gets, if it names a model.
+pub(crate) async fn version_of(
+    state: &ApiState,
+    model: Option<&ModelId>,
+) -> Result<Option<ModelId>, Problem> {
+    let Some(model) = model else { return Ok(None) };
+    match state.streams.models.find(model).await {
+        Ok(found) => Ok(Some(found.model)),
+        // The upload is wrong, not its path.
+        Err(error @ ModelsError::Unknown { .. }) => Err(Problem::unprocessable(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lists the models
+#[utoipa::path(
+    get, path = "/models", tag = "models",
+    responses((status = 200, description = "All models", body = ModelList), RequestErrors)
+)]
+pub(crate) async fn list_models(
+    State(state): State<SharedState>,
+) -> Result<Json<ModelList>, Problem> {
+    Ok(Json(ModelList { models: state.streams.models.list().await? }))
+}
+
+/// Shows a model
+#[utoipa::path(
+    get, path = "/models/{model}", tag = "models",
+    params(("model" = ModelId, Path, description = "A name, or a name with a version")),
+    responses(
+        (status = 200, description = "The model; of a name, its latest version",
+         body = ModelDescription),
+        ModelErrors
+    )
+)]
+pub(crate) async fn show_model(
+    State(state): State<SharedState>,
+    model: Result<Path<String>, PathRejection>,
+) -> Result<Json<ModelDescription>, Problem> {
+    let Path(model) = model?;
+    Ok(Json(state.streams.models.find(&parsed(&model)?).await?))
+}
+
+/// Removes a version of a model, or all versions of a name
+///
+/// A model that unfinished videos need stays, and the answer names them.
+#[utoipa::path(
+    delete, path = "/models/{model}", tag = "models",
+    params(("model" = ModelId, Path, description = "A name, or a name with a version")),
+    responses(
+        (status = 200, description = "The model is removed", body = RemovedModels),
+        ModelErrors,
+        RemoveModelErrors
+    )
+)]
+pub(crate) async fn remove_model(
+    State(state): State<SharedState>,
+    model: Result<Path<String>, PathRejection>,
+) -> Result<Json<RemovedModels>, Problem> {
+    let Path(model) = model?;
+    let removed = state.streams.models.remove(&state.streams, &parsed(&model)?).await?;
+    Ok(Json(RemovedModels { removed }))
+}
+
+/// A text that cannot be a name is not one that exists.
+fn parsed(model: &str) -> Result<ModelId, Problem> {
+    model.parse().map_err(|_| {
+        Problem::new(StatusCode::NOT_FOUND, "there is no such model; GET /models lists all")
+    })
+}

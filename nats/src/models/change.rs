@@ -1,0 +1,191 @@
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
+use serde::{Deserialize, Serialize};
+
+use super::{Models, ModelsError, StoredModel, metadata};
+use crate::messages::{Fit, ModelDescription, ModelId, Size, VERSION, milliseconds_now};
+use crate::objects::{CommittedBytes, ObjectWriter};
+use crate::{Streams, VideoId};
+
+/// A model that is being added: what a detector found out about its file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewModel {
+    /// Its name, without a version.
+    pub name: ModelId,
+    /// The size of picture that it works best with.
+    pub size: Size,
+    /// It also takes sizes whose sides are multiples of this.
+    pub multiple_of: Option<u32>,
+    /// How a frame is made into a picture of that size.
+    pub fit: Fit,
+    /// How many classes it knows.
+    pub classes: u32,
+    /// What its file does not say about itself, as TOML; labels included.
+    pub manifest: Option<String>,
+}
+
+impl Models {
+    /// Starts to write the bytes of a model's ONNX file. They get a name with [`add`](Self::add).
+    pub fn draft(&self) -> ObjectWriter {
+        self.objects.draft()
+    }
+
+    /// Makes the bytes the next version of the model's name. Deletes them on an error.
+    ///
+    /// If the latest version is the same file with the same manifest, it stays the latest, and is
+    /// returned.
+    pub async fn add(
+        &self,
+        new: &NewModel,
+        onnx: CommittedBytes,
+    ) -> Result<ModelDescription, ModelsError> {
+        let added = self.add_next(new, &onnx).await;
+        if !matches!(&added, Ok((_, true))) {
+            onnx.discard().await;
+        }
+        added.map(|(description, _)| description)
+    }
+
+    /// The description, and whether the bytes became an object.
+    async fn add_next(
+        &self,
+        new: &NewModel,
+        onnx: &CommittedBytes,
+    ) -> Result<(ModelDescription, bool), ModelsError> {
+        check_new(&new.name)?;
+        let digest = hexadecimal(&onnx.digest);
+        let stored = self.stored().await?;
+        let latest = stored.iter().rfind(|s| s.description.model.name() == new.name.name());
+        if let Some(latest) = latest.filter(|latest| latest.is(new, &digest)) {
+            return Ok((latest.description.clone(), false));
+        }
+        let mut version = latest.and_then(|s| s.description.model.version()).unwrap_or(0) + 1;
+        loop {
+            let description = ModelDescription {
+                version: VERSION,
+                model: new.name.at(version),
+                digest: digest.clone(),
+                bytes: onnx.size() as u64,
+                size: new.size,
+                multiple_of: new.multiple_of,
+                fit: new.fit,
+                classes: new.classes,
+                added_at: Some(milliseconds_now()),
+            };
+            let name = description.model.to_string();
+            let metadata = metadata(&description, new.manifest.as_deref());
+            let described = onnx.describe(&name, metadata, true).await;
+            match described.map_err(|error| ModelsError::of(&description.model, error)) {
+                Ok(()) => return Ok((description, true)),
+                // A removed version, or one that is being added at the same time.
+                Err(ModelsError::Exists(_)) if version < ModelId::MAX_VERSION => version += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Removes a version of a model; without a version, all of its name. Refused while a video that
+    /// is not finished needs one of them. Returns what was removed.
+    pub async fn remove(
+        &self,
+        streams: &Streams,
+        model: &ModelId,
+    ) -> Result<Vec<ModelId>, ModelsError> {
+        let removed = self.unused(streams, model).await?;
+        let ids: Vec<_> = removed.into_iter().map(|stored| stored.description.model).collect();
+        for id in &ids {
+            let deleted = self.objects.remove(&id.to_string()).await;
+            deleted.map_err(|error| ModelsError::of(id, error))?;
+            streams.delete_detectors(id).await?;
+        }
+        Ok(ids)
+    }
+
+    /// Gives all versions of a model another name. Refused while a video that is not finished needs
+    /// one of them. Returns the new ids.
+    pub async fn rename(
+        &self,
+        streams: &Streams,
+        model: &ModelId,
+        name: &ModelId,
+    ) -> Result<Vec<ModelId>, ModelsError> {
+        check_new(name)?;
+        if model.version().is_some() {
+            return Err(ModelsError::Versioned(model.clone()));
+        }
+        let stored = self.stored().await?;
+        if stored.iter().any(|stored| stored.description.model.name() == name.name()) {
+            return Err(ModelsError::Exists(name.clone()));
+        }
+        let mut renamed = Vec::new();
+        for StoredModel { description, manifest, info } in self.unused(streams, model).await? {
+            let old = description.model.clone();
+            let id = name.at(old.version().unwrap_or(1));
+            let description = ModelDescription { model: id.clone(), ..description };
+            let metadata = metadata(&description, manifest.as_deref());
+            let done = self.objects.rename(info, &id.to_string(), metadata).await;
+            done.map_err(|error| ModelsError::of(&id, error))?;
+            streams.delete_detectors(&old).await?;
+            renamed.push(id);
+        }
+        Ok(renamed)
+    }
+
+    /// The models of this id or name, if no unfinished video needs them.
+    async fn unused(
+        &self,
+        streams: &Streams,
+        model: &ModelId,
+    ) -> Result<Vec<StoredModel>, ModelsError> {
+        if ModelDescription::builtin_named(&model.unversioned()).is_some() {
+            return Err(ModelsError::BuiltIn(model.clone()));
+        }
+        // Also the error for an unknown name.
+        let latest = self.find_stored(model).await?.description.model;
+        let mut stored = self.stored().await?;
+        stored.retain(|stored| {
+            let id = &stored.description.model;
+            id.name() == model.name() && (model.version().is_none() || id == model)
+        });
+        let ids: BTreeSet<_> = stored.iter().map(|stored| &stored.description.model).collect();
+        let needs = |needed: &ModelId| ids.contains(needed) || *needed == latest.unversioned();
+        let unfinished = streams.videos().unfinished().await?;
+        let videos: Vec<VideoId> = unfinished
+            .into_iter()
+            .filter(|(_, video)| video.model.as_ref().is_some_and(needs))
+            .map(|(id, _)| id)
+            .collect();
+        if videos.is_empty() { Ok(stored) } else { Err(in_use(model, videos)) }
+    }
+}
+
+impl StoredModel {
+    fn is(&self, new: &NewModel, digest: &str) -> bool {
+        let ModelDescription { digest: known, size, multiple_of, fit, .. } = &self.description;
+        known == digest
+            && self.manifest == new.manifest
+            && (*size, *multiple_of, *fit) == (new.size, new.multiple_of, new.fit)
+    }
+}
+
+fn in_use(model: &ModelId, videos: Vec<VideoId>) -> ModelsError {
+    ModelsError::InUse { model: model.clone(), videos }
+}
+
+fn check_new(name: &ModelId) -> Result<(), ModelsError> {
+    if name.version().is_some() {
+        return Err(ModelsError::Versioned(name.clone()));
+    }
+    match ModelDescription::builtin_named(name) {
+        Some(_) => Err(ModelsError::BuiltIn(name.clone())),
+        None => Ok(()),
+    }
+}
+
+/// From `SHA-256=` and base64url, as objects have it.
+fn hexadecimal(digest: &str) -> String {
+    let bytes = URL_SAFE.decode(digest.trim_start_matches("SHA-256=")).unwrap_or_default();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,102 @@
+use thiserror::Error;
+use url::Url;
+
+use super::{KnownVideo, VideoError, Videos};
+use crate::messages::{
+    FrameSelection, ModelId, RequestedSelection, Started, Upload, VideoEntry, to_json,
+};
+use crate::objects::{self, ObjectError};
+use crate::publish::StoreError;
+use crate::{ModelsError, VideoId, subjects};
+
+/// Why a video is not analysed again.
+#[derive(Debug, Error)]
+pub enum RerunError {
+    /// Nothing is stored of it.
+    #[error("video {0} does not exist")]
+    Unknown(VideoId),
+    /// Its frames cannot be had again.
+    #[error("{0} is a live source, which cannot be decoded again")]
+    Live(VideoId),
+    /// Its address needs a password, which is not stored.
+    #[error("the address of {0} has a password, which is not stored: upload it again")]
+    Password(VideoId),
+    /// Its address is not a URI any more.
+    #[error("{0} has no address that can be read again: upload it again")]
+    NoAddress(VideoId),
+    /// Its bytes are deleted.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// There is no such model.
+    #[error(transparent)]
+    Model(#[from] ModelsError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] VideoError),
+    /// It cannot be queued.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Videos<'_> {
+    /// The video that has the analysis of this video by a model: itself, or one that
+    /// [`rerun`](Self::rerun) made. `None` if there is none.
+    pub async fn analysis(
+        self,
+        video: &VideoId,
+        model: &ModelId,
+    ) -> Result<Option<VideoEntry>, RerunError> {
+        let model = self.streams.models.find(model).await?.model;
+        match self.entry(video).await? {
+            Some(entry) if entry.started.model() == model => Ok(Some(entry)),
+            _ => Ok(self.entry(&video.by_model(&model)).await?),
+        }
+    }
+
+    /// Queues a video again, to be analysed by another model as it was before: the same frames,
+    /// labels and alarms. Returns the video of that analysis, which [`VideoId::by_model`] names;
+    /// one that exists already stays as it is.
+    pub async fn rerun(self, video: &VideoId, model: &ModelId) -> Result<VideoId, RerunError> {
+        let (started, is_live) = match self.find(video).await? {
+            Some(KnownVideo::Entry(entry)) => (entry.started, entry.live.is_some()),
+            Some(KnownVideo::Queued(started) | KnownVideo::Started(started)) => (started, false),
+            None => return Err(RerunError::Unknown(video.clone())),
+        };
+        if is_live || video.is_window() {
+            return Err(RerunError::Live(video.clone()));
+        }
+        let model = self.streams.models.find(model).await?.model;
+        if started.model.as_ref().is_some_and(|used| used.name == model) {
+            return Ok(video.clone());
+        }
+        let id = video.by_model(&model);
+        if self.find(&id).await?.is_some() {
+            return Ok(id);
+        }
+        let Started { name, uri, selection, alarms, labels, fingerprint, .. } = started;
+        let uri: Url = uri.parse().map_err(|_| RerunError::NoAddress(video.clone()))?;
+        if uri.password() == Some("***") {
+            return Err(RerunError::Password(video.clone()));
+        }
+        if uri.scheme() == objects::SCHEME {
+            let found = self.streams.objects.info(&uri).await;
+            found.map_err(|error| error.named(&name))?;
+        }
+        let FrameSelection { every, fps, start, end, video_track, deinterlace } = selection;
+        let every = fps.is_none().then_some(every);
+        let upload = Upload {
+            id: Some(id.clone()),
+            name: Some(name),
+            selection: RequestedSelection { every, fps, start, end, video_track, deinterlace },
+            model: Some(model),
+            alarms,
+            labels,
+            fingerprint,
+            ..Upload::of(uri)
+        };
+        let message_id = format!("upload/{id}");
+        let payload = to_json(&upload).into();
+        self.streams.publisher.publish(subjects::UPLOAD_SUBJECT, &message_id, payload).await?;
+        Ok(id)
+    }
+}
