@@ -15,6 +15,8 @@ use crate::serving::{Served, Serving, Survey};
 /// How long a pull waits for frames. At the end, the last pull is waited for, so that every frame
 /// that the server delivers to it is handled.
 const PULL_EXPIRY: Duration = Duration::from_millis(250);
+/// A server that stops does not end a pull that takes only what waits already.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// Pulls as many frames as may be in flight, until `shutdown`; then finishes those.
@@ -101,8 +103,11 @@ impl Puller {
             }
         };
         let mut pulled = 0;
-        while let Some(next) = worker.keep_in_progress(served, &redelivered, messages.next()).await
-        {
+        loop {
+            let next = tokio::time::timeout(ANSWER_TIMEOUT, messages.next());
+            let Ok(Some(next)) = worker.keep_in_progress(served, &redelivered, next).await else {
+                break;
+            };
             worker.ack_progress(&redelivered).await;
             let message = match next {
                 Ok(message) => message,

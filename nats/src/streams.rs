@@ -195,7 +195,7 @@ impl Streams {
                         _ => unavailable(&what)(error),
                     },
                 )?;
-            let stream = upgrade::frames_queue(jetstream, stream, &config).await?;
+            let stream = Box::pin(upgrade::frames_queue(jetstream, stream, &config)).await?;
             let found = &stream.cached_info().config;
             check::version(&server, found.num_replicas)?;
             check::stream(&what, found, &config)?;

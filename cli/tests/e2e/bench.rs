@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use moliceiro_testing::eventually;
-use moliceiro_testing::models::small_model;
 use moliceiro_testing::paths::sample;
 use moliceiro_testing::process::{Process, moliceiro, servers_of};
 use moliceiro_testing::video::ffmpeg;
@@ -40,8 +39,7 @@ fn measured(value: &Value, times: u64) -> f64 {
 
 #[test]
 fn every_arrangement_analyses_all_frames_and_is_measured_completely() {
-    let (data, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let model = small_model(folder.path());
+    let data = tempfile::tempdir().unwrap();
     let picture = data.path().join("speed.svg");
     let (frames, svg) = (FRAMES.to_string(), picture.to_str().unwrap());
     let arguments = [
@@ -52,8 +50,6 @@ fn every_arrangement_analyses_all_frames_and_is_measured_completely() {
         "--detectors",
         "1,2",
         "--scrape",
-        "--model",
-        model.to_str().unwrap(),
         "--json",
         "--svg",
         svg,

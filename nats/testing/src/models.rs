@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::paths::{project, sample};
-use crate::process::SMALL_SIZE;
 use crate::video::ffmpeg;
 
 /// Mean of the tensor's values above which a picture is white. White, letterboxed from 176×144, has
@@ -12,19 +11,6 @@ const WHITE_MEAN: f32 = 190.0;
 
 const FLOAT: u64 = 1;
 const INT32: u64 = 6;
-
-/// The built-in model, for pictures of [`SMALL_SIZE`].
-pub fn small_model(folder: &Path) -> PathBuf {
-    let models = project().join("detector/vision/models");
-    for file in ["nanodet.onnx", "coco-labels.txt"] {
-        std::fs::copy(models.join(file), folder.join(file)).unwrap();
-    }
-    let manifest = std::fs::read_to_string(models.join("nanodet.toml")).unwrap();
-    let small = manifest.replace("size = [416, 416]", &format!("size = {SMALL_SIZE:?}"));
-    assert_ne!(small, manifest);
-    std::fs::write(folder.join("nanodet.toml"), small).unwrap();
-    folder.join("nanodet.onnx")
-}
 
 /// The built-in model with an integer division in its graph that overflows for a white picture: the
 /// process dies of SIGFPE on x86.

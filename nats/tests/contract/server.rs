@@ -83,7 +83,11 @@ async fn retention_and_redelivery_follow_the_settings() {
 async fn several_services_may_create_the_streams_at_once() {
     let server = Server::start();
     let settings = StreamsSettings::default();
-    let open = || async { Streams::open(server.client().await, &settings, IN_FLIGHT).await };
+    // Boxed, because three of them do not fit on the stack of a test.
+    let open = || {
+        let opening = async || Streams::open(server.client().await, &settings, IN_FLIGHT).await;
+        Box::pin(async move { Box::new(opening().await) })
+    };
     let (a, b, c) = tokio::join!(open(), open(), open());
     for streams in [a, b, c] {
         let frames = streams.unwrap().frames.get_info().await.unwrap();
