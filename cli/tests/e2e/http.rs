@@ -269,8 +269,9 @@ fn an_ingest_and_a_server_killed_right_after_the_answer_lose_no_video() {
 #[test]
 fn a_video_is_queued_decoded_and_counted_in_turn() {
     let server = Server::start();
-    let _aggregator = service("aggregator", &server.url());
+    // First, because it creates the queue with its settings.
     let http = IngestApi::start(&server, &["ingest.videos=1", "streams.frames_max_per_video=20"]);
+    let _aggregator = service("aggregator", &server.url());
     let until = |id: &str, state: &str| {
         let seen = || (http.get(&format!("/videos/{id}")).json()["state"] == state).then_some(());
         eventually(seen).unwrap_or_else(|| panic!("{}", http.get(&format!("/videos/{id}")).text()));

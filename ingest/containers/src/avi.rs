@@ -2,7 +2,7 @@
 //! extensions for files of several RIFF lists).
 //!
 //! The chunks themselves are counted, not the index: they are there even if it is not. A chunk
-//! without data repeats the frame before it, and is no frame of its own. The same is true of a
+//! without data repeats the frame before it, and is not a frame of its own. The same is true of a
 //! tiny one of MPEG-4. In a "packed" stream, such a one stands for the second frame of an earlier
 //! chunk.
 

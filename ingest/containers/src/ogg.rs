@@ -50,7 +50,7 @@ struct Walk<'a> {
 struct Video {
     codec: &'static str,
     serial: [u8; 4],
-    /// Of the packets that follow, how many are no frames.
+    /// Of the packets that follow, how many are not frames.
     headers: u64,
     frames: u64,
     /// Whether there are packets without data, which repeat the frame before them.

@@ -41,7 +41,7 @@ impl Samples {
         Self { file_length, ..Self::default() }
     }
 
-    /// Adds a sample that has an entry of its own in a table. A sample without data is no frame.
+    /// Adds a sample that has an entry of its own in a table. A sample without data is not a frame.
     pub(super) fn add(&mut self, sample: Sample) {
         self.end = self.end.max(sample.cts.saturating_add(i64::from(sample.duration)));
         if sample.size == 0 {

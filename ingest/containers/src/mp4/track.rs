@@ -11,7 +11,7 @@ use super::matrix;
 use super::samples::Samples;
 use super::table;
 
-/// Tracks that are read. Each has boxes of its own, so more of them are no film.
+/// Tracks that are read. Each has boxes of its own, so a file with more is not a film.
 const MOST_TRACKS: usize = 64;
 
 /// A video track.

@@ -230,7 +230,7 @@ impl Remote<'_> {
         let length = length.try_into().ok().and_then(protocol::message_length);
         let length = length.ok_or(Stop::Invalid("it is too long"))?;
         let message = self.receive_bytes(length, READ_AHEAD)?;
-        protocol::decode(&message).map_err(|_| Stop::Invalid("it is no message"))
+        protocol::decode(&message).map_err(|_| Stop::Invalid("it is not a message"))
     }
 
     fn receive_picture(&mut self, header: FrameHeader) -> Result<DecodedFrame, Stop> {
