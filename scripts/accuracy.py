@@ -31,8 +31,8 @@ RUNS = 3
 def install():
     """pycocotools, pinned, into a folder of the project."""
     if not (PACKAGES / "pycocotools").is_dir():
-        command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "install", "--no-deps"]
-        options = ["--require-hashes", "--only-binary=:all:", "--requirement", PINS, "--target", PACKAGES]
+        command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+        options = ["--root-user-action=ignore", "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", PINS, "--target", PACKAGES]
         subprocess.run([*command, *options], check=True)
     sys.path.insert(0, str(PACKAGES))
 
