@@ -8,17 +8,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use moliceiro_detector::{DetectorService, DetectorSettings, inspect, run};
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{
-    Color, Encoding, Event, Fit, Frame, Letterbox, Matrix, ModelId, Size, VERSION, VideoEvent,
-    from_cbor,
-};
+use moliceiro_nats::messages::{Event, Fit, ModelId, Size, VideoEvent, from_cbor};
 use moliceiro_nats::models::NewModel;
-use moliceiro_nats::{
-    NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect, subjects,
-};
+use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect};
 use moliceiro_service::{Base, LogSettings, MetricsSettings, Telemetry};
-use moliceiro_testing::HANG_GUARD;
+use moliceiro_testing::frames::publish_grey;
 use moliceiro_testing::paths::{nats_server, project};
+use moliceiro_testing::{HANG_GUARD, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -72,22 +68,7 @@ impl Site {
         let video = VideoId::for_name(model.name(), "1");
         let next = self.published.entry(model.clone()).or_default();
         for index in *next..*next + frames {
-            let frame = Frame {
-                version: VERSION,
-                video: video.clone(),
-                index,
-                pts: None,
-                decoded_at: None,
-                encoding: Encoding::I420,
-                size: SIZE,
-                letterbox: Letterbox { source: SIZE, left: 0, top: 0, content: SIZE },
-                color: Color { matrix: Matrix::Bt709, full_range: false },
-                pixels: vec![128; SIZE.i420_len().unwrap()],
-            };
-            let id = subjects::frame_message_id(&video, index);
-            let subject = subjects::frames(model, &video);
-            let payload = frame.to_cbor().into();
-            self.streams.publisher.publish(&subject, &id, payload).await.unwrap();
+            publish_grey(&self.streams, model, &video, index, SIZE).await;
         }
         *next += frames;
     }
@@ -293,10 +274,11 @@ async fn a_model_that_needs_more_memory_than_allowed_waits_for_another_detector(
     site.publish(&boats, 2).await;
     let small = site.detector(DetectorSettings { memory: MIB, ..settings() });
     let refused = "moliceiro_detector_models_not_loaded_total";
-    while small.figure(refused).is_none_or(|n| n == "0") {
+    until("the model is refused for its memory", async || {
         assert!(!small.task.is_finished());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        small.figure(refused).filter(|n| n != "0")
+    })
+    .await;
     let large = site.detector(settings());
     assert_eq!(site.results().await[&boats], all(&boats, 2));
     site.assert_no_redelivery().await;

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use moliceiro_detector::{DetectorService, DetectorSettings, run};
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{Color, Encoding, Frame, Letterbox, Matrix, ModelId, Size, VERSION};
-use moliceiro_nats::{
-    NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect, subjects,
-};
+use moliceiro_nats::messages::{ModelId, Size};
+use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect};
 use moliceiro_service::{Base, LogSettings, MetricsSettings, Telemetry};
+use moliceiro_testing::frames::publish_grey;
 use tokio_util::sync::CancellationToken;
 
 const FRAMES: u64 = 40;
@@ -39,28 +38,6 @@ fn detector(nats: &NatsSettings, sessions: usize) -> DetectorService {
     }
 }
 
-async fn publish(streams: &Streams, video: &VideoId, index: u64) {
-    let frame = Frame {
-        version: VERSION,
-        video: video.clone(),
-        index,
-        pts: None,
-        decoded_at: None,
-        encoding: Encoding::I420,
-        size: SIZE,
-        letterbox: Letterbox { source: SIZE, left: 0, top: 0, content: SIZE },
-        color: Color { matrix: Matrix::Bt709, full_range: false },
-        pixels: vec![128; SIZE.i420_len().unwrap()],
-    };
-    let id = subjects::frame_message_id(video, index);
-    let payload = frame.to_cbor().into();
-    streams
-        .publisher
-        .publish(&subjects::frames(&ModelId::default(), video), &id, payload)
-        .await
-        .unwrap();
-}
-
 /// The value of a metric as `/metrics` shows it; 0 until it exists.
 fn figure(telemetry: &Telemetry, metric: &str) -> f64 {
     let text = telemetry.exposition().unwrap();
@@ -78,7 +55,7 @@ async fn two_detectors_in_one_process_report_their_own_figures() {
     let streams = Streams::open(client, &StreamsSettings::default(), 16).await.unwrap();
     let video = VideoId::for_name("a", "1");
     for index in 0..FRAMES {
-        publish(&streams, &video, index).await;
+        publish_grey(&streams, &ModelId::default(), &video, index, SIZE).await;
     }
 
     let shutdown = CancellationToken::new();

@@ -10,6 +10,7 @@ use moliceiro_testing::ingest::IngestApi;
 use moliceiro_testing::paths::{project, sample};
 use moliceiro_testing::process::{Process, SLOWER, moliceiro, run, summaries};
 use moliceiro_testing::server::Server;
+use moliceiro_testing::until;
 use serde_json::json;
 
 /// The built-in model with labels of its own, as a file of this name.
@@ -120,15 +121,13 @@ async fn a_video_waits_for_a_detector_that_serves_its_model() {
         command.args(arguments).args(["--nats", &site.url]);
         Process::start(&mut command)
     };
-    loop {
+    until("the status says that no detector serves the model", async || {
         let mut status = command(&["status", "waits"]);
         let code = status.wait();
-        if code.success() && status.stdout().iter().any(|line| line.contains("no detector serves"))
-        {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
+        let says = status.stdout().iter().any(|line| line.contains("no detector serves"));
+        (code.success() && says).then_some(())
+    })
+    .await;
     let mut refused = command(&["model", "remove", "added"]);
     refused.expect_code(1);
     assert!(refused.stderr().iter().any(|line| line.contains("in use by waits")));

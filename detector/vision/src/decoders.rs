@@ -182,6 +182,18 @@ fn check_score(score: f32) -> Result<(), UnexpectedOutput> {
     if (-1e-3..=1.001).contains(&score) { Ok(()) } else { Err(UnexpectedOutput::Score(score)) }
 }
 
+/// Checks an object of a graph that does the suppression itself.
+fn check_object(bounds: &[f32], score: f32, class: f32) -> Result<(), UnexpectedOutput> {
+    check_score(score)?;
+    if class.fract() != 0.0 || class < -1.0 {
+        return Err(UnexpectedOutput::Class(class));
+    }
+    match bounds.iter().find(|side| !side.is_finite()) {
+        Some(side) => Err(UnexpectedOutput::NotFinite(*side)),
+        None => Ok(()),
+    }
+}
+
 /// The lengths of a grid for this stride. Models pad what is left over.
 fn grid(size: Size, stride: u32) -> (u32, u32) {
     (size.width.div_ceil(stride.max(1)), size.height.div_ceil(stride.max(1)))

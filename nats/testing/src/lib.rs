@@ -25,6 +25,7 @@ pub mod cluster;
 pub mod deployment;
 pub mod duplicates;
 pub mod events;
+pub mod frames;
 pub mod http;
 pub mod ingest;
 pub mod loopback;

@@ -1,4 +1,4 @@
-use super::{Context, Output, UnexpectedOutput, check_score, class_id, four};
+use super::{Context, Output, UnexpectedOutput, check_object, class_id, four};
 use crate::candidate::Candidate;
 
 /// Boxes, classes, scores, and perhaps their number, each in an output of its own, after the
@@ -72,13 +72,7 @@ impl Lists {
             if score == -1.0 {
                 continue;
             }
-            check_score(score)?;
-            if class.fract() != 0.0 || class < -1.0 {
-                return Err(UnexpectedOutput::Class(class));
-            }
-            if let Some(side) = bounds.iter().find(|side| !side.is_finite()) {
-                return Err(UnexpectedOutput::NotFinite(*side));
-            }
+            check_object(bounds, score, class)?;
         }
         Ok(())
     }
