@@ -146,6 +146,7 @@ mod tests {
             rule: AlarmRule::more_than("person", 10),
             label: "person".into(),
             count: 11,
+            track: None,
         };
         for (format, stdout) in [
             (OutputFormat::Text, Some("Frame 17: 11 <person> detected".to_owned())),

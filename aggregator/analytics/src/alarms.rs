@@ -4,9 +4,7 @@
 //! order raise the same alarms in the same order. In a frame that failed, no rule holds. Until a
 //! frame's turn, only the rules that hold in it are kept.
 //!
-//! To add an alarm operator, extend how a rule is written and what holds in a single frame in
-//! `nats/messages/src/alarm_rule.rs`, and what depends on other frames, such as `for N frames`, in
-//! [`Alarms::judge_next`].
+//! Rules about tracks are not judged here, but by the fold.
 
 use std::collections::BTreeMap;
 
@@ -48,12 +46,13 @@ impl Alarms {
     pub(crate) fn new(started: &Started, defaults: &[AlarmRule]) -> Self {
         let counts =
             |rule: &&AlarmRule| started.labels.is_empty() || started.labels.contains(&rule.label);
+        let judged = |rule: &&AlarmRule| counts(rule) && !rule.needs_tracks();
         let rules: Vec<_> = started
             .alarms
             .as_deref()
             .unwrap_or(defaults)
             .iter()
-            .filter(counts)
+            .filter(judged)
             .take(AlarmRule::MOST)
             .cloned()
             .collect();
@@ -122,7 +121,7 @@ impl Alarms {
                 continue;
             };
             *run = run.saturating_add(1);
-            if rule.frames == 1 || *run == rule.frames {
+            if rule.frames() == 1 || *run == rule.frames() {
                 self.unpublished.push(found);
                 self.raised += 1;
             }
@@ -154,6 +153,7 @@ impl Alarms {
                 label: rule.label.clone(),
                 rule,
                 count: found.count,
+                track: None,
             })
         };
         (first..).zip(&self.unpublished).filter_map(alarm).collect()

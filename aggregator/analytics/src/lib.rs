@@ -74,7 +74,9 @@
 //! ```
 
 mod alarms;
+mod fold;
 mod totals;
 
+pub use fold::{Finding, Fold, FrameObservations, InvalidCheckpoint, Observation, Observed, Rules};
 pub use totals::entry::InvalidBitmap;
 pub use totals::{Applied, VideoTotals};

@@ -206,7 +206,10 @@ async fn an_aggregator_killed_many_times_publishes_each_alarm_once() {
     assert_eq!(frames(&alarms), frames(&faultless));
     assert_eq!((summary.state, summary.alarms), (VideoState::Done, alarms.len() as u64));
     assert_eq!(summary.classes.keys().collect::<Vec<_>>(), ["person"]);
-    assert!(alarms.len() > 100 && alarms.iter().any(|alarm| alarm.rule.frames == 7), "{alarms:?}");
+    assert!(
+        alarms.len() > 100 && alarms.iter().any(|alarm| alarm.rule.frames() == 7),
+        "{alarms:?}"
+    );
     assert!(
         alarms.iter().all(|alarm| alarm.name == "harbour" && alarm.time_s.is_some()),
         "{alarms:?}"

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmRule, Versioned};
+use super::{AlarmRule, Condition, Versioned};
 use crate::VideoId;
 
 /// A frame in which a rule holds. A short list of numbers in JSON, because an entry may hold many.
@@ -53,6 +53,9 @@ pub struct Alarm {
     pub label: String,
     /// Objects that the rule counted in the frame.
     pub count: u32,
+    /// The track that raised it. Left out: the rule is about several objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<u64>,
 }
 
 impl Versioned for Alarm {
@@ -61,9 +64,15 @@ impl Versioned for Alarm {
     }
 }
 
-/// The line that the system before this one printed, byte for byte.
+/// Of a rule about the objects of a frame, the line that the system before this one printed, byte
+/// for byte.
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Frame {}: {} <{}> detected", self.frame, self.count, self.label)
+        let Self { frame, count, label, .. } = self;
+        match (&self.rule.condition, self.track) {
+            (Condition::Count { .. }, _) => write!(f, "Frame {frame}: {count} <{label}> detected"),
+            (_, Some(track)) => write!(f, "Frame {frame}: {} (<{label}> {track})", self.rule),
+            (_, None) => write!(f, "Frame {frame}: {} ({count} <{label}>)", self.rule),
+        }
     }
 }

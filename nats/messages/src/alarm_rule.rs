@@ -1,36 +1,94 @@
+//! To add an alarm operator, add its [`Condition`], how it is written (`alarm_rule/parse.rs`) and
+//! printed (below), and what raises it (`aggregator/analytics/src/fold/alarms.rs`).
+
+mod parse;
+mod region;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
-use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Detection, FrameResult};
+pub use self::region::Region;
+use self::region::{FEWEST_POINTS, MOST_POINTS};
+use crate::place::{Direction, PlaceKind};
+use crate::{FrameResult, Size};
 
 const MAX_LABEL_LENGTH: usize = 100;
-const MOST_POINTS: usize = 64;
-const FEWEST_POINTS: usize = 3;
 const MOST_FRAMES: u32 = 1_000_000;
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// When to raise an alarm: `LABEL COMPARISON COUNT [in X,Y X,Y X,Y …] [for N frames]`.
+/// When to raise an alarm.
 ///
+/// About the objects of a frame: `LABEL COMPARISON COUNT [in X,Y X,Y X,Y …] [for N frames]`.
 /// `person > 10` is raised by every frame with more than ten persons. `boat >= 1 for 3 frames` is
 /// raised by the third frame in a row with a boat, and again only after a frame without one.
 /// `car >= 2 in 0,0.5 1,0.5 1,1 0,1` counts the cars in a polygon: the coordinates are fractions of
 /// the picture's width and height, from its upper left corner.
+///
+/// About tracks, [lines](crate::Line) and [zones](crate::Zone): `person crosses gate`, in one
+/// direction with `inwards` or `outwards`; `person in quay for 30s`, raised once by each visit that
+/// lasts so long; `3 persons in quay`, raised when at least so many are there at once, and again
+/// only after fewer were, with `for 30s` if they are for so long; `car stops for 10s in bay`, or
+/// anywhere without `in bay`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AlarmRule {
-    /// The class that is counted.
+    /// The class that it is about. In `3 persons in quay` it is as written: [`AlarmRule::counts`]
+    /// knows the class.
     pub label: String,
-    /// How the number of objects is compared with `count`.
-    pub comparison: Comparison,
-    /// The number of objects that it is compared with.
-    pub count: u32,
-    /// Where they are counted; `None`: in the whole picture.
-    pub region: Option<Region>,
-    /// In how many analysed frames in a row it must hold; 1: every frame in which it holds raises
-    /// an alarm.
-    pub frames: u32,
+    /// What raises it.
+    pub condition: Condition,
+}
+
+/// What raises an alarm.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// `person > 10`
+    Count {
+        /// How the number of objects is compared with `count`.
+        comparison: Comparison,
+        /// The number of objects that it is compared with.
+        count: u32,
+        /// Where they are counted; `None`: in the whole picture.
+        region: Option<Region>,
+        /// In how many analysed frames in a row it must hold; 1: every frame in which it holds
+        /// raises an alarm.
+        frames: u32,
+    },
+    /// `person crosses gate inwards`
+    Crosses {
+        /// The line's name.
+        line: String,
+        /// `None`: either.
+        direction: Option<Direction>,
+    },
+    /// `person in quay for 30s`
+    Stays {
+        /// The zone's name.
+        zone: String,
+        /// Without `for`, 0: every entry.
+        time: Duration,
+    },
+    /// `3 persons in quay`
+    Together {
+        /// At least so many.
+        count: u32,
+        /// The zone's name.
+        zone: String,
+        /// How long at least; 0: at once.
+        time: Duration,
+    },
+    /// `car stops for 10s in bay`
+    Stops {
+        /// How long at least.
+        time: Duration,
+        /// The zone's name; `None`: anywhere.
+        zone: Option<String>,
+    },
 }
 
 /// How a number of objects is compared.
@@ -57,15 +115,12 @@ const COMPARISONS: [(&str, Comparison); 5] = [
     ("<", Comparison::Fewer),
 ];
 
-/// A polygon of at least three points, each `x, y` from 0 to 1.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Region(Vec<[f32; 2]>);
-
 /// A text that is not a rule.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[error(
     "{rule:?} is not an alarm rule: {problem}; write one such as \"person > 10\", \
-     \"boat >= 1 for 3 frames\" or \"car >= 2 in 0,0.5 1,0.5 1,1 0,1\""
+     \"boat >= 1 for 3 frames\", \"car >= 2 in 0,0.5 1,0.5 1,1 0,1\", \"person crosses gate\", \
+     \"person in quay for 30s\", \"3 persons in quay\" or \"car stops for 10s in bay\""
 )]
 pub struct MalformedRule {
     /// Its first 80 characters.
@@ -77,8 +132,8 @@ pub struct MalformedRule {
 /// What is wrong with the text of a rule.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum RuleProblem {
-    /// It does not compare anything.
-    #[error("it has none of > >= < <= ==")]
+    /// It does not have a verb or a comparison.
+    #[error("it has none of > >= < <= == crosses in stops")]
     NoComparison,
     /// It has a comparison like `=`.
     #[error("comparisons are > >= < <= ==")]
@@ -104,6 +159,12 @@ pub enum RuleProblem {
     /// The number after `for` does not have a unit.
     #[error("the number of frames must be followed by \"frames\"")]
     FramesUnit,
+    /// No name of a line or a zone follows.
+    #[error("{0:?} is not the name of a {1}")]
+    Place(String, PlaceKind),
+    /// `for` is not followed by a time.
+    #[error("{0:?} is not a time from 1ms to 7days, such as 30s")]
+    Time(String),
     /// Something follows the rule.
     #[error("{0:?} is not expected there")]
     Unexpected(String),
@@ -115,133 +176,132 @@ impl AlarmRule {
 
     /// More than `count` objects of a class in a frame.
     pub fn more_than(label: &str, count: u32) -> Self {
-        Self { label: label.into(), comparison: Comparison::More, count, region: None, frames: 1 }
+        let comparison = Comparison::More;
+        let condition = Condition::Count { comparison, count, region: None, frames: 1 };
+        Self { label: label.into(), condition }
+    }
+
+    /// True if the rule is about objects of this class. In `3 persons in quay`, it also is if the
+    /// rule's word is the plural of the class.
+    pub fn counts(&self, class: &str) -> bool {
+        let is_plural = || {
+            let written = &self.label[..];
+            let ends = |ending: &str| written.strip_suffix(ending);
+            ends("s") == Some(class)
+                || ends("es") == Some(class)
+                || ends("ies").zip(class.strip_suffix('y')).is_some_and(|(a, b)| a == b)
+                || (written == "people" && class == "person")
+        };
+        self.label == class || (matches!(self.condition, Condition::Together { .. }) && is_plural())
+    }
+
+    /// True if it cannot be judged without a tracker.
+    pub fn needs_tracks(&self) -> bool {
+        !matches!(self.condition, Condition::Count { .. })
+    }
+
+    /// The line or the zone that it is about.
+    pub fn place(&self) -> Option<(PlaceKind, &str)> {
+        match &self.condition {
+            Condition::Count { .. } | Condition::Stops { zone: None, .. } => None,
+            Condition::Crosses { line, .. } => Some((PlaceKind::Line, line)),
+            Condition::Stays { zone, .. }
+            | Condition::Together { zone, .. }
+            | Condition::Stops { zone: Some(zone), .. } => Some((PlaceKind::Zone, zone)),
+        }
+    }
+
+    /// In how many frames in a row it must hold.
+    pub fn frames(&self) -> u32 {
+        match self.condition {
+            Condition::Count { frames, .. } => frames,
+            _ => 1,
+        }
     }
 
     /// Objects of the rule's class in the frame, or in the rule's region if it has one.
     ///
     /// A frame of unknown size does not have any in a region.
     pub fn count_in(&self, frame: &FrameResult) -> u32 {
-        let inside = |detection: &&Detection| match (&self.region, frame.size) {
+        let objects = frame.detections.iter().map(|found| (found.label.as_str(), found.bounds));
+        self.count_among(objects, frame.size)
+    }
+
+    /// The same for objects that are given by class and box, in a frame of this size.
+    pub fn count_among<'a>(
+        &self,
+        objects: impl Iterator<Item = (&'a str, [f32; 4])>,
+        size: Option<Size>,
+    ) -> u32 {
+        let Condition::Count { region, .. } = &self.condition else { return 0 };
+        let inside = |[left, top, right, bottom]: [f32; 4]| match (region, size) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(region), Some(size)) => {
-                let [left, top, right, bottom] = detection.bounds;
-                region.contains(
-                    (left + right) / 2.0 / size.width as f32,
-                    (top + bottom) / 2.0 / size.height as f32,
-                )
-            }
+            (Some(region), Some(size)) => region.contains(
+                (left + right) / 2.0 / size.width as f32,
+                (top + bottom) / 2.0 / size.height as f32,
+            ),
         };
-        let count = frame
-            .detections
-            .iter()
-            .filter(|detection| detection.label == self.label)
-            .filter(inside)
-            .count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        let counted = |&(label, bounds): &(&str, _)| label == self.label && inside(bounds);
+        u32::try_from(objects.filter(counted).count()).unwrap_or(u32::MAX)
     }
 
-    /// True if the rule holds for so many objects.
-    pub fn holds(&self, count: u32) -> bool {
-        match self.comparison {
-            Comparison::More => count > self.count,
-            Comparison::AtLeast => count >= self.count,
-            Comparison::Fewer => count < self.count,
-            Comparison::AtMost => count <= self.count,
-            Comparison::Exactly => count == self.count,
+    /// True if a rule about the objects of a frame holds for so many.
+    pub fn holds(&self, objects: u32) -> bool {
+        let Condition::Count { comparison, count, .. } = self.condition else { return false };
+        match comparison {
+            Comparison::More => objects > count,
+            Comparison::AtLeast => objects >= count,
+            Comparison::Fewer => objects < count,
+            Comparison::AtMost => objects <= count,
+            Comparison::Exactly => objects == count,
         }
     }
-}
-
-impl Region {
-    fn new(points: Vec<[f32; 2]>) -> Result<Self, RuleProblem> {
-        if !(FEWEST_POINTS..=MOST_POINTS).contains(&points.len()) {
-            return Err(RuleProblem::Points(points.len()));
-        }
-        match points.iter().flatten().find(|c| !(0.0..=1.0).contains(*c)) {
-            Some(outside) => Err(RuleProblem::Coordinate(*outside)),
-            None => Ok(Self(points)),
-        }
-    }
-
-    /// True if the point is in the polygon: a line from it to one side crosses an odd number of the
-    /// polygon's sides.
-    fn contains(&self, x: f32, y: f32) -> bool {
-        let ends = self.0.iter().cycle().skip(1);
-        let crossed = |([x1, y1], [x2, y2]): &(&[f32; 2], &[f32; 2])| {
-            (*y1 > y) != (*y2 > y) && x < (x2 - x1) * (y - y1) / (y2 - y1) + x1
-        };
-        self.0.iter().zip(ends).filter(crossed).count() % 2 == 1
-    }
-}
-
-impl FromStr for AlarmRule {
-    type Err = MalformedRule;
-
-    fn from_str(text: &str) -> Result<Self, MalformedRule> {
-        parse(text)
-            .map_err(|problem| MalformedRule { rule: text.chars().take(80).collect(), problem })
-    }
-}
-
-fn parse(text: &str) -> Result<AlarmRule, RuleProblem> {
-    let at = text.find(['<', '>', '=']).ok_or(RuleProblem::NoComparison)?;
-    let (label, rest) = text.split_at(at);
-    let label = label.split_whitespace().collect::<Vec<_>>().join(" ");
-    if label.is_empty() || label.len() > MAX_LABEL_LENGTH {
-        return Err(RuleProblem::Label);
-    }
-    let found = COMPARISONS
-        .into_iter()
-        .find_map(|(sign, comparison)| Some((comparison, rest.strip_prefix(sign)?)));
-    let (comparison, rest) = found.ok_or(RuleProblem::Comparison)?;
-    let mut words = rest.split_whitespace().peekable();
-    let count = words.next().unwrap_or_default();
-    let count = count.parse().map_err(|_| RuleProblem::Count(count.to_owned()))?;
-    let region = match words.next_if_eq(&"in") {
-        Some(_) => Some(Region::new(
-            std::iter::from_fn(|| words.next_if(|word| *word != "for"))
-                .map(point)
-                .collect::<Result<_, _>>()?,
-        )?),
-        None => None,
-    };
-    let frames = match words.next_if_eq(&"for") {
-        Some(_) => {
-            let number = words.next().unwrap_or_default();
-            let frames = number.parse().ok().filter(|n| (1..=MOST_FRAMES).contains(n));
-            let frames = frames.ok_or_else(|| RuleProblem::Frames(number.to_owned()))?;
-            words
-                .next_if(|word| ["frame", "frames"].contains(word))
-                .ok_or(RuleProblem::FramesUnit)?;
-            frames
-        }
-        None => 1,
-    };
-    match words.next() {
-        Some(word) => Err(RuleProblem::Unexpected(word.to_owned())),
-        None => Ok(AlarmRule { label, comparison, count, region, frames }),
-    }
-}
-
-fn point(text: &str) -> Result<[f32; 2], RuleProblem> {
-    let point = text.split_once(',').and_then(|(x, y)| Some([x.parse().ok()?, y.parse().ok()?]));
-    point.ok_or_else(|| RuleProblem::Point(text.to_owned()))
 }
 
 impl fmt::Display for AlarmRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.label, self.comparison, self.count)?;
-        if let Some(Region(points)) = &self.region {
-            f.write_str(" in")?;
-            points.iter().try_for_each(|[x, y]| write!(f, " {x},{y}"))?;
+        let label = &self.label;
+        let lasting = |f: &mut fmt::Formatter<'_>, time: &Duration| {
+            if time.is_zero() { Ok(()) } else { write!(f, " for {}", written(*time)) }
+        };
+        match &self.condition {
+            Condition::Count { comparison, count, region, frames } => {
+                write!(f, "{label} {comparison} {count}")?;
+                if let Some(Region(points)) = region {
+                    f.write_str(" in")?;
+                    points.iter().try_for_each(|[x, y]| write!(f, " {x},{y}"))?;
+                }
+                if *frames > 1 { write!(f, " for {frames} frames") } else { Ok(()) }
+            }
+            Condition::Crosses { line, direction } => {
+                let direction = match direction {
+                    None => "",
+                    Some(Direction::In) => " inwards",
+                    Some(Direction::Out) => " outwards",
+                };
+                write!(f, "{label} crosses {line}{direction}")
+            }
+            Condition::Stays { zone, time } => {
+                write!(f, "{label} in {zone}")?;
+                lasting(f, time)
+            }
+            Condition::Together { count, zone, time } => {
+                write!(f, "{count} {label} in {zone}")?;
+                lasting(f, time)
+            }
+            Condition::Stops { time, zone } => {
+                write!(f, "{label} stops")?;
+                lasting(f, time)?;
+                zone.iter().try_for_each(|zone| write!(f, " in {zone}"))
+            }
         }
-        if self.frames > 1 {
-            write!(f, " for {} frames", self.frames)?;
-        }
-        Ok(())
     }
+}
+
+/// In one word, as it is read.
+fn written(time: Duration) -> String {
+    humantime::format_duration(time).to_string().replace(' ', "")
 }
 
 impl fmt::Display for Comparison {
@@ -262,106 +322,5 @@ impl TryFrom<String> for AlarmRule {
 impl From<AlarmRule> for String {
     fn from(rule: AlarmRule) -> Self {
         rule.to_string()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Size;
-
-    fn rule(text: &str) -> AlarmRule {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_rule_survives_a_round_trip_through_text() {
-        for (text, printed) in [
-            ("person > 10", "person > 10"),
-            ("boat>=1  for 3 frames", "boat >= 1 for 3 frames"),
-            (" traffic   light == 0 ", "traffic light == 0"),
-            ("car <= 2 for 1 frame", "car <= 2"),
-            (
-                "car >= 2 in 0.1,0.5 0.9,0.5 0.9,1 0.1,1 for 2 frames",
-                "car >= 2 in 0.1,0.5 0.9,0.5 0.9,1 0.1,1 for 2 frames",
-            ),
-        ] {
-            assert_eq!(rule(text).to_string(), printed);
-            assert_eq!(rule(printed), rule(text));
-            assert_eq!(serde_json::to_string(&rule(text)).unwrap(), format!("{printed:?}"));
-        }
-        assert_eq!(rule("person > 10"), AlarmRule::more_than("person", 10));
-    }
-
-    #[test]
-    fn a_malformed_rule_is_refused_with_the_reason_and_examples() {
-        for (text, part) in [
-            ("person", "none of > >="),
-            ("> 10", "name of a class"),
-            ("person = 10", "comparisons are"),
-            ("person => 10", "comparisons are"),
-            ("person > ten", "\"ten\" is not a number"),
-            ("person > -1", "\"-1\" is not a number"),
-            ("person > 1 for frames", "not a number of frames"),
-            ("person > 1 for 0 frames", "not a number of frames"),
-            ("person > 1 for 3", "followed by \"frames\""),
-            ("person > 1 for 3 frames in 0,0 1,0 1,1", "\"in\" is not expected"),
-            ("person > 1 in 0,0 1,1", "3 to 64 points, not 2"),
-            ("person > 1 in 0,0 1,1 2,1", "2 is not from 0 to 1"),
-            ("person > 1 in 0,0 1,1 NaN,1", "not from 0 to 1"),
-            ("person > 1 in 0,0 1,1 1", "\"1\" is not a point"),
-        ] {
-            let error = text.parse::<AlarmRule>().unwrap_err().to_string();
-            assert!(
-                error.contains(part) && error.contains("such as \"person > 10\""),
-                "{text}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn each_comparison_holds_for_the_counts_it_names() {
-        for (sign, holds) in
-            [(">", [false, false, true]), (">=", [false, true, true]), ("<", [true, false, false])]
-        {
-            assert_eq!([1, 2, 3].map(|n| rule(&format!("a {sign} 2")).holds(n)), holds, "{sign}");
-        }
-        assert_eq!([1, 2, 3].map(|n| rule("a <= 2").holds(n)), [true, true, false]);
-        assert_eq!([1, 2, 3].map(|n| rule("a == 2").holds(n)), [false, true, false]);
-    }
-
-    #[test]
-    fn an_object_is_in_a_region_if_its_centre_is() {
-        let at = |x: f32, y: f32| Detection {
-            label: "car".into(),
-            score: 0.9,
-            bounds: [x - 30.0, y - 2.0, x + 30.0, y + 2.0],
-        };
-        let size = Some(Size { width: 200, height: 100 });
-        let detections = vec![at(20.0, 80.0), at(180.0, 20.0), at(100.0, 40.0), at(100.0, 60.0)];
-        let frame = FrameResult {
-            index: 0,
-            pts: None,
-            decoded_at: None,
-            detections,
-            size,
-            processing_us: 0,
-            detector: "d".into(),
-            model: None,
-        };
-        for (region, count) in [
-            ("", 4),
-            (" in 0,0 1,0 1,1 0,1", 4),
-            (" in 0,0.5 1,0.5 1,1 0,1", 2),
-            (" in 0,0 1,1 0,1", 2),
-            // Not convex: the notch excludes the area above the middle.
-            (" in 0,0 0.4,0 0.5,0.5 0.6,0 1,0 1,1 0,1", 3),
-        ] {
-            assert_eq!(rule(&format!("car > 0{region}")).count_in(&frame), count, "{region}");
-            assert_eq!(rule(&format!("person > 0{region}")).count_in(&frame), 0);
-        }
-        let sizeless = FrameResult { size: None, ..frame };
-        assert_eq!(rule("car > 0").count_in(&sizeless), 4);
-        assert_eq!(rule("car > 0 in 0,0 1,0 1,1 0,1").count_in(&sizeless), 0);
     }
 }

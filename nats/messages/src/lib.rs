@@ -24,6 +24,7 @@
 
 mod alarm;
 mod alarm_rule;
+mod analytics;
 mod color;
 mod deinterlace;
 mod event;
@@ -33,10 +34,12 @@ mod frame;
 mod frame_selection;
 mod live;
 mod model;
+mod place;
 mod printable;
 mod status;
 mod summary;
 mod thumbnail;
+mod tracker_kind;
 mod upload;
 mod video;
 mod video_id;
@@ -49,7 +52,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 pub use alarm::{Alarm, RuleMatch};
-pub use alarm_rule::{AlarmRule, Comparison, MalformedRule, Region, RuleProblem};
+pub use alarm_rule::{AlarmRule, Comparison, Condition, MalformedRule, Region, RuleProblem};
+pub use analytics::{
+    AnalyticsSummary, Crossing, Dwell, Instant, LineCrossed, LineSummary, Occupancy, PathPoint,
+    RaisedAlarm, TimeInZone, TrackRecord, VideoTrack, Visit, ZoneSummary,
+};
 pub use color::{Color, Matrix};
 pub use deinterlace::{Deinterlace, InvalidDeinterlace};
 pub use event::{
@@ -66,10 +73,15 @@ pub use live::{Connection, LiveStatus};
 pub use model::{
     BUILTIN_MODELS, DEFAULT_MODEL, InvalidModelId, ModelDescription, ModelId, UsedModel,
 };
+pub use place::{
+    Anchor, Direction, InvalidPlaces, Line, MOST_PLACES, MalformedPlace, PlaceKind, PlaceProblem,
+    Zone, check_places,
+};
 pub use printable::printable;
 pub use status::VideoStatus;
 pub use summary::Summary;
 pub use thumbnail::{STILLS, Thumbnail, thumbnail_slot};
+pub use tracker_kind::{InvalidTracker, TrackerKind};
 pub use upload::{InvalidField, MalformedUpload, Upload, UploadDefaults, WINDOWS, shown_uri};
 pub use video::{AlarmState, FailedFrame, Unconfirmed, VideoEntry};
 pub use video_id::{InvalidVideoId, VideoId};

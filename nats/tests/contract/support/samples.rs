@@ -142,6 +142,7 @@ pub fn alarms() -> Vec<Alarm> {
         label: rule.label.clone(),
         rule,
         count: 11,
+        track: None,
     };
     rules().into_iter().zip([Some(0.68), None]).map(|(rule, time_s)| alarm(rule, time_s)).collect()
 }
