@@ -13,7 +13,7 @@ mod summary;
 use std::collections::BTreeMap;
 
 use moliceiro_messages::{
-    Alarm, AlarmRule, Cancelled, Ended, Event, Failed, FrameResult, LiveStatus, Progress, Started,
+    Alarm, AlarmRule, AnalyticsSummary, Cancelled, Ended, Event, Failed, FrameResult, LiveStatus, Progress, Started,
     Unconfirmed, VideoId, VideoState,
 };
 
@@ -47,6 +47,11 @@ pub struct VideoTotals {
     /// Failed frames that were analysed after `finished_at`.
     corrections: u64,
     alarms: Alarms,
+    /// Every frame with a smaller index is known, where frames are selected by time.
+    known_below: u64,
+    analytics: Option<AnalyticsSummary>,
+    /// Alarms that the fold raised, which judges all rules if one of them is about tracks.
+    folded_alarms: u64,
 }
 
 /// What an event did to the totals.
@@ -79,6 +84,9 @@ impl VideoTotals {
             frames: Frames::default(),
             finished_at: None,
             corrections: 0,
+            known_below: 0,
+            analytics: None,
+            folded_alarms: 0,
         }
     }
 
@@ -251,14 +259,39 @@ impl VideoTotals {
             return self.alarms.judge(every, |index| self.frames.status(index));
         }
         let settled = |below| self.frames.settled_below(below);
+        let known = self.milestones.last_reached(settled);
+        self.known_below = known.unwrap_or(0).max(self.known_below);
         if let Some(below) = self.milestones.reached(settled, self.alarms.is_full()) {
             let frames = self.frames.settled_between(self.alarms.next(), below);
             self.alarms.judge_below(below, frames);
         }
     }
 
-    fn is_complete(&self) -> bool {
+    /// The settled frames from index `next` on that can be folded: all before them are settled,
+    /// too. Each comes with true if it was analysed.
+    pub fn settled_from(&self, next: u64) -> impl Iterator<Item = (u64, bool)> + '_ {
+        let end = match &self.ended {
+            Some(ended) if self.is_complete() => ended.decoded,
+            _ if self.is_selected_by_time() => self.known_below,
+            _ => self.frames.first_unsettled(next, self.started.selection.every.max(1)),
+        };
+        self.frames.settled_between(next, end)
+    }
+
+    /// True once every frame has a result.
+    pub fn is_complete(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| self.frames.settled() >= ended.frames)
+    }
+
+    /// How the video started.
+    pub fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// Records what the results up to now come to.
+    pub fn set_analytics(&mut self, analytics: AnalyticsSummary, alarms: u64) {
+        self.analytics = Some(analytics);
+        self.folded_alarms = alarms;
     }
 
     /// Where the video is in its life.

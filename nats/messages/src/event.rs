@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmRule, Fingerprint, FrameSelection, LiveStatus, ModelId, Size, UsedModel, Versioned,
+    AlarmRule, Fingerprint, FrameSelection, LiveStatus, ModelId, Size, Tracking, UsedModel,
+    Versioned,
 };
 use crate::VideoId;
 
@@ -68,6 +69,9 @@ pub struct Started {
     /// Alarms that its upload asks for; `None`: those of the aggregator's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<Vec<AlarmRule>>,
+    /// Tracks, lines and zones.
+    #[serde(flatten)]
+    pub tracking: Tracking,
     /// The classes that are counted; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FrameSelection, LiveStatus, Summary, UsedModel, Versioned, VideoEntry, VideoState};
+use super::{AnalyticsSummary, FrameSelection, LiveStatus, Summary, UsedModel, Versioned, VideoEntry, VideoState};
 use crate::VideoId;
 
 /// A video's status, as JSON in the answer to a request on `videos.status`.
@@ -37,6 +37,9 @@ pub struct VideoStatus {
     pub most_at_once: BTreeMap<String, u64>,
     /// Alarms raised so far.
     pub alarms: u64,
+    /// Tracks, lines and zones so far. Left out: nothing is tracked yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analytics: Option<AnalyticsSummary>,
     /// The model that analyses it. Left out until an ingest has started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<UsedModel>,
@@ -67,6 +70,7 @@ impl From<VideoEntry> for VideoStatus {
             classes: entry.classes,
             most_at_once: entry.most_at_once,
             alarms: entry.alarms,
+            analytics: entry.analytics,
             model: entry.started.model,
             live: entry.live,
             summary: entry.summary,

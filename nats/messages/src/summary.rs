@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FailedFrame, LiveStatus, UsedModel, Versioned, VideoState};
+use super::{AnalyticsSummary, FailedFrame, LiveStatus, UsedModel, Versioned, VideoState};
 use crate::VideoId;
 
 /// The objects in a video, as JSON on `summaries.<video>`; its [`Display`](fmt::Display) is the
@@ -47,6 +47,12 @@ pub struct Summary {
     /// Number of alarms raised.
     #[serde(default)]
     pub alarms: u64,
+    /// Tracks, lines and zones. Left out: its tracker is `none`.
+    #[serde(flatten)]
+    pub analytics: Option<AnalyticsSummary>,
+    /// True if its text has lines about tracks, because the upload asks for them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tracks_printed: bool,
     /// The model that its frames were for. Left out: no ingest started it, or an older one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<UsedModel>,
@@ -111,7 +117,11 @@ impl fmt::Display for Summary {
         writeln!(f, "Person objects detected: {}", self.count("person"))?;
         writeln!(f, "Total classes detected: {}", self.classes.len())?;
         let top = if self.top.is_empty() { "none".to_owned() } else { self.top.join(", ") };
-        write!(f, "Top 3 objects detected: {top}")
+        write!(f, "Top 3 objects detected: {top}")?;
+        match &self.analytics {
+            Some(analytics) if self.tracks_printed => write!(f, "\n{analytics}"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -138,6 +148,8 @@ mod tests {
             classes,
             most_at_once: BTreeMap::new(),
             alarms: 0,
+            analytics: None,
+            tracks_printed: false,
             model: None,
             models: BTreeSet::new(),
             live: None,

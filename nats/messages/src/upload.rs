@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     AlarmRule, Fingerprint, FrameSelection, InvalidSelection, ModelId, Offset, RequestedSelection,
-    Started, VERSION, printable,
+    InvalidPlaces, Started, Tracking, VERSION, printable,
 };
 use crate::VideoId;
 
@@ -47,6 +47,9 @@ pub struct Upload {
     /// Alarms to raise. Left out: those of the aggregator's settings; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<Vec<AlarmRule>>,
+    /// Tracks, lines and zones.
+    #[serde(flatten)]
+    pub tracking: Tracking,
     /// Count only objects of these classes. Left out or empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
@@ -68,6 +71,8 @@ pub struct UploadDefaults {
     pub model: Option<ModelId>,
     /// Alarms to raise.
     pub alarms: Option<Vec<AlarmRule>>,
+    /// Tracks, lines and zones: for an upload that says nothing about any of them.
+    pub tracking: Tracking,
 }
 
 /// A URI as anyone may see it: without its password.
@@ -142,6 +147,9 @@ pub enum InvalidField {
         /// Its class.
         label: String,
     },
+    /// `lines`, `zones`, or rules about them.
+    #[error(transparent)]
+    Places(#[from] InvalidPlaces),
     /// `alarms` has too many rules.
     #[error("must be at most {} rules", AlarmRule::MOST)]
     Alarms,
@@ -156,6 +164,7 @@ impl InvalidField {
             Self::Window => "window",
             Self::Name => "name",
             Self::Labels => "labels",
+            Self::Places(invalid) => invalid.field(),
             Self::AlarmLabel { .. } | Self::Alarms => "alarms",
         }
     }
@@ -201,6 +210,7 @@ impl Upload {
             window: None,
             model: None,
             alarms: None,
+            tracking: Tracking::default(),
             labels: vec![],
             fingerprint: None,
         }
@@ -218,7 +228,8 @@ impl Upload {
         if let Some(name) = &self.name {
             Self::check_name(name)?;
         }
-        Self::check_counted(&self.labels, self.alarms.as_deref())
+        Self::check_counted(&self.labels, self.alarms.as_deref())?;
+        Ok(self.tracking.check(self.alarms.as_deref().unwrap_or_default())?)
     }
 
     /// The upload, if [`check`](Self::check) accepts it.
@@ -260,9 +271,15 @@ impl Upload {
         selection.deinterlace = selection.deinterlace.or(deinterlace);
         self.window = self.window.or(defaults.window);
         self.model = self.model.or_else(|| defaults.model.clone());
+        if self.tracking == Tracking::default() {
+            self.tracking = defaults.tracking.clone();
+        }
         if self.alarms.is_none() {
             self.alarms = defaults.alarms.clone();
-            if Self::check_counted(&self.labels, self.alarms.as_deref()).is_err() {
+            let rules = self.alarms.as_deref();
+            if Self::check_counted(&self.labels, rules).is_err()
+                || self.tracking.check(rules.unwrap_or_default()).is_err()
+            {
                 self.alarms = None;
             }
         }
@@ -291,6 +308,7 @@ impl Upload {
             selection: self.selection(default_every),
             uploaded_at: u64::try_from(uploaded_at).unwrap_or(u64::MAX),
             alarms: self.alarms.clone(),
+            tracking: self.tracking.clone(),
             labels: self.labels.clone(),
             fingerprint: self.fingerprint.clone(),
             model: None,

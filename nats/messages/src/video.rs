@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmRule, Cancelled, Ended, LiveStatus, RuleMatch, Started, Summary, Versioned, VideoState,
+    AlarmRule, AnalyticsSummary, Cancelled, Ended, LiveStatus, RuleMatch, Started, Summary, Versioned, VideoState,
 };
 use crate::VideoId;
 
@@ -111,6 +111,9 @@ pub struct VideoEntry {
     /// How far the alarm rules have been applied.
     #[serde(rename = "alarm_watch", default)]
     pub alarm_state: AlarmState,
+    /// Tracks, lines and zones up to the first frame without a result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analytics: Option<AnalyticsSummary>,
     /// When the last frame was counted, in milliseconds since 1970-01-01 UTC.
     pub finished_at: Option<u64>,
     /// True once the summary is published.

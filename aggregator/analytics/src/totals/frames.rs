@@ -115,6 +115,15 @@ impl Frames {
             .map(|index| (index, self.counted.contains(index)))
     }
 
+    /// The first index from `next` on, in steps of `every`, that is not settled.
+    pub(super) fn first_unsettled(&self, next: u64, every: u64) -> u64 {
+        let mut index = next.next_multiple_of(every);
+        while self.counted.contains(index) || self.failed.contains(index) {
+            index += every;
+        }
+        index
+    }
+
     pub(super) fn status(&self, index: u64) -> FrameStatus {
         if self.counted.contains(index) {
             FrameStatus::Analysed

@@ -17,6 +17,12 @@ impl Milestones {
         self.0.push((index, frames));
     }
 
+    /// The last milestone below which all frames are settled.
+    pub(super) fn last_reached(&self, settled_below: impl Fn(u64) -> u64) -> Option<u64> {
+        let is_reached = |&&(index, frames): &&(u64, u64)| settled_below(index) >= frames;
+        self.0.iter().rfind(is_reached).map(|(index, _)| *index)
+    }
+
     /// Removes and returns the last milestone below which all frames are settled. `settled_below`
     /// says how many are.
     ///
