@@ -1,7 +1,7 @@
 //! Counts results: adds them to their videos' totals, stores those, and only then acknowledges the
 //! results.
 
-mod step;
+pub(crate) mod step;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -119,7 +119,8 @@ impl Counter {
             None => self.load(video).await?,
         };
         let Some(applied) = apply(stored, results, &self.rules) else { return Ok(None) };
-        let written = applied.write(&self.entries, video).await?;
+        let folded = applied.fold(&self.streams, video, &self.rules, results).await?;
+        let written = folded.write(&self.entries, video).await?;
         let published = written
             .publish(&self.streams, &self.entries, &self.metrics, video, on_publication)
             .await?;

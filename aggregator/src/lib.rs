@@ -6,7 +6,7 @@
 //! 2. `counter.rs` groups them by video and takes each video's totals from memory or from its entry
 //!    (`entries.rs`).
 //! 3. `counter/step.rs` adds the results to the totals, writes those by compare-and-swap, publishes
-//!    alarms (`alarm_publisher.rs`) and, after the last frame, the summary
+//!    alarms and finished tracks (`live_fold.rs`, `ordered_publisher.rs`) and, after the last frame, the summary
 //!    (`summary_publisher.rs`). `output.rs` says what that prints, `printer.rs` prints it.
 //! 4. `result_message.rs` acknowledges the results: only now, so that nothing is lost.
 //!
@@ -16,15 +16,16 @@
 //!
 //! The rules of counting and of alarms are in `moliceiro-analytics`, which does no I/O.
 
-mod alarm_publisher;
 mod arguments;
 mod batch;
 mod counter;
 mod entries;
 mod gauges;
+mod live_fold;
 mod max_deliveries;
 pub mod metrics;
 mod orphans;
+mod ordered_publisher;
 mod output;
 mod printer;
 mod publication;

@@ -18,6 +18,8 @@ pub(crate) struct Metrics {
     write_seconds: Histogram,
     finished: IntCounterVec,
     alarms: IntCounter,
+    tracks: IntCounterVec,
+    crossings: IntCounterVec,
     dead_frames: IntCounter,
     videos: IntGaugeVec,
     longest_silence: Gauge,
@@ -89,6 +91,17 @@ impl Metrics {
             alarms: catalogue.counter(
                 "moliceiro_aggregator_alarms_total",
                 "Alarms that this aggregator published",
+            ),
+            tracks: catalogue.open_counters(
+                "moliceiro_aggregator_tracks_total",
+                "Finished tracks that this aggregator published, by class: different objects",
+                &["class"],
+            ),
+            crossings: catalogue.open_counters(
+                "moliceiro_aggregator_crossings_total",
+                "Crossings of lines by the tracks that this aggregator published, by class and \
+                 direction",
+                &["class", "direction"],
             ),
             dead_frames: catalogue.counter(
                 "moliceiro_aggregator_dead_frames_total",

@@ -1,4 +1,4 @@
-//! What publishing alarms and summaries has in common.
+//! What publishing alarms, tracks and summaries has in common.
 //!
 //! Several aggregators may publish the same alarm or summary, or one of them again after a crash.
 //! Each message is published on the condition that a known message is still the last on its
@@ -6,7 +6,7 @@
 
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind};
-use moliceiro_nats::Streams;
+use async_nats::jetstream::stream::Stream;
 use moliceiro_nats::publish::StoreError;
 use thiserror::Error;
 
@@ -19,12 +19,12 @@ pub(crate) enum PublicationError {
     Lookup { subject: String, source: LastRawMessageError },
 }
 
-/// The last message that is stored on a subject of alarms or summaries.
+/// The last message that a stream has on a subject.
 pub(crate) async fn last_message(
-    streams: &Streams,
+    stream: &Stream,
     subject: &str,
 ) -> Result<Option<StreamMessage>, PublicationError> {
-    match streams.summaries.get_last_raw_message_by_subject(subject).await {
+    match stream.get_last_raw_message_by_subject(subject).await {
         Ok(message) => Ok(Some(message)),
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
         Err(source) => Err(PublicationError::Lookup { subject: subject.to_owned(), source }),

@@ -16,7 +16,7 @@ pub(crate) async fn publish_summary(
 ) -> Result<(), PublicationError> {
     let subject = subjects::summary(&summary.video);
     loop {
-        let last = last_message(streams, &subject).await?;
+        let last = last_message(&streams.summaries, &subject).await?;
         let published =
             last.as_ref().and_then(|message| from_json::<Summary>(&message.payload).ok());
         if published.is_some_and(|published| published.corrections >= summary.corrections) {

@@ -2,8 +2,9 @@
 //!
 //! `run`, `top` and `bench` are crates of their own, and so are the three services. The commands
 //! here are small: `config` and `metrics` print what this program knows about itself; `status`,
-//! `detections`, `dead`, `model`, `rerun` and `compare` ask a running server, through `client`.
+//! `detections`, `analyse`, `dead`, `model`, `rerun` and `compare` ask a running server, through `client`.
 
+mod analyse;
 mod client;
 mod compare;
 mod config;
@@ -30,6 +31,7 @@ use moliceiro_service::{serve, stdout};
 #[cfg(feature = "top")]
 use moliceiro_top::TopArguments;
 
+use analyse::AnalyseArguments;
 use compare::CompareArguments;
 use config::ConfigArguments;
 use dead::DeadCommand;
@@ -68,6 +70,7 @@ enum Command {
     Aggregator(AggregatorArguments),
     Status(StatusArguments),
     Detections(DetectionsArguments),
+    Analyse(AnalyseArguments),
     #[command(subcommand)]
     Dead(DeadCommand),
     #[command(subcommand)]
@@ -136,6 +139,7 @@ fn main() -> ExitCode {
         }
         Command::Status(arguments) => status::run(&arguments),
         Command::Detections(arguments) => detections::run(&arguments),
+        Command::Analyse(arguments) => analyse::run(&arguments),
         Command::Dead(command) => dead::run(&command),
         Command::Model(command) => model::run(&command),
         Command::Rerun(arguments) => rerun::run(&arguments),

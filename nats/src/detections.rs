@@ -12,7 +12,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::messages::{Detection, Event, FrameResult, VideoEvent, from_cbor};
-use crate::{Streams, VideoId, subjects};
+use crate::{Streams, VideoId, direct, subjects};
 
 /// Frames that are reordered: detectors finish out of order, but seldom by more than this.
 const WINDOW: usize = 256;
@@ -47,6 +47,30 @@ pub fn detections(
         order: Order::default(),
     };
     try_unfold(reader, async |mut reader| Ok(reader.next().await?.map(|frame| (frame, reader))))
+}
+
+/// The results that are stored from this sequence on, in the order in which they were stored, each
+/// with its sequence. A frame may have two.
+pub fn stored_results(
+    streams: &Streams,
+    video: &VideoId,
+    from: u64,
+) -> impl Stream<Item = Result<(u64, FrameResult), DetectionsError>> + Send + use<> {
+    let (client, video) = (streams.jetstream.client(), video.clone());
+    let subject = subjects::results(&video);
+    direct::messages(client, &streams.results, &subject, from).filter_map(move |message| {
+        let result = match message {
+            // Aggregators drop malformed messages too.
+            Ok(message) => match from_cbor(&message.payload) {
+                Ok(VideoEvent { event: Event::Frame(frame), .. }) => {
+                    Some(Ok((message.sequence, frame)))
+                }
+                _ => None,
+            },
+            Err(error) => Some(Err(failed(&video)(error))),
+        };
+        std::future::ready(result)
+    })
 }
 
 struct Reader {

@@ -60,18 +60,20 @@ struct Request<'a> {
     batch: usize,
 }
 
-/// The messages of `stream` on subjects that match `filter`, in their order, up to the last one
+/// The messages of `stream` on subjects that match `filter`, in their order, from the sequence
+/// `from` up to the last one
 /// stored when the last batch is read. Holds one batch in memory.
 pub(crate) fn messages(
     client: Client,
     stream: &stream::Stream,
     filter: &str,
+    from: u64,
 ) -> impl Stream<Item = Result<StreamMessage, ReadError>> + Send + use<> {
     let reader = Reader {
         client,
         stream: stream.cached_info().config.name.clone(),
         filter: filter.to_owned(),
-        next: 1,
+        next: from,
         batch: VecDeque::new(),
         ended: false,
     };

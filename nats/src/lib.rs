@@ -32,6 +32,7 @@ pub mod subjects;
 pub mod videos;
 
 pub use backoff::backoff;
+pub use detections::{DetectionsError, stored_results};
 pub use connect::{ConnectError, NatsSettings, Patience, connect, connect_reporting};
 pub use models::{Models, ModelsError};
 pub use moliceiro_messages as messages;

@@ -21,7 +21,7 @@ use crate::models::Models;
 use crate::objects::Objects;
 use crate::publish::Publisher;
 use crate::subjects::{
-    ATTEMPTS_BUCKET, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET,
+    ATTEMPTS_BUCKET, FOLDS_BUCKET, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET,
 };
 use crate::videos::Videos;
 
@@ -54,6 +54,8 @@ pub struct Streams {
     pub results: Stream,
     /// Summaries and alarms, one message each.
     pub summaries: Stream,
+    /// Finished tracks, one message each.
+    pub tracks: Stream,
     /// Thumbnails: JPEGs of some frames of each video.
     pub stills: Stream,
     /// The server's notices of messages that ran out of deliveries.
@@ -62,6 +64,8 @@ pub struct Streams {
     pub dead: Stream,
     /// The entry of each video, for [`videos()`](Self::videos).
     pub(crate) videos: kv::Store,
+    /// The state of the fold over each unfinished video's results.
+    pub folds: kv::Store,
     /// The upload that each `Idempotency-Key` stands for.
     pub requests: kv::Store,
     /// The bytes of uploads.
@@ -145,15 +149,17 @@ impl Streams {
     }
 
     /// All streams, except those of key-value buckets.
-    pub fn streams(&self) -> [&Stream; 9] {
-        let Self { uploads, frames, results, summaries, stills, advisories, dead, .. } = self;
+    pub fn streams(&self) -> [&Stream; 10] {
+        let Self { uploads, frames, results, summaries, tracks, .. } = self;
+        let Self { stills, advisories, dead, .. } = self;
         let (objects, models) = (self.objects.stream(), self.models.stream());
-        [uploads, frames, results, summaries, stills, advisories, dead, objects, models]
+        [uploads, frames, results, summaries, tracks, stills, advisories, dead, objects, models]
     }
 
     /// Checks that the streams still exist. Takes a few seconds at most.
     pub async fn check(&self) -> Result<(), StreamsError> {
-        let buckets = [&self.videos, &self.attempts, &self.requests].map(|bucket| &bucket.stream);
+        let buckets = [&self.videos, &self.attempts, &self.requests, &self.folds];
+        let buckets = buckets.map(|bucket| &bucket.stream);
         for stream in self.streams().into_iter().chain(buckets) {
             let what = format!("stream {}", stream.cached_info().config.name);
             stream.get_info().await.map_err(unavailable(what))?;
@@ -223,9 +229,9 @@ impl Streams {
             consumers.push(consumer);
         }
         let (
-            Ok([uploads, frames, results, summaries, stills, advisories, dead]),
+            Ok([uploads, frames, results, summaries, tracks, stills, advisories, dead]),
             Ok([ingest, aggregator, exhausted]),
-        ) = (<[Stream; 7]>::try_from(streams), <[Consumer<pull::Config>; 3]>::try_from(consumers))
+        ) = (<[Stream; 8]>::try_from(streams), <[Consumer<pull::Config>; 3]>::try_from(consumers))
         else {
             unreachable!("one is opened for each configuration")
         };
@@ -246,6 +252,12 @@ impl Streams {
             settings.keep,
         );
         let requests = bucket(jetstream, requests).await?;
+        let folds = settings.bucket_config(
+            FOLDS_BUCKET,
+            "Tracks of each unfinished video",
+            settings.keep,
+        );
+        let folds = bucket(jetstream, folds).await?;
         let objects =
             object_store(jetstream, UPLOADS_BUCKET, "Uploaded videos", settings, settings.keep)
                 .await?;
@@ -257,10 +269,12 @@ impl Streams {
             objects,
             models: Models::new(models),
             requests,
+            folds,
             uploads,
             frames,
             results,
             summaries,
+            tracks,
             stills,
             advisories,
             dead,

@@ -11,6 +11,8 @@ pub const FRAMES: &str = "FRAMES";
 pub const RESULTS: &str = "RESULTS";
 /// Stream of summaries and alarms.
 pub const SUMMARIES: &str = "SUMMARIES";
+/// Stream of the finished tracks of each video.
+pub const TRACKS: &str = "TRACKS";
 /// Stream of thumbnails of each video.
 pub const STILLS: &str = "STILLS";
 /// Stream of the server's notices about messages that ran out of deliveries.
@@ -19,6 +21,8 @@ pub const ADVISORIES: &str = "ADVISORIES";
 pub const DEAD: &str = "DEAD";
 /// Key-value bucket with an entry for each video.
 pub const VIDEOS_BUCKET: &str = "videos";
+/// Key-value bucket with the state of the fold over each unfinished video's results.
+pub const FOLDS_BUCKET: &str = "folds";
 /// Key-value bucket with the upload for each `Idempotency-Key`.
 pub const REQUESTS_BUCKET: &str = "requests";
 /// Object store of uploaded bytes.
@@ -55,6 +59,8 @@ pub const ALL_RESULTS: &str = "results.*";
 pub const ALL_SUMMARIES: &str = "summaries.*";
 /// Alarms of all videos.
 pub const ALL_ALARMS: &str = "alarms.*";
+/// Finished tracks of all videos.
+pub const ALL_TRACKS: &str = "tracks.*";
 /// Thumbnails of all videos.
 pub const ALL_STILLS: &str = "stills.*.*";
 /// Dead letters of all videos.
@@ -104,6 +110,16 @@ pub fn model_of_consumer(consumer: &str) -> Option<ModelId> {
 /// Subject of a video's events and results.
 pub fn results(video: &VideoId) -> String {
     format!("results.{video}")
+}
+
+/// Subject of a video's finished tracks.
+pub fn tracks(video: &VideoId) -> String {
+    format!("tracks.{video}")
+}
+
+/// Message id of a track: it is stored once.
+pub fn track_message_id(video: &VideoId, number: u64) -> String {
+    format!("{video}/track/{number}")
 }
 
 /// Subject of a video's summary.

@@ -94,7 +94,7 @@ impl<'a> Videos<'a> {
         let prefix = self.streams.videos.prefix.clone();
         let client = self.streams.jetstream.client();
         let filter = format!("{prefix}>");
-        let messages = direct::messages(client, &self.streams.videos.stream, &filter);
+        let messages = direct::messages(client, &self.streams.videos.stream, &filter, 1);
         let reader = (Box::pin(messages), HashSet::new());
         let entries = try_unfold(reader, move |(mut messages, mut seen)| {
             let prefix = prefix.clone();

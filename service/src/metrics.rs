@@ -104,6 +104,17 @@ impl Catalogue {
         counters
     }
 
+    /// Creates counters that differ in labels whose values are not known before.
+    pub fn open_counters(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[&'static str],
+    ) -> IntCounterVec {
+        let counters = IntCounterVec::new(Opts::new(name, help), labels);
+        self.register(Kind::Counter, name, help, labels, counters)
+    }
+
     /// Creates a gauge of whole numbers.
     pub fn gauge(&mut self, name: &'static str, help: &'static str) -> IntGauge {
         self.register(Kind::Gauge, name, help, &[], IntGauge::with_opts(Opts::new(name, help)))

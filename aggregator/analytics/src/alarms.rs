@@ -4,7 +4,7 @@
 //! order raise the same alarms in the same order. In a frame that failed, no rule holds. Until a
 //! frame's turn, only the rules that hold in it are kept.
 //!
-//! Rules about tracks are not judged here, but by the fold.
+//! If one of a video's rules is about tracks, the fold judges all of them.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +31,18 @@ pub(crate) struct Alarms {
     raised: u64,
 }
 
+/// The rules of the video's upload, or else `defaults`. Those are left out that are about classes
+/// which do not count, or about lines, zones or tracks that the video does not have.
+pub fn rules_for(started: &Started, defaults: &[AlarmRule]) -> Vec<AlarmRule> {
+    let Started { labels, tracking, alarms, .. } = started;
+    let counts = |rule: &&AlarmRule| {
+        labels.is_empty() || labels.iter().any(|label| rule.counts(label))
+    };
+    let fits = |rule: &&AlarmRule| tracking.check(std::slice::from_ref(*rule)).is_ok();
+    let asked = alarms.as_deref().unwrap_or(defaults);
+    asked.iter().filter(counts).filter(fits).take(AlarmRule::MOST).cloned().collect()
+}
+
 /// What is known of a frame when it is its turn to be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FrameStatus {
@@ -44,18 +56,11 @@ impl Alarms {
     /// The rules of the video's upload, or else `defaults`. Rules about classes that do not count
     /// are left out.
     pub(crate) fn new(started: &Started, defaults: &[AlarmRule]) -> Self {
-        let counts =
-            |rule: &&AlarmRule| started.labels.is_empty() || started.labels.contains(&rule.label);
-        let judged = |rule: &&AlarmRule| counts(rule) && !rule.needs_tracks();
-        let rules: Vec<_> = started
-            .alarms
-            .as_deref()
-            .unwrap_or(defaults)
-            .iter()
-            .filter(judged)
-            .take(AlarmRule::MOST)
-            .cloned()
-            .collect();
+        let mut rules = rules_for(started, defaults);
+        // All alarms of a video have one order, so one place judges them.
+        if rules.iter().any(AlarmRule::needs_tracks) {
+            rules.clear();
+        }
         Self { runs: vec![0; rules.len()], rules, ..Self::default() }
     }
 

@@ -135,6 +135,11 @@ impl Fold {
         AnalyticsSummary::default()
     }
 
+    /// How many alarms were raised.
+    pub fn alarms(&self) -> u64 {
+        0
+    }
+
     /// Every frame with a smaller index is in it.
     pub fn next_frame(&self) -> u64 {
         0

@@ -77,6 +77,7 @@ mod alarms;
 mod fold;
 mod totals;
 
+pub use alarms::rules_for;
 pub use fold::{Finding, Fold, FrameObservations, InvalidCheckpoint, Observation, Observed, Rules};
 pub use totals::entry::InvalidBitmap;
 pub use totals::{Applied, VideoTotals};

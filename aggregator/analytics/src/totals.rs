@@ -52,6 +52,8 @@ pub struct VideoTotals {
     analytics: Option<AnalyticsSummary>,
     /// Alarms that the fold raised, which judges all rules if one of them is about tracks.
     folded_alarms: u64,
+    /// Frames whose results were counted, and not found any more by the fold.
+    not_folded: u64,
 }
 
 /// What an event did to the totals.
@@ -87,6 +89,7 @@ impl VideoTotals {
             known_below: 0,
             analytics: None,
             folded_alarms: 0,
+            not_folded: 0,
         }
     }
 
@@ -269,7 +272,7 @@ impl VideoTotals {
 
     /// The settled frames from index `next` on that can be folded: all before them are settled,
     /// too. Each comes with true if it was analysed.
-    pub fn settled_from(&self, next: u64) -> impl Iterator<Item = (u64, bool)> + '_ {
+    pub fn settled_from(&self, next: u64) -> impl Iterator<Item = (u64, bool)> + Send + use<> {
         let end = match &self.ended {
             Some(ended) if self.is_complete() => ended.decoded,
             _ if self.is_selected_by_time() => self.known_below,
@@ -289,9 +292,10 @@ impl VideoTotals {
     }
 
     /// Records what the results up to now come to.
-    pub fn set_analytics(&mut self, analytics: AnalyticsSummary, alarms: u64) {
+    /// `alarms` were raised by the fold; `missing` results were counted and not found any more.
+    pub fn set_analytics(&mut self, analytics: AnalyticsSummary, alarms: u64, missing: u64) {
         self.analytics = Some(analytics);
-        self.folded_alarms = alarms;
+        (self.folded_alarms, self.not_folded) = (alarms, missing);
     }
 
     /// Where the video is in its life.

@@ -1,20 +1,22 @@
 //! The steps of counting one video's results, in order. Each consumes the value of the step before:
 //!
-//! [`apply`] → [`AppliedResults::write`] → [`WrittenTotals::publish`] → [`PublishedTotals::finish`]
+//! [`apply`] → [`AppliedResults::fold`] → [`FoldedResults::write`] → [`WrittenTotals::publish`] → [`PublishedTotals::finish`]
 //!
 //! Only the last step returns what to acknowledge.
 
 use std::time::Duration;
 
+use async_nats::jetstream::kv;
 use moliceiro_analytics::{Applied, VideoTotals};
-use moliceiro_nats::messages::{AlarmRule, Event, Started, VideoState, milliseconds_now};
-use moliceiro_nats::{Streams, VideoId, subjects};
+use moliceiro_nats::messages::{Alarm, AlarmRule, Event, Started, VideoState, milliseconds_now};
+use moliceiro_nats::{DetectionsError, Streams, VideoId, subjects};
 use thiserror::Error;
 use tracing::warn;
 
-use crate::alarm_publisher::publish_alarms;
 use crate::entries::{Entries, EntryError};
+use crate::live_fold::LiveFold;
 use crate::metrics::Metrics;
+use crate::ordered_publisher::publish_alarms;
 use crate::output::Publication;
 use crate::publication::PublicationError;
 use crate::result_message::{Disposition, ResultMessage};
@@ -23,7 +25,7 @@ use crate::summary_publisher::publish_summary;
 const NOT_YET_RETRY: Duration = Duration::from_secs(1);
 
 /// Alarms of one video that are published in one go: one after the other, while other videos wait.
-const MAX_ALARMS: usize = 100;
+pub(crate) const MAX_ALARMS: usize = 100;
 const MORE_ALARMS_RETRY: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Error)]
@@ -32,6 +34,10 @@ pub(super) enum CountError {
     Entry(#[from] EntryError),
     #[error(transparent)]
     Publication(#[from] PublicationError),
+    #[error(transparent)]
+    Stored(#[from] DetectionsError),
+    #[error("the bucket of folds cannot be read: {0}")]
+    Fold(#[from] kv::EntryError),
 }
 
 impl CountError {
@@ -40,6 +46,7 @@ impl CountError {
         match self {
             Self::Entry(error) => error.is_conflict() || error.is_unavailable(),
             Self::Publication(error) => matches!(error, PublicationError::Lookup { .. }),
+            Self::Stored(_) | Self::Fold(_) => true,
         }
     }
 }
@@ -52,10 +59,22 @@ pub(super) struct StoredTotals {
     summary_published: bool,
     /// The corrections in the published summary.
     corrections_published: u64,
+    /// Left out until the first result that may be folded, and where nothing is tracked.
+    fold: Option<LiveFold>,
+    is_fold_loaded: bool,
 }
 
 /// Totals with a batch of results in them, which are not stored yet.
 pub(super) struct AppliedResults {
+    stored: StoredTotals,
+    dispositions: Vec<Disposition>,
+    changed: bool,
+    /// True if some frames had been counted before these results.
+    is_resumed: bool,
+}
+
+/// As [`AppliedResults`], with what follows from all frames up to the first one without a result.
+pub(super) struct FoldedResults {
     stored: StoredTotals,
     dispositions: Vec<Disposition>,
     changed: bool,
@@ -80,11 +99,18 @@ impl StoredTotals {
         summary_published: bool,
         corrections_published: u64,
     ) -> Self {
-        Self { totals, revision: Some(revision), summary_published, corrections_published }
+        Self { summary_published, corrections_published, ..Self::new(totals, Some(revision)) }
     }
 
     fn new(totals: VideoTotals, revision: Option<u64>) -> Self {
-        Self { totals, revision, summary_published: false, corrections_published: 0 }
+        Self {
+            totals,
+            revision,
+            summary_published: false,
+            corrections_published: 0,
+            fold: None,
+            is_fold_loaded: false,
+        }
     }
 
     /// True once the summary is published.
@@ -108,6 +134,7 @@ pub(super) fn apply(
 ) -> Option<AppliedResults> {
     let (mut stored, mut changed) = start(stored, results, rules)?;
     let now = milliseconds_now();
+    let is_resumed = stored.totals.settled_from(0).next().is_some();
     let mut dispositions = Vec::with_capacity(results.len());
     for result in results {
         dispositions.push(match stored.totals.apply(&result.event().event, now) {
@@ -120,7 +147,7 @@ pub(super) fn apply(
             Applied::NotYet => Disposition::Retry(NOT_YET_RETRY),
         });
     }
-    Some(AppliedResults { stored, dispositions, changed })
+    Some(AppliedResults { stored, dispositions, changed, is_resumed })
 }
 
 /// The totals as they are stored, or as the first of these results starts them; and true if that
@@ -156,6 +183,37 @@ fn start(
 }
 
 impl AppliedResults {
+    /// Folds the frames that can be folded now. `results` are those that were applied.
+    pub(super) async fn fold(
+        self,
+        streams: &Streams,
+        video: &VideoId,
+        rules: &[AlarmRule],
+        results: &[ResultMessage],
+    ) -> Result<FoldedResults, CountError> {
+        let Self { mut stored, dispositions, changed, is_resumed } = self;
+        // What an earlier attempt has counted may still have to be published.
+        let is_open = changed || !stored.summary_published;
+        let is_folded = is_open && !stored.totals.is_queued();
+        if is_folded && !stored.is_fold_loaded {
+            stored.fold = LiveFold::load(streams, video, &stored.totals, rules, is_resumed).await?;
+            stored.is_fold_loaded = true;
+        }
+        if let Some(fold) = stored.fold.as_mut().filter(|_| is_folded) {
+            let counted = results.iter().zip(&dispositions).filter_map(|(result, disposition)| {
+                match (&result.event().event, disposition) {
+                    (Event::Frame(frame), Disposition::Counted) => Some(frame.clone()),
+                    _ => None,
+                }
+            });
+            fold.advance(streams, &stored.totals, counted).await?;
+            fold.report(&mut stored.totals);
+        }
+        Ok(FoldedResults { stored, dispositions, changed })
+    }
+}
+
+impl FoldedResults {
     /// Writes the totals, if they changed.
     pub(super) async fn write(
         mut self,
@@ -189,14 +247,16 @@ impl WrittenTotals {
         video: &VideoId,
         on_publication: &mut impl FnMut(Publication<'_>),
     ) -> Result<PublishedTotals, CountError> {
+        let mut on_alarm = |alarm: &Alarm| on_publication(Publication::Alarm(alarm));
         let alarms = self.stored.totals.unpublished_alarms(video);
         let next = &alarms[..alarms.len().min(MAX_ALARMS)];
-        publish_alarms(streams, metrics, video, next, |alarm| {
-            on_publication(Publication::Alarm(alarm));
-        })
-        .await?;
+        publish_alarms(streams, metrics, video, next, &mut on_alarm).await?;
         self.stored.totals.mark_alarms_published(next.len());
-        if next.len() < alarms.len() {
+        let is_rest_folded = match &mut self.stored.fold {
+            Some(fold) => fold.publish(streams, metrics, &mut on_alarm).await?,
+            None => true,
+        };
+        if next.len() < alarms.len() || !is_rest_folded {
             if let Some(last) = self.dispositions.last_mut() {
                 *last = Disposition::Retry(MORE_ALARMS_RETRY);
             }
@@ -228,7 +288,11 @@ impl WrittenTotals {
         on_publication(Publication::Summary(&summary));
         stored.summary_published = true;
         stored.corrections_published = summary.corrections;
-        Ok(stored.write(entries, video).await?)
+        stored.write(entries, video).await?;
+        if let Some(fold) = stored.fold.take() {
+            fold.delete(streams).await;
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::dead::FrameIdentity;
-use moliceiro_nats::messages::{Alarm, Event, Summary, VideoEvent, VideoState, milliseconds_now};
+use moliceiro_nats::messages::{
+    Alarm, Event, Summary, TrackRecord, VideoEvent, VideoState, VideoTrack, milliseconds_now,
+};
 use tracing::{debug, info, warn};
 
 use super::{CONFLICT, COUNTED, DUPLICATE, FAILED, LATE, MALFORMED, Metrics, RETRIED, WRITTEN};
@@ -87,6 +89,16 @@ impl Metrics {
             count = alarm.count,
             "alarm"
         );
+    }
+
+    /// A finished track is published.
+    pub(crate) fn track(&self, track: &VideoTrack) {
+        let TrackRecord { label, lines, .. } = &track.track;
+        self.tracks.with_label_values(&[label]).inc();
+        for crossed in lines {
+            let direction = crossed.direction.to_string();
+            self.crossings.with_label_values(&[label, &direction]).inc();
+        }
     }
 
     pub(crate) fn summary(&self, summary: &Summary) {

@@ -11,6 +11,7 @@ use moliceiro_nats::messages::{
 use moliceiro_service::{CommonArguments, Settings, SettingsError};
 
 use crate::model::ModelChoice;
+use crate::tracking::TrackingArguments;
 use crate::options::UploadOptions;
 use crate::plan::Earlier;
 use crate::server;
@@ -96,6 +97,8 @@ pub struct RunArguments {
     /// file, which is added [default: the setting ingest.model]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
+    #[command(flatten)]
+    tracking: TrackingArguments,
     /// Folder where the private server stores its data [default: moliceiro in your data folder]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -141,9 +144,10 @@ impl RunArguments {
         }
         let max = self.max.map(|max| AlarmRule::more_than("person", max));
         let alarms: Vec<_> = self.alarms.iter().cloned().chain(max).collect();
+        let tracking = self.tracking.tracking(&alarms)?;
         let alarms = (!alarms.is_empty()).then_some(alarms);
         let selection = RequestedSelection { every, fps, start, end, video_track, deinterlace };
-        Ok(UploadOptions { selection, window, model: None, alarms })
+        Ok(UploadOptions { selection, window, model: None, alarms, tracking })
     }
 
     /// The effective settings of all services.

@@ -30,6 +30,7 @@ mod plan;
 mod progress;
 mod server;
 mod services;
+mod tracking;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -54,6 +55,7 @@ use plan::{Earlier, RunPlan};
 use progress::Progress;
 use server::{ServerKind, unexpected_exit};
 pub use server::{default_data, start as start_server};
+pub use tracking::TrackingArguments;
 pub use services::{ServiceSettings, Services};
 
 const PUBLISHES_IN_FLIGHT: usize = 16;

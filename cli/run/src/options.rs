@@ -1,5 +1,5 @@
 use moliceiro_nats::messages::{
-    AlarmRule, ModelId, Offset, RequestedSelection, Upload, UploadDefaults,
+    AlarmRule, ModelId, Offset, RequestedSelection, Tracking, Upload, UploadDefaults,
 };
 use moliceiro_nats::videos::UnfinishedVideo;
 use url::Url;
@@ -11,19 +11,20 @@ pub(crate) struct UploadOptions {
     pub(crate) window: Option<Offset>,
     pub(crate) model: Option<ModelId>,
     pub(crate) alarms: Option<Vec<AlarmRule>>,
+    pub(crate) tracking: Tracking,
 }
 
 impl UploadOptions {
     /// An upload of `uri` with these options.
     pub(crate) fn upload(&self, uri: Url) -> Upload {
-        let Self { selection, window, model, alarms } = self.clone();
-        Upload { selection, window, model, alarms, ..Upload::of(uri) }
+        let Self { selection, window, model, alarms, tracking } = self.clone();
+        Upload { selection, window, model, alarms, tracking, ..Upload::of(uri) }
     }
 
     /// The same for uploads that do not say.
     pub(crate) fn defaults(&self) -> UploadDefaults {
-        let Self { selection, window, model, alarms } = self.clone();
-        UploadDefaults { selection, window, model, alarms }
+        let Self { selection, window, model, alarms, tracking } = self.clone();
+        UploadDefaults { selection, window, model, alarms, tracking }
     }
 
     /// The options that select frames by their times.
@@ -48,5 +49,6 @@ impl UploadOptions {
             && deinterlace.is_none_or(|how| Some(how) == found.deinterlace)
             && self.model.as_ref().is_none_or(|model| unfinished.model.as_ref() == Some(model))
             && (self.alarms.is_none() || self.alarms == unfinished.alarms)
+            && (self.tracking == Tracking::default() || self.tracking == unfinished.tracking)
     }
 }

@@ -20,6 +20,8 @@ pub struct Instant {
 /// One object, from when it was first seen to when it was last seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TrackRecord {
+    /// Its number in the order in which tracks end, from 1.
+    pub number: u64,
     /// Its number among the video's tracks, from 1.
     pub track: u64,
     /// Its class: the one with the greatest sum of scores.

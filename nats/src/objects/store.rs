@@ -105,7 +105,7 @@ impl Objects {
     pub(crate) async fn list(&self) -> Result<Vec<ObjectInfo>, ObjectError> {
         let ChunkStore { jetstream, stream, bucket } = &self.chunks;
         let filter = format!("$O.{bucket}.M.>");
-        let messages = direct::messages(jetstream.client(), stream, &filter);
+        let messages = direct::messages(jetstream.client(), stream, &filter, 1);
         let (mut messages, mut found) = (Box::pin(messages), Vec::new());
         while let Some(message) = messages.next().await {
             let message = message.map_err(|e| ObjectError::Unavailable(e.to_string()))?;

@@ -9,8 +9,8 @@ use thiserror::Error;
 use crate::messages::ModelId;
 use crate::subjects::{
     ADVISORIES, AGGREGATOR_CONSUMER, ALL_ALARMS, ALL_DEAD, ALL_FRAMES, ALL_RESULTS, ALL_STILLS,
-    ALL_SUMMARIES, DEAD, DEAD_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, STILLS, SUMMARIES,
-    UPLOADS, detectors_consumer, frames_for, max_deliveries_advisories,
+    ALL_SUMMARIES, ALL_TRACKS, DEAD, DEAD_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, STILLS,
+    SUMMARIES, TRACKS, UPLOADS, detectors_consumer, frames_for, max_deliveries_advisories,
 };
 
 /// Results that a crashed aggregator had in flight are redelivered after this time. A result that
@@ -32,7 +32,7 @@ pub struct StreamsSettings {
     pub frames_max_per_video: u64,
     /// Bytes that results may take. Above half of it, the oldest counted ones are deleted.
     pub results_max_bytes: u64,
-    /// Bytes that everything else may take together: queued uploads, summaries and alarms,
+    /// Bytes that everything else may take together: queued uploads, summaries and alarms, tracks,
     /// thumbnails, dead letters.
     pub other_max_bytes: u64,
     /// How long a detector may go without a sign of work on a frame before another gets it.
@@ -70,7 +70,7 @@ impl Default for StreamsSettings {
             frames_max_bytes: 512 * MIB,
             frames_max_per_video: 256,
             results_max_bytes: 1024 * MIB,
-            other_max_bytes: 464 * MIB,
+            other_max_bytes: 528 * MIB,
             frame_ack_wait: Duration::from_secs(10),
             frame_max_deliver: 5,
             upload_ack_wait: Duration::from_secs(10),
@@ -183,12 +183,12 @@ impl StreamsSettings {
     /// The least that [`fitted`](Self::fitted) works with.
     pub const LEAST_BYTES: u64 = 64 * MIB;
 
-    /// A stream's part of `other_max_bytes`, in 29ths: 16 MiB each by default.
+    /// A stream's part of `other_max_bytes`, in 33rds: 16 MiB each by default.
     fn other(&self, parts: u64) -> i64 {
-        signed((self.other_max_bytes / 29).saturating_mul(parts).max(1))
+        signed((self.other_max_bytes / 33).saturating_mul(parts).max(1))
     }
 
-    pub(super) fn stream_configs(&self) -> [Config; 7] {
+    pub(super) fn stream_configs(&self) -> [Config; 8] {
         let base = |name: &str, subjects: Vec<String>, description: &str| Config {
             name: name.into(),
             subjects,
@@ -236,6 +236,11 @@ impl StreamsSettings {
                     vec![ALL_SUMMARIES.into(), ALL_ALARMS.into()],
                     "Summaries and alarms, as JSON",
                 )
+            },
+            Config {
+                max_bytes: self.other(4),
+                max_age: self.keep,
+                ..base(TRACKS, vec![ALL_TRACKS.into()], "Finished tracks, as JSON")
             },
             Config {
                 max_bytes: self.other(4),

@@ -100,7 +100,7 @@ impl Videos<'_> {
 
     async fn queued_uploads(self) -> Result<BTreeMap<VideoId, UnfinishedVideo>, VideoError> {
         let client = self.streams.jetstream.client();
-        let messages = direct::messages(client, &self.streams.uploads, subjects::UPLOAD_SUBJECT);
+        let messages = direct::messages(client, &self.streams.uploads, subjects::UPLOAD_SUBJECT, 1);
         let (mut messages, mut uploads) = (Box::pin(messages), BTreeMap::new());
         while let Some(message) = messages.next().await {
             let message = message.map_err(|source| VideoError::unavailable("videos", source))?;

@@ -85,6 +85,10 @@ impl VideoTotals {
             frames,
             finished_at: entry.finished_at,
             corrections: entry.corrections,
+            folded_alarms: 0,
+            not_folded: 0,
+            known_below: 0,
+            analytics: entry.analytics,
             alarms: Alarms::from_state(entry.alarm_state, entry.alarms),
         })
     }

@@ -106,13 +106,14 @@ impl Frames {
         &self,
         start: u64,
         end: u64,
-    ) -> impl Iterator<Item = (u64, bool)> + '_ {
+    ) -> impl Iterator<Item = (u64, bool)> + Send + use<> {
+        let counted = self.counted.clone();
         let mut settled = &self.counted | &self.failed;
         settled.remove_range(..start);
         settled
             .into_iter()
             .take_while(move |index| *index < end)
-            .map(|index| (index, self.counted.contains(index)))
+            .map(move |index| (index, counted.contains(index)))
     }
 
     /// The first index from `next` on, in steps of `every`, that is not settled.

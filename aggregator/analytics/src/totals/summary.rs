@@ -26,7 +26,7 @@ impl VideoTotals {
             uri: self.started.uri.clone(),
             state: self.state(),
             problem,
-            notices: ended.map(|ended| ended.notices.clone()).unwrap_or_default(),
+            notices: self.notices(),
             corrections: self.corrections,
             processed_frames: counted,
             failed_frames: frames.failed.len(),
@@ -45,6 +45,21 @@ impl VideoTotals {
             wall_time_s,
             frames_per_second: ratio(counted as f64, wall_time_s),
         })
+    }
+}
+
+impl VideoTotals {
+    fn notices(&self) -> Vec<String> {
+        let mut notices =
+            self.ended.as_ref().map(|ended| ended.notices.clone()).unwrap_or_default();
+        if self.not_folded > 0 {
+            notices.push(format!(
+                "the results of {} frames are not stored any more: tracks, lines and zones are \
+                 without them",
+                self.not_folded
+            ));
+        }
+        notices
     }
 }
 

@@ -1,0 +1,236 @@
+//! What stored results come to, by any rules.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use moliceiro_analytics::{Finding, Fold, FrameObservations, Observation, Rules, VideoTotals, rules_for};
+use moliceiro_nats::messages::{
+    Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, Tracking,
+    TrackRecord, TrackerKind, Visit,
+};
+use moliceiro_nats::{Streams, VideoId};
+use serde::Serialize;
+
+use crate::{ReplayError, StoredResults};
+
+/// Runs of missing frames that are listed.
+const MOST_GAPS: usize = 20;
+
+/// What is asked of stored results; `None`: what the video's upload asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Question {
+    /// Count objects with a greater score than this. Results hold those above the detector's
+    /// floor.
+    pub threshold: Option<f32>,
+    /// Tracker, lines and zones.
+    pub tracking: Option<Tracking>,
+    /// Rules of alarms, which are not published.
+    pub alarms: Option<Vec<AlarmRule>>,
+}
+
+/// What the stored results of a video come to.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Analysis {
+    /// The video's identity.
+    #[schema(value_type = String)]
+    pub video: VideoId,
+    /// Its display name.
+    pub name: String,
+    /// True if every frame of the video is in it: the video is finished, and all results are
+    /// stored.
+    pub complete: bool,
+    /// Frames whose results are in it.
+    pub processed_frames: u64,
+    /// Frames that could not be analysed.
+    pub failed_frames: u64,
+    /// Frames that were analysed, and whose results are not stored any more: every number is what
+    /// the other frames come to.
+    pub missing_frames: u64,
+    /// The first runs of missing frames: the first and the last index of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<(u64, u64)>,
+    /// Objects that score above the threshold, by class.
+    pub classes: BTreeMap<String, u64>,
+    /// Tracks, lines and zones.
+    #[serde(flatten)]
+    pub analytics: AnalyticsSummary,
+    /// The alarms, in order.
+    #[schema(value_type = Vec<Object>)]
+    pub alarms: Vec<Alarm>,
+    /// Every track, in the order in which they ended.
+    #[serde(skip)]
+    pub track_records: Vec<TrackRecord>,
+    /// Every crossing of a line, in order.
+    #[serde(skip)]
+    pub crossings: Vec<Crossing>,
+    /// Every visit of a zone, in the order in which they ended.
+    #[serde(skip)]
+    pub visits: Vec<Visit>,
+}
+
+/// The rules of a video, as its upload asks. `defaults` are the alarms of one that leaves them out.
+pub fn rules_of(started: &Started, defaults: &[AlarmRule]) -> Rules {
+    let Tracking { lines, zones, .. } = started.tracking.clone();
+    let alarms = rules_for(started, defaults);
+    let labels = started.labels.clone();
+    Rules { tracker: started.tracking.tracker(), lines, zones, alarms, labels }
+}
+
+/// Adds the result of a frame to a fold. `threshold` replaces the one that the result has.
+pub fn fold_frame(
+    fold: &mut Fold,
+    frame: &FrameResult,
+    threshold: Option<f32>,
+    sink: &mut impl FnMut(Finding),
+) {
+    let objects: Vec<_> = frame
+        .objects
+        .all()
+        .map(|object| Observation {
+            label: object.label,
+            score: object.score,
+            bounds: object.bounds,
+        })
+        .collect();
+    let counted = frame.objects.limits().map_or(0.0, |limits| limits.threshold.value());
+    let observations = FrameObservations {
+        index: frame.index,
+        pts: frame.pts,
+        size: frame.size,
+        threshold: threshold.unwrap_or(counted),
+        objects: &objects,
+    };
+    fold.frame(&observations, sink);
+}
+
+/// Folds all results of a video that are stored now.
+pub async fn analyse(
+    streams: &Streams,
+    video: &VideoId,
+    question: &Question,
+) -> Result<Analysis, ReplayError> {
+    let entry = streams.videos().entry(video).await?;
+    let entry = entry.ok_or_else(|| ReplayError::Unknown(video.clone()))?;
+    let totals = VideoTotals::from_entry(entry)?;
+    let mut started = totals.started().clone();
+    if let Some(tracking) = &question.tracking {
+        started.tracking = tracking.clone();
+    }
+    if let Some(alarms) = &question.alarms {
+        started.alarms = Some(alarms.clone());
+    }
+    let rules = rules_of(&started, &[]);
+    let mut analysis = Analysis::of(video, &started);
+    let mut fold = Fold::new(&rules);
+    let mut results = StoredResults::new(streams, video);
+    for (index, is_analysed) in totals.settled_from(0) {
+        if !is_analysed {
+            analysis.failed_frames += 1;
+            fold.failed(index, None);
+        } else if let Some(frame) = results.of(index).await? {
+            analysis.count(&frame, question.threshold, &rules.labels);
+            fold_frame(&mut fold, &frame, question.threshold, &mut |f| analysis.found(f));
+        } else {
+            analysis.miss(index, started.selection.every.max(1));
+            fold.failed(index, None);
+        }
+    }
+    if totals.is_complete() {
+        fold.end(&mut |finding| analysis.found(finding));
+    }
+    analysis.complete = totals.is_complete() && analysis.missing_frames == 0;
+    analysis.analytics = fold.summary();
+    Ok(analysis)
+}
+
+impl Analysis {
+    fn of(video: &VideoId, started: &Started) -> Self {
+        Self {
+            video: video.clone(),
+            name: started.name.clone(),
+            complete: false,
+            processed_frames: 0,
+            failed_frames: 0,
+            missing_frames: 0,
+            missing: vec![],
+            classes: BTreeMap::new(),
+            analytics: AnalyticsSummary::default(),
+            alarms: vec![],
+            track_records: vec![],
+            crossings: vec![],
+            visits: vec![],
+        }
+    }
+
+    fn count(&mut self, frame: &FrameResult, threshold: Option<f32>, labels: &[String]) {
+        self.processed_frames += 1;
+        let counted = frame.objects.limits().map_or(0.0, |limits| limits.threshold.value());
+        let threshold = threshold.unwrap_or(counted);
+        for object in frame.objects.all().filter(|object| object.score > threshold) {
+            if labels.is_empty() || labels.iter().any(|label| label == object.label) {
+                match self.classes.get_mut(object.label) {
+                    Some(count) => *count += 1,
+                    None => drop(self.classes.insert(object.label.to_owned(), 1)),
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, finding: Finding) {
+        match finding {
+            Finding::Observed(_) => {}
+            Finding::Crossing(crossing) => self.crossings.push(crossing),
+            Finding::Visit(visit) => self.visits.push(visit),
+            Finding::Alarm(alarm) => self.alarms.push(alarm.of(&self.video, &self.name)),
+            Finding::Track(track) => self.track_records.push(track),
+        }
+    }
+
+    fn miss(&mut self, index: u64, every: u64) {
+        self.missing_frames += 1;
+        match self.missing.last_mut() {
+            Some((_, last)) if *last + every == index => *last = index,
+            _ if self.missing.len() < MOST_GAPS => self.missing.push((index, index)),
+            _ => {}
+        }
+    }
+
+    /// What is missing, on one line, if something is.
+    pub fn gap(&self) -> Option<String> {
+        if self.missing_frames == 0 {
+            return None;
+        }
+        let run = |(first, last): &(u64, u64)| match first == last {
+            true => first.to_string(),
+            false => format!("{first} to {last}"),
+        };
+        let runs: Vec<_> = self.missing.iter().map(run).collect();
+        let more = if self.missing.len() == MOST_GAPS { ", …" } else { "" };
+        Some(format!(
+            "the results of {} of {} frames are not stored any more ({}{more}): every number is \
+             what the other frames come to",
+            self.missing_frames,
+            self.missing_frames + self.processed_frames + self.failed_frames,
+            runs.join(", ")
+        ))
+    }
+}
+
+/// The lines of a summary that stored results can tell, and those about tracks.
+impl fmt::Display for Analysis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.complete { "" } else { " (incomplete)" };
+        writeln!(f, "{}{state}", self.name)?;
+        writeln!(f, "Processed frames: {}", self.processed_frames)?;
+        let persons = self.classes.get("person").copied().unwrap_or(0);
+        writeln!(f, "Person objects detected: {persons}")?;
+        writeln!(f, "Total classes detected: {}", self.classes.len())?;
+        let top = Summary::ranking(&self.classes, 3);
+        let top = if top.is_empty() { "none".to_owned() } else { top.join(", ") };
+        write!(f, "Top 3 objects detected: {top}")?;
+        if self.analytics.tracker != TrackerKind::None {
+            write!(f, "\n{}", self.analytics)?;
+        }
+        self.alarms.iter().try_for_each(|alarm| write!(f, "\n{alarm}"))
+    }
+}

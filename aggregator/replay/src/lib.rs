@@ -1,0 +1,15 @@
+//! Folds the stored results of a video into tracks, lines, zones and alarms: with the video's own
+//! rules or with others, without decoding or detecting anything again.
+//!
+//! 1. `frames.rs` reads the stored results by their frames ([`StoredResults`]).
+//! 2. `analysis.rs` folds them ([`analyse`]) and says what is missing.
+//!
+//! An aggregator folds results as they come, and reads those that another one counted.
+
+mod analysis;
+mod error;
+mod frames;
+
+pub use analysis::{Analysis, Question, analyse, fold_frame, rules_of};
+pub use error::ReplayError;
+pub use frames::StoredResults;

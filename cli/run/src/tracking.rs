@@ -1,0 +1,54 @@
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use moliceiro_nats::messages::{AlarmRule, Line, Tracking, TrackerKind, Zone};
+use moliceiro_service::SettingsError;
+
+/// What the command line asks about tracks.
+#[derive(Clone, Debug, Args)]
+pub struct TrackingArguments {
+    /// Follow objects from frame to frame, and print how many different ones there are
+    #[arg(long)]
+    track: bool,
+    /// How to recognise an object as the same one: bytetrack, ocsort, or none [default: bytetrack]
+    #[arg(long, value_name = "TRACKER", value_parser = tracker_parser())]
+    tracker: Option<TrackerKind>,
+    /// Count the objects that cross a line, such as "gate: 0.1,0.8 0.9,0.8": its name and two
+    /// points, as shares of the picture's width and height; "gate[person,car]@centre: …" for some
+    /// classes and another point of the box; may be repeated
+    #[arg(long = "line", value_name = "LINE")]
+    lines: Vec<Line>,
+    /// Count the objects in a zone, and how long they stay, such as "quay: 0,0.5 1,0.5 1,1 0,1": its
+    /// name and three or more corners; may be repeated
+    #[arg(long = "zone", value_name = "ZONE")]
+    zones: Vec<Zone>,
+}
+
+fn tracker_parser() -> impl TypedValueParser<Value = TrackerKind> {
+    PossibleValuesParser::new(TrackerKind::NAMES).try_map(|name| name.parse::<TrackerKind>())
+}
+
+impl TrackingArguments {
+    /// True if the command line does not ask anything about tracks.
+    pub fn is_empty(&self) -> bool {
+        let Self { track, tracker, lines, zones } = self;
+        !track && tracker.is_none() && lines.is_empty() && zones.is_empty()
+    }
+
+    /// What is asked, if that fits together and fits the rules.
+    pub fn tracking(&self, alarms: &[AlarmRule]) -> Result<Tracking, SettingsError> {
+        let Self { track, tracker, lines, zones } = self.clone();
+        let tracker = tracker.or_else(|| track.then(TrackerKind::default));
+        let tracking = Tracking { tracker, lines, zones };
+        match tracking.check(alarms) {
+            Ok(()) => Ok(tracking),
+            Err(invalid) => {
+                let option = match invalid.field() {
+                    "lines" => "--line",
+                    "zones" => "--zone",
+                    _ => "--alarm",
+                };
+                Err(SettingsError::Invalid(vec![format!("{option}: {} {invalid}", invalid.field())]))
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Parser;
+use moliceiro_nats::VideoId;
+use moliceiro_nats::messages::{AlarmRule, to_json};
+use moliceiro_replay::{Analysis, Question, analyse};
+use moliceiro_run::TrackingArguments;
+use moliceiro_service::{SettingsError, stdout};
+
+use crate::client::{Client, StoreArguments};
+
+/// Asks the stored results of a video again, with another threshold, tracker, lines or zones
+#[derive(Clone, Debug, Parser)]
+#[command(after_help = "\
+Nothing is decoded or detected again, and nothing is stored. What is left out is as the upload asked.
+
+Examples:
+  moliceiro analyse bikes-1 --line \"gate: 0.5,0 0.5,1\"
+  moliceiro analyse bikes-1 --threshold 0.3 --json
+  moliceiro analyse bikes-1 --records tracks > tracks.ndjson")]
+pub(crate) struct AnalyseArguments {
+    /// The video's id
+    video: String,
+    /// Count objects whose score is above this, 0 to 1; results hold those above the detector's
+    /// floor [default: as when the video was analysed]
+    #[arg(long, value_name = "SCORE", value_parser = score)]
+    threshold: Option<f32>,
+    #[command(flatten)]
+    tracking: TrackingArguments,
+    /// A rule whose alarms are printed, such as "person crosses gate"; may be repeated
+    #[arg(long = "alarm", value_name = "RULE")]
+    alarms: Vec<AlarmRule>,
+    /// Print JSON
+    #[arg(long, conflicts_with = "records")]
+    json: bool,
+    /// Print each track, crossing or visit as a line of JSON instead
+    #[arg(long, value_name = "KIND", value_parser = ["tracks", "crossings", "visits"])]
+    records: Option<String>,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+fn score(text: &str) -> Result<f32, String> {
+    let score = text.parse().ok().filter(|score| (0.0..=1.0).contains(score));
+    score.ok_or_else(|| "must be a number from 0 to 1".to_owned())
+}
+
+pub(crate) fn run(arguments: &AnalyseArguments) -> anyhow::Result<ExitCode> {
+    let video = VideoId::try_from(arguments.video.clone())?;
+    let AnalyseArguments { threshold, tracking, alarms, .. } = arguments;
+    let asked = (!tracking.is_empty()).then(|| tracking.tracking(alarms)).transpose()?;
+    let alarms = (!alarms.is_empty()).then(|| alarms.clone());
+    let question = Question { threshold: *threshold, tracking: asked, alarms };
+    Client::new(&arguments.store, "moliceiro analyse")?.run(async |streams| {
+        if let Some(started) = streams.videos().started(&video).await? {
+            check(&question, started.tracking)?;
+        }
+        print(&analyse(&streams, &video, &question).await?, arguments)
+    })
+}
+
+/// New rules have to fit the lines and zones of the upload, if those are not replaced.
+fn check(
+    question: &Question,
+    of_upload: moliceiro_nats::messages::Tracking,
+) -> Result<(), SettingsError> {
+    let tracking = question.tracking.clone().unwrap_or(of_upload);
+    let rules = question.alarms.as_deref().unwrap_or_default();
+    let checked = tracking.check(rules);
+    checked.map_err(|error| SettingsError::Invalid(vec![format!("--alarm: {} {error}", error.field())]))
+}
+
+fn print(analysis: &Analysis, arguments: &AnalyseArguments) -> anyhow::Result<()> {
+    if analysis.processed_frames == 0 && analysis.missing_frames > 0 {
+        bail!(
+            "no results of video {} are stored any more: streams.keep_detections says how long",
+            analysis.video
+        );
+    }
+    if let Some(gap) = analysis.gap() {
+        writeln!(std::io::stderr(), "moliceiro: {gap}")?;
+    }
+    let mut out = stdout();
+    match arguments.records.as_deref() {
+        Some("tracks") => lines(&mut out, &analysis.track_records)?,
+        Some("crossings") => lines(&mut out, &analysis.crossings)?,
+        Some(_) => lines(&mut out, &analysis.visits)?,
+        None if arguments.json => writeln!(out, "{}", serde_json::to_string_pretty(analysis)?)?,
+        None => writeln!(out, "{analysis}")?,
+    }
+    Ok(out.flush()?)
+}
+
+fn lines(out: &mut impl Write, records: &[impl serde::Serialize]) -> std::io::Result<()> {
+    for record in records {
+        out.write_all(&to_json(record))?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
