@@ -62,6 +62,7 @@ impl LiveFold {
         if rules.tracker == TrackerKind::None {
             return Ok(None);
         }
+        let fresh = Fold::new(&rules);
         let stored = if is_resumed { streams.folds.entry(video.as_str()).await? } else { None };
         let revision = stored.as_ref().map(|stored| stored.revision);
         let stored = stored
@@ -73,11 +74,11 @@ impl LiveFold {
                     None
                 }
             })
-            .filter(|fold| *fold.rules() == rules);
+            .filter(|fold| fold.rules() == fresh.rules());
         Ok(Some(Self {
             video: video.clone(),
             name: totals.started().name.clone(),
-            fold: stored.unwrap_or_else(|| Fold::new(&rules)),
+            fold: stored.unwrap_or(fresh),
             rules,
             results: StoredResults::new(streams, video),
             revision,

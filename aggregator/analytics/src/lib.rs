@@ -76,6 +76,7 @@
 mod alarms;
 mod fold;
 mod totals;
+mod tracker;
 
 pub use alarms::rules_for;
 pub use fold::{Finding, Fold, FrameObservations, InvalidCheckpoint, Observation, Observed, Rules};

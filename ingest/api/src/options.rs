@@ -69,6 +69,20 @@ pub(crate) struct OptionFields {
     /// Alarm rules, such as `person > 10` or `boat >= 1 for 3 frames`. Default: the setting
     /// `aggregator.alarms`; none, if empty. In a query and in a form: repeated, one rule each.
     alarms: Option<Vec<String>>,
+    /// How an object is recognised as the same one in other frames. Default: `bytetrack`.
+    #[param(inline)]
+    #[schema(inline)]
+    tracker: Option<TrackerKind>,
+    /// Lines to count crossings of, such as `gate: 0.1,0.8 0.9,0.8`: a name and two points, as
+    /// shares of the picture's width and height. In a query and in a form: repeated, one each.
+    #[param(required = false)]
+    #[schema(required = false)]
+    lines: Vec<String>,
+    /// Zones to count visits of, such as `quay: 0,0.5 1,0.5 1,1 0,1`: a name and three or more
+    /// corners. In a query and in a form: repeated, one each.
+    #[param(required = false)]
+    #[schema(required = false)]
+    zones: Vec<String>,
 }
 
 /// A video that the service fetches or reads itself.
@@ -179,11 +193,12 @@ pub(crate) struct UploadOptions {
     pub(crate) model: Option<ModelId>,
     labels: Vec<String>,
     alarms: Option<Vec<AlarmRule>>,
+    tracking: Tracking,
 }
 
 impl UploadOptions {
     /// The names of [`OptionFields`].
-    pub(crate) const FIELDS: [&str; 10] = [
+    pub(crate) const FIELDS: [&str; 13] = [
         "name",
         "every",
         "fps",
@@ -194,6 +209,9 @@ impl UploadOptions {
         "model",
         "labels",
         "alarms",
+        "tracker",
+        "lines",
+        "zones",
     ];
 
     /// The options in a query, or an error that names the parameter.
@@ -255,6 +273,18 @@ impl UploadOptions {
                 }
                 false
             }
+            "tracker" => {
+                let names = "must be bytetrack, ocsort or none";
+                self.tracking.tracker.replace(parsed(field, value, names)?).is_some()
+            }
+            "lines" => {
+                self.tracking.lines.push(place(field, value)?);
+                false
+            }
+            "zones" => {
+                self.tracking.zones.push(place(field, value)?);
+                false
+            }
             _ => return Err(unknown(kind, field, Self::FIELDS)),
         };
         if is_repeated {
@@ -264,21 +294,24 @@ impl UploadOptions {
     }
 
     fn check(&self) -> Result<(), Problem> {
-        let Self { selection, labels, alarms, .. } = self;
+        let Self { selection, labels, alarms, tracking, .. } = self;
         check_selection(selection)?;
-        Upload::check_counted(labels, alarms.as_deref()).map_err(|invalid| invalid_field(&invalid))
+        let rules = alarms.as_deref();
+        Upload::check_counted(labels, rules).map_err(|invalid| invalid_field(&invalid))?;
+        let checked = tracking.check(rules.unwrap_or_default());
+        checked.map_err(|invalid| invalid_field(&invalid.into()))
     }
 
     /// The upload of bytes that are stored at `uri`.
     pub(crate) fn upload(self, video: VideoId, name: String, uri: Url) -> Upload {
-        let Self { selection, model, labels, alarms, .. } = self;
+        let Self { selection, model, labels, alarms, tracking, .. } = self;
         let (id, name) = (Some(video), Some(name));
-        Upload { id, name, selection, model, labels, alarms, ..Upload::of(uri) }
+        Upload { id, name, selection, model, labels, alarms, tracking, ..Upload::of(uri) }
     }
 
     /// Adds other options. None may be in both.
     pub(crate) fn merge(&mut self, other: Self) -> Result<(), Problem> {
-        let Self { name, selection, model, labels, alarms } = other;
+        let Self { name, selection, model, labels, alarms, tracking } = other;
         let own = &mut self.selection;
         merge("name", &mut self.name, name)?;
         merge("every", &mut own.every, selection.every)?;
@@ -289,23 +322,34 @@ impl UploadOptions {
         merge("deinterlace", &mut own.deinterlace, selection.deinterlace)?;
         merge("model", &mut self.model, model)?;
         merge("alarms", &mut self.alarms, alarms)?;
-        if !labels.is_empty() {
-            if !self.labels.is_empty() {
-                return Err(given_twice("labels"));
-            }
-            self.labels = labels;
-        }
+        merge_lists("labels", &mut self.labels, labels)?;
+        let Tracking { tracker, lines, zones } = tracking;
+        merge("tracker", &mut self.tracking.tracker, tracker)?;
+        merge_lists("lines", &mut self.tracking.lines, lines)?;
+        merge_lists("zones", &mut self.tracking.zones, zones)?;
         self.check()
     }
 
     /// Adds the options to what JSON describes. None may be in both.
     pub(crate) fn complete(self, upload: Upload) -> Result<Upload, Problem> {
-        let Upload { name, selection, model, labels, alarms, .. } = upload;
-        let mut options = Self { name, selection, model, labels, alarms };
+        let Upload { name, selection, model, labels, alarms, tracking, .. } = upload;
+        let mut options = Self { name, selection, model, labels, alarms, tracking };
         options.merge(self)?;
-        let Self { name, selection, model, labels, alarms } = options;
-        Ok(Upload { name, selection, model, labels, alarms, ..upload })
+        let Self { name, selection, model, labels, alarms, tracking } = options;
+        Ok(Upload { name, selection, model, labels, alarms, tracking, ..upload })
     }
+}
+
+fn place<T: FromStr<Err = MalformedPlace>>(field: &str, value: &str) -> Result<T, Problem> {
+    value.parse().map_err(|error| Problem::unprocessable(format!("{field}: {error}")))
+}
+
+fn merge_lists<T>(field: &str, own: &mut Vec<T>, other: Vec<T>) -> Result<(), Problem> {
+    if own.is_empty() {
+        *own = other;
+        return Ok(());
+    }
+    if other.is_empty() { Ok(()) } else { Err(given_twice(field)) }
 }
 
 /// What is wrong with a field that an upload has.

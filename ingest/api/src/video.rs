@@ -97,6 +97,14 @@ pub(crate) struct Video {
     rules: Option<Vec<AlarmRule>>,
     /// Number of alarms so far.
     alarms: u64,
+    /// Tracks, lines and zones so far; null if nothing is tracked, or nothing is counted yet.
+    analytics: Option<AnalyticsSummary>,
+    /// The lines of its upload.
+    #[schema(value_type = Vec<String>)]
+    lines: Vec<Line>,
+    /// The zones of its upload.
+    #[schema(value_type = Vec<String>)]
+    zones: Vec<Zone>,
     /// The state of a live source. Its objects are counted in its windows, each a video of its own.
     live: Option<LiveStatus>,
     /// The final counts, once the video has ended.
@@ -108,7 +116,7 @@ pub(crate) struct Video {
 impl Video {
     pub(crate) fn of(entry: VideoEntry) -> Self {
         let decoded = entry.published;
-        let Started { labels, alarms: rules, .. } = entry.started.clone();
+        let Started { labels, alarms: rules, tracking, .. } = entry.started.clone();
         let status = VideoStatus::from(entry);
         let FrameSelection { every, fps, start, end, video_track, deinterlace } = status.selection;
         Self {
@@ -137,6 +145,9 @@ impl Video {
             labels,
             rules,
             alarms: status.alarms,
+            analytics: status.analytics,
+            lines: tracking.lines,
+            zones: tracking.zones,
             live: status.live,
             summary: status.summary,
         }
@@ -166,6 +177,9 @@ impl Video {
             labels: started.labels,
             rules: started.alarms,
             alarms: 0,
+            analytics: None,
+            lines: started.tracking.lines,
+            zones: started.tracking.zones,
             live: None,
             summary: None,
         }

@@ -5,8 +5,8 @@ use tracing::warn;
 
 use super::{KnownVideo, VideoError, Videos};
 use crate::messages::{
-    AlarmRule, Fingerprint, FrameSelection, ModelId, Offset, RequestedSelection, Started, Upload,
-    VideoEntry, VideoState,
+    AlarmRule, Fingerprint, FrameSelection, ModelId, Offset, RequestedSelection, Started, Tracking,
+    Upload, VideoEntry, VideoState,
 };
 use crate::{VideoId, direct, subjects};
 
@@ -25,26 +25,29 @@ pub struct UnfinishedVideo {
     pub model: Option<ModelId>,
     /// Alarms that the upload asks for.
     pub alarms: Option<Vec<AlarmRule>>,
+    /// Tracks, lines and zones that the upload asks for.
+    pub tracking: Tracking,
     /// The local file that it is made of, if that is known.
     pub fingerprint: Option<Fingerprint>,
 }
 
 impl From<Started> for UnfinishedVideo {
     fn from(started: Started) -> Self {
-        let Started { uri, name, selection, alarms, fingerprint, model, .. } = started;
+        let Started { uri, name, selection, alarms, tracking, fingerprint, model, .. } = started;
         let FrameSelection { every, fps, start, end, video_track, deinterlace } = selection;
         let every = Some(every);
         let selection = RequestedSelection { every, fps, start, end, video_track, deinterlace };
         let model = model.map(|used| used.name);
-        Self { uri, name, selection, window: None, model, alarms, fingerprint }
+        Self { uri, name, selection, window: None, model, alarms, tracking, fingerprint }
     }
 }
 
 impl From<Upload> for UnfinishedVideo {
     fn from(upload: Upload) -> Self {
         let name = upload.name();
-        let Upload { uri, selection, window, model, alarms, fingerprint, .. } = upload;
-        Self { uri: uri.into(), name, selection, window, model, alarms, fingerprint }
+        let Upload { uri, selection, window, model, alarms, tracking, fingerprint, .. } = upload;
+        let uri = uri.into();
+        Self { uri, name, selection, window, model, alarms, tracking, fingerprint }
     }
 }
 
