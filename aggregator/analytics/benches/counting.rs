@@ -25,7 +25,7 @@ fn result(index: u64) -> Event {
         pts: Some(index * 40_000_000),
         decoded_at: Some(1_700_000_000_000),
         size: None,
-        detections: ["car", "person", "person", "bicycle"].map(detection).to_vec(),
+        objects: ["car", "person", "person", "bicycle"].map(detection).to_vec().try_into().unwrap(),
         processing_us: 42_123,
         detector: "harbour-1234".into(),
         model: Some("nanodet".into()),

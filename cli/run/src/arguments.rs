@@ -53,6 +53,9 @@ pub struct RunArguments {
     /// Ignore objects with this score or a lower one, 0 to 1 [default: the model's]
     #[arg(long, value_name = "SCORE")]
     threshold: Option<String>,
+    /// Store objects with a score above this one, 0 to 1, although they do not count [default: 0.1]
+    #[arg(long, value_name = "SCORE")]
+    floor: Option<String>,
     /// Analyse every Nth frame only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     every: Option<u64>,
@@ -163,6 +166,7 @@ impl RunArguments {
             .flag("--listen", "http.listen", self.listen.as_ref())
             .flag("--detectors", "detector.sessions", self.detectors.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())
+            .flag("--floor", "detector.floor", self.floor.as_ref())
             .flag("--fit", "ingest.fit", self.fit.as_deref())
             .flag("--fast", "ingest.fit", self.fast.then_some("within"));
         Ok(loader.load()?)

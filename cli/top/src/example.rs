@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    AlarmState, Ended, FrameResult, FrameSelection, Started, Summary, VERSION, VideoEntry,
+    AlarmState, Ended, FrameResult, FrameSelection, Objects, Started, Summary, VERSION, VideoEntry,
     VideoState,
 };
 
@@ -111,7 +111,7 @@ pub(crate) fn running() -> State {
                         pts: None,
                         size: None,
                         decoded_at: None,
-                        detections: vec![],
+                        objects: Objects::default(),
                         processing_us,
                         detector,
                         model: None,

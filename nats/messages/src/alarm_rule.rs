@@ -4,7 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Detection, FrameResult};
+use super::{FrameResult, Object};
 
 const MAX_LABEL_LENGTH: usize = 100;
 const MOST_POINTS: usize = 64;
@@ -122,23 +122,19 @@ impl AlarmRule {
     ///
     /// A frame of unknown size does not have any in a region.
     pub fn count_in(&self, frame: &FrameResult) -> u32 {
-        let inside = |detection: &&Detection| match (&self.region, frame.size) {
+        let inside = |object: &Object<'_>| match (&self.region, frame.size) {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(region), Some(size)) => {
-                let [left, top, right, bottom] = detection.bounds;
+                let [left, top, right, bottom] = object.bounds;
                 region.contains(
                     (left + right) / 2.0 / size.width as f32,
                     (top + bottom) / 2.0 / size.height as f32,
                 )
             }
         };
-        let count = frame
-            .detections
-            .iter()
-            .filter(|detection| detection.label == self.label)
-            .filter(inside)
-            .count();
+        let of_class = frame.objects.counted().filter(|object| object.label == self.label);
+        let count = of_class.filter(inside).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
@@ -268,7 +264,7 @@ impl From<AlarmRule> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Size;
+    use crate::{Detection, Size};
 
     fn rule(text: &str) -> AlarmRule {
         text.parse().unwrap()
@@ -343,7 +339,7 @@ mod tests {
             index: 0,
             pts: None,
             decoded_at: None,
-            detections,
+            objects: detections.try_into().unwrap(),
             size,
             processing_us: 0,
             detector: "d".into(),

@@ -30,12 +30,12 @@ pub fn frame(index: u64, labels: &[&str]) -> Event {
         score: 0.5,
         bounds: [0.0, 0.0, 1.0, 1.0],
     };
-    let detections = labels.iter().map(detection).collect();
+    let detections: Vec<_> = labels.iter().map(detection).collect();
     Event::Frame(FrameResult {
         index,
         pts: None,
         decoded_at: None,
-        detections,
+        objects: detections.try_into().expect("valid objects"),
         size: None,
         processing_us: 1000,
         detector: "test".into(),

@@ -37,12 +37,12 @@ fn frame(index: u64, labels: &[&str]) -> Event {
         score: 0.5,
         bounds: [0.0, 0.0, 1.0, 1.0],
     };
-    let detections = labels.iter().map(detection).collect();
+    let detections: Vec<_> = labels.iter().map(detection).collect();
     Event::Frame(FrameResult {
         index,
         pts: None,
         decoded_at: None,
-        detections,
+        objects: detections.try_into().unwrap(),
         size: None,
         processing_us: 1000 + index,
         detector: "d".into(),

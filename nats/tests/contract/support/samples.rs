@@ -7,9 +7,9 @@ use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
     Abandoned, Alarm, AlarmRule, AlarmState, Cancelled, Color, Connection, Deinterlace, Detection,
     Encoding, Ended, Event, Failed, FailedFrame, Fingerprint, Fps, Frame, FrameResult, Letterbox,
-    LiveStatus, Matrix, Offset, Progress, RequestedSelection, RuleMatch, Size, Started, Summary,
-    Thumbnail, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry, VideoEvent, VideoState,
-    VideoStatus,
+    Limits, LiveStatus, Matrix, Object, Objects, Offset, Progress, RequestedSelection, RuleMatch,
+    Score, Size, Started, Summary, Thumbnail, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry,
+    VideoEvent, VideoState, VideoStatus,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -299,11 +299,11 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
     let starts = || uploads().into_iter().map(|upload| started(&upload));
     let detections =
         vec![Detection { label: "boat".into(), score: 0.5, bounds: [1.0, 0.5, 3.25, 2.0] }];
-    let result = |time: Option<u64>, size, detections| FrameResult {
+    let result = |time: Option<u64>, size, detections: Vec<Detection>| FrameResult {
         index: 3,
         pts: time,
         decoded_at: time.map(|_| 1_795_409_643_600),
-        detections,
+        objects: detections.try_into().unwrap(),
         size,
         processing_us: 70_000,
         detector: "den".into(),
@@ -317,6 +317,7 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
     let all = starts().map(Event::Queued).chain(starts().map(Event::Started)).chain([
         progress(None),
         progress(Some(250)),
+        Event::Frame(FrameResult { objects: objects(), ..result(None, None, vec![]) }),
         Event::Frame(result(None, None, vec![])),
         Event::Frame(result(Some(40_000_000), Some(SIZE), detections)),
         Event::Failed(failed(None)),
@@ -329,6 +330,21 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
         Event::Cancelled(Cancelled { reason: reason() }),
     ]);
     all.map(|event| (name(&event), VideoEvent::new(video(), event))).collect()
+}
+
+fn objects() -> Objects {
+    Objects::new(Limits { floor: Score::nearest(0.1), threshold: Score::nearest(0.45) })
+}
+
+/// A result with objects, whose classes must have labels: a schema cannot describe that.
+pub fn result_with_objects() -> VideoEvent {
+    let mut objects = objects();
+    let bounds = [1.0, 0.5, 3.25, 2.0];
+    objects.push(SIZE, Object { class: 8, label: "boat", score: 0.5, bounds });
+    let (_, VideoEvent { video, event, .. }) =
+        events().into_iter().find(|(name, _)| *name == "frameResult").unwrap();
+    let Event::Frame(result) = event else { panic!("{event:?} is another event") };
+    VideoEvent::new(video, Event::Frame(FrameResult { objects, size: Some(SIZE), ..result }))
 }
 
 fn name(event: &Event) -> &'static str {
