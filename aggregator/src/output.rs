@@ -111,6 +111,8 @@ mod tests {
             most_at_once: [("person".to_owned(), 2)].into(),
             top: vec!["person".into()],
             alarms: 1,
+            analytics: None,
+            tracks_printed: false,
             model: None,
             models: ["nanodet".to_owned()].into(),
             live: None,

@@ -5,8 +5,8 @@
 //! subject, so that every one is stored once and in order.
 
 use async_nats::jetstream::message::StreamMessage;
-use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind};
 use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind};
 use moliceiro_nats::publish::StoreError;
 use thiserror::Error;
 

@@ -69,7 +69,9 @@ fn check(
     let tracking = question.tracking.clone().unwrap_or(of_upload);
     let rules = question.alarms.as_deref().unwrap_or_default();
     let checked = tracking.check(rules);
-    checked.map_err(|error| SettingsError::Invalid(vec![format!("--alarm: {} {error}", error.field())]))
+    checked.map_err(|error| {
+        SettingsError::Invalid(vec![format!("--alarm: {} {error}", error.field())])
+    })
 }
 
 fn print(analysis: &Analysis, arguments: &AnalyseArguments) -> anyhow::Result<()> {

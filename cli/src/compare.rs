@@ -66,8 +66,8 @@ async fn frames(streams: &Streams, video: &VideoId) -> anyhow::Result<Frames> {
     let mut frames = Frames::new();
     while let Some(frame) = results.try_next().await? {
         let of_frame = frames.entry(frame.index).or_default();
-        for detection in frame.detections {
-            *of_frame.entry(detection.label).or_default() += 1;
+        for object in frame.objects.counted() {
+            *of_frame.entry(object.label.to_owned()).or_default() += 1;
         }
     }
     Ok(frames)

@@ -42,7 +42,7 @@ async fn print(streams: &Streams, video: &VideoId, csv: bool) -> anyhow::Result<
     }
     while let Some(frame) = frames.try_next().await? {
         is_empty = false;
-        for row in Row::of(frame) {
+        for row in Row::of(&frame) {
             match csv {
                 true => writeln!(out, "{}", row.to_csv())?,
                 false => {

@@ -1,5 +1,5 @@
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Detection, Frame, MalformedMessage, Size};
+use moliceiro_nats::messages::{Frame, MalformedMessage, Objects, Size};
 use moliceiro_vision::{Detector, FrameError, Lap, Phases};
 use thiserror::Error;
 
@@ -11,13 +11,13 @@ pub(crate) struct Analysis {
     pub decoded_at: Option<u64>,
     /// Of the video's own upright frame.
     pub size: Size,
-    pub detections: Vec<Detection>,
-    /// From the payload to the detections, without waiting.
+    pub objects: Objects,
+    /// From the payload to the objects, without waiting.
     pub phases: Phases,
 }
 
 impl Analysis {
-    /// Time from the payload to the detections, in microseconds.
+    /// Time from the payload to the objects, in microseconds.
     pub fn processing_us(&self) -> u64 {
         u64::try_from(self.phases.total().as_micros()).unwrap_or(u64::MAX)
     }
@@ -61,8 +61,8 @@ pub(crate) fn analyse(
         return Err(AnalysisError::OtherFrame { index: frame.index, video: frame.video });
     }
     let parsing = lap.take();
-    let (detections, mut phases) = detector.detect_timed(&frame)?;
+    let (objects, mut phases) = detector.find(&frame)?;
     phases.payload += parsing;
     let Frame { pts, decoded_at, letterbox, .. } = frame;
-    Ok(Analysis { pts, decoded_at, size: letterbox.source, detections, phases })
+    Ok(Analysis { pts, decoded_at, size: letterbox.source, objects, phases })
 }

@@ -20,9 +20,12 @@ pub struct DetectorArguments {
     /// Frames analysed at the same time; 0: one for each core [setting: detector.sessions]
     #[arg(long, value_name = "N")]
     pub sessions: Option<String>,
-    /// Report objects whose score is above this, 0 to 1 [setting: detector.threshold]
+    /// Count objects whose score is above this, 0 to 1 [setting: detector.threshold]
     #[arg(long, value_name = "SCORE")]
     pub threshold: Option<String>,
+    /// Store objects whose score is above this, 0 to 1 [setting: detector.floor]
+    #[arg(long, value_name = "SCORE")]
+    pub floor: Option<String>,
 }
 
 impl DetectorArguments {
@@ -33,7 +36,8 @@ impl DetectorArguments {
             .loader()
             .flag("--models", "detector.models", self.models.as_ref())
             .flag("--sessions", "detector.sessions", self.sessions.as_ref())
-            .flag("--threshold", "detector.threshold", self.threshold.as_ref());
+            .flag("--threshold", "detector.threshold", self.threshold.as_ref())
+            .flag("--floor", "detector.floor", self.floor.as_ref());
         DetectorService::from_settings(&loader.load()?)
     }
 }

@@ -29,7 +29,12 @@ pub fn builtin(model: &ModelId) -> Option<Model> {
 }
 
 pub(crate) fn options(settings: &DetectorSettings) -> Options {
-    Options { intra_threads: settings.threads, threshold: settings.threshold, iou: settings.iou }
+    Options {
+        intra_threads: settings.threads,
+        threshold: settings.threshold,
+        floor: Some(settings.floor()),
+        iou: settings.iou,
+    }
 }
 
 /// Loads ONNX Runtime and the built-in model, and runs it once, to report problems early.

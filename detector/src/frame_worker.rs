@@ -164,13 +164,13 @@ impl FrameWorker {
     ) -> Result<Disposition, StoreError> {
         self.metrics.analysed(&analysis);
         let processing_us = analysis.processing_us();
-        let Analysis { pts, decoded_at, size, detections, .. } = analysis;
-        let objects = detections.len();
+        let Analysis { pts, decoded_at, size, objects, .. } = analysis;
+        let counted = objects.counted().count();
         let result = FrameResult {
             index: frame.index,
             pts,
             decoded_at,
-            detections,
+            objects,
             size: Some(size),
             processing_us,
             detector: self.name.clone(),
@@ -181,7 +181,7 @@ impl FrameWorker {
             .publisher
             .publish_event(&frame.video, Some(&frame.message_id), Event::Frame(result))
             .await?;
-        self.metrics.frame_done(frame, objects, processing_us, started.elapsed());
+        self.metrics.frame_done(frame, counted, processing_us, started.elapsed());
         Ok(Disposition::Done)
     }
 

@@ -191,8 +191,8 @@ impl Metrics {
             self.phase_seconds.with_label_values(&[phase]).observe(took.as_secs_f64());
         }
         self.frame_seconds.observe(analysis.phases.total().as_secs_f64());
-        for detection in &analysis.detections {
-            self.detections.with_label_values(&[&detection.label]).inc();
+        for object in analysis.objects.counted() {
+            self.detections.with_label_values(&[object.label]).inc();
         }
     }
 

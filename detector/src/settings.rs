@@ -30,9 +30,12 @@ pub struct DetectorSettings {
     /// Replaced by `models` and `ingest.model`.
     #[serde(default, skip_serializing)]
     pub model: Option<PathBuf>,
-    /// Objects are reported if their score is above this, 0 to 1. Not set: the value of the model's
-    /// manifest.
+    /// Objects count if their score is above this, 0 to 1 with up to four decimals. Not set: the
+    /// value of the model's manifest.
     pub threshold: Option<f32>,
+    /// Objects are stored if their score is above this, 0 to 1 with up to four decimals. Those that
+    /// are not above the threshold do not count: analytics see them. A threshold below it lowers it.
+    pub floor: f64,
     /// Of two boxes of a class whose intersection over union is above this, the one with the lower
     /// score is removed, 0 to 1. Not set: the value of the model's manifest.
     pub iou: Option<f32>,
@@ -51,6 +54,7 @@ impl Default for DetectorSettings {
             memory: 0,
             model: None,
             threshold: None,
+            floor: 0.1,
             iou: None,
             onnxruntime: None,
         }
@@ -83,6 +87,7 @@ impl Section for DetectorSettings {
              or in uploads",
         );
         check(share(self.threshold), "threshold", "0 to 1");
+        check((0.0..=1.0).contains(&self.floor), "floor", "0 to 1");
         check(share(self.iou), "iou", "0 to 1");
         problems
     }
@@ -93,6 +98,13 @@ impl DetectorSettings {
     pub(crate) fn session_count(&self) -> usize {
         let cores = available_parallelism().map_or(1, NonZero::get);
         if self.sessions == 0 { (cores / self.threads).max(1) } else { self.sessions }
+    }
+
+    /// What the engine is given.
+    pub fn floor(&self) -> f32 {
+        #[expect(clippy::cast_possible_truncation, reason = "only four decimals matter")]
+        let floor = self.floor as f32;
+        floor
     }
 
     /// The configured name, or one that differs between the processes of all machines.

@@ -7,8 +7,8 @@ use std::path::Path;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Color, Detection, Encoding, Event, Frame, FrameResult, Letterbox, Matrix, Size, VERSION,
-    VideoEvent, from_cbor, to_cbor,
+    Color, Encoding, Event, Frame, FrameResult, Letterbox, Limits, Matrix, Object, Objects, Score,
+    Size, VERSION, VideoEvent, from_cbor, to_cbor,
 };
 
 const SIZE: Size = Size { width: 416, height: 416 };
@@ -49,17 +49,18 @@ fn frames(criterion: &mut Criterion) {
 }
 
 fn results(criterion: &mut Criterion) {
-    let detection = |n: u8| Detection {
-        label: "person".into(),
-        score: 0.7,
-        bounds: [f32::from(n), 20.5, 110.25, 220.125],
-    };
+    let limits = Limits { floor: Score::nearest(0.1), threshold: Score::nearest(0.35) };
+    let mut objects = Objects::new(limits);
+    for left in 0..5_u8 {
+        let bounds = [f32::from(left), 20.5, 110.25, 220.125];
+        objects.push(SIZE, Object { class: 0, label: "person", score: 0.7, bounds });
+    }
     let result = FrameResult {
         index: 80,
         pts: Some(3_200_000_000),
         decoded_at: Some(1_700_000_000_000),
-        size: None,
-        detections: (0..5).map(detection).collect(),
+        size: Some(SIZE),
+        objects,
         processing_us: 42_123,
         detector: "harbour-1234".into(),
         model: Some("nanodet".into()),

@@ -11,7 +11,7 @@ use roaring::RoaringTreemap;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::messages::{Detection, Event, FrameResult, VideoEvent, from_cbor};
+use crate::messages::{Event, FrameResult, Object, VideoEvent, from_cbor};
 use crate::{Streams, VideoId, direct, subjects};
 
 /// Frames that are reordered: detectors finish out of order, but seldom by more than this.
@@ -55,7 +55,7 @@ pub fn stored_results(
     streams: &Streams,
     video: &VideoId,
     from: u64,
-) -> impl Stream<Item = Result<(u64, FrameResult), DetectionsError>> + Send + use<> {
+) -> impl Stream<Item = Result<(u64, FrameResult), DetectionsError>> + Send + Sync + use<> {
     let (client, video) = (streams.jetstream.client(), video.clone());
     let subject = subjects::results(&video);
     direct::messages(client, &streams.results, &subject, from).filter_map(move |message| {
@@ -173,17 +173,17 @@ impl Row {
     /// The first line of a CSV file of rows.
     pub const CSV_HEADER: &str = "frame,time_s,label,score,left,top,right,bottom";
 
-    /// A frame's objects, highest score first.
-    pub fn of(frame: FrameResult) -> impl Iterator<Item = Self> {
-        let (index, time_s) = (frame.index, frame.pts.map(|ns| ns as f64 / 1e9));
-        let row = move |Detection { label, score, bounds }| Self {
-            frame: index,
+    /// A frame's objects that count, highest score first.
+    pub fn of(frame: &FrameResult) -> impl Iterator<Item = Self> {
+        let time_s = frame.pts.map(|ns| ns as f64 / 1e9);
+        let row = move |Object { label, score, bounds, .. }: Object<'_>| Self {
+            frame: frame.index,
             time_s,
-            label,
+            label: label.to_owned(),
             score,
             bounds,
         };
-        frame.detections.into_iter().map(row)
+        frame.objects.counted().map(row)
     }
 
     /// The row as a line of CSV (RFC 4180), without a line break.
@@ -202,6 +202,7 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messages::Detection;
 
     fn frame(index: u64) -> FrameResult {
         let detections =
@@ -210,7 +211,7 @@ mod tests {
             index,
             pts: Some(index * 40_000_000),
             decoded_at: None,
-            detections,
+            objects: detections.try_into().unwrap(),
             size: None,
             processing_us: 1,
             detector: "d".into(),
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_row_is_one_line_of_json_or_csv() {
-        let row = Row::of(frame(3)).next().unwrap();
+        let row = Row::of(&frame(3)).next().unwrap();
         assert_eq!(row.to_csv(), r#"3,0.12,"a, ""b""",0.5,1,2.5,3,4"#);
         assert_eq!(
             row.to_csv().split(',').count(),

@@ -68,7 +68,7 @@ pub(crate) fn messages(
     stream: &stream::Stream,
     filter: &str,
     from: u64,
-) -> impl Stream<Item = Result<StreamMessage, ReadError>> + Send + use<> {
+) -> impl Stream<Item = Result<StreamMessage, ReadError>> + Send + Sync + use<> {
     let reader = Reader {
         client,
         stream: stream.cached_info().config.name.clone(),

@@ -32,8 +32,8 @@ pub mod subjects;
 pub mod videos;
 
 pub use backoff::backoff;
-pub use detections::{DetectionsError, stored_results};
 pub use connect::{ConnectError, NatsSettings, Patience, connect, connect_reporting};
+pub use detections::{DetectionsError, stored_results};
 pub use models::{Models, ModelsError};
 pub use moliceiro_messages as messages;
 pub use moliceiro_messages::{InvalidVideoId, VideoId};

@@ -21,7 +21,8 @@ use crate::models::Models;
 use crate::objects::Objects;
 use crate::publish::Publisher;
 use crate::subjects::{
-    ATTEMPTS_BUCKET, FOLDS_BUCKET, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET,
+    ATTEMPTS_BUCKET, FOLDS_BUCKET, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET,
+    VIDEOS_BUCKET,
 };
 use crate::videos::Videos;
 
@@ -252,11 +253,8 @@ impl Streams {
             settings.keep,
         );
         let requests = bucket(jetstream, requests).await?;
-        let folds = settings.bucket_config(
-            FOLDS_BUCKET,
-            "Tracks of each unfinished video",
-            settings.keep,
-        );
+        let folds =
+            settings.bucket_config(FOLDS_BUCKET, "Tracks of each unfinished video", settings.keep);
         let folds = bucket(jetstream, folds).await?;
         let objects =
             object_store(jetstream, UPLOADS_BUCKET, "Uploaded videos", settings, settings.keep)

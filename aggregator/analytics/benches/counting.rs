@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use moliceiro_analytics::VideoTotals;
 use moliceiro_messages::{
-    Detection, Event, FrameResult, FrameSelection, Progress, Started, VideoId, to_json,
+    Detection, Event, FrameResult, FrameSelection, Progress, Started, Tracking, VideoId, to_json,
 };
 
 const RESULTS: u64 = 10_000;
@@ -25,7 +25,7 @@ fn result(index: u64) -> Event {
         pts: Some(index * 40_000_000),
         decoded_at: Some(1_700_000_000_000),
         size: None,
-        detections: ["car", "person", "person", "bicycle"].map(detection).to_vec(),
+        objects: ["car", "person", "person", "bicycle"].map(detection).to_vec().try_into().unwrap(),
         processing_us: 42_123,
         detector: "harbour-1234".into(),
         model: Some("nanodet".into()),
@@ -40,6 +40,7 @@ fn video(frames: u64, counted: u64) -> VideoTotals {
         selection: FrameSelection::every(1),
         uploaded_at: 0,
         alarms: None,
+        tracking: Tracking::default(),
         labels: vec![],
         fingerprint: None,
         model: None,

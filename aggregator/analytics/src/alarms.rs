@@ -35,9 +35,8 @@ pub(crate) struct Alarms {
 /// which do not count, or about lines, zones or tracks that the video does not have.
 pub fn rules_for(started: &Started, defaults: &[AlarmRule]) -> Vec<AlarmRule> {
     let Started { labels, tracking, alarms, .. } = started;
-    let counts = |rule: &&AlarmRule| {
-        labels.is_empty() || labels.iter().any(|label| rule.counts(label))
-    };
+    let counts =
+        |rule: &&AlarmRule| labels.is_empty() || labels.iter().any(|label| rule.counts(label));
     let fits = |rule: &&AlarmRule| tracking.check(std::slice::from_ref(*rule)).is_ok();
     let asked = alarms.as_deref().unwrap_or(defaults);
     asked.iter().filter(counts).filter(fits).take(AlarmRule::MOST).cloned().collect()

@@ -30,7 +30,7 @@
 //!         index,
 //!         pts: Some(index * 40_000_000),
 //!         decoded_at: None,
-//!         detections: labels.iter().map(detection).collect(),
+//!         objects: labels.iter().map(detection).collect::<Vec<_>>().try_into().unwrap(),
 //!         size: None,
 //!         processing_us: 25_000,
 //!         detector: "detector-1".into(),

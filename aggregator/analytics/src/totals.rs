@@ -13,8 +13,8 @@ mod summary;
 use std::collections::BTreeMap;
 
 use moliceiro_messages::{
-    Alarm, AlarmRule, AnalyticsSummary, Cancelled, Ended, Event, Failed, FrameResult, LiveStatus, Progress, Started,
-    Unconfirmed, VideoId, VideoState,
+    Alarm, AlarmRule, AnalyticsSummary, Cancelled, Ended, Event, Failed, FrameResult, LiveStatus,
+    Progress, Started, Unconfirmed, VideoId, VideoState,
 };
 
 use self::frames::Frames;
@@ -200,10 +200,13 @@ impl VideoTotals {
     /// What a frame's result adds to the totals.
     fn analysed(&self, frame: &FrameResult) -> Unconfirmed {
         let labels = &self.started.labels;
-        let counts = |label: &String| labels.is_empty() || labels.contains(label);
-        let mut classes = BTreeMap::new();
-        for detection in frame.detections.iter().filter(|detection| counts(&detection.label)) {
-            *classes.entry(detection.label.clone()).or_insert(0) += 1;
+        let counts = |label: &str| labels.is_empty() || labels.iter().any(|of| of == label);
+        let mut classes: BTreeMap<String, u64> = BTreeMap::new();
+        for object in frame.objects.counted().filter(|object| counts(object.label)) {
+            match classes.get_mut(object.label) {
+                Some(n) => *n += 1,
+                None => drop(classes.insert(object.label.to_owned(), 1)),
+            }
         }
         Unconfirmed {
             index: frame.index,

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use moliceiro_analytics::{Finding, Fold, FrameObservations, Observation, Rules, VideoTotals, rules_for};
+use moliceiro_analytics::{
+    Finding, Fold, FrameObservations, Observation, Rules, VideoTotals, rules_for,
+};
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, Tracking,
-    TrackRecord, TrackerKind, Visit,
+    Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, TrackRecord,
+    TrackerKind, Tracking, Visit,
 };
 use moliceiro_nats::{Streams, VideoId};
 use serde::Serialize;
@@ -188,10 +190,11 @@ impl Analysis {
 
     fn miss(&mut self, index: u64, every: u64) {
         self.missing_frames += 1;
+        let is_full = self.missing.len() >= MOST_GAPS;
         match self.missing.last_mut() {
             Some((_, last)) if *last + every == index => *last = index,
-            _ if self.missing.len() < MOST_GAPS => self.missing.push((index, index)),
-            _ => {}
+            _ if is_full => {}
+            _ => self.missing.push((index, index)),
         }
     }
 

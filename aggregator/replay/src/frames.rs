@@ -11,7 +11,8 @@ use moliceiro_nats::{DetectionsError, Streams, VideoId, stored_results};
 /// again later.
 const MOST_WAITING: usize = 4_096;
 
-type Results = Pin<Box<dyn Stream<Item = Result<(u64, FrameResult), DetectionsError>> + Send>>;
+type Results =
+    Pin<Box<dyn Stream<Item = Result<(u64, FrameResult), DetectionsError>> + Send + Sync>>;
 
 /// The stored results of a video, for someone who needs them in order of their frames. They are
 /// nearly stored in that order: detectors finish out of order, and a frame that is retried comes

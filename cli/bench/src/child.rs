@@ -148,6 +148,7 @@ fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()
         intra_threads: arguments.threads,
         threshold: detector.threshold,
         iou: detector.iou,
+        floor: Some(detector.floor()),
     };
     let detectors = (0..arguments.sessions)
         .map(|_| Detector::new(&runtime, &model, options))

@@ -11,10 +11,10 @@ use moliceiro_nats::messages::{
 use moliceiro_service::{CommonArguments, Settings, SettingsError};
 
 use crate::model::ModelChoice;
-use crate::tracking::TrackingArguments;
 use crate::options::UploadOptions;
 use crate::plan::Earlier;
 use crate::server;
+use crate::tracking::TrackingArguments;
 
 /// Counts the objects in videos, with everything in this one command
 ///
@@ -54,6 +54,9 @@ pub struct RunArguments {
     /// Ignore objects with this score or a lower one, 0 to 1 [default: the model's]
     #[arg(long, value_name = "SCORE")]
     threshold: Option<String>,
+    /// Store objects with a score above this one, 0 to 1, although they do not count [default: 0.1]
+    #[arg(long, value_name = "SCORE")]
+    floor: Option<String>,
     /// Analyse every Nth frame only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     every: Option<u64>,
@@ -167,6 +170,7 @@ impl RunArguments {
             .flag("--listen", "http.listen", self.listen.as_ref())
             .flag("--detectors", "detector.sessions", self.detectors.as_ref())
             .flag("--threshold", "detector.threshold", self.threshold.as_ref())
+            .flag("--floor", "detector.floor", self.floor.as_ref())
             .flag("--fit", "ingest.fit", self.fit.as_deref())
             .flag("--fast", "ingest.fit", self.fast.then_some("within"));
         Ok(loader.load()?)

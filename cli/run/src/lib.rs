@@ -55,8 +55,8 @@ use plan::{Earlier, RunPlan};
 use progress::Progress;
 use server::{ServerKind, unexpected_exit};
 pub use server::{default_data, start as start_server};
-pub use tracking::TrackingArguments;
 pub use services::{ServiceSettings, Services};
+pub use tracking::TrackingArguments;
 
 const PUBLISHES_IN_FLIGHT: usize = 16;
 /// After a stop, services get this long to finish what they have in flight.

@@ -1,6 +1,6 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use moliceiro_nats::messages::{AlarmRule, Line, Tracking, TrackerKind, Zone};
+use moliceiro_nats::messages::{AlarmRule, Line, TrackerKind, Tracking, Zone};
 use moliceiro_service::SettingsError;
 
 /// What the command line asks about tracks.
@@ -47,7 +47,10 @@ impl TrackingArguments {
                     "zones" => "--zone",
                     _ => "--alarm",
                 };
-                Err(SettingsError::Invalid(vec![format!("{option}: {} {invalid}", invalid.field())]))
+                Err(SettingsError::Invalid(vec![format!(
+                    "{option}: {} {invalid}",
+                    invalid.field()
+                )]))
             }
         }
     }

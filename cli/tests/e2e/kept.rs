@@ -125,7 +125,7 @@ async fn a_video_with_more_results_than_their_stream_holds_is_counted_completely
                 index,
                 pts,
                 decoded_at,
-                detections,
+                objects: detections.try_into().unwrap(),
                 size,
                 processing_us: 1,
                 detector,

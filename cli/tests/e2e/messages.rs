@@ -66,7 +66,7 @@ async fn invalid_messages_harm_nothing() {
             index,
             pts: None,
             decoded_at: None,
-            detections,
+            objects: detections.try_into().unwrap(),
             size: None,
             processing_us: 1,
             detector: "test".into(),

@@ -112,6 +112,12 @@ fn options_change_what_is_counted() {
     assert_eq!((part.processed_frames, part.duration_s.unwrap().round()), (10, 2.0));
     let strict = count(&data, &["--every", "7", "--threshold", "0.99", text(&video)]).remove(0);
     assert_eq!((strict.processed_frames, strict.classes.len(), strict.top.len()), (18, 0, 0));
+    let [high, low] = ["0.9", "0.01"].map(|floor| {
+        let counted = count(&data, &["--every", "7", "--floor", floor, text(&video)]).remove(0);
+        (counted.classes, counted.most_at_once, counted.top)
+    });
+    assert_eq!(low.0, sparse.classes, "faint objects do not count");
+    assert_eq!(high, low);
 }
 
 #[test]

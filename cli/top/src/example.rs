@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    AlarmState, Ended, FrameResult, FrameSelection, Started, Summary, VERSION, VideoEntry,
-    VideoState,
+    AlarmState, Ended, FrameResult, FrameSelection, Objects, Started, Summary, Tracking, VERSION,
+    VideoEntry, VideoState,
 };
 
 use crate::queues::{LastAlarm, Queues, StreamLevel};
@@ -30,6 +30,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
             selection: FrameSelection::every(1),
             uploaded_at: 1_700_000_000_000,
             alarms: None,
+            tracking: Tracking::default(),
             labels: vec![],
             fingerprint: None,
             model: None,
@@ -56,6 +57,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
         models: [].into(),
         alarms: 0,
         alarm_state: AlarmState::default(),
+        analytics: None,
         finished_at: None,
         summary_published: false,
         summary: state.is_final().then(|| summary(name, counted)),
@@ -80,6 +82,8 @@ fn summary(name: &str, processed_frames: u64) -> Summary {
         most_at_once: BTreeMap::new(),
         top: vec![],
         alarms: 0,
+        analytics: None,
+        tracks_printed: false,
         model: None,
         models: [].into(),
         live: None,
@@ -111,7 +115,7 @@ pub(crate) fn running() -> State {
                         pts: None,
                         size: None,
                         decoded_at: None,
-                        detections: vec![],
+                        objects: Objects::default(),
                         processing_us,
                         detector,
                         model: None,

@@ -20,6 +20,8 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 const PICTURE: &str = "frames/bikes-80.jpg";
 /// A threshold so low that hundreds of boxes overlap.
 const LOW: f32 = 0.05;
+/// The default of `detector.floor`.
+const FLOOR: f32 = 0.1;
 
 fn steps(threshold: Option<f32>) -> Steps {
     Steps::of(detector(Options { threshold, ..Options::default() }))
@@ -65,6 +67,15 @@ fn each_step(criterion: &mut Criterion) {
     assert!(usual.boxes(&output, i420.size).unwrap() > 0, "the picture has objects");
     criterion
         .bench_function("non-maximum suppression", |bencher| bencher.iter(|| usual.suppress()));
+    for (name, floor) in [("threshold", None), ("floor", Some(FLOOR))] {
+        let mut steps = Steps::of(detector(Options { floor, ..Options::default() }));
+        criterion.bench_function(&format!("boxes and suppression above the {name}"), |bencher| {
+            bencher.iter(|| {
+                steps.boxes(black_box(&output), i420.size).unwrap();
+                steps.suppress()
+            })
+        });
+    }
     let mut low = steps(Some(LOW));
     low.boxes(&output, i420.size).unwrap();
     criterion.bench_function("non-maximum suppression, many boxes", |bencher| {

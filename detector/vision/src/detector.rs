@@ -1,4 +1,6 @@
-use moliceiro_messages::{Detection, Letterbox, Size};
+use std::borrow::Cow;
+
+use moliceiro_messages::{Detection, Letterbox, Limits, Object, Objects, Score, Size};
 
 use crate::candidate::Candidate;
 use crate::decoders::Context;
@@ -25,6 +27,9 @@ pub struct Options {
     pub intra_threads: usize,
     /// A box is an object if its score is above this, 0 to 1. `None`: the model's.
     pub threshold: Option<f32>,
+    /// A box that is not an object is found nevertheless if its score is above this, 0 to 1.
+    /// `None`, or above the threshold: that.
+    pub floor: Option<f32>,
     /// Of two boxes of a class with a greater intersection over union, the one with the lower score
     /// is removed, 0 to 1. `None`: the model's.
     pub iou: Option<f32>,
@@ -32,7 +37,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { intra_threads: 1, threshold: None, iou: None }
+        Self { intra_threads: 1, threshold: None, floor: None, iou: None }
     }
 }
 
@@ -42,6 +47,8 @@ pub struct Detector {
     pub(crate) model: Model,
     pub(crate) session: ModelSession,
     pub(crate) threshold: f32,
+    /// At most the threshold.
+    pub(crate) floor: f32,
     pub(crate) iou: f32,
     pub(crate) pixels: Pixels,
     pub(crate) candidates: Vec<Candidate>,
@@ -54,12 +61,15 @@ impl Detector {
         let threshold = options.threshold.unwrap_or(model.reading().threshold);
         let iou = options.iou.unwrap_or(model.reading().iou);
         check_share("the threshold", threshold)?;
+        check_share("the floor", options.floor.unwrap_or(threshold))?;
         check_share("the IoU limit", iou)?;
         let mut session = ModelSession::load(runtime, model, options.intra_threads)?;
         let model = settle(model, &mut session)?;
         let reading = model.reading();
+        let threshold = options.threshold.unwrap_or(reading.threshold);
         Ok(Self {
-            threshold: options.threshold.unwrap_or(reading.threshold),
+            threshold,
+            floor: options.floor.map_or(threshold, |floor| floor.min(threshold)),
             iou: options.iou.unwrap_or(reading.iou),
             pixels: Pixels::new(&reading.input),
             session,
@@ -87,9 +97,35 @@ impl Detector {
         &mut self,
         picture: impl Into<Picture<'a>>,
     ) -> Result<(Vec<Detection>, Phases), FrameError> {
+        let phases = self.examine(picture.into())?;
+        Ok((self.detections(), phases))
+    }
+
+    /// All that is found in the picture above the floor, in the precision of results.
+    ///
+    /// What is above the threshold does not depend on the floor.
+    pub fn find<'a>(
+        &mut self,
+        picture: impl Into<Picture<'a>>,
+    ) -> Result<(Objects, Phases), FrameError> {
         let picture: Picture<'_> = picture.into();
+        let source = picture.letterbox.source;
+        let phases = self.examine(picture)?;
+        let (floor, threshold) = (Score::nearest(self.floor), Score::nearest(self.threshold));
+        let mut objects = Objects::new(Limits { floor, threshold });
+        for Candidate { class, score, bounds } in &self.candidates {
+            // A model has fewer classes.
+            let Ok(index) = u16::try_from(*class) else { continue };
+            let label = label(&self.model, *class);
+            let object = Object { class: index, label: &label, score: *score, bounds: *bounds };
+            objects.push(source, object);
+        }
+        Ok((objects, phases))
+    }
+
+    fn examine(&mut self, picture: Picture<'_>) -> Result<Phases, FrameError> {
         let Picture { size, letterbox, .. } = picture;
-        let Self { model, session, threshold, iou, pixels, candidates } = self;
+        let Self { model, session, floor, iou, pixels, candidates, .. } = self;
         let reading = model.reading();
         if !reading.input.takes(size) {
             return Err(FrameError::WrongSize { size, takes: reading.input.sizes() });
@@ -99,16 +135,16 @@ impl Detector {
         let payload = lap.take();
         let tensor = samples.tensor();
         let tensor_time = lap.take();
-        let context = Context { size, threshold: *threshold };
+        let context = Context { size, threshold: *floor };
         let inference = infer(model, session, tensor, context, candidates, &mut lap)?;
-        let detections = detections(model, candidates, &letterbox, *iou);
-        Ok((detections, Phases { payload, tensor: tensor_time, inference, boxes: lap.take() }))
+        keep_objects(model, candidates, &letterbox, *iou);
+        Ok(Phases { payload, tensor: tensor_time, inference, boxes: lap.take() })
     }
 
     /// The objects in a picture of any size, which is scaled as the model wants it. Boxes are in
     /// the picture's pixels.
     pub fn detect_image(&mut self, image: &Image) -> Result<(Vec<Detection>, Phases), FrameError> {
-        let Self { model, session, threshold, iou, pixels, candidates } = self;
+        let Self { model, session, floor, iou, pixels, candidates, .. } = self;
         let reading = model.reading();
         let size = model.picture_size(image.size());
         let letterbox = model.place(image.size());
@@ -122,10 +158,22 @@ impl Detector {
         let payload = lap.take();
         let tensor = pixels.image(&placed);
         let tensor_time = lap.take();
-        let context = Context { size, threshold: *threshold };
+        let context = Context { size, threshold: *floor };
         let inference = infer(model, session, tensor, context, candidates, &mut lap)?;
-        let detections = detections(model, candidates, &letterbox, *iou);
-        Ok((detections, Phases { payload, tensor: tensor_time, inference, boxes: lap.take() }))
+        keep_objects(model, candidates, &letterbox, *iou);
+        let phases = Phases { payload, tensor: tensor_time, inference, boxes: lap.take() };
+        Ok((self.detections(), phases))
+    }
+
+    /// The candidates that are objects.
+    fn detections(&self) -> Vec<Detection> {
+        let objects = self.candidates.iter().filter(|found| found.score > self.threshold);
+        let detection = |candidate: &Candidate| Detection {
+            label: label(&self.model, candidate.class).into_owned(),
+            score: candidate.score.min(1.0),
+            bounds: candidate.bounds,
+        };
+        objects.map(detection).collect()
     }
 
     /// The size of picture that [`Self::detect`] gets at best.
@@ -155,13 +203,8 @@ fn infer(
     Ok(inference)
 }
 
-/// The objects of the candidates that lie in the source.
-fn detections(
-    model: &Model,
-    candidates: &mut Vec<Candidate>,
-    letterbox: &Letterbox,
-    iou: f32,
-) -> Vec<Detection> {
+/// Maps the candidates to the source, and keeps those that lie in it and do not repeat another.
+fn keep_objects(model: &Model, candidates: &mut Vec<Candidate>, letterbox: &Letterbox, iou: f32) {
     candidates.retain_mut(|candidate| {
         let [left, top, right, bottom] = in_source(candidate.bounds, letterbox);
         candidate.bounds = [left, top, right, bottom];
@@ -172,16 +215,13 @@ fn detections(
     } else {
         keep_best(candidates);
     }
-    let label = |class: usize| match model.labels.get(class) {
-        Some(label) => label.clone(),
-        None => format!("class {class}"),
-    };
-    let detection = |candidate: &Candidate| Detection {
-        label: label(candidate.class),
-        score: candidate.score.min(1.0),
-        bounds: candidate.bounds,
-    };
-    candidates.iter().map(detection).collect()
+}
+
+fn label(model: &Model, class: usize) -> Cow<'_, str> {
+    match model.labels.get(class) {
+        Some(label) => Cow::Borrowed(label),
+        None => Cow::Owned(format!("class {class}")),
+    }
 }
 
 /// From the letterboxed picture's pixels to the source's own, clipped to it.

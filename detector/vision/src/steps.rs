@@ -43,11 +43,11 @@ impl Steps {
         Ok(Outputs(copied))
     }
 
-    /// How many boxes of a picture's outputs score above the threshold.
+    /// How many boxes of a picture's outputs score above the floor.
     pub fn boxes(&mut self, outputs: &Outputs, size: Size) -> Result<usize, FrameError> {
-        let Detector { model, threshold, candidates, .. } = &mut self.detector;
+        let Detector { model, floor, candidates, .. } = &mut self.detector;
         candidates.clear();
-        let context = Context { size, threshold: *threshold };
+        let context = Context { size, threshold: *floor };
         let decoder = &model.reading().decoder;
         decoder.decode(&outputs.0, context, candidates).map_err(InferenceError::from)?;
         Ok(candidates.len())

@@ -52,7 +52,7 @@ impl Format {
             Self::Ndjson => [to_json(&row), b"\n".to_vec()].concat(),
             Self::Csv => format!("{}\n", row.to_csv()).into_bytes(),
         };
-        Row::of(frame).flat_map(line).collect::<Vec<u8>>().into()
+        Row::of(&frame).flat_map(line).collect::<Vec<u8>>().into()
     }
 }
 

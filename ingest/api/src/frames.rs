@@ -27,9 +27,9 @@ pub(crate) struct AnalysedFrame {
     objects: Vec<Detection>,
 }
 
-fn line(FrameResult { index, pts, detections, .. }: FrameResult) -> Bytes {
-    let frame =
-        AnalysedFrame { frame: index, time_s: pts.map(|ns| ns as f64 / 1e9), objects: detections };
+fn line(FrameResult { index, pts, objects, .. }: FrameResult) -> Bytes {
+    let objects = objects.counted().map(Detection::from).collect();
+    let frame = AnalysedFrame { frame: index, time_s: pts.map(|ns| ns as f64 / 1e9), objects };
     [to_json(&frame), b"\n".to_vec()].concat().into()
 }
 

@@ -51,6 +51,7 @@
 //! ```
 
 mod add_model;
+mod analyses;
 mod auth;
 mod body;
 mod detections;

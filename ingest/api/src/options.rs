@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    AlarmRule, Deinterlace, InvalidField, InvalidModelId, ModelId, RequestedSelection, Upload,
+    AlarmRule, Deinterlace, InvalidField, InvalidModelId, MalformedPlace, ModelId,
+    RequestedSelection, TrackerKind, Tracking, Upload,
 };
 use serde::Deserialize;
 use url::Url;

@@ -11,15 +11,15 @@ use crate::query::{KnownParameters, check_parameters};
 use crate::responses::RequestErrors;
 use crate::state::SharedState;
 use crate::{
-    add_model, auth, detections, events, frames, models, openapi, page, summary, thumbnails,
-    upload, upload_form, video, video_list,
+    add_model, analyses, auth, detections, events, frames, models, openapi, page, summary,
+    thumbnails, upload, upload_form, video, video_list,
 };
 
 type Routes = OpenApiRouter<SharedState>;
 
 /// Adds each route in a function of its own: building its description takes much stack.
 fn routes() -> Routes {
-    let add: [fn(Routes) -> Routes; 12] = [
+    let add: [fn(Routes) -> Routes; 16] = [
         |routes| routes.routes(routes!(show_index)),
         |routes| routes.routes(routes!(upload_form::upload_form)),
         |routes| routes.routes(routes!(upload::upload_video)),
@@ -30,6 +30,10 @@ fn routes() -> Routes {
         |routes| routes.routes(routes!(frames::list_frames)),
         |routes| routes.routes(routes!(summary::show_summary)),
         |routes| routes.routes(routes!(thumbnails::list_stills)),
+        |routes| routes.routes(routes!(analyses::analyse_video)),
+        |routes| routes.routes(routes!(analyses::list_tracks)),
+        |routes| routes.routes(routes!(analyses::list_crossings)),
+        |routes| routes.routes(routes!(analyses::list_visits)),
         |routes| routes.routes(routes!(models::list_models, add_model::add_model)),
         |routes| routes.routes(routes!(models::show_model, models::remove_model)),
     ];

@@ -8,7 +8,7 @@ use moliceiro_nats::Streams;
 use moliceiro_nats::messages::UploadDefaults;
 use moliceiro_nats::objects::Objects;
 use moliceiro_nats::publish::StoreError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +20,8 @@ use crate::uri_policy::UriPolicy;
 
 /// Chunks of all uploads together that are in flight to the object store: at 256 KiB each, 16 MiB.
 const CHUNKS_IN_FLIGHT: usize = 64;
+/// Analyses of stored results at once; more wait.
+const ANALYSES: usize = 2;
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the API needs of the service that serves it.
@@ -51,6 +53,7 @@ pub(crate) struct ApiState {
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
     upload_permits: Arc<Semaphore>,
+    analysis_permits: Semaphore,
 }
 
 /// The state as handlers get it.
@@ -75,10 +78,17 @@ impl ApiState {
             tokens: Tokens::new(&settings.tokens),
             origins: origins.collect(),
             upload_permits: Arc::new(Semaphore::new(settings.uploads)),
+            analysis_permits: Semaphore::new(ANALYSES),
             tasks: TaskTracker::new(),
             shutdown: shutdown.clone(),
             settings: settings.clone(),
         }
+    }
+
+    /// Waits until one more analysis of stored results may run.
+    pub(crate) async fn admit_analysis(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.analysis_permits.acquire().await.ok()
     }
 
     /// Admits one more upload, unless `http.uploads` are being received already.

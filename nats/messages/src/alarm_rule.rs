@@ -223,7 +223,7 @@ impl AlarmRule {
     ///
     /// A frame of unknown size does not have any in a region.
     pub fn count_in(&self, frame: &FrameResult) -> u32 {
-        let objects = frame.detections.iter().map(|found| (found.label.as_str(), found.bounds));
+        let objects = frame.objects.counted().map(|object| (object.label, object.bounds));
         self.count_among(objects, frame.size)
     }
 

@@ -1,15 +1,18 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmRule, Fingerprint, FrameSelection, LiveStatus, ModelId, Size, Tracking, UsedModel,
-    Versioned,
+    AlarmRule, Fingerprint, FrameResult, FrameSelection, LiveStatus, ModelId, Tracking, UsedModel,
+    VERSION, Versioned,
 };
 use crate::VideoId;
+
+/// The version of results: those with version 1, from before 0.2, can be read too.
+pub const RESULT_VERSION: u8 = 2;
 
 /// An event in a video's life, as CBOR on `results.<video>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VideoEvent {
-    /// [`super::VERSION`]
+    /// [`RESULT_VERSION`] for a result of this release, otherwise [`VERSION`].
     pub version: u8,
     /// The video it happened to.
     pub video: VideoId,
@@ -18,15 +21,21 @@ pub struct VideoEvent {
 }
 
 impl VideoEvent {
-    /// The event in this release's [`VERSION`](super::VERSION).
+    /// The event in this release's version.
     pub fn new(video: VideoId, event: Event) -> Self {
-        Self { version: super::VERSION, video, event }
+        let is_new = matches!(&event, Event::Frame(result) if result.objects.limits().is_some());
+        Self { version: if is_new { RESULT_VERSION } else { VERSION }, video, event }
     }
 }
 
 impl Versioned for VideoEvent {
     fn version(&self) -> u8 {
         self.version
+    }
+
+    fn is_readable(&self) -> bool {
+        let is_result = matches!(self.event, Event::Frame(_));
+        self.version == VERSION || (is_result && self.version == RESULT_VERSION)
     }
 }
 
@@ -102,42 +111,6 @@ pub struct Progress {
     pub frames: Option<u64>,
     /// Frames according to the container, which may be wrong: for progress bars only.
     pub announced: Option<u64>,
-}
-
-/// What a detector found in a frame.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FrameResult {
-    /// The frame's index.
-    pub index: u64,
-    /// The frame's presentation time in nanoseconds.
-    pub pts: Option<u64>,
-    /// When it was decoded, in milliseconds since 1970-01-01 UTC.
-    #[serde(default)]
-    pub decoded_at: Option<u64>,
-    /// Objects found, highest score first.
-    pub detections: Vec<Detection>,
-    /// Size of the video's own upright frame, in whose pixels the boxes are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<Size>,
-    /// Time that the detector spent on the frame, without waiting, in microseconds.
-    pub processing_us: u64,
-    /// Name of the detector that analysed it.
-    pub detector: String,
-    /// Name of the model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-}
-
-/// One object in one frame.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Detection {
-    /// Its class, one of the model's labels.
-    pub label: String,
-    /// The model's confidence, 0 to 1.
-    pub score: f32,
-    /// Left, top, right, bottom in pixels of the video's own upright frame.
-    #[serde(rename = "box")]
-    pub bounds: [f32; 4],
 }
 
 /// A frame that was given up.

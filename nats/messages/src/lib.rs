@@ -6,7 +6,7 @@
 //!    [`ModelDescription`] says which pictures it takes.
 //! 2. Ingest reports [`Started`], publishes each [`Frame`] that the [`FrameSelection`] selects, a
 //!    [`Thumbnail`] now and then, and reports [`Ended`].
-//! 3. A detector reports a [`FrameResult`] with its [`Detection`]s, or [`Failed`].
+//! 3. A detector reports a [`FrameResult`] with its [`Objects`], or [`Failed`].
 //! 4. The aggregator keeps a [`VideoEntry`], from which [`VideoStatus`] and [`VideoProgress`]
 //!    follow; it raises an [`Alarm`] when an [`AlarmRule`] holds, and publishes the [`Summary`].
 //!
@@ -31,11 +31,14 @@ mod event;
 mod fingerprint;
 mod fit;
 mod frame;
+mod frame_result;
 mod frame_selection;
 mod live;
 mod model;
+mod objects;
 mod place;
 mod printable;
+mod score;
 mod status;
 mod summary;
 mod thumbnail;
@@ -61,12 +64,12 @@ pub use analytics::{
 pub use color::{Color, Matrix};
 pub use deinterlace::{Deinterlace, InvalidDeinterlace};
 pub use event::{
-    Abandoned, Cancelled, Detection, Ended, Event, Failed, FrameResult, Progress, Started,
-    VideoEvent,
+    Abandoned, Cancelled, Ended, Event, Failed, Progress, RESULT_VERSION, Started, VideoEvent,
 };
 pub use fingerprint::Fingerprint;
 pub use fit::{Fit, InvalidFit};
 pub use frame::{Area, Encoding, Frame, FrameContradiction, Letterbox, Size};
+pub use frame_result::{Detection, FrameResult};
 pub use frame_selection::{
     Fps, FrameSelection, InvalidFps, InvalidOffset, InvalidSelection, Offset, RequestedSelection,
 };
@@ -74,11 +77,13 @@ pub use live::{Connection, LiveStatus};
 pub use model::{
     BUILTIN_MODELS, DEFAULT_MODEL, InvalidModelId, ModelDescription, ModelId, UsedModel,
 };
+pub use objects::{InvalidObjects, Limits, Object, Objects};
 pub use place::{
     Anchor, Direction, InvalidPlaces, Line, MOST_PLACES, MalformedPlace, PlaceKind, PlaceProblem,
     Zone, check_places,
 };
 pub use printable::printable;
+pub use score::Score;
 pub use status::VideoStatus;
 pub use summary::Summary;
 pub use thumbnail::{STILLS, Thumbnail, thumbnail_slot};
@@ -90,7 +95,8 @@ pub use video_id::{InvalidVideoId, VideoId};
 pub use video_progress::VideoProgress;
 pub use video_state::VideoState;
 
-/// The version of every message that this code writes, and the only one that it reads.
+/// The version of every message that this code writes, and the only one that it reads, except for
+/// [results](RESULT_VERSION).
 pub const VERSION: u8 = 1;
 
 /// A message that cannot be read. A retry does not help.
@@ -117,6 +123,11 @@ pub enum MalformedMessage {
 pub trait Versioned {
     /// The version that its sender wrote.
     fn version(&self) -> u8;
+
+    /// True if this program can read it.
+    fn is_readable(&self) -> bool {
+        self.version() == VERSION
+    }
 }
 
 /// A message as CBOR. `capacity` is about how many bytes it takes.
@@ -164,8 +175,9 @@ pub fn milliseconds_now() -> u64 {
 }
 
 fn checked<T: Versioned>(message: T) -> Result<T, MalformedMessage> {
-    match message.version() {
-        VERSION => Ok(message),
-        other => Err(MalformedMessage::Version(other)),
+    if message.is_readable() {
+        Ok(message)
+    } else {
+        Err(MalformedMessage::Version(message.version()))
     }
 }

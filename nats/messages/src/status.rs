@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AnalyticsSummary, FrameSelection, LiveStatus, Summary, UsedModel, Versioned, VideoEntry, VideoState};
+use super::{
+    AnalyticsSummary, FrameSelection, LiveStatus, Summary, UsedModel, Versioned, VideoEntry,
+    VideoState,
+};
 use crate::VideoId;
 
 /// A video's status, as JSON in the answer to a request on `videos.status`.

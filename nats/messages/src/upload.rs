@@ -7,8 +7,8 @@ use thiserror::Error;
 use url::Url;
 
 use super::{
-    AlarmRule, Fingerprint, FrameSelection, InvalidSelection, ModelId, Offset, RequestedSelection,
-    InvalidPlaces, Started, Tracking, VERSION, printable,
+    AlarmRule, Fingerprint, FrameSelection, InvalidPlaces, InvalidSelection, ModelId, Offset,
+    RequestedSelection, Started, Tracking, VERSION, printable,
 };
 use crate::VideoId;
 

@@ -3,7 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmRule, AnalyticsSummary, Cancelled, Ended, LiveStatus, RuleMatch, Started, Summary, Versioned, VideoState,
+    AlarmRule, AnalyticsSummary, Cancelled, Ended, LiveStatus, RuleMatch, Started, Summary,
+    Versioned, VideoState,
 };
 use crate::VideoId;
 

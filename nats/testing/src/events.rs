@@ -2,7 +2,7 @@
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Detection, Ended, Event, FrameResult, FrameSelection, Progress, Started,
+    Detection, Ended, Event, FrameResult, FrameSelection, Progress, Started, Tracking,
 };
 
 pub fn video(name: &str) -> VideoId {
@@ -17,6 +17,7 @@ pub fn started() -> Event {
         selection: FrameSelection::every(1),
         uploaded_at: 0,
         alarms: None,
+        tracking: Tracking::default(),
         labels: vec![],
         fingerprint: None,
         model: None,
@@ -30,12 +31,12 @@ pub fn frame(index: u64, labels: &[&str]) -> Event {
         score: 0.5,
         bounds: [0.0, 0.0, 1.0, 1.0],
     };
-    let detections = labels.iter().map(detection).collect();
+    let detections: Vec<_> = labels.iter().map(detection).collect();
     Event::Frame(FrameResult {
         index,
         pts: None,
         decoded_at: None,
-        detections,
+        objects: detections.try_into().expect("valid objects"),
         size: None,
         processing_us: 1000,
         detector: "test".into(),

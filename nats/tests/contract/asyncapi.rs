@@ -305,12 +305,21 @@ fn messages_between_services_are_as_described() {
     document.payload("frame").accepts(&json_of(raw));
     let stills: Vec<_> = samples::stills().iter().map(|still| to_cbor(still, 0)).collect();
     cbor_agrees(&document, "still", &stills, from_cbor::<Thumbnail>);
+    let with_objects =
+        json_of(ciborium::from_reader(&to_cbor(&samples::result_with_objects(), 0)[..]).unwrap());
+    document.payload("frameResult").accepts(&with_objects);
+    let mut without_objects = with_objects;
+    without_objects["event"]["frame"]["objects"] = json!("");
     for message in samples::EVENTS {
-        let events: Vec<_> = samples::events()
+        let mut events: Vec<_> = samples::events()
             .iter()
             .filter(|(name, _)| *name == message)
             .map(|(_, event)| to_cbor(event, 0))
             .collect();
+        if message == "frameResult" {
+            // Labels that no object has are allowed.
+            events.push(cbor_of(&without_objects));
+        }
         cbor_agrees(&document, message, &events, from_cbor::<VideoEvent>);
         for event in &events {
             let value = json_of(ciborium::from_reader(&event[..]).unwrap());

@@ -30,13 +30,13 @@ fn frame(index: u64, persons: u32, boats: u32) -> Event {
         bounds: [left, 40.0, left + 10.0, 60.0],
     };
     let persons = (0..persons).map(|_| found("person", 10.0));
-    let detections = persons.chain((0..boats).map(|_| found("boat", 80.0))).collect();
+    let detections: Vec<_> = persons.chain((0..boats).map(|_| found("boat", 80.0))).collect();
     let size = Some(Size { width: 100, height: 100 });
     Event::Frame(FrameResult {
         index,
         pts: Some(index * 40_000_000),
         decoded_at: None,
-        detections,
+        objects: detections.try_into().unwrap(),
         size,
         processing_us: 1000,
         detector: "d".into(),

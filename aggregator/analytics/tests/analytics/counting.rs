@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use moliceiro_analytics::{Applied, VideoTotals};
 use moliceiro_messages::{
     Abandoned, Detection, Ended, Event, Failed, Fps, FrameResult, FrameSelection, LiveStatus,
-    Progress, Started, Summary, VideoState,
+    Progress, Started, Summary, Tracking, VideoState,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,6 +20,7 @@ fn started(every: u64) -> Started {
         selection: FrameSelection::every(every),
         uploaded_at: NOW - 10_000,
         alarms: None,
+        tracking: Tracking::default(),
         labels: vec![],
         fingerprint: None,
         model: None,
@@ -37,12 +38,12 @@ fn frame(index: u64, labels: &[&str]) -> Event {
         score: 0.5,
         bounds: [0.0, 0.0, 1.0, 1.0],
     };
-    let detections = labels.iter().map(detection).collect();
+    let detections: Vec<_> = labels.iter().map(detection).collect();
     Event::Frame(FrameResult {
         index,
         pts: None,
         decoded_at: None,
-        detections,
+        objects: detections.try_into().unwrap(),
         size: None,
         processing_us: 1000 + index,
         detector: "d".into(),

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_analytics::VideoTotals;
 use moliceiro_nats::messages::{
-    Detection, Ended, Event, FrameResult, FrameSelection, Progress, Started, VideoEntry,
-    VideoEvent, milliseconds_now, to_cbor,
+    Ended, Event, FrameResult, FrameSelection, Limits, Object, Objects, Progress, Score, Size,
+    Started, Tracking, VideoEntry, VideoEvent, milliseconds_now, to_cbor,
 };
 use moliceiro_nats::videos::VideoChanges;
 use moliceiro_nats::{VideoChange, VideoId, subjects};
@@ -178,6 +178,7 @@ fn started() -> Started {
         selection: FrameSelection::every(1),
         uploaded_at,
         alarms: None,
+        tracking: Tracking::default(),
         labels: vec![],
         fingerprint: None,
         model: None,
@@ -185,18 +186,21 @@ fn started() -> Started {
 }
 
 fn result(index: u64) -> FrameResult {
-    let detection = |label: &str| Detection {
-        label: label.into(),
-        score: 0.7,
-        bounds: [10.0, 20.0, 110.0, 220.0],
-    };
-    let detections = ["car", "person", "person"].map(detection).to_vec();
+    let size = Size { width: 1280, height: 720 };
+    let limits = Limits { floor: Score::nearest(0.1), threshold: Score::nearest(0.35) };
+    let mut objects = Objects::new(limits);
+    // Three of them count.
+    for (class, label, score) in
+        [(2, "car", 0.7), (0, "person", 0.7), (0, "person", 0.7), (0, "person", 0.2)]
+    {
+        objects.push(size, Object { class, label, score, bounds: [10.0, 20.0, 110.0, 220.0] });
+    }
     FrameResult {
         index,
         pts: Some(index * 40_000_000),
         decoded_at: Some(milliseconds_now()),
-        size: None,
-        detections,
+        size: Some(size),
+        objects,
         processing_us: 40_000,
         detector: "bench".into(),
         model: Some("nanodet".into()),

@@ -141,7 +141,7 @@ fn many_detectors_are_counted_and_the_first_shown() {
             pts: None,
             size: None,
             decoded_at: None,
-            detections: vec![],
+            objects: moliceiro_nats::messages::Objects::default(),
             processing_us: 1,
             detector,
             model: None,

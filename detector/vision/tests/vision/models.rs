@@ -96,6 +96,8 @@ fn threshold_and_iou_can_be_set_within_bounds() {
     for options in [
         Options { threshold: Some(1.5), ..Options::default() },
         Options { iou: Some(f32::NAN), ..Options::default() },
+        Options { floor: Some(f32::NAN), ..Options::default() },
+        Options { floor: Some(-0.1), ..Options::default() },
     ] {
         assert!(matches!(with(options), Err(ModelError::Option(_))));
     }

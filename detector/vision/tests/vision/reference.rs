@@ -118,6 +118,37 @@ fn the_models_own_threshold_matches_the_reference() {
 }
 
 #[test]
+fn a_lower_floor_changes_nothing_above_the_threshold() {
+    let mut faint = 0;
+    for (threshold, floor) in [(0.45, 0.1), (0.2, 0.05), (0.3, 0.9)] {
+        let options = Options { threshold: Some(threshold), ..Options::default() };
+        let mut plain = detector(options);
+        let mut low = detector(Options { floor: Some(floor), ..options });
+        for Picture { file, frame, .. } in pictures() {
+            let (objects, _) = low.find(&frame).unwrap();
+            let rounded = |found: Detection| Detection {
+                score: (found.score * 1e4).ceil() / 1e4,
+                bounds: found.bounds.map(|side| (side * 16.0).round() / 16.0),
+                ..found
+            };
+            let expected: Vec<_> = plain.detect(&frame).unwrap().into_iter().map(rounded).collect();
+            let counted: Vec<_> = objects.counted().map(Detection::from).collect();
+            assert_eq!(counted, expected, "{file}");
+            assert_eq!(low.detect(&frame).unwrap(), plain.detect(&frame).unwrap(), "{file}");
+            let limits = objects.limits().unwrap();
+            assert_eq!(limits.threshold.value(), threshold);
+            assert_eq!(limits.floor.value(), floor.min(threshold));
+            assert!(objects.all().all(|object| object.score > limits.floor.value()));
+            assert!(objects.all().all(|object| {
+                low.model().description().labels[usize::from(object.class)] == object.label
+            }));
+            faint += objects.all().count() - counted.len();
+        }
+    }
+    assert!(faint > 50, "{faint}");
+}
+
+#[test]
 fn i420_of_the_same_pictures_has_the_same_boxes() {
     let mut detector =
         detector(Options { threshold: Some(0.45 - OTHER_COLORS.score), ..Options::default() });

@@ -10,7 +10,7 @@ use ciborium::Value as Cbor;
 use serde_json::{Value, json};
 
 /// Fields that are byte strings in CBOR, and base64 in JSON.
-const BYTES: [&str; 2] = ["pixels", "jpeg"];
+const BYTES: [&str; 3] = ["pixels", "jpeg", "objects"];
 
 pub struct Document(Value);
 

@@ -5,11 +5,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Abandoned, Alarm, AlarmRule, AlarmState, Cancelled, Color, Connection, Deinterlace, Detection,
-    Encoding, Ended, Event, Failed, FailedFrame, Fingerprint, Fps, Frame, FrameResult, Letterbox,
-    LiveStatus, Matrix, Offset, Progress, RequestedSelection, RuleMatch, Size, Started, Summary,
-    Thumbnail, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry, VideoEvent, VideoState,
-    VideoStatus,
+    Abandoned, Alarm, AlarmRule, AlarmState, AnalyticsSummary, Cancelled, Color, Connection,
+    Deinterlace, Detection, Direction, Dwell, Encoding, Ended, Event, Failed, FailedFrame,
+    Fingerprint, Fps, Frame, FrameResult, Instant, Letterbox, Limits, LineCrossed, LineSummary,
+    LiveStatus, Matrix, Object, Objects, Occupancy, Offset, PathPoint, Progress,
+    RequestedSelection, RuleMatch, Score, Size, Started, Summary, Thumbnail, TimeInZone,
+    TrackRecord, TrackerKind, Tracking, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry,
+    VideoEvent, VideoState, VideoStatus, VideoTrack, ZoneSummary,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -73,6 +75,11 @@ pub fn uploads() -> Vec<Upload> {
         window: Some("5m".parse().unwrap()),
         model: Some("boats@3".parse().unwrap()),
         alarms: Some(vec![]),
+        tracking: Tracking {
+            tracker: Some(TrackerKind::Ocsort),
+            lines: vec!["gate: 0.1,0.8 0.9,0.8".parse().unwrap()],
+            zones: vec!["quay[boat]@centre: 0,0.5 1,0.5 1,1 0,1".parse().unwrap()],
+        },
         labels: vec!["boat".into(), "traffic light".into()],
         fingerprint: Some(Fingerprint {
             size: 1_234_567,
@@ -83,6 +90,50 @@ pub fn uploads() -> Vec<Upload> {
         ..plain.clone()
     };
     vec![plain, alarms, labels]
+}
+
+fn analytics() -> AnalyticsSummary {
+    let counts = || BTreeMap::from([("boat".to_owned(), 3)]);
+    let line = LineSummary { inwards: counts(), outwards: BTreeMap::new() };
+    let zone = ZoneSummary {
+        occupancy: Occupancy { least: 0, mean: 0.5, most: 2 },
+        entries: counts(),
+        exits: counts(),
+        dwell: Some(Dwell { mean_s: 4.5, median_s: 4.0, p95_s: 9.0, longest_s: 9.5 }),
+    };
+    AnalyticsSummary {
+        tracker: TrackerKind::Bytetrack,
+        tracks: counts(),
+        lines: BTreeMap::from([("gate".to_owned(), line)]),
+        zones: BTreeMap::from([
+            ("bay".to_owned(), ZoneSummary::default()),
+            ("quay".to_owned(), zone),
+        ]),
+        assumed_fps: Some(25.0),
+    }
+}
+
+pub fn tracks() -> Vec<VideoTrack> {
+    let at = |frame, time_s| Instant { frame, time_s };
+    let record = TrackRecord {
+        number: 2,
+        track: 1,
+        label: "boat".into(),
+        first: at(0, Some(0.0)),
+        last: at(90, Some(3.6)),
+        frames: 88,
+        path: vec![PathPoint(0, 0.25, 0.5), PathPoint(90, 0.75, 0.5)],
+        lines: vec![LineCrossed {
+            line: "gate".into(),
+            direction: Direction::In,
+            at: at(40, None),
+        }],
+        zones: BTreeMap::from([("quay".to_owned(), TimeInZone { visits: 1, dwell_s: 2.5 })]),
+    };
+    let video_track =
+        |track| VideoTrack { version: VERSION, video: video(), name: "quay".into(), track };
+    let timeless = TrackRecord { first: at(0, None), last: at(90, None), ..record.clone() };
+    vec![video_track(record), video_track(timeless)]
 }
 
 pub fn summaries() -> Vec<Summary> {
@@ -103,6 +154,8 @@ pub fn summaries() -> Vec<Summary> {
         most_at_once: classes(),
         top: vec!["boat".into()],
         alarms: 2,
+        analytics: Some(analytics()),
+        tracks_printed: true,
         model: Some(model()),
         models: models(),
         duration_s: Some(1.5),
@@ -116,6 +169,8 @@ pub fn summaries() -> Vec<Summary> {
         notices: vec![],
         duration_s: None,
         live: None,
+        analytics: None,
+        tracks_printed: false,
         failed,
         most_at_once: classes.clone(),
         classes,
@@ -203,6 +258,7 @@ pub fn entries() -> Vec<VideoEntry> {
         models: BTreeSet::new(),
         alarms: 0,
         alarm_state: AlarmState::default(),
+        analytics: None,
         finished_at: None,
         summary_published: false,
         summary: None,
@@ -232,6 +288,7 @@ pub fn entries() -> Vec<VideoEntry> {
         classes: classes(),
         most_at_once: classes(),
         alarm_state: AlarmState { rules: rules(), next: 3, ahead, runs: vec![0, 2], unsent },
+        analytics: Some(analytics()),
         finished_at: Some(1_795_409_653_547),
         summary_published: true,
         summary: summaries().pop(),
@@ -300,11 +357,11 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
     let starts = || uploads().into_iter().map(|upload| started(&upload));
     let detections =
         vec![Detection { label: "boat".into(), score: 0.5, bounds: [1.0, 0.5, 3.25, 2.0] }];
-    let result = |time: Option<u64>, size, detections| FrameResult {
+    let result = |time: Option<u64>, size, detections: Vec<Detection>| FrameResult {
         index: 3,
         pts: time,
         decoded_at: time.map(|_| 1_795_409_643_600),
-        detections,
+        objects: detections.try_into().unwrap(),
         size,
         processing_us: 70_000,
         detector: "den".into(),
@@ -318,6 +375,7 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
     let all = starts().map(Event::Queued).chain(starts().map(Event::Started)).chain([
         progress(None),
         progress(Some(250)),
+        Event::Frame(FrameResult { objects: objects(), ..result(None, None, vec![]) }),
         Event::Frame(result(None, None, vec![])),
         Event::Frame(result(Some(40_000_000), Some(SIZE), detections)),
         Event::Failed(failed(None)),
@@ -330,6 +388,21 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
         Event::Cancelled(Cancelled { reason: reason() }),
     ]);
     all.map(|event| (name(&event), VideoEvent::new(video(), event))).collect()
+}
+
+fn objects() -> Objects {
+    Objects::new(Limits { floor: Score::nearest(0.1), threshold: Score::nearest(0.45) })
+}
+
+/// A result with objects, whose classes must have labels: a schema cannot describe that.
+pub fn result_with_objects() -> VideoEvent {
+    let mut objects = objects();
+    let bounds = [1.0, 0.5, 3.25, 2.0];
+    objects.push(SIZE, Object { class: 8, label: "boat", score: 0.5, bounds });
+    let (_, VideoEvent { video, event, .. }) =
+        events().into_iter().find(|(name, _)| *name == "frameResult").unwrap();
+    let Event::Frame(result) = event else { panic!("{event:?} is another event") };
+    VideoEvent::new(video, Event::Frame(FrameResult { objects, size: Some(SIZE), ..result }))
 }
 
 fn name(event: &Event) -> &'static str {
