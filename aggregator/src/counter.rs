@@ -119,11 +119,13 @@ impl Counter {
             None => self.load(video).await?,
         };
         let Some(applied) = apply(stored, results, &self.rules) else { return Ok(None) };
-        let folded = applied.fold(&self.streams, video, &self.rules, results).await?;
+        // These futures are large: boxed, they do not enlarge the task.
+        let folding = Box::pin(applied.fold(&self.streams, video, &self.rules, results));
+        let folded = folding.await?;
         let written = folded.write(&self.entries, video).await?;
-        let published = written
-            .publish(&self.streams, &self.entries, &self.metrics, video, on_publication)
-            .await?;
+        let Self { streams, entries, metrics, .. } = self;
+        let publishing = written.publish(streams, entries, metrics, video, on_publication);
+        let published = Box::pin(publishing).await?;
         let (stored, dispositions) = published.finish();
         if !stored.is_finished() {
             self.videos.insert(video.clone(), stored);

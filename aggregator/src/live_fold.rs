@@ -5,6 +5,9 @@
 //! stored now and then in the bucket `folds`, and an aggregator that takes a video over continues
 //! from there: it reads what was counted since from the log. What is published twice on the way
 //! has the same numbers, and is stored once.
+//!
+//! A window of a live source continues the fold of the window before it. So it waits for the end of
+//! that one, whose state stays in the bucket.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,10 +16,12 @@ use async_nats::jetstream::kv;
 use bytes::Bytes;
 use moliceiro_analytics::{Finding, Fold, Rules, VideoTotals};
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, FrameResult, TrackRecord, TrackerKind, VERSION, VideoTrack,
+    Alarm, AlarmRule, AnalyticsSummary, FrameResult, Started, TrackRecord, TrackerKind, VERSION,
+    VideoTrack,
 };
-use moliceiro_nats::{DetectionsError, Streams, VideoId};
+use moliceiro_nats::{DetectionsError, Streams, VideoError, VideoId};
 use moliceiro_replay::{StoredResults, fold_frame, rules_of};
+use thiserror::Error;
 use tracing::{debug, warn};
 
 use crate::counter::step::MAX_ALARMS;
@@ -24,6 +29,8 @@ use crate::metrics::Metrics;
 use crate::ordered_publisher::{publish_alarms, publish_tracks};
 use crate::publication::PublicationError;
 
+/// Between the frames of two windows: with a longer gap, nobody knows who is the same one.
+const LONGEST_GAP_MS: u64 = 2_000;
 /// How often the state is stored while results come.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 /// Tracks of one video that are published in one go.
@@ -42,6 +49,9 @@ pub(crate) struct LiveFold {
     revision: Option<u64>,
     written_at: Instant,
     is_ended: bool,
+    /// The window before it, until that has ended.
+    predecessor: Option<VideoId>,
+    is_window: bool,
     /// Results that were counted and are not stored any more.
     missing: u64,
     alarms: VecDeque<Alarm>,
@@ -57,7 +67,7 @@ impl LiveFold {
         totals: &VideoTotals,
         defaults: &[AlarmRule],
         is_resumed: bool,
-    ) -> Result<Option<Self>, kv::EntryError> {
+    ) -> Result<Option<Self>, FoldError> {
         let rules = alarmless_unless_tracked(rules_of(totals.started(), defaults));
         if rules.tracker == TrackerKind::None {
             return Ok(None);
@@ -75,7 +85,11 @@ impl LiveFold {
                 }
             })
             .filter(|fold| fold.rules() == fresh.rules());
+        let window = totals.started().window.clone();
+        let is_begun = stored.is_some();
         Ok(Some(Self {
+            is_window: window.is_some(),
+            predecessor: window.and_then(|window| window.follows).filter(|_| !is_begun),
             video: video.clone(),
             name: totals.started().name.clone(),
             fold: stored.unwrap_or(fresh),
@@ -97,14 +111,18 @@ impl LiveFold {
         streams: &Streams,
         totals: &VideoTotals,
         counted: impl Iterator<Item = FrameResult>,
-    ) -> Result<(), DetectionsError> {
+    ) -> Result<(), FoldError> {
         self.results.refresh();
+        self.continue_predecessor(streams, totals.started()).await?;
         for frame in counted {
             // It had failed, and other frames were folded without it.
             if frame.index < self.fold.next_frame() {
                 self.restart(streams);
             }
             self.results.offer(frame);
+        }
+        if self.predecessor.is_some() {
+            return Ok(());
         }
         for (index, is_analysed) in totals.settled_from(self.fold.next_frame()) {
             let frame = if is_analysed { self.results.of(index).await? } else { None };
@@ -118,9 +136,42 @@ impl LiveFold {
         }
         if totals.is_complete() && !self.is_ended {
             self.is_ended = true;
+            // The next window continues it.
+            if self.is_window {
+                return Ok(());
+            }
             let Self { fold, alarms, tracks, video, name, .. } = self;
             fold.end(&mut |finding| keep(finding, alarms, tracks, video, name));
         }
+        Ok(())
+    }
+
+    /// Continues the fold of the window before this one, once that has ended.
+    async fn continue_predecessor(
+        &mut self,
+        streams: &Streams,
+        started: &Started,
+    ) -> Result<(), FoldError> {
+        let Some(before) = self.predecessor.clone() else { return Ok(()) };
+        if let Some(entry) = streams.videos().entry(&before).await? {
+            if !entry.summary_published {
+                return Ok(());
+            }
+            let stored = streams.folds.get(before.as_str()).await?;
+            if let Some(mut fold) = stored.and_then(|bytes| Fold::from_bytes(&bytes).ok()) {
+                let ended_at = entry
+                    .ended
+                    .and_then(|ended| ended.duration)
+                    .map(|duration| entry.started.uploaded_at.saturating_add(duration / 1_000_000));
+                let gap = started.uploaded_at.saturating_sub(ended_at.unwrap_or(0));
+                if gap > LONGEST_GAP_MS {
+                    let Self { alarms, tracks, video, name, .. } = self;
+                    fold.end(&mut |finding| keep(finding, alarms, tracks, video, name));
+                }
+                self.fold = Fold::continue_from(fold, &self.rules);
+            }
+        }
+        self.predecessor = None;
         Ok(())
     }
 
@@ -142,14 +193,13 @@ impl LiveFold {
         totals.set_analytics(self.fold.summary(), self.fold.alarms(), self.missing);
     }
 
-    /// Publishes what was found, and then stores the state now and then. Returns false if there is
-    /// more than may hold up other videos: call it again.
+    /// Publishes what was found, and then stores the state now and then.
     pub(crate) async fn publish(
         &mut self,
         streams: &Streams,
         metrics: &Metrics,
         on_alarm: &mut impl FnMut(&Alarm),
-    ) -> Result<bool, PublicationError> {
+    ) -> Result<Progress, PublicationError> {
         let alarms: Vec<_> = self.alarms.iter().take(MAX_ALARMS).cloned().collect();
         publish_alarms(streams, metrics, &self.video, &alarms, on_alarm).await?;
         self.alarms.drain(..alarms.len());
@@ -162,18 +212,20 @@ impl LiveFold {
         let tracks: Vec<_> = self.tracks.iter().take(MAX_TRACKS).map(track).collect();
         publish_tracks(streams, metrics, &self.video, &tracks).await?;
         self.tracks.drain(..tracks.len());
-        let is_all = self.alarms.is_empty() && self.tracks.is_empty();
-        if is_all {
+        if !self.alarms.is_empty() || !self.tracks.is_empty() {
+            return Ok(Progress::More);
+        }
+        if self.predecessor.is_some() {
+            return Ok(Progress::Waiting);
+        }
+        if self.written_at.elapsed() >= WRITE_INTERVAL {
             self.store(streams).await;
         }
-        Ok(is_all)
+        Ok(Progress::All)
     }
 
     /// Failing only means that an aggregator that takes over has to fold more results.
     async fn store(&mut self, streams: &Streams) {
-        if self.written_at.elapsed() < WRITE_INTERVAL {
-            return;
-        }
         self.written_at = Instant::now();
         let bytes = self.fold.to_bytes();
         if bytes.len() > MOST_BYTES {
@@ -194,14 +246,58 @@ impl LiveFold {
         }
     }
 
-    /// The video is finished.
+    /// The video is finished, and its summary is about to be published.
+    pub(crate) async fn finish(&mut self, streams: &Streams) {
+        if self.is_window {
+            self.store(streams).await;
+        }
+    }
+
+    /// The summary is published.
     pub(crate) async fn delete(self, streams: &Streams) {
-        if self.revision.is_some()
+        if !self.is_window
+            && self.revision.is_some()
             && let Err(error) = streams.folds.purge(self.video.as_str()).await
         {
             warn!(video = %self.video, %error, "cannot delete the state of the fold of a video");
         }
     }
+}
+
+/// How much of what was found is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    All,
+    /// There is more than may hold up other videos: publish again.
+    More,
+    /// The window before this one has not ended.
+    Waiting,
+}
+
+/// Why results cannot be folded now.
+#[derive(Debug, Error)]
+pub(crate) enum FoldError {
+    #[error(transparent)]
+    Results(#[from] DetectionsError),
+    #[error(transparent)]
+    Video(#[from] VideoError),
+    #[error("the bucket of folds cannot be read: {0}")]
+    Bucket(#[from] kv::EntryError),
+}
+
+/// What the windows of a live source come to, as of the last state of the last one; and true once
+/// that one has ended.
+pub(crate) async fn of_source(
+    streams: &Streams,
+    last: &VideoId,
+) -> Result<(Option<AnalyticsSummary>, bool), FoldError> {
+    let has_ended = match streams.videos().entry(last).await? {
+        Some(entry) => entry.summary_published,
+        None => false,
+    };
+    let stored = streams.folds.get(last.as_str()).await?;
+    let fold = stored.and_then(|bytes| Fold::from_bytes(&bytes).ok());
+    Ok((fold.map(|fold| fold.source_summary()), has_ended))
 }
 
 /// If no rule is about tracks, the totals judge all of them.

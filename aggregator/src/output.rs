@@ -48,8 +48,13 @@ fn summary_text(summary: &Summary, format: OutputFormat) -> Option<String> {
     match format {
         OutputFormat::Json => Some(String::from_utf8_lossy(&to_json(summary)).into_owned()),
         OutputFormat::None => None,
-        // A failed video has no counts. Those of a live source are in the summaries of its windows.
-        OutputFormat::Text if summary.state == VideoState::Failed || summary.live.is_some() => None,
+        // A failed video has no counts. The objects of a live source are counted in its windows, and
+        // its tracks from its start to its end.
+        OutputFormat::Text if summary.live.is_some() => {
+            let analytics = summary.tracked.analytics().filter(|_| summary.tracks_printed)?;
+            Some(format!("{}\n{analytics}", summary.name))
+        }
+        OutputFormat::Text if summary.state == VideoState::Failed => None,
         OutputFormat::Text => Some(summary.to_string()),
     }
 }
@@ -89,7 +94,7 @@ fn complaints(summary: &Summary) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use moliceiro_nats::VideoId;
-    use moliceiro_nats::messages::{AlarmRule, FailedFrame, LiveStatus, VERSION};
+    use moliceiro_nats::messages::{AlarmRule, FailedFrame, LiveStatus, TrackedCounts, VERSION};
 
     use super::*;
 
@@ -111,7 +116,7 @@ mod tests {
             most_at_once: [("person".to_owned(), 2)].into(),
             top: vec!["person".into()],
             alarms: 1,
-            analytics: None,
+            tracked: TrackedCounts::default(),
             tracks_printed: false,
             model: None,
             models: ["nanodet".to_owned()].into(),

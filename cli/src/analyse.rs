@@ -86,19 +86,18 @@ fn print(analysis: &Analysis, arguments: &AnalyseArguments) -> anyhow::Result<()
     }
     let mut out = stdout();
     match arguments.records.as_deref() {
-        Some("tracks") => lines(&mut out, &analysis.track_records)?,
-        Some("crossings") => lines(&mut out, &analysis.crossings)?,
-        Some(_) => lines(&mut out, &analysis.visits)?,
-        None if arguments.json => writeln!(out, "{}", serde_json::to_string_pretty(analysis)?)?,
+        Some("tracks") => lines(&mut out, analysis.track_records.iter().map(to_json))?,
+        Some("crossings") => lines(&mut out, analysis.crossings.iter().map(to_json))?,
+        Some(_) => lines(&mut out, analysis.visits.iter().map(to_json))?,
+        None if arguments.json => lines(&mut out, [to_json(analysis)])?,
         None => writeln!(out, "{analysis}")?,
     }
     Ok(out.flush()?)
 }
 
-fn lines(out: &mut impl Write, records: &[impl serde::Serialize]) -> std::io::Result<()> {
-    for record in records {
-        out.write_all(&to_json(record))?;
-        writeln!(out)?;
-    }
-    Ok(())
+fn lines(out: &mut impl Write, records: impl IntoIterator<Item = Vec<u8>>) -> std::io::Result<()> {
+    records.into_iter().try_for_each(|mut record| {
+        record.push(b'\n');
+        out.write_all(&record)
+    })
 }

@@ -12,8 +12,8 @@ use futures_util::stream::FuturesUnordered;
 use moliceiro_decode::DecodeSettings;
 use moliceiro_decode::live::{Disconnected, LiveOrigin, Window, connect};
 use moliceiro_nats::messages::{
-    Abandoned, Connection as State, Ended, Event, FrameSelection, LiveStatus, Started, VideoEntry,
-    milliseconds_now,
+    Abandoned, Connection as State, Ended, Event, FrameSelection, LiveStatus, LiveWindow, Started,
+    VideoEntry, milliseconds_now,
 };
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoError, VideoId, backoff, subjects};
@@ -284,9 +284,12 @@ impl Follower<'_> {
         // `check` has made sure that the id is short enough.
         let Some(window) = video.window(opened_at) else { return Ok(()) };
         self.status.open.push(window.clone());
+        let follows = self.status.last.replace(window.clone());
+        let of_source = LiveWindow { source: video.clone(), follows };
         self.report(State::Connected, None).await?;
         let name = format!("{} (from {})", started.name, clock(UNIX_EPOCH + opened));
-        let started = Started { name, uploaded_at: opened_at, ..started.clone() };
+        let started =
+            Started { name, uploaded_at: opened_at, window: Some(of_source), ..started.clone() };
         metrics.decoding(&window, &started, 0);
         let model = started.model();
         self.open.push(Box::pin(async move {

@@ -38,5 +38,5 @@ pub use models::{Models, ModelsError};
 pub use moliceiro_messages as messages;
 pub use moliceiro_messages::{InvalidVideoId, VideoId};
 pub use permissions::{PermissionDenied, Permissions};
-pub use streams::{DetectorsConsumer, Streams, StreamsError, StreamsSettings};
+pub use streams::{DetectorsConsumer, OpenStreams, Streams, StreamsError, StreamsSettings};
 pub use videos::{KnownVideo, StoredEntry, VideoChange, VideoError, Videos, WriteError};

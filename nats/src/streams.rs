@@ -6,6 +6,7 @@ mod error;
 mod settings;
 mod upgrade;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,9 +41,13 @@ const KEEP_ATTEMPTS: Duration = DAY;
 const CREATION_ATTEMPTS: usize = 15;
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Everything that services share on the server, created and checked. Cheap to clone.
+/// Everything that services share on the server, created and checked. Cheap to clone and to move:
+/// its fields are those of [`OpenStreams`].
 #[derive(Clone)]
-pub struct Streams {
+pub struct Streams(Arc<OpenStreams>);
+
+/// The fields of [`Streams`].
+pub struct OpenStreams {
     /// The JetStream context of this connection.
     pub jetstream: Context,
     /// Publishes messages until they are stored.
@@ -82,7 +87,15 @@ pub struct Streams {
     /// Delivers `advisories` to aggregators.
     pub exhausted: Consumer<pull::Config>,
     /// What consumers of `frames` are created with.
-    settings: Arc<StreamsSettings>,
+    settings: StreamsSettings,
+}
+
+impl Deref for Streams {
+    type Target = OpenStreams;
+
+    fn deref(&self) -> &OpenStreams {
+        &self.0
+    }
 }
 
 impl Streams {
@@ -151,8 +164,8 @@ impl Streams {
 
     /// All streams, except those of key-value buckets.
     pub fn streams(&self) -> [&Stream; 10] {
-        let Self { uploads, frames, results, summaries, tracks, .. } = self;
-        let Self { stills, advisories, dead, .. } = self;
+        let OpenStreams { uploads, frames, results, summaries, tracks, .. } = &**self;
+        let OpenStreams { stills, advisories, dead, .. } = &**self;
         let (objects, models) = (self.objects.stream(), self.models.stream());
         [uploads, frames, results, summaries, tracks, stills, advisories, dead, objects, models]
     }
@@ -188,80 +201,24 @@ impl Streams {
         jetstream: &Context,
         settings: &StreamsSettings,
     ) -> Result<Self, StreamsError> {
-        let server = jetstream.client().server_info().version;
-        check::version(&server, settings.replicas)?;
-        let mut streams = Vec::new();
-        for config in settings.stream_configs() {
-            let what = format!("stream {}", config.name);
-            let stream =
-                jetstream.get_or_create_stream(config.clone()).await.map_err(
-                    |error| match error.kind() {
-                        CreateStreamErrorKind::JetStream(reason) if !may_pass(&reason) => {
-                            refused(&what, &reason, settings)
-                        }
-                        _ => unavailable(&what)(error),
-                    },
-                )?;
-            let stream = Box::pin(upgrade::frames_queue(jetstream, stream, &config)).await?;
-            let found = &stream.cached_info().config;
-            check::version(&server, found.num_replicas)?;
-            check::stream(&what, found, &config)?;
-            streams.push(stream);
-        }
-        let mut consumers = Vec::new();
-        for (stream, config) in settings.consumer_configs() {
-            let name = config.durable_name.clone().unwrap_or_default();
-            let what = format!("consumer {name} of stream {stream}");
-            let stream = streams
-                .iter()
-                .find(|s| s.cached_info().config.name == stream)
-                .ok_or("not opened")
-                .map_err(unavailable(&what))?;
-            let consumer =
-                stream.get_or_create_consumer(&name, config.clone()).await.map_err(|error| {
-                    match error.kind() {
-                        ConsumerErrorKind::JetStream(reason) if !may_pass(&reason) => {
-                            refused(&what, &reason, settings)
-                        }
-                        _ => unavailable(&what)(error),
-                    }
-                })?;
-            check::consumer(&what, &consumer.cached_info().config, &config)?;
-            consumers.push(consumer);
-        }
+        // Each step is boxed: their futures are large.
+        let streams = Box::pin(open_streams(jetstream, settings)).await?;
+        let consumers = Box::pin(open_consumers(&streams, settings)).await?;
+        let buckets = Box::pin(open_buckets(jetstream, settings)).await?;
+        let (objects, models) = Box::pin(open_stores(jetstream, settings)).await?;
         let (
             Ok([uploads, frames, results, summaries, tracks, stills, advisories, dead]),
             Ok([ingest, aggregator, exhausted]),
-        ) = (<[Stream; 8]>::try_from(streams), <[Consumer<pull::Config>; 3]>::try_from(consumers))
+            Ok([videos, attempts, requests, folds]),
+        ) = (
+            <[Stream; 8]>::try_from(streams),
+            <[Consumer<pull::Config>; 3]>::try_from(consumers),
+            <[kv::Store; 4]>::try_from(buckets),
+        )
         else {
             unreachable!("one is opened for each configuration")
         };
-        let videos = bucket(
-            jetstream,
-            settings.bucket_config(VIDEOS_BUCKET, "State of each video", settings.keep),
-        )
-        .await?;
-        let attempts = settings.bucket_config(
-            ATTEMPTS_BUCKET,
-            "Which detector has a frame at its last delivery",
-            KEEP_ATTEMPTS,
-        );
-        let attempts = bucket(jetstream, attempts).await?;
-        let requests = settings.bucket_config(
-            REQUESTS_BUCKET,
-            "What was uploaded with which idempotency key",
-            settings.keep,
-        );
-        let requests = bucket(jetstream, requests).await?;
-        let folds =
-            settings.bucket_config(FOLDS_BUCKET, "Tracks of each unfinished video", settings.keep);
-        let folds = bucket(jetstream, folds).await?;
-        let objects =
-            object_store(jetstream, UPLOADS_BUCKET, "Uploaded videos", settings, settings.keep)
-                .await?;
-        let models =
-            object_store(jetstream, MODELS_BUCKET, "Models", settings, Duration::ZERO).await?;
-        Ok(Self {
+        Ok(Self(Arc::new(OpenStreams {
             jetstream: jetstream.clone(),
             publisher: Publisher::new(jetstream.clone()),
             objects,
@@ -281,9 +238,91 @@ impl Streams {
             ingest,
             aggregator,
             exhausted,
-            settings: Arc::new(settings.clone()),
-        })
+            settings: settings.clone(),
+        })))
     }
+}
+
+async fn open_streams(
+    jetstream: &Context,
+    settings: &StreamsSettings,
+) -> Result<Vec<Stream>, StreamsError> {
+    let server = jetstream.client().server_info().version;
+    check::version(&server, settings.replicas)?;
+    let mut streams = Vec::new();
+    for config in settings.stream_configs() {
+        let what = format!("stream {}", config.name);
+        let stream = jetstream.get_or_create_stream(config.clone()).await.map_err(|error| {
+            match error.kind() {
+                CreateStreamErrorKind::JetStream(reason) if !may_pass(&reason) => {
+                    refused(&what, &reason, settings)
+                }
+                _ => unavailable(&what)(error),
+            }
+        })?;
+        let stream = Box::pin(upgrade::frames_queue(jetstream, stream, &config)).await?;
+        let found = &stream.cached_info().config;
+        check::version(&server, found.num_replicas)?;
+        check::stream(&what, found, &config)?;
+        streams.push(stream);
+    }
+    Ok(streams)
+}
+
+async fn open_consumers(
+    streams: &[Stream],
+    settings: &StreamsSettings,
+) -> Result<Vec<Consumer<pull::Config>>, StreamsError> {
+    let mut consumers = Vec::new();
+    for (stream, config) in settings.consumer_configs() {
+        let name = config.durable_name.clone().unwrap_or_default();
+        let what = format!("consumer {name} of stream {stream}");
+        let stream = streams
+            .iter()
+            .find(|s| s.cached_info().config.name == stream)
+            .ok_or("not opened")
+            .map_err(unavailable(&what))?;
+        let consumer = stream.get_or_create_consumer(&name, config.clone()).await.map_err(
+            |error| match error.kind() {
+                ConsumerErrorKind::JetStream(reason) if !may_pass(&reason) => {
+                    refused(&what, &reason, settings)
+                }
+                _ => unavailable(&what)(error),
+            },
+        )?;
+        check::consumer(&what, &consumer.cached_info().config, &config)?;
+        consumers.push(consumer);
+    }
+    Ok(consumers)
+}
+
+/// The buckets in the order in which [`Streams`] takes them apart.
+async fn open_buckets(
+    jetstream: &Context,
+    settings: &StreamsSettings,
+) -> Result<Vec<kv::Store>, StreamsError> {
+    let mut buckets = Vec::new();
+    for (name, description, max_age) in [
+        (VIDEOS_BUCKET, "State of each video", settings.keep),
+        (ATTEMPTS_BUCKET, "Which detector has a frame at its last delivery", KEEP_ATTEMPTS),
+        (REQUESTS_BUCKET, "What was uploaded with which idempotency key", settings.keep),
+        (FOLDS_BUCKET, "Tracks of each unfinished video", settings.keep),
+    ] {
+        let config = settings.bucket_config(name, description, max_age);
+        buckets.push(bucket(jetstream, config).await?);
+    }
+    Ok(buckets)
+}
+
+/// The stores of uploads and of models.
+async fn open_stores(
+    jetstream: &Context,
+    settings: &StreamsSettings,
+) -> Result<(Objects, Objects), StreamsError> {
+    let (uploads, models) = ("Uploaded videos", "Models");
+    let uploads = object_store(jetstream, UPLOADS_BUCKET, uploads, settings, settings.keep).await?;
+    let models = object_store(jetstream, MODELS_BUCKET, models, settings, Duration::ZERO).await?;
+    Ok((uploads, models))
 }
 
 /// Fails if no service has used the server yet.

@@ -41,6 +41,7 @@ fn video(frames: u64, counted: u64) -> VideoTotals {
         uploaded_at: 0,
         alarms: None,
         tracking: Tracking::default(),
+        window: None,
         labels: vec![],
         fingerprint: None,
         model: None,

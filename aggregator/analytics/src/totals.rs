@@ -294,6 +294,11 @@ impl VideoTotals {
         &self.started
     }
 
+    /// Of a live source: the window that was opened last.
+    pub fn last_window(&self) -> Option<&VideoId> {
+        self.live.as_ref()?.last.as_ref()
+    }
+
     /// Records what the results up to now come to.
     /// `alarms` were raised by the fold; `missing` results were counted and not found any more.
     pub fn set_analytics(&mut self, analytics: AnalyticsSummary, alarms: u64, missing: u64) {

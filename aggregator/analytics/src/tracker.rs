@@ -142,10 +142,10 @@ impl Track {
 
     fn take(&mut self, seen: &Seen, tuning: &Tuning) {
         let now = self.now;
-        if let Some(observations) = &mut self.observations {
-            if observations.is_lost() {
-                self.motion = observations.updated_again(now, seen.bounds, &tuning.noise);
-            }
+        if let Some(observations) = &mut self.observations
+            && observations.is_lost()
+        {
+            self.motion = observations.updated_again(now, seen.bounds, &tuning.noise);
         }
         let trust = if seen.counts { 1.0 } else { tuning.low_trust };
         self.motion.update(seen.bounds, trust, &tuning.noise);

@@ -6,15 +6,16 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::kv;
 use moliceiro_analytics::{Applied, VideoTotals};
-use moliceiro_nats::messages::{Alarm, AlarmRule, Event, Started, VideoState, milliseconds_now};
-use moliceiro_nats::{DetectionsError, Streams, VideoId, subjects};
+use moliceiro_nats::messages::{
+    Alarm, AlarmRule, Event, Started, TrackerKind, VideoState, milliseconds_now,
+};
+use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
 use tracing::warn;
 
 use crate::entries::{Entries, EntryError};
-use crate::live_fold::LiveFold;
+use crate::live_fold::{FoldError, LiveFold, Progress, of_source};
 use crate::metrics::Metrics;
 use crate::ordered_publisher::publish_alarms;
 use crate::output::Publication;
@@ -26,6 +27,9 @@ const NOT_YET_RETRY: Duration = Duration::from_secs(1);
 
 /// Alarms of one video that are published in one go: one after the other, while other videos wait.
 pub(crate) const MAX_ALARMS: usize = 100;
+const PREDECESSOR_RETRY: Duration = Duration::from_millis(500);
+/// A live source does not wait for its last window for longer than this many deliveries of its end.
+const MOST_DELIVERIES: i64 = 120;
 const MORE_ALARMS_RETRY: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Error)]
@@ -35,9 +39,7 @@ pub(super) enum CountError {
     #[error(transparent)]
     Publication(#[from] PublicationError),
     #[error(transparent)]
-    Stored(#[from] DetectionsError),
-    #[error("the bucket of folds cannot be read: {0}")]
-    Fold(#[from] kv::EntryError),
+    Fold(#[from] FoldError),
 }
 
 impl CountError {
@@ -46,7 +48,7 @@ impl CountError {
         match self {
             Self::Entry(error) => error.is_conflict() || error.is_unavailable(),
             Self::Publication(error) => matches!(error, PublicationError::Lookup { .. }),
-            Self::Stored(_) | Self::Fold(_) => true,
+            Self::Fold(_) => true,
         }
     }
 }
@@ -78,12 +80,15 @@ pub(super) struct FoldedResults {
     stored: StoredTotals,
     dispositions: Vec<Disposition>,
     changed: bool,
+    /// Of a live source: whether its last window has ended.
+    source: Progress,
 }
 
 /// Totals that are stored: what follows from them may be published.
 pub(super) struct WrittenTotals {
     stored: StoredTotals,
     dispositions: Vec<Disposition>,
+    source: Progress,
 }
 
 /// Totals whose alarms and summary are published: their results may be acknowledged.
@@ -195,7 +200,21 @@ impl AppliedResults {
         // What an earlier attempt has counted may still have to be published.
         let is_open = changed || !stored.summary_published;
         let is_folded = is_open && !stored.totals.is_queued();
-        if is_folded && !stored.is_fold_loaded {
+        let mut source = Progress::All;
+        let is_tracked = stored.totals.started().tracking.tracker() != TrackerKind::None;
+        let last = stored.totals.last_window().filter(|_| is_folded && is_tracked).cloned();
+        if let Some(last) = last {
+            let (analytics, has_ended) = of_source(streams, &last).await?;
+            let is_patient = results
+                .iter()
+                .all(|result| result.deliveries().is_some_and(|n| n < MOST_DELIVERIES));
+            if !has_ended && is_patient {
+                source = Progress::Waiting;
+            }
+            if let Some(analytics) = analytics {
+                stored.totals.set_analytics(analytics, 0, 0);
+            }
+        } else if is_folded && !stored.is_fold_loaded {
             stored.fold = LiveFold::load(streams, video, &stored.totals, rules, is_resumed).await?;
             stored.is_fold_loaded = true;
         }
@@ -209,7 +228,7 @@ impl AppliedResults {
             fold.advance(streams, &stored.totals, counted).await?;
             fold.report(&mut stored.totals);
         }
-        Ok(FoldedResults { stored, dispositions, changed })
+        Ok(FoldedResults { stored, dispositions, changed, source })
     }
 }
 
@@ -230,7 +249,8 @@ impl FoldedResults {
                     .is_some_and(|summary| summary.corrections == stored.corrections_published);
             stored.write(entries, video).await?;
         }
-        Ok(WrittenTotals { stored: self.stored, dispositions: self.dispositions })
+        let Self { stored, dispositions, source, .. } = self;
+        Ok(WrittenTotals { stored, dispositions, source })
     }
 }
 
@@ -252,15 +272,27 @@ impl WrittenTotals {
         let next = &alarms[..alarms.len().min(MAX_ALARMS)];
         publish_alarms(streams, metrics, video, next, &mut on_alarm).await?;
         self.stored.totals.mark_alarms_published(next.len());
-        let is_rest_folded = match &mut self.stored.fold {
+        let mut progress = match &mut self.stored.fold {
             Some(fold) => fold.publish(streams, metrics, &mut on_alarm).await?,
-            None => true,
+            None => self.source,
         };
-        if next.len() < alarms.len() || !is_rest_folded {
+        if next.len() < alarms.len() {
+            progress = Progress::More;
+        }
+        if progress == Progress::Waiting && self.stored.totals.state() == VideoState::Cancelled {
+            progress = Progress::All;
+        }
+        let retry = match progress {
+            Progress::All => None,
+            Progress::More => Some(MORE_ALARMS_RETRY),
+            // Without it, the summary would be published before its tracks are known.
+            Progress::Waiting => self.stored.totals.is_complete().then_some(PREDECESSOR_RETRY),
+        };
+        if let Some(pause) = retry {
             if let Some(last) = self.dispositions.last_mut() {
-                *last = Disposition::Retry(MORE_ALARMS_RETRY);
+                *last = Disposition::Retry(pause);
             }
-        } else {
+        } else if progress == Progress::All {
             self.publish_summary(streams, entries, metrics, video, on_publication).await?;
         }
         Ok(PublishedTotals { stored: self.stored, dispositions: self.dispositions })
@@ -282,6 +314,9 @@ impl WrittenTotals {
         };
         if summary.state == VideoState::Cancelled {
             remove_frames(streams, video).await;
+        }
+        if let Some(fold) = &mut stored.fold {
+            fold.finish(streams).await;
         }
         publish_summary(streams, metrics, &summary).await?;
         // Also if another aggregator published it, which may have died before it printed it.

@@ -78,6 +78,12 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
+    /// It stops wherever it is.
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap();

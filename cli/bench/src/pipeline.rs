@@ -189,7 +189,8 @@ impl Pipeline {
     async fn until_warm(&mut self, services: ServiceSet) -> anyhow::Result<()> {
         let deadline = Instant::now() + WARM_UP_TIMEOUT;
         let mut detectors = self.streams.detectors(&self.model).await?;
-        let Streams { ingest, aggregator, .. } = &mut self.streams;
+        let mut ingest = self.streams.ingest.clone();
+        let mut aggregator = self.streams.aggregator.clone();
         loop {
             let pulls = [
                 ingest.info().await?.num_waiting,

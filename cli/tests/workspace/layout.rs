@@ -13,11 +13,12 @@ const ENGINES: [&str; 5] = [
 const NOT_IN_ENGINES: [&str; 5] =
     ["async-nats", "tokio", "prometheus", "moliceiro-nats", "moliceiro-service"];
 
-/// The crates of each service: they meet in `moliceiro-nats` and nowhere else.
+/// The crates of each service: they meet in `moliceiro-nats`, and in the folding of stored results,
+/// which everyone who reads them may do (`moliceiro-replay`, and its engine `moliceiro-analytics`).
 const SERVICES: [&[&str]; 3] = [
     &["moliceiro-ingest", "moliceiro-api", "moliceiro-decode", "moliceiro-containers"],
     &["moliceiro-detector", "moliceiro-vision"],
-    &["moliceiro-aggregator", "moliceiro-analytics"],
+    &["moliceiro-aggregator"],
 ];
 
 const GSTREAMER: &str = "gstreamer";

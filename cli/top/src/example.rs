@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    AlarmState, Ended, FrameResult, FrameSelection, Objects, Started, Summary, Tracking, VERSION,
-    VideoEntry, VideoState,
+    AlarmState, Ended, FrameResult, FrameSelection, Objects, Started, Summary, TrackedCounts,
+    Tracking, VERSION, VideoEntry, VideoState,
 };
 
 use crate::queues::{LastAlarm, Queues, StreamLevel};
@@ -31,6 +31,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
             uploaded_at: 1_700_000_000_000,
             alarms: None,
             tracking: Tracking::default(),
+            window: None,
             labels: vec![],
             fingerprint: None,
             model: None,
@@ -82,7 +83,7 @@ fn summary(name: &str, processed_frames: u64) -> Summary {
         most_at_once: BTreeMap::new(),
         top: vec![],
         alarms: 0,
-        analytics: None,
+        tracked: TrackedCounts::default(),
         tracks_printed: false,
         model: None,
         models: [].into(),

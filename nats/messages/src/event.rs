@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmRule, Fingerprint, FrameResult, FrameSelection, LiveStatus, ModelId, Tracking, UsedModel,
-    VERSION, Versioned,
+    AlarmRule, Fingerprint, FrameResult, FrameSelection, LiveStatus, LiveWindow, ModelId, Tracking,
+    UsedModel, VERSION, Versioned,
 };
 use crate::VideoId;
 
@@ -81,6 +81,9 @@ pub struct Started {
     /// Tracks, lines and zones.
     #[serde(flatten)]
     pub tracking: Tracking,
+    /// If it is a window of a live source: which one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<LiveWindow>,
     /// The classes that are counted; empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,

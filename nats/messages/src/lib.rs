@@ -73,7 +73,7 @@ pub use frame_result::{Detection, FrameResult};
 pub use frame_selection::{
     Fps, FrameSelection, InvalidFps, InvalidOffset, InvalidSelection, Offset, RequestedSelection,
 };
-pub use live::{Connection, LiveStatus};
+pub use live::{Connection, LiveStatus, LiveWindow};
 pub use model::{
     BUILTIN_MODELS, DEFAULT_MODEL, InvalidModelId, ModelDescription, ModelId, UsedModel,
 };
@@ -88,7 +88,7 @@ pub use status::VideoStatus;
 pub use summary::Summary;
 pub use thumbnail::{STILLS, Thumbnail, thumbnail_slot};
 pub use tracker_kind::{InvalidTracker, TrackerKind};
-pub use tracking::Tracking;
+pub use tracking::{TrackedCounts, Tracking};
 pub use upload::{InvalidField, MalformedUpload, Upload, UploadDefaults, WINDOWS, shown_uri};
 pub use video::{AlarmState, FailedFrame, Unconfirmed, VideoEntry};
 pub use video_id::{InvalidVideoId, VideoId};

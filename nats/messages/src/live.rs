@@ -36,6 +36,20 @@ pub struct LiveStatus {
     pub frames: u64,
     /// Frames dropped so far because publishing was too slow.
     pub dropped: u64,
+    /// The window that was opened last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<VideoId>,
+}
+
+/// Which window of which live source a video is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveWindow {
+    /// The source, as a video.
+    pub source: VideoId,
+    /// The window before it: what was in the picture at its end is tracked on. Left out: it is the
+    /// first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<VideoId>,
 }
 
 impl Default for LiveStatus {
@@ -48,6 +62,7 @@ impl Default for LiveStatus {
             windows: 0,
             frames: 0,
             dropped: 0,
+            last: None,
         }
     }
 }

@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AnalyticsSummary, FailedFrame, LiveStatus, UsedModel, Versioned, VideoState};
+use super::{FailedFrame, LiveStatus, TrackedCounts, UsedModel, Versioned, VideoState};
 use crate::VideoId;
 
 /// The objects in a video, as JSON on `summaries.<video>`; its [`Display`](fmt::Display) is the
@@ -47,9 +47,9 @@ pub struct Summary {
     /// Number of alarms raised.
     #[serde(default)]
     pub alarms: u64,
-    /// Tracks, lines and zones. Left out: its tracker is `none`.
+    /// Tracks, lines and zones.
     #[serde(flatten)]
-    pub analytics: Option<AnalyticsSummary>,
+    pub tracked: TrackedCounts,
     /// True if its text has lines about tracks, because the upload asks for them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tracks_printed: bool,
@@ -118,7 +118,7 @@ impl fmt::Display for Summary {
         writeln!(f, "Total classes detected: {}", self.classes.len())?;
         let top = if self.top.is_empty() { "none".to_owned() } else { self.top.join(", ") };
         write!(f, "Top 3 objects detected: {top}")?;
-        match &self.analytics {
+        match self.tracked.analytics() {
             Some(analytics) if self.tracks_printed => write!(f, "\n{analytics}"),
             _ => Ok(()),
         }
@@ -148,7 +148,7 @@ mod tests {
             classes,
             most_at_once: BTreeMap::new(),
             alarms: 0,
-            analytics: None,
+            tracked: TrackedCounts::default(),
             tracks_printed: false,
             model: None,
             models: BTreeSet::new(),

@@ -1,6 +1,11 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmRule, InvalidPlaces, Line, TrackerKind, Zone, check_places};
+use super::{
+    AlarmRule, AnalyticsSummary, InvalidPlaces, Line, LineSummary, TrackerKind, Zone, ZoneSummary,
+    check_places,
+};
 
 /// What an upload asks about tracks; part of [`Upload`](super::Upload) and
 /// [`Started`](super::Started).
@@ -33,5 +38,45 @@ impl Tracking {
     /// Checks that lines, zones and rules fit together.
     pub fn check(&self, alarms: &[AlarmRule]) -> Result<(), InvalidPlaces> {
         check_places(self.tracker(), &self.lines, &self.zones, alarms)
+    }
+}
+
+/// An [`AnalyticsSummary`] as fields of a [`Summary`](super::Summary). All are left out if nothing
+/// was tracked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TrackedCounts {
+    /// How objects were recognised as the same one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracker: Option<TrackerKind>,
+    /// How many different objects, by class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracks: Option<BTreeMap<String, u64>>,
+    /// Crossings, by line. Left out without lines.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lines: BTreeMap<String, LineSummary>,
+    /// Visits, by zone. Left out without zones.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub zones: BTreeMap<String, ZoneSummary>,
+    /// The frames per second that times follow from, if frames have none of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assumed_fps: Option<f64>,
+}
+
+impl TrackedCounts {
+    /// What was tracked, if anything.
+    pub fn analytics(&self) -> Option<AnalyticsSummary> {
+        let Self { tracker, tracks, lines, zones, assumed_fps } = self.clone();
+        let (tracker, tracks) = (tracker?, tracks.unwrap_or_default());
+        Some(AnalyticsSummary { tracker, tracks, lines, zones, assumed_fps })
+    }
+}
+
+impl From<AnalyticsSummary> for TrackedCounts {
+    fn from(analytics: AnalyticsSummary) -> Self {
+        let AnalyticsSummary { tracker, tracks, lines, zones, assumed_fps } = analytics;
+        if tracker == TrackerKind::None {
+            return Self::default();
+        }
+        Self { tracker: Some(tracker), tracks: Some(tracks), lines, zones, assumed_fps }
     }
 }

@@ -309,6 +309,7 @@ impl Upload {
             uploaded_at: u64::try_from(uploaded_at).unwrap_or(u64::MAX),
             alarms: self.alarms.clone(),
             tracking: self.tracking.clone(),
+            window: None,
             labels: self.labels.clone(),
             fingerprint: self.fingerprint.clone(),
             model: None,

@@ -13,12 +13,15 @@ impl Videos<'_> {
             (&streams.results, subjects::results(video)),
             (&streams.summaries, subjects::summary(video)),
             (&streams.summaries, subjects::alarms(video)),
+            (&streams.tracks, subjects::tracks(video)),
             (&streams.stills, subjects::stills(video)),
             (&streams.dead, subjects::dead(video)),
         ] {
             let purged = stream.purge().filter(subject).await;
             purged.map_err(|source| VideoError::unavailable(video.as_str(), source))?;
         }
+        let folded = streams.folds.purge(video.as_str()).await;
+        folded.map_err(|source| VideoError::unavailable(video.as_str(), source))?;
         let removed = streams.objects.remove(video.as_str()).await;
         removed.map_err(|source| VideoError::unavailable(video.as_str(), source))?;
         let deleted = streams.videos.purge(video.as_str()).await;

@@ -18,6 +18,7 @@ pub fn started() -> Event {
         uploaded_at: 0,
         alarms: None,
         tracking: Tracking::default(),
+        window: None,
         labels: vec![],
         fingerprint: None,
         model: None,

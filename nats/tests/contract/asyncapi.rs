@@ -16,8 +16,8 @@ use moliceiro_nats::messages::{
     Versioned, VideoEntry, VideoEvent, VideoStatus, from_cbor, from_json, to_cbor, to_json,
 };
 use moliceiro_nats::subjects::{
-    self, ATTEMPTS_BUCKET, FRAMES, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET,
-    VIDEOS_BUCKET,
+    self, ATTEMPTS_BUCKET, FOLDS_BUCKET, FRAMES, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS,
+    UPLOADS_BUCKET, VIDEOS_BUCKET,
 };
 use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect};
 use serde::Serialize;
@@ -126,6 +126,7 @@ async fn every_subject_has_a_channel_and_every_channel_is_a_subject() {
         (of_video(subjects::results(&video)), Some("RESULTS")),
         (of_video(subjects::summary(&video)), Some("SUMMARIES")),
         (of_video(subjects::alarms(&video)), Some("SUMMARIES")),
+        (of_video(subjects::tracks(&video)), Some("TRACKS")),
         (of_video(subjects::still(&video, 0)).replace(".0", ".{slot}"), Some("STILLS")),
         (of_video(subjects::dead(&video)), Some("DEAD")),
         (advisories(FRAMES), Some("ADVISORIES")),
@@ -139,6 +140,7 @@ async fn every_subject_has_a_channel_and_every_channel_is_a_subject() {
             Some("KV_attempts"),
         ),
         (format!("$KV.{REQUESTS_BUCKET}.{{key}}"), Some("KV_requests")),
+        (format!("$KV.{FOLDS_BUCKET}.{{video}}"), Some("KV_folds")),
         (format!("$O.{UPLOADS_BUCKET}.C.{{chunks}}"), Some("OBJ_uploads")),
         (format!("$O.{UPLOADS_BUCKET}.M.{{object}}"), Some("OBJ_uploads")),
         (format!("$O.{MODELS_BUCKET}.C.{{chunks}}"), Some("OBJ_models")),
@@ -292,6 +294,7 @@ fn messages_for_everyone_are_as_described() {
     let document = Document::read();
     json_agrees(&document, "summary", samples::summaries());
     json_agrees(&document, "alarm", samples::alarms());
+    json_agrees(&document, "track", samples::tracks());
     json_agrees(&document, "status", samples::statuses());
     json_agrees(&document, "entry", samples::entries());
 }

@@ -36,7 +36,7 @@ impl VideoTotals {
             most_at_once: frames.most_at_once.clone(),
             top: Summary::ranking(&frames.classes, TOP_CLASSES),
             alarms: self.alarms.raised() + self.folded_alarms,
-            analytics: self.analytics.clone(),
+            tracked: self.analytics.clone().map(Into::into).unwrap_or_default(),
             tracks_printed: self.started.tracking.is_asked(),
             model: self.started.model.clone(),
             models: frames.models.clone(),

@@ -21,6 +21,7 @@ fn started(every: u64) -> Started {
         uploaded_at: NOW - 10_000,
         alarms: None,
         tracking: Tracking::default(),
+        window: None,
         labels: vec![],
         fingerprint: None,
         model: None,

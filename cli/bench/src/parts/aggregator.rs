@@ -179,6 +179,7 @@ fn started() -> Started {
         uploaded_at,
         alarms: None,
         tracking: Tracking::default(),
+        window: None,
         labels: vec![],
         fingerprint: None,
         model: None,

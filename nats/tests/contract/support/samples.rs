@@ -8,10 +8,10 @@ use moliceiro_nats::messages::{
     Abandoned, Alarm, AlarmRule, AlarmState, AnalyticsSummary, Cancelled, Color, Connection,
     Deinterlace, Detection, Direction, Dwell, Encoding, Ended, Event, Failed, FailedFrame,
     Fingerprint, Fps, Frame, FrameResult, Instant, Letterbox, Limits, LineCrossed, LineSummary,
-    LiveStatus, Matrix, Object, Objects, Occupancy, Offset, PathPoint, Progress,
+    LiveStatus, LiveWindow, Matrix, Object, Objects, Occupancy, Offset, PathPoint, Progress,
     RequestedSelection, RuleMatch, Score, Size, Started, Summary, Thumbnail, TimeInZone,
-    TrackRecord, TrackerKind, Tracking, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry,
-    VideoEvent, VideoState, VideoStatus, VideoTrack, ZoneSummary,
+    TrackRecord, TrackedCounts, TrackerKind, Tracking, Unconfirmed, Upload, UsedModel, VERSION,
+    VideoEntry, VideoEvent, VideoState, VideoStatus, VideoTrack, ZoneSummary,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -154,7 +154,7 @@ pub fn summaries() -> Vec<Summary> {
         most_at_once: classes(),
         top: vec!["boat".into()],
         alarms: 2,
-        analytics: Some(analytics()),
+        tracked: analytics().into(),
         tracks_printed: true,
         model: Some(model()),
         models: models(),
@@ -169,7 +169,7 @@ pub fn summaries() -> Vec<Summary> {
         notices: vec![],
         duration_s: None,
         live: None,
-        analytics: None,
+        tracked: TrackedCounts::default(),
         tracks_printed: false,
         failed,
         most_at_once: classes.clone(),
@@ -204,7 +204,10 @@ pub fn alarms() -> Vec<Alarm> {
 
 fn started(upload: &Upload) -> Started {
     let started = upload.started(UNIX_EPOCH + Duration::from_millis(1_795_409_643_547), 1);
-    Started { model: upload.model.as_ref().map(|_| model()), ..started }
+    let window = |_: &_| LiveWindow { source: video(), follows: Some(video()) };
+    let (model, window) =
+        (upload.model.as_ref().map(|_| model()), upload.model.as_ref().map(window));
+    Started { model, window, ..started }
 }
 
 fn notices() -> Vec<String> {
@@ -225,6 +228,7 @@ fn live(reason: Option<&str>) -> LiveStatus {
         windows: 12,
         frames: 360,
         dropped: 4,
+        last: reason.map(|_| video()),
     }
 }
 

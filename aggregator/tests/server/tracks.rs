@@ -1,0 +1,273 @@
+//! Tracks, lines, zones and alarms are those of all results in frame order, whatever the order of
+//! arrival and whichever aggregator is killed.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use moliceiro_analytics::{Finding, Fold};
+use moliceiro_nats::messages::{
+    Alarm, AnalyticsSummary, Ended, Event, Failed, FrameResult, Limits, LiveStatus, LiveWindow,
+    Object, Objects, Score, Size, Started, Summary, TrackRecord, Tracking, VideoTrack, from_json,
+};
+use moliceiro_nats::{VideoId, subjects};
+use moliceiro_replay::{Question, analyse, fold_frame, rules_of};
+use moliceiro_testing::events::{progress, started, video};
+
+use crate::site::Site;
+
+const FRAMES: u64 = 90;
+const SIZE: Size = Size { width: 640, height: 360 };
+
+/// Moves items by less than `reach` places.
+fn shuffle<T>(random: &mut Rng, items: &mut [T], reach: usize) {
+    for i in 0..items.len() {
+        let other = (i + random.usize(..reach)).min(items.len() - 1);
+        items.swap(i, other);
+    }
+}
+
+fn asked() -> Started {
+    let Event::Started(started) = started() else { unreachable!() };
+    let place = |text: &str| vec![text.parse().unwrap()];
+    let zones = vec!["quay: 0.3,0 0.7,0 0.7,1 0.3,1".parse().unwrap()];
+    let tracking = Tracking { tracker: None, lines: place("gate: 0.5,0 0.5,1"), zones };
+    let alarms =
+        ["person crosses gate", "2 persons in quay", "person > 2", "person in quay for 1s"];
+    let alarms = Some(alarms.map(|rule| rule.parse().unwrap()).to_vec());
+    Started { tracking, alarms, ..started }
+}
+
+/// Persons that walk across the picture in both directions; some are not found in some frames, and
+/// some frames fail.
+fn film(random: &mut Rng, first: u64) -> Vec<Event> {
+    let limits = Limits { floor: Score::nearest(0.1), threshold: Score::nearest(0.4) };
+    let frame = |index: u64| {
+        if random.u32(..20) == 0 {
+            let reason = "no pixels".to_owned();
+            return Event::Failed(Failed { index, reason, detector: None, deliveries: 5 });
+        }
+        let mut objects = Objects::new(limits);
+        for person in 0..4_u16 {
+            let time = (first + index) as f32 / 25.0;
+            let way = time * 90.0 + f32::from(person) * 60.0;
+            let left = if person % 2 == 0 { way } else { 600.0 - way };
+            let top = 20.0 + f32::from(person) * 80.0;
+            if random.u32(..5) > 0 && (0.0..600.0).contains(&left) {
+                let shake = random.f32() * 5.0;
+                let bounds = [left + shake, top, left + 40.0 + shake, top + 70.0];
+                let score = if random.u32(..4) == 0 { 0.3 } else { 0.8 };
+                objects.push(SIZE, Object { class: 0, label: "person", score, bounds });
+            }
+        }
+        Event::Frame(FrameResult {
+            index,
+            pts: Some(index * 40_000_000),
+            decoded_at: None,
+            objects,
+            size: Some(SIZE),
+            processing_us: 1000,
+            detector: "test".into(),
+            model: None,
+        })
+    };
+    (0..FRAMES).map(frame).collect()
+}
+
+fn ended() -> Event {
+    let duration = Some(FRAMES * 40_000_000);
+    let (problem, notices) = (None, vec![]);
+    Event::Ended(Ended { frames: FRAMES, decoded: FRAMES, duration, problem, notices })
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Found {
+    tracks: Vec<TrackRecord>,
+    alarms: Vec<(u64, u64, String)>,
+    analytics: AnalyticsSummary,
+}
+
+/// What follows from all results in frame order, in one process.
+fn oracle(started: &Started, films: &[Vec<Event>]) -> (Found, AnalyticsSummary) {
+    let rules = rules_of(started, &[]);
+    let mut fold = Fold::new(&rules);
+    let mut found = Found::default();
+    for (n, film) in films.iter().enumerate() {
+        if n > 0 {
+            fold = Fold::continue_from(fold, &rules);
+            found = Found::default();
+        }
+        let mut keep = |finding| match finding {
+            Finding::Track(track) => found.tracks.push(track),
+            Finding::Alarm(alarm) => {
+                found.alarms.push((alarm.number, alarm.frame, alarm.rule.to_string()));
+            }
+            _ => {}
+        };
+        for event in film {
+            match event {
+                Event::Frame(frame) => fold_frame(&mut fold, frame, None, &mut keep),
+                Event::Failed(failed) => fold.failed(failed.index, None),
+                _ => unreachable!(),
+            }
+        }
+        if started.window.is_none() {
+            fold.end(&mut keep);
+        }
+    }
+    found.analytics = fold.summary();
+    (found, fold.source_summary())
+}
+
+async fn published(site: &Site, video: &VideoId, summary: &Summary) -> Found {
+    let mut found = Found::default();
+    let subject = subjects::tracks(video);
+    let mut next = 1;
+    while let Ok(message) =
+        site.streams.tracks.get_first_raw_message_by_subject(&subject, next).await
+    {
+        next = message.sequence + 1;
+        let track: VideoTrack = from_json(&message.payload).unwrap();
+        assert_eq!(track.video, *video);
+        found.tracks.push(track.track);
+    }
+    let subject = subjects::alarms(video);
+    let mut next = 1;
+    while let Ok(message) =
+        site.streams.summaries.get_first_raw_message_by_subject(&subject, next).await
+    {
+        next = message.sequence + 1;
+        let alarm: Alarm = from_json(&message.payload).unwrap();
+        found.alarms.push((alarm.number, alarm.frame, alarm.rule.to_string()));
+    }
+    found.analytics = summary.tracked.analytics().unwrap();
+    found
+}
+
+/// Stores the results of a film out of order, in several parts, with progress between them.
+async fn store(site: &Site, video: &VideoId, film: &[Event], random: &mut Rng) {
+    let mut events: Vec<_> = film.to_vec();
+    shuffle(random, &mut events, 12);
+    let part = random.usize(5..35);
+    for (n, events) in events.chunks(part).enumerate() {
+        stream::iter(events.iter().cloned())
+            .for_each_concurrent(8, |event| site.store(video, event))
+            .await;
+        site.store(video, progress(((n + 1) * part) as u64)).await;
+        tokio::time::sleep(Duration::from_millis(random.u64(..120))).await;
+    }
+    site.store(video, ended()).await;
+}
+
+/// `MOLICEIRO_TRACK_RUNS=200` makes more of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_order_any_batches_and_any_kill_give_the_tracks_of_all_results_in_frame_order() {
+    let runs = std::env::var("MOLICEIRO_TRACK_RUNS").ok().and_then(|runs| runs.parse().ok());
+    let site = Site::start().await;
+    let done = tokio_util::sync::CancellationToken::new();
+    let killing = async {
+        let mut random = Rng::with_seed(99);
+        let mut aggregators = vec![site.aggregator()];
+        while !done.is_cancelled() {
+            tokio::time::sleep(Duration::from_millis(random.u64(50..450))).await;
+            if random.bool() {
+                aggregators.push(site.aggregator());
+            }
+            if aggregators.len() > random.usize(1..3) {
+                aggregators.remove(0).kill().await;
+            }
+        }
+        aggregators
+    };
+    let counting = async {
+        for round in 0..runs.unwrap_or(8_u64).div_ceil(4) {
+            let films = (0..4).map(|n| round * 4 + n).map(|run| {
+                let site = &site;
+                async move {
+                    let mut random = Rng::with_seed(run);
+                    let video = video(&format!("film-{run}"));
+                    let (started, film) = (asked(), film(&mut random, 0));
+                    site.store(&video, Event::Started(started.clone())).await;
+                    store(site, &video, &film, &mut random).await;
+                    let summary = site.summary(&video).await;
+                    let (expected, _) = oracle(&started, &[film]);
+                    assert!(!expected.tracks.is_empty() && !expected.alarms.is_empty());
+                    assert_eq!(published(site, &video, &summary).await, expected, "run {run}");
+                    assert_eq!(summary.alarms, expected.alarms.len() as u64);
+                    let analysis =
+                        analyse(&site.streams, &video, &Question::default()).await.unwrap();
+                    assert!(analysis.complete && analysis.gap().is_none(), "{analysis:?}");
+                    assert_eq!(analysis.analytics, expected.analytics);
+                    assert_eq!(analysis.track_records, expected.tracks);
+                }
+            });
+            join_all(films).await;
+        }
+        done.cancel();
+    };
+    let (aggregators, ()) = tokio::join!(killing, counting);
+    join_all(aggregators.into_iter().map(crate::site::Aggregator::stop)).await;
+    let state = site.streams.folds.stream.get_info().await.unwrap();
+    let kept = site.streams.folds.entry("film-0").await.unwrap();
+    assert!(kept.is_none_or(|kept| kept.value.is_empty()), "{state:?}");
+}
+
+/// The windows are counted side by side, and the first one is finished last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_that_stands_across_the_edge_of_two_windows_is_one_person() {
+    let site = Site::start().await;
+    let source = video("camera");
+    let mut random = Rng::with_seed(5);
+    let windows: Vec<_> = [0, FRAMES * 40].map(|ms| source.window(ms).unwrap()).into();
+    let films: Vec<_> = [0, FRAMES].map(|first| film(&mut random, first)).into();
+    let of_window = |n: usize| Started {
+        uploaded_at: n as u64 * FRAMES * 40,
+        window: Some(LiveWindow {
+            source: source.clone(),
+            follows: n.checked_sub(1).map(|before| windows[before].clone()),
+        }),
+        ..asked()
+    };
+    let status = LiveStatus { at: 1, last: Some(windows[1].clone()), ..LiveStatus::default() };
+    site.store(&source, Event::Started(asked())).await;
+    site.store(&source, Event::Live(status)).await;
+    let aggregator = site.aggregator();
+    for n in [1, 0] {
+        site.store(&windows[n], Event::Started(of_window(n))).await;
+        store(&site, &windows[n], &films[n], &mut random).await;
+    }
+    let end = Ended { frames: 0, decoded: 0, duration: None, problem: None, notices: vec![] };
+    site.store(&source, Event::Ended(end)).await;
+    let (whole, all) = oracle(&of_window(1), &films);
+    let summary = site.summary(&windows[1]).await;
+    assert_eq!(published(&site, &windows[1], &summary).await, whole);
+    let of_source = site.summary(&source).await;
+    assert_eq!(of_source.tracked.analytics().unwrap(), all);
+    aggregator.stop().await;
+}
+
+/// Results that are not stored any more are named, and never counted as if they were there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_analysis_of_a_part_of_the_results_says_what_is_missing() {
+    let site = Site::start().await;
+    let (video, mut random) = (video("cut"), Rng::with_seed(3));
+    let film = film(&mut random, 0);
+    let aggregator = site.aggregator();
+    site.store(&video, Event::Started(asked())).await;
+    for event in &film {
+        site.store(&video, event.clone()).await;
+    }
+    site.store(&video, ended()).await;
+    site.summary(&video).await;
+    aggregator.stop().await;
+    // The first message is `started`; then come the frames.
+    for sequence in 4..=13 {
+        site.streams.results.delete_message(sequence).await.unwrap();
+    }
+    let analysis = analyse(&site.streams, &video, &Question::default()).await.unwrap();
+    let failed = |event: &&Event| matches!(event, Event::Failed(_));
+    let gone = 10 - film[2..12].iter().filter(failed).count() as u64;
+    assert_eq!((analysis.complete, analysis.missing_frames), (false, gone));
+    assert!(analysis.gap().unwrap().contains("not stored any more"), "{:?}", analysis.gap());
+}
