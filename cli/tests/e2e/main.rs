@@ -32,4 +32,5 @@ mod run;
 mod settings;
 mod sources;
 mod top;
+mod tracks;
 mod waiting;
