@@ -1,13 +1,19 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
+use super::check::STAGED;
 use super::{Models, ModelsError, StoredModel, metadata};
 use crate::messages::{Fit, ModelDescription, ModelId, Size, VERSION, milliseconds_now};
 use crate::objects::{CommittedBytes, ObjectWriter};
 use crate::{Streams, VideoId};
+
+/// Adding a model takes less time. A detector has a minute to check one.
+const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
 
 /// A model that is being added: what a detector found out about its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,14 +61,18 @@ impl Models {
         onnx: &CommittedBytes,
     ) -> Result<(ModelDescription, bool), ModelsError> {
         check_new(&new.name)?;
-        let digest = hexadecimal(&onnx.digest);
-        let stored = self.stored().await?;
-        let latest = stored.iter().rfind(|s| s.description.model.name() == new.name.name());
-        if let Some(latest) = latest.filter(|latest| latest.is(new, &digest)) {
-            return Ok((latest.description.clone(), false));
+        if let Err(error) = self.purge_abandoned(ABANDONED_AFTER).await {
+            warn!(%error, "cannot delete the bytes of models that were not added");
         }
-        let mut version = latest.and_then(|s| s.description.model.version()).unwrap_or(0) + 1;
+        let digest = hexadecimal(&onnx.digest);
         loop {
+            let (stored, removed) = self.stored_and_removed().await?;
+            let ids = stored.iter().map(|stored| &stored.description.model).chain(&removed);
+            let version = next_version(&new.name, ids);
+            let latest = stored.iter().rfind(|s| s.description.model.name() == new.name.name());
+            if let Some(latest) = latest.filter(|latest| latest.is(new, &digest)) {
+                return Ok((latest.description.clone(), false));
+            }
             let description = ModelDescription {
                 version: VERSION,
                 model: new.name.at(version),
@@ -79,8 +89,8 @@ impl Models {
             let described = onnx.describe(&name, metadata, true).await;
             match described.map_err(|error| ModelsError::of(&description.model, error)) {
                 Ok(()) => return Ok((description, true)),
-                // A removed version, or one that is being added at the same time.
-                Err(ModelsError::Exists(_)) if version < ModelId::MAX_VERSION => version += 1,
+                // Another one was added at the same time: it may be the same.
+                Err(ModelsError::Exists(_)) if version < ModelId::MAX_VERSION => {}
                 Err(error) => return Err(error),
             }
         }
@@ -94,17 +104,33 @@ impl Models {
         model: &ModelId,
     ) -> Result<Vec<ModelId>, ModelsError> {
         let removed = self.unused(streams, model).await?;
-        let ids: Vec<_> = removed.into_iter().map(|stored| stored.description.model).collect();
-        for id in &ids {
-            let deleted = self.objects.remove(&id.to_string()).await;
-            deleted.map_err(|error| ModelsError::of(id, error))?;
-            streams.delete_detectors(id).await?;
+        let stored = self.stored().await?;
+        let is_removed = |id: &ModelId| removed.iter().any(|of| of.description.model == *id);
+        let others: HashSet<String> = stored
+            .into_iter()
+            .filter(|stored| !is_removed(&stored.description.model))
+            .map(|stored| stored.info.nuid)
+            .collect();
+        let mut ids = Vec::new();
+        for StoredModel { description, info, .. } in removed {
+            let id = description.model;
+            // An interrupted renaming left its bytes two names.
+            let deleted = match others.contains(&info.nuid) {
+                true => self.objects.drop_name(info).await,
+                false => self.objects.remove(&id.to_string()).await,
+            };
+            deleted.map_err(|error| ModelsError::of(&id, error))?;
+            streams.delete_detectors(&id).await?;
+            ids.push(id);
         }
+        self.keep_queues_in_use(streams, &ids).await?;
         Ok(ids)
     }
 
     /// Gives all versions of a model another name. Refused while a video that is not finished needs
-    /// one of them. Returns the new ids.
+    /// one of them. Completes a renaming that was interrupted. Returns the new ids.
+    ///
+    /// A version whose number a removed model of the new name had gets the next one.
     pub async fn rename(
         &self,
         streams: &Streams,
@@ -115,22 +141,67 @@ impl Models {
         if model.version().is_some() {
             return Err(ModelsError::Versioned(model.clone()));
         }
-        let stored = self.stored().await?;
-        if stored.iter().any(|stored| stored.description.model.name() == name.name()) {
+        if model.name() == name.name() {
             return Err(ModelsError::Exists(name.clone()));
         }
+        let old = self.unused(streams, model).await?;
+        let (stored, removed) = self.stored_and_removed().await?;
+        let begun: HashMap<String, ModelId> = stored
+            .into_iter()
+            .filter(|stored| stored.description.model.name() == name.name())
+            .map(|stored| (stored.info.nuid, stored.description.model))
+            .collect();
+        if !begun.is_empty() && !old.iter().any(|old| begun.contains_key(&old.info.nuid)) {
+            return Err(ModelsError::Exists(name.clone()));
+        }
+        let mut free = next_version(name, removed.iter().chain(begun.values()));
         let mut renamed = Vec::new();
-        for StoredModel { description, manifest, info } in self.unused(streams, model).await? {
-            let old = description.model.clone();
-            let id = name.at(old.version().unwrap_or(1));
-            let description = ModelDescription { model: id.clone(), ..description };
+        // First all get their new name, so that a renaming that is interrupted is recognised.
+        for StoredModel { description, manifest, info } in &old {
+            if let Some(id) = begun.get(&info.nuid) {
+                renamed.push(id.clone());
+                continue;
+            }
+            let version = description.model.version().unwrap_or(1).max(free);
+            free = version + 1;
+            let id = name.at(version);
+            let description = ModelDescription { model: id.clone(), ..description.clone() };
             let metadata = metadata(&description, manifest.as_deref());
-            let done = self.objects.rename(info, &id.to_string(), metadata).await;
+            let done = self.objects.add_name(info, &id.to_string(), metadata).await;
             done.map_err(|error| ModelsError::of(&id, error))?;
-            streams.delete_detectors(&old).await?;
             renamed.push(id);
         }
+        let mut ids = Vec::new();
+        for StoredModel { description, info, .. } in old {
+            let dropped = self.objects.drop_name(info).await;
+            dropped.map_err(|error| ModelsError::of(&description.model, error))?;
+            streams.delete_detectors(&description.model).await?;
+            ids.push(description.model);
+        }
+        self.keep_queues_in_use(streams, &ids).await?;
         Ok(renamed)
+    }
+
+    /// A video may have started while its model was removed. Without its queue, its frames would
+    /// wait for ever; so they fail, with the reason.
+    async fn keep_queues_in_use(
+        &self,
+        streams: &Streams,
+        removed: &[ModelId],
+    ) -> Result<(), ModelsError> {
+        let unfinished = streams.videos().unfinished().await?;
+        let needed: BTreeSet<_> = unfinished.into_values().filter_map(|v| v.model).collect();
+        for model in removed.iter().filter(|model| needed.contains(*model)) {
+            streams.detectors(model).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the bytes of models that were not added, because what added them was killed, if they
+    /// are at least this old. Returns how many there were. Adding a model does it too.
+    pub async fn purge_abandoned(&self, age: Duration) -> Result<usize, ModelsError> {
+        let purged = self.objects.purge_abandoned(age, STAGED).await;
+        purged.map_err(|error| ModelsError::Unavailable(error.to_string()))
     }
 
     /// The models of this id or name, if no unfinished video needs them.
@@ -168,6 +239,12 @@ impl StoredModel {
             && self.manifest == new.manifest
             && (*size, *multiple_of, *fit) == (new.size, new.multiple_of, new.fit)
     }
+}
+
+/// A number that no model of this name had.
+fn next_version<'a>(name: &ModelId, ids: impl Iterator<Item = &'a ModelId>) -> u32 {
+    let versions = ids.filter(|id| id.name() == name.name()).filter_map(ModelId::version);
+    versions.max().map_or(1, |last| last.saturating_add(1))
 }
 
 fn in_use(model: &ModelId, videos: Vec<VideoId>) -> ModelsError {

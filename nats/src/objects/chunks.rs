@@ -65,7 +65,7 @@ impl ChunkStore {
     }
 
     /// Deletes the chunks of an object that was never completed. Tries for some seconds; chunks
-    /// that remain expire.
+    /// that remain expire, or are deleted before the next model is added.
     pub(super) async fn purge(&self, nuid: &str) {
         let subject = self.chunk_subject(nuid);
         for _ in 0..PURGE_ATTEMPTS {
@@ -75,6 +75,6 @@ impl ChunkStore {
             }
             tokio::time::sleep(PURGE_PAUSE).await;
         }
-        warn!("the bytes of a failed upload stay until they are older than streams.keep");
+        warn!("the bytes of a failed upload stay until they expire");
     }
 }
