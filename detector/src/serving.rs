@@ -18,10 +18,9 @@ use moliceiro_nats::messages::{ModelDescription, ModelId};
 use moliceiro_nats::{DetectorsConsumer, Streams};
 use tokio::task::JoinHandle;
 
-pub(crate) use load::Loader;
-use load::{LoadError, Loaded};
-use memory::estimate;
-pub(crate) use memory::limit;
+use load::Loaded;
+pub(crate) use load::{LoadError, Loader};
+pub(crate) use memory::{estimate, limit};
 pub(crate) use survey::Survey;
 
 use crate::inference::Sessions;

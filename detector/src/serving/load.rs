@@ -122,5 +122,5 @@ async fn fetch(
     let folder = folder.map_err(LoadError::Folder)?;
     let stored = streams.models.find_stored(model).await?;
     let path = streams.models.fetch(&stored, folder.path()).await?;
-    Ok((Model::open(&path), folder))
+    Ok((Model::open_alone(&model.to_string(), path, stored.manifest.as_deref()), folder))
 }

@@ -8,7 +8,7 @@ const WORKSPACE: u64 = 24 << 20;
 const WEIGHTS: u64 = 2;
 
 /// About how much memory a model takes whose file has so many bytes.
-pub(super) fn estimate(file_bytes: u64, sessions: usize) -> u64 {
+pub(crate) fn estimate(file_bytes: u64, sessions: usize) -> u64 {
     let session = file_bytes.saturating_mul(WEIGHTS).saturating_add(WORKSPACE);
     session.saturating_mul(sessions as u64)
 }

@@ -1,16 +1,18 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::pin::pin;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::check::STAGED;
-use super::{Models, ModelsError, StoredModel, metadata};
+use super::{Kept, Models, ModelsError, StoredModel, metadata};
 use crate::messages::{Fit, ModelDescription, ModelId, Size, VERSION, milliseconds_now};
 use crate::objects::{CommittedBytes, ObjectWriter};
-use crate::{Streams, VideoId};
+use crate::{Streams, VideoError, VideoId};
 
 /// Adding a model takes less time. A detector has a minute to check one.
 const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
@@ -47,7 +49,26 @@ impl Models {
         new: &NewModel,
         onnx: CommittedBytes,
     ) -> Result<ModelDescription, ModelsError> {
-        let added = self.add_next(new, &onnx).await;
+        self.add_kept(new, onnx, Kept::UntilRemoved).await
+    }
+
+    /// As [`add`](Self::add), until no stored video is analysed by it:
+    /// [`remove_unused_of_runs`](Self::remove_unused_of_runs).
+    pub async fn add_for_run(
+        &self,
+        new: &NewModel,
+        onnx: CommittedBytes,
+    ) -> Result<ModelDescription, ModelsError> {
+        self.add_kept(new, onnx, Kept::WhileVideosUseIt).await
+    }
+
+    async fn add_kept(
+        &self,
+        new: &NewModel,
+        onnx: CommittedBytes,
+        kept: Kept,
+    ) -> Result<ModelDescription, ModelsError> {
+        let added = self.add_next(new, &onnx, kept).await;
         if !matches!(&added, Ok((_, true))) {
             onnx.discard().await;
         }
@@ -59,6 +80,7 @@ impl Models {
         &self,
         new: &NewModel,
         onnx: &CommittedBytes,
+        kept: Kept,
     ) -> Result<(ModelDescription, bool), ModelsError> {
         check_new(&new.name)?;
         if let Err(error) = self.purge_abandoned(ABANDONED_AFTER).await {
@@ -71,6 +93,12 @@ impl Models {
             let version = next_version(&new.name, ids);
             let latest = stored.iter().rfind(|s| s.description.model.name() == new.name.name());
             if let Some(latest) = latest.filter(|latest| latest.is(new, &digest)) {
+                if (latest.kept, kept) == (Kept::WhileVideosUseIt, Kept::UntilRemoved) {
+                    let StoredModel { description, manifest, info, .. } = latest;
+                    let metadata = metadata(description, manifest.as_deref(), kept);
+                    let changed = self.objects.redescribe(info, metadata).await;
+                    changed.map_err(|error| ModelsError::of(&description.model, error))?;
+                }
                 return Ok((latest.description.clone(), false));
             }
             let description = ModelDescription {
@@ -85,7 +113,7 @@ impl Models {
                 added_at: Some(milliseconds_now()),
             };
             let name = description.model.to_string();
-            let metadata = metadata(&description, new.manifest.as_deref());
+            let metadata = metadata(&description, new.manifest.as_deref(), kept);
             let described = onnx.describe(&name, metadata, true).await;
             match described.map_err(|error| ModelsError::of(&description.model, error)) {
                 Ok(()) => return Ok((description, true)),
@@ -127,6 +155,41 @@ impl Models {
         Ok(ids)
     }
 
+    /// Removes the models that runs added, except `current`, if no stored video is analysed by them.
+    /// Returns what was removed.
+    pub async fn remove_unused_of_runs(
+        &self,
+        streams: &Streams,
+        current: &ModelId,
+    ) -> Result<Vec<ModelId>, ModelsError> {
+        let of_runs = self.stored().await?.into_iter().filter(|stored| {
+            stored.kept == Kept::WhileVideosUseIt && stored.description.model != *current
+        });
+        let of_runs: Vec<_> = of_runs.map(|stored| stored.description.model).collect();
+        if of_runs.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut used = BTreeSet::new();
+        let mut entries = pin!(streams.videos().entries());
+        while let Some(entry) = entries.next().await {
+            match entry {
+                Ok(stored) => used.extend(stored.entry.started.model.map(|model| model.name)),
+                Err(VideoError::Malformed { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut removed = Vec::new();
+        for model in of_runs.into_iter().filter(|model| !used.contains(model)) {
+            match self.remove(streams, &model).await {
+                Ok(ids) => removed.extend(ids),
+                // Its video has no entry yet.
+                Err(ModelsError::InUse { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
+    }
+
     /// Gives all versions of a model another name. Refused while a video that is not finished needs
     /// one of them. Completes a renaming that was interrupted. Returns the new ids.
     ///
@@ -157,7 +220,7 @@ impl Models {
         let mut free = next_version(name, removed.iter().chain(begun.values()));
         let mut renamed = Vec::new();
         // First all get their new name, so that a renaming that is interrupted is recognised.
-        for StoredModel { description, manifest, info } in &old {
+        for StoredModel { description, manifest, info, kept } in &old {
             if let Some(id) = begun.get(&info.nuid) {
                 renamed.push(id.clone());
                 continue;
@@ -166,7 +229,7 @@ impl Models {
             free = version + 1;
             let id = name.at(version);
             let description = ModelDescription { model: id.clone(), ..description.clone() };
-            let metadata = metadata(&description, manifest.as_deref());
+            let metadata = metadata(&description, manifest.as_deref(), *kept);
             let done = self.objects.add_name(info, &id.to_string(), metadata).await;
             done.map_err(|error| ModelsError::of(&id, error))?;
             renamed.push(id);

@@ -128,6 +128,16 @@ impl Objects {
         self.chunks.describe(&second, true).await.map_err(|error| error.named(name))
     }
 
+    /// Replaces what is said about an object.
+    pub(crate) async fn redescribe(
+        &self,
+        info: &ObjectInfo,
+        metadata: HashMap<String, String>,
+    ) -> Result<(), ObjectError> {
+        let changed = ObjectInfo { metadata, ..info.clone() };
+        self.chunks.describe(&changed, false).await
+    }
+
     /// Deletes one of an object's names; the chunks stay, for the other.
     pub(crate) async fn drop_name(&self, info: ObjectInfo) -> Result<(), ObjectError> {
         let deleted = ObjectInfo { deleted: true, size: 0, chunks: 0, digest: None, ..info };

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{
-    DEFAULT_MODEL, Event, Fit, ModelDescription, ModelId, Size, Started, Upload, UsedModel, to_json,
+    DEFAULT_MODEL, Event, Fit, ModelDescription, ModelId, Size, Started, Upload, UsedModel,
+    VideoEntry, VideoState, to_json,
 };
 use moliceiro_nats::models::NewModel;
 use moliceiro_nats::{ModelsError, Streams, StreamsSettings, VideoId, subjects};
@@ -109,6 +110,44 @@ async fn bytes_that_a_killed_program_wrote_are_deleted() {
     let stored = models.find_stored(&added.model).await.unwrap();
     models.fetch(&stored, folder.path()).await.unwrap();
     assert_eq!(models.purge_abandoned(Duration::ZERO).await.unwrap(), 0);
+}
+
+/// What a run adds stays while a stored video is analysed by it, or once it is added by its user.
+#[tokio::test]
+async fn models_of_runs_are_removed_when_no_video_needs_them() {
+    let server = Server::start();
+    let streams = open(&server).await;
+    let models = &streams.models;
+    let folder = tempfile::tempdir().unwrap();
+    let run = async |content: &str| {
+        let file = folder.path().join("a.onnx");
+        std::fs::write(&file, content).unwrap();
+        let bytes = models.upload(&file).await.unwrap();
+        models.add_for_run(&new("boats"), bytes).await.unwrap().model
+    };
+    let [first, second, third] = [run("one").await, run("two").await, run("three").await];
+    let unused =
+        async |current: &ModelId| models.remove_unused_of_runs(&streams, current).await.unwrap();
+    let video = VideoId::for_name("a", "1");
+    let upload = Upload::of("file:///a.mp4".parse().unwrap());
+    let used = models.find(&first).await.unwrap().used();
+    let started = Started { model: Some(used), ..upload.started(std::time::SystemTime::now(), 1) };
+    let event = Event::Started(started.clone());
+    streams.publisher.publish_event(&video, None, event).await.unwrap();
+    assert_eq!(unused(&third).await, [second.clone()], "its log says that a video needs the first");
+    let entry = VideoEntry {
+        video,
+        started,
+        summary_published: true,
+        ..crate::videos::entry("a", VideoState::Done)
+    };
+    streams.videos().write(&entry, None).await.unwrap();
+    assert_eq!(unused(&third).await, []);
+    streams.videos().forget(&entry.video).await.unwrap();
+    add(&streams, &new("boats"), "three").await.unwrap();
+    let fourth = run("four").await;
+    assert_eq!(unused(&fourth).await, [first]);
+    assert_eq!(models.find(&third).await.unwrap().model, third);
 }
 
 #[tokio::test]
