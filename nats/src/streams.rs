@@ -62,7 +62,7 @@ pub struct Streams {
     pub dead: Stream,
     /// The entry of each video, for [`videos()`](Self::videos).
     pub(crate) videos: kv::Store,
-    /// The upload that each `Idempotency-Key` stands for.
+    /// The upload that each `Idempotency-Key` stands for, and which videos were deleted.
     pub requests: kv::Store,
     /// The bytes of uploads.
     pub objects: Objects,
