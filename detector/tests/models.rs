@@ -296,8 +296,11 @@ async fn a_model_that_somebody_sends_is_checked_before_it_is_loaded() {
     let copy = site.folder.path().join("external.onnx");
     std::fs::copy(&external, &copy).unwrap();
     std::fs::write(copy.with_file_name("weights.bin"), [0; 64]).unwrap();
+    let labels: Vec<_> = (0..52).map(|class| format!("class {class}")).collect();
+    std::fs::write(copy.with_extension("toml"), format!("labels = {labels:?}")).unwrap();
     let refused = inspect(&settings(), &copy, ModelId::for_name("external"));
-    assert!(refused.unwrap_err().to_string().contains("one file"));
+    let reason = refused.unwrap_err().to_string();
+    assert!(reason.contains("its weights in one file"), "{reason}");
     detector.stop().await;
     let small = site.detector(DetectorSettings { memory: MIB, ..settings() });
     let reason = check(&file, None).await;

@@ -220,7 +220,7 @@ impl Models {
         let mut free = next_version(name, removed.iter().chain(begun.values()));
         let mut renamed = Vec::new();
         // First all get their new name, so that a renaming that is interrupted is recognised.
-        for StoredModel { description, manifest, info, kept } in &old {
+        for StoredModel { description, manifest, info, .. } in &old {
             if let Some(id) = begun.get(&info.nuid) {
                 renamed.push(id.clone());
                 continue;
@@ -229,7 +229,8 @@ impl Models {
             free = version + 1;
             let id = name.at(version);
             let description = ModelDescription { model: id.clone(), ..description.clone() };
-            let metadata = metadata(&description, manifest.as_deref(), *kept);
+            // A model that people name stays.
+            let metadata = metadata(&description, manifest.as_deref(), Kept::UntilRemoved);
             let done = self.objects.add_name(info, &id.to_string(), metadata).await;
             done.map_err(|error| ModelsError::of(&id, error))?;
             renamed.push(id);
