@@ -158,7 +158,12 @@ impl Serving {
     pub(crate) async fn adjust(&mut self, consumers: &[DetectorsConsumer]) {
         self.finish_loading().await;
         self.drop_removed(consumers);
+        let leaving = self.leaving.len();
         self.leaving.retain(|sessions| sessions.strong_count() > 0);
+        if self.leaving.len() < leaving {
+            // It may take some milliseconds, and nothing waits for it.
+            tokio::task::spawn_blocking(memory::release);
+        }
         if self.loading.is_some() {
             return;
         }

@@ -95,6 +95,18 @@ async fn the_same_file_added_twice_at_the_same_time_is_one_version() {
 }
 
 #[tokio::test]
+async fn labels_that_do_not_fit_into_a_message_are_an_error_and_leave_nothing() {
+    let server = Server::start();
+    let streams = open(&server).await;
+    let manifest = Some(format!("labels = {:?}", vec!["a rather long name of a class"; 60_000]));
+    let refused = add(&streams, &NewModel { manifest, ..new("boats") }, "one").await.unwrap_err();
+    assert!(matches!(refused, ModelsError::Full(_)), "{refused:?}");
+    assert!(refused.to_string().contains("max_payload"), "{refused}");
+    let chunks = streams.models.stream().info_with_subjects("$O.models.>").await.unwrap();
+    assert_eq!(chunks.count().await, 0, "nothing stays behind");
+}
+
+#[tokio::test]
 async fn bytes_that_a_killed_program_wrote_are_deleted() {
     let server = Server::start();
     let streams = open(&server).await;
