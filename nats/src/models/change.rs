@@ -14,8 +14,8 @@ use crate::messages::{Fit, ModelDescription, ModelId, Size, VERSION, millisecond
 use crate::objects::{CommittedBytes, ObjectWriter};
 use crate::{Streams, VideoError, VideoId};
 
-/// Adding a model takes less time. A detector has a minute to check one.
-const ABANDONED_AFTER: Duration = Duration::from_secs(3600);
+/// Adding a model takes minutes. Clocks of machines may differ by hours.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// A model that is being added: what a detector found out about its file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
