@@ -10,7 +10,7 @@ use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
-use moliceiro_nats::messages::{Abandoned, Event, Failed, Upload, VideoEntry, to_json};
+use moliceiro_nats::messages::{Abandoned, Event, Failed, Upload, to_json};
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoError, VideoId, subjects};
 use serde::Deserialize;
@@ -114,11 +114,11 @@ async fn message_at(stream: &Stream, sequence: u64) -> Result<Option<StreamMessa
     }
 }
 
-/// How many frames are published, if that is more than when the upload was queued and the video is
-/// not finished.
+/// How many frames of all its analyses are published, if that is more than when the upload was
+/// queued and one of them is not finished.
 async fn progress_since_queued(
     streams: &Streams,
-    video: &VideoId,
+    analyses: &[(VideoId, Upload)],
     message: &StreamMessage,
 ) -> Result<Option<u64>, GiveUpError> {
     let before = message
@@ -126,15 +126,18 @@ async fn progress_since_queued(
         .get(PUBLISHED)
         .and_then(|published| published.as_str().parse().ok())
         .unwrap_or(0);
-    let entry = match streams.videos().entry(video).await {
-        Ok(entry) => entry,
-        Err(VideoError::Malformed { .. }) => None,
-        Err(error) => return Err(GiveUpError::server(error)),
-    };
-    let made_progress = |entry: &VideoEntry| {
-        entry.ended.is_none() && entry.cancelled.is_none() && entry.published > before
-    };
-    Ok(entry.filter(made_progress).map(|entry| entry.published))
+    let (mut published, mut is_unfinished) = (0, false);
+    for (video, _) in analyses {
+        match streams.videos().entry(video).await {
+            Ok(Some(entry)) => {
+                published += entry.published;
+                is_unfinished |= entry.ended.is_none() && entry.cancelled.is_none();
+            }
+            Ok(None) | Err(VideoError::Malformed { .. }) => {}
+            Err(error) => return Err(GiveUpError::server(error)),
+        }
+    }
+    Ok((is_unfinished && published > before).then_some(published))
 }
 
 /// Queues the upload again, as the same video.
@@ -189,7 +192,8 @@ async fn give_up_upload(
     };
     let stored_at = message.time.into();
     let (video, name) = (upload.video(message.sequence, stored_at), upload.name());
-    if let Some(published) = progress_since_queued(streams, &video, message).await? {
+    let analyses = upload.clone().analyses(&video);
+    if let Some(published) = progress_since_queued(streams, &analyses, message).await? {
         info!(
             %video,
             name,
@@ -200,15 +204,15 @@ async fn give_up_upload(
     }
     let reason = format!("no ingest finished it; it was delivered {} times", advisory.deliveries);
     info!(%video, name, reason, "giving up a video");
-    let events = [
-        ("started", Event::Started(upload.started(stored_at, 1))),
-        ("abandoned", Event::Abandoned(Abandoned { reason })),
-    ];
-    for (id, event) in events {
-        streams
-            .publisher
-            .publish_event(&video, Some(&subjects::event_message_id(&video, id)), event)
-            .await?;
+    for (video, upload) in analyses {
+        let events = [
+            ("started", Event::Started(upload.started(stored_at, 1))),
+            ("abandoned", Event::Abandoned(Abandoned { reason: reason.clone() })),
+        ];
+        for (id, event) in events {
+            let id = subjects::event_message_id(&video, id);
+            streams.publisher.publish_event(&video, Some(&id), event).await?;
+        }
     }
     Ok(())
 }

@@ -51,8 +51,18 @@ pub fn inspect(
     file: &Path,
     name: ModelId,
 ) -> Result<NewModel, DetectorError> {
-    let runtime = load_runtime(settings)?;
-    let detector = Detector::new(&runtime, &Model::open(file)?, options(settings))?;
+    let model = Model::open(file)?;
+    model.check_one_file()?;
+    inspect_model(settings, &model, name)
+}
+
+/// As [`inspect`], of a model that is opened already.
+pub(crate) fn inspect_model(
+    settings: &DetectorSettings,
+    model: &Model,
+    name: ModelId,
+) -> Result<NewModel, DetectorError> {
+    let detector = Detector::new(&load_runtime(settings)?, model, options(settings))?;
     let (model, description) = (detector.model(), detector.model().description());
     Ok(NewModel {
         name,

@@ -9,10 +9,12 @@ use futures_util::StreamExt;
 use moliceiro_nats::messages::{VERSION, from_json, to_json};
 use moliceiro_nats::models::{CheckModel, CheckedModel, UNUSABLE};
 use moliceiro_nats::{Streams, subjects};
+use moliceiro_vision::Model;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::engine::inspect;
+use crate::engine::inspect_model;
+use crate::serving::{LoadError, estimate, limit};
 use crate::settings::DetectorSettings;
 
 /// The name in `nats micro ls`.
@@ -27,28 +29,26 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
 ) {
     while !shutdown.is_cancelled() {
-        let client = streams.jetstream.client();
-        let service = client.service_builder().description("Checks models");
-        match service.start(NAME, env!("CARGO_PKG_VERSION")).await {
-            Ok(service) => {
-                match service
-                    .endpoint_builder()
-                    .name("check")
-                    .add(subjects::CHECK_MODEL_SUBJECT)
-                    .await
-                {
-                    Ok(mut requests) => {
-                        answer_all(&mut requests, &streams, &settings, &shutdown).await;
-                    }
-                    Err(error) => warn!(%error, "cannot subscribe to models to check; retrying"),
-                }
-                // It fails only if the connection is down.
-                service.stop().await.ok();
-            }
-            Err(error) => warn!(%error, "cannot start the service that checks models; retrying"),
+        if let Err(error) = serve_once(&streams, &settings, &shutdown).await {
+            warn!(%error, "cannot serve the checks of models; retrying");
         }
         shutdown.run_until_cancelled(tokio::time::sleep(PAUSE_AFTER_ERROR)).await;
     }
+}
+
+/// Answers until `shutdown`, or until the connection is lost.
+async fn serve_once(
+    streams: &Streams,
+    settings: &DetectorSettings,
+    shutdown: &CancellationToken,
+) -> Result<(), async_nats::Error> {
+    let client = streams.jetstream.client();
+    let service = client.service_builder().description("Checks models");
+    let service = service.start(NAME, env!("CARGO_PKG_VERSION")).await?;
+    let endpoint = service.endpoint_builder().name("check").add(subjects::CHECK_MODEL_SUBJECT);
+    let mut requests = endpoint.await?;
+    answer_all(&mut requests, streams, settings, shutdown).await;
+    service.stop().await
 }
 
 async fn answer_all(
@@ -81,13 +81,19 @@ async fn check(
     let folder = folder.map_err(|e| error(UNAVAILABLE)(&e))?;
     let file = streams.models.fetch_to_check(&request, folder.path()).await;
     let file = file.map_err(|e| error(UNAVAILABLE)(&e))?;
-    let (settings, name) = (settings.clone(), request.name);
-    let inspected = tokio::task::spawn_blocking(move || inspect(&settings, &file, name)).await;
-    let model = inspected
-        .map_err(|e| error(UNUSABLE)(&e))?
-        // The file is in a folder that nobody knows.
-        .map_err(|e| {
-            error(UNUSABLE)(&e.to_string().replace(&*folder.path().to_string_lossy(), ""))
-        })?;
+    let bytes = tokio::fs::metadata(&file).await.map_err(|e| error(UNAVAILABLE)(&e))?.len();
+    let (needed, limit) = (estimate(bytes, 1), limit(settings));
+    if needed > limit {
+        // Loading it could end this process, and the frames that it has in flight with it.
+        return Err(error(UNUSABLE)(&LoadError::Memory { needed, limit }));
+    }
+    let settings = settings.clone();
+    let inspect = move || {
+        let CheckModel { name, manifest, .. } = request;
+        let model = Model::open_alone(name.name(), file, manifest.as_deref())?;
+        inspect_model(&settings, &model, name)
+    };
+    let inspected = tokio::task::spawn_blocking(inspect).await.map_err(|e| error(UNUSABLE)(&e))?;
+    let model = inspected.map_err(|e| error(UNUSABLE)(&e))?;
     Ok(to_json(&CheckedModel { version: VERSION, model }).into())
 }

@@ -18,10 +18,9 @@ use moliceiro_nats::messages::{ModelDescription, ModelId};
 use moliceiro_nats::{DetectorsConsumer, Streams};
 use tokio::task::JoinHandle;
 
-pub(crate) use load::Loader;
-use load::{LoadError, Loaded};
-use memory::estimate;
-pub(crate) use memory::limit;
+use load::Loaded;
+pub(crate) use load::{LoadError, Loader};
+pub(crate) use memory::{estimate, limit};
 pub(crate) use survey::Survey;
 
 use crate::inference::Sessions;
@@ -159,7 +158,12 @@ impl Serving {
     pub(crate) async fn adjust(&mut self, consumers: &[DetectorsConsumer]) {
         self.finish_loading().await;
         self.drop_removed(consumers);
+        let leaving = self.leaving.len();
         self.leaving.retain(|sessions| sessions.strong_count() > 0);
+        if self.leaving.len() < leaving {
+            // It may take some milliseconds, and nothing waits for it.
+            tokio::task::spawn_blocking(memory::release);
+        }
         if self.loading.is_some() {
             return;
         }

@@ -2,14 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use moliceiro_detector::{DetectorService, DetectorSettings, inspect, run};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{Event, Fit, ModelId, Size, VideoEvent, from_cbor};
-use moliceiro_nats::models::NewModel;
+use moliceiro_nats::models::{CheckError, NewModel};
 use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect};
 use moliceiro_service::{Base, LogSettings, MetricsSettings, Telemetry};
 use moliceiro_testing::frames::publish_grey;
@@ -265,6 +265,47 @@ async fn a_model_that_cannot_be_used_fails_its_own_frames_by_name() {
     }
     site.assert_no_redelivery().await;
     detector.stop().await;
+}
+
+/// A model that is sent over HTTP: its manifest names no file of the detector's machine, its
+/// weights are in one file, and one that is too large is refused before it is loaded.
+#[tokio::test]
+async fn a_model_that_somebody_sends_is_checked_before_it_is_loaded() {
+    let site = Site::start().await;
+    let check = async |file: &Path, manifest: Option<&str>| {
+        let models = &site.streams.models;
+        until("a detector answers", async || {
+            let bytes = models.upload(file).await.unwrap();
+            let (name, manifest) = (ModelId::for_name("sent"), manifest.map(str::to_owned));
+            match models.check_and_add(&site.streams, name, manifest, bytes).await {
+                Err(CheckError::NoDetector) => None,
+                Err(CheckError::Unusable(reason)) => Some(reason),
+                other => panic!("{other:?}"),
+            }
+        })
+        .await
+    };
+    let file = site.file("boats");
+    let detector = site.detector(settings());
+    let reason = check(&file, Some("labels = \"/dev/zero\"")).await;
+    assert!(reason.contains("write the names themselves"), "{reason}");
+    let external = project().join("detector/vision/tests/data/misfits/external.onnx");
+    let reason = check(&external, None).await;
+    assert!(reason.contains("weights.bin"), "{reason}");
+    // With the weights beside it, it works here, and would not once it is stored.
+    let copy = site.folder.path().join("external.onnx");
+    std::fs::copy(&external, &copy).unwrap();
+    std::fs::write(copy.with_file_name("weights.bin"), [0; 64]).unwrap();
+    let labels: Vec<_> = (0..52).map(|class| format!("class {class}")).collect();
+    std::fs::write(copy.with_extension("toml"), format!("labels = {labels:?}")).unwrap();
+    let refused = inspect(&settings(), &copy, ModelId::for_name("external"));
+    let reason = refused.unwrap_err().to_string();
+    assert!(reason.contains("its weights in one file"), "{reason}");
+    detector.stop().await;
+    let small = site.detector(DetectorSettings { memory: MIB, ..settings() });
+    let reason = check(&file, None).await;
+    assert!(reason.contains("detector.memory"), "{reason}");
+    small.stop().await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! One upload, from its message to the acknowledgement.
 
+mod side_by_side;
+
 use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::{AckKind, Message};
@@ -38,7 +40,6 @@ pub(crate) struct UploadJob {
 }
 
 /// What becomes of an upload's message.
-#[expect(clippy::large_enum_variant, reason = "there is one for each upload in progress")]
 enum Disposition {
     /// Every frame and the end are stored.
     Ack(VideoId, Url),
@@ -48,6 +49,8 @@ enum Disposition {
     Cancelled(VideoId, Url),
     /// This ingest is stopping: another resumes the video, and it costs no delivery attempt.
     Requeue(VideoId, Upload),
+    /// The same upload in other words takes its place.
+    Replace(VideoId, Upload),
     /// Another delivery may succeed.
     Retry(RetryReason),
 }
@@ -130,7 +133,11 @@ impl UploadJob {
             Disposition::Ack(video, uri) => self.finish(&video, &uri).await,
             Disposition::Drop => self.message.ack_with(AckKind::Term).await,
             Disposition::Cancelled(video, uri) => self.discard(&video, &uri).await,
-            Disposition::Requeue(video, upload) => self.requeue(video, upload).await,
+            Disposition::Requeue(video, upload) => {
+                metrics.upload_requeued(&video);
+                self.requeue(video, upload).await
+            }
+            Disposition::Replace(video, upload) => self.requeue(video, upload).await,
             Disposition::Retry(reason) => {
                 metrics.upload_retried(self.video().as_ref(), &reason.to_string());
                 self.message.ack_with(AckKind::Nak(Some(RETRY_DELAY))).await
@@ -157,7 +164,11 @@ impl UploadJob {
         };
         let (sequence, stored_at) = self.stored();
         let video = upload.video(sequence, stored_at);
-        let ingested = self.ingest_video(&video, upload, stored_at).await;
+        let ingested = if upload.models.is_empty() {
+            self.ingest_video(&video, upload, stored_at).await
+        } else {
+            Box::pin(self.ingest_side_by_side(video, upload, stored_at)).await
+        };
         ingested.unwrap_or_else(Disposition::Retry)
     }
 
@@ -415,21 +426,25 @@ impl UploadJob {
         })
     }
 
-    /// Removes a cancelled video from the queues. The aggregator removed its frames too, but more
-    /// may have been published since.
+    /// Removes a cancelled video from the queues.
     async fn discard(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
+        self.discard_frames(video).await;
+        self.finish(video, uri).await
+    }
+
+    /// The aggregator removed the frames of a cancelled video too, but more may have been published
+    /// since.
+    async fn discard_frames(&self, video: &VideoId) {
         self.context.metrics.upload_cancelled(video);
         let frames = subjects::frames_of(video);
         if let Err(error) = self.context.streams.frames.purge().filter(frames).await {
             warn!(%video, %error, "cannot remove the frames of a cancelled video");
         }
-        self.finish(video, uri).await
     }
 
     /// Queues the upload again, as the same video, before this delivery of it is acknowledged.
     async fn requeue(&self, video: VideoId, mut upload: Upload) -> Result<(), async_nats::Error> {
-        let Context { streams, metrics, .. } = &self.context;
-        metrics.upload_requeued(&video);
+        let Context { streams, .. } = &self.context;
         let (sequence, _) = self.stored();
         let id = format!("{video}/handed-back/{sequence}");
         upload.id = Some(video);

@@ -28,6 +28,9 @@ const DESCRIPTION: &str = "moliceiro-model";
 /// The key of an object's metadata that has its manifest, as TOML.
 const MANIFEST: &str = "moliceiro-manifest";
 
+/// The key of an object's metadata that says that `moliceiro run --model FILE` added it.
+const OF_RUN: &str = "moliceiro-of-run";
+
 /// The models that uploads can name. Cheap to clone.
 #[derive(Clone)]
 pub struct Models {
@@ -41,7 +44,15 @@ pub struct StoredModel {
     pub description: ModelDescription,
     /// What its file does not say about itself.
     pub manifest: Option<String>,
+    kept: Kept,
     info: ObjectInfo,
+}
+
+/// How long a model stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    UntilRemoved,
+    WhileVideosUseIt,
 }
 
 impl StoredModel {
@@ -56,15 +67,27 @@ impl StoredModel {
             }
         };
         let manifest = info.metadata.get(MANIFEST).cloned();
+        let kept = match info.metadata.contains_key(OF_RUN) {
+            true => Kept::WhileVideosUseIt,
+            false => Kept::UntilRemoved,
+        };
         (info.name == description.model.to_string() && description.has_valid_size())
-            .then_some(Self { description, manifest, info })
+            .then_some(Self { description, manifest, kept, info })
     }
 }
 
-fn metadata(description: &ModelDescription, manifest: Option<&str>) -> HashMap<String, String> {
+fn metadata(
+    description: &ModelDescription,
+    manifest: Option<&str>,
+    kept: Kept,
+) -> HashMap<String, String> {
     let text = String::from_utf8_lossy(&to_json(description)).into_owned();
-    let manifest = manifest.map(|manifest| (MANIFEST.to_owned(), manifest.to_owned()));
-    [(DESCRIPTION.to_owned(), text)].into_iter().chain(manifest).collect()
+    let mut metadata = HashMap::from([(DESCRIPTION.to_owned(), text)]);
+    metadata.extend(manifest.map(|manifest| (MANIFEST.to_owned(), manifest.to_owned())));
+    if kept == Kept::WhileVideosUseIt {
+        metadata.insert(OF_RUN.to_owned(), "true".to_owned());
+    }
+    metadata
 }
 
 impl Models {

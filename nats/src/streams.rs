@@ -72,7 +72,7 @@ pub struct OpenStreams {
     pub(crate) videos: kv::Store,
     /// The state of the fold over each unfinished video's results.
     pub folds: kv::Store,
-    /// The upload that each `Idempotency-Key` stands for.
+    /// The upload that each `Idempotency-Key` stands for, and which videos were deleted.
     pub requests: kv::Store,
     /// The bytes of uploads.
     pub objects: Objects,

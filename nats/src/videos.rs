@@ -5,6 +5,7 @@
 //! aggregators write, and its log in the stream `RESULTS`, which is ahead of the entry. The rules
 //! about which of them holds are here.
 
+mod compare;
 mod error;
 mod forget;
 mod rerun;
@@ -28,6 +29,7 @@ use crate::messages::{
 use crate::publish::StoreError;
 use crate::{Streams, VideoId, direct, subjects};
 
+pub use compare::{CompareError, ComparedAnalysis, ComparedClass, Comparison};
 pub use error::VideoError;
 pub use rerun::RerunError;
 pub use unfinished::UnfinishedVideo;

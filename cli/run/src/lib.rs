@@ -201,13 +201,13 @@ impl Session {
         let client = client.await?;
         let streams = Streams::open(client, &self.services.streams, PUBLISHES_IN_FLIGHT).await?;
         let default = ModelChoice::Named(self.services.ingest.model.clone());
-        let model = self.model.as_ref().unwrap_or(&default).resolve(&streams).await?;
+        let kind = ServerKind::of(self.server.as_ref());
+        let model = self.model.as_ref().unwrap_or(&default).resolve(&streams, kind).await?;
         check_size(&self.services.ingest, &model)?;
         if self.model.is_some() {
             self.options.model = Some(model.model);
             self.services.upload_defaults = self.options.defaults();
         }
-        let kind = ServerKind::of(self.server.as_ref());
         let plan = RunPlan::make(&streams, inputs, &self.options, kind, self.earlier).await?;
         let print = (self.earlier, self.ordered);
         let mut follower = SummaryFollower::open(&streams, kind, self.format, &plan, print).await?;

@@ -9,6 +9,9 @@ use moliceiro_nats::messages::{ModelDescription, ModelId};
 use moliceiro_nats::models::NewModel;
 use moliceiro_nats::{Models, ModelsError, Streams};
 use moliceiro_service::SettingsError;
+use tracing::{info, warn};
+
+use crate::server::ServerKind;
 
 /// What `--model` names.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,14 +34,35 @@ impl ModelChoice {
     }
 
     /// The model, in the version that this run uses. A file is added to the server's models, unless
-    /// it is there already.
-    pub(crate) async fn resolve(&self, streams: &Streams) -> anyhow::Result<ModelDescription> {
+    /// it is there already. On a private server, those of earlier runs that no stored video is
+    /// analysed by are removed.
+    pub(crate) async fn resolve(
+        &self,
+        streams: &Streams,
+        server: ServerKind,
+    ) -> anyhow::Result<ModelDescription> {
         let models: &Models = &streams.models;
         match self {
             Self::Named(id) => models.find(id).await.map_err(unknown),
             Self::File(file, new) => {
-                let adding = async { models.add(new, models.upload(file).await?).await };
-                adding.await.with_context(|| format!("cannot add the model {}", file.display()))
+                let adding = async {
+                    let bytes = models.upload(file).await?;
+                    match server {
+                        ServerKind::Private => models.add_for_run(new, bytes).await,
+                        ServerKind::Shared => models.add(new, bytes).await,
+                    }
+                };
+                let added = adding.await;
+                let added =
+                    added.with_context(|| format!("cannot add the model {}", file.display()))?;
+                if server == ServerKind::Private {
+                    match models.remove_unused_of_runs(streams, &added.model).await {
+                        Ok(removed) if removed.is_empty() => {}
+                        Ok(removed) => info!(?removed, "removed the models of earlier runs"),
+                        Err(error) => warn!(%error, "cannot remove the models of earlier runs"),
+                    }
+                }
+                Ok(added)
             }
         }
     }

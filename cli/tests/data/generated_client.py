@@ -14,7 +14,7 @@ sys.path.insert(0, folder)
 
 import generated.api  # noqa: E402
 from generated import Client  # noqa: E402
-from generated.models import Accepted, AcceptedForm, Form, Index, ModelDescription, ModelForm, ModelList, Page, Problem, Stills, Summary, Video, VideoByUri  # noqa: E402
+from generated.models import Accepted, AnalysisList, Comparison, AcceptedForm, Form, Index, ModelDescription, ModelForm, ModelList, Page, Problem, Stills, Summary, Video, VideoByUri  # noqa: E402
 from generated.types import File  # noqa: E402
 
 # Every request is a module. Those that this test makes are removed.
@@ -57,6 +57,10 @@ assert (summary.video, summary.processed_frames) == (accepted.id, 2), summary
 frames = [json.loads(line) for line in call("list_frames", accepted.id, kind=str).splitlines()]
 assert sorted(frame["frame"] for frame in frames) == [0, 5], frames
 call("list_detections", accepted.id, kind=str)
+[analysis] = call("list_analyses", accepted.id, kind=AnalysisList).analyses
+assert (analysis.id, analysis.model) == (accepted.id, "nanodet"), analysis
+compared = call("compare_analyses", accepted.id, models="nanodet,nanodet", kind=Comparison)
+assert [of.frames for of in compared.analyses] == [2, 2], compared
 assert [still.frame for still in call("list_stills", accepted.id, kind=Stills).stills] == [0, 5]
 
 file = File(payload=BytesIO(bytes_))

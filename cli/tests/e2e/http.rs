@@ -351,6 +351,30 @@ fn a_form_and_a_description_repeated_with_their_key_are_the_same_videos() {
 }
 
 #[test]
+fn content_that_is_sent_again_with_its_key_after_its_video_was_deleted_is_a_new_video() {
+    let server = Server::start();
+    let _others = others(&server);
+    let (folder, bytes) = video();
+    let http = IngestApi::start(&server, &[&format!("ingest.allow={}", folder.path().display())]);
+    let uri = Url::from_file_path(folder.path().join("a.mp4")).unwrap();
+    let description = json!({ "uri": uri }).to_string().into_bytes();
+    let sends: [(&[&str], &[u8]); 2] = [
+        (&["POST /videos", "idempotency-key: bytes"], &bytes),
+        (&["POST /videos", "content-type: application/json", "idempotency-key: uri"], &description),
+    ];
+    for (request, content) in sends {
+        let deleted = http.upload(request, content);
+        http.summary(&deleted);
+        let delete = format!("DELETE /videos/{deleted}?forget=true");
+        assert_eq!(http.send(&[&delete], b"").status, 204);
+        let id = http.upload(request, content);
+        assert_ne!(id, deleted);
+        assert_eq!(http.upload(request, content), id, "the key stands for the new video");
+        assert_eq!(http.summary(&id)["processed_frames"], 10);
+    }
+}
+
+#[test]
 fn a_cancelled_video_is_not_decoded_further() {
     let server = Server::start();
     let _aggregator = service("aggregator", &server.url());

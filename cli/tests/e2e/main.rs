@@ -26,6 +26,7 @@ mod models;
 mod network;
 mod observed;
 mod page;
+mod page_models;
 mod processes;
 mod prometheus;
 mod run;

@@ -2,15 +2,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use moliceiro_nats::messages::{Summary, VideoState};
+use moliceiro_nats::messages::{Fit, ModelId, Size, Summary, VideoState};
+use moliceiro_nats::models::NewModel;
+use moliceiro_nats::{Streams, StreamsSettings};
 use moliceiro_testing::deployment::{Deployment, VIDEO};
 use moliceiro_testing::http::FORM;
-use moliceiro_testing::ingest::IngestApi;
+use moliceiro_testing::ingest::{IngestApi, stored_objects};
+use moliceiro_testing::models::huge_model;
 use moliceiro_testing::paths::{project, sample};
-use moliceiro_testing::process::{Process, SLOWER, moliceiro, run, summaries};
+use moliceiro_testing::process::{Process, SLOWER, moliceiro, run, service, summaries};
 use moliceiro_testing::server::Server;
 use moliceiro_testing::until;
+use rustix::process::Signal;
 use serde_json::json;
 
 /// The built-in model with labels of its own, as a file of this name.
@@ -102,6 +107,115 @@ async fn a_model_comes_into_use_while_services_run() {
     assert_eq!(found[1].state, VideoState::Failed);
     let problem = found[1].problem.as_deref().unwrap();
     assert!(problem.contains("no model addid: did you mean added?"), "{problem}");
+}
+
+/// Each analysis is a video of its own: one that no detector serves does not hold up the other, and
+/// the bytes stay until both are decoded.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_models_analyse_one_upload_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start();
+    const SMALL_QUEUE: &str = "streams.frames_max_per_video=8";
+    let site = Deployment::new(server.url(), &["--set", SMALL_QUEUE]);
+    let _aggregator = site.ready("aggregator");
+    let detector = site.start_with("detector", &["--models", "nanodet"]);
+    let ingest = IngestApi::start(&server, &[SMALL_QUEUE]);
+    site.add_model(&model_file(folder.path(), "boats", "nanodet.onnx"));
+    let video = fs::read(sample(VIDEO)).unwrap();
+    let refused = |query: &str, part: &str| {
+        ingest.send(&[&format!("POST /videos?{query}")], &video).is_problem(422, part);
+    };
+    refused("models=nanodet,addid", "did you mean added?");
+    refused("models=nanodet,added&model=added", "models must be");
+    let sent = ingest.send(&["POST /videos?every=4&models=nanodet,added,added@1"], &video).json();
+    let analyses = sent["analyses"].as_array().unwrap();
+    let [first, second] = [0, 1].map(|of| analyses[of]["id"].as_str().unwrap().to_owned());
+    assert_eq!((analyses.len(), &sent["id"]), (2, &json!(first)), "{sent}");
+    assert_eq!(second, format!("{first}-by-added-v1"));
+    let summary = ingest.summary(&first);
+    assert_eq!((&summary["state"], &summary["model"]["name"]), (&json!("done"), &json!("nanodet")));
+    assert_ne!(ingest.get(&format!("/videos/{second}")).json()["state"], "done");
+    let compare = format!("/videos/{second}/compare?models=nanodet,added");
+    ingest.get(&compare).is_problem(409, "is not finished");
+    let removed = ingest.send(&["DELETE /models/added"], b"");
+    removed.is_problem(409, &second);
+
+    detector.signal(Signal::TERM);
+    let _detectors = site.ready("detector");
+    let other = ingest.summary(&second);
+    assert_eq!((&other["state"], &other["model"]["name"]), (&json!("done"), &json!("added@1")));
+    assert_eq!(other["processed_frames"], summary["processed_frames"]);
+    let listed = ingest.get(&format!("/videos/{second}/analyses")).json();
+    let listed: Vec<_> =
+        listed["analyses"].as_array().unwrap().iter().map(|of| of["id"].clone()).collect();
+    assert_eq!(listed, [json!(first), json!(second)]);
+    let compared = ingest.get(&compare).json();
+    assert_eq!(compared["analyses"][1]["id"], json!(second), "{compared}");
+    let person = |of: usize| {
+        let classes = compared["classes"].as_array().unwrap();
+        let of_person = classes.iter().find(|class| class["label"] == "person").unwrap();
+        of_person["objects"][of].clone()
+    };
+    assert_eq!(person(0), summary["classes"]["person"]);
+    assert_eq!(person(1), json!(0));
+    let unknown = format!("/videos/{first}/compare?models=nanodet,addid");
+    ingest.get(&unknown).is_problem(422, "did you mean added?");
+    let missing = format!("/videos/{first}/compare?models=nanodet,nanodet-int8");
+    ingest.get(&missing).is_problem(404, "is not analysed by nanodet-int8");
+    // The bytes are deleted once both are decoded.
+    let jetstream = server.jetstream().await;
+    until("the bytes are deleted", async || (stored_objects(&jetstream).await == 0).then_some(()))
+        .await;
+}
+
+/// A command whose process may have 16 GiB of addresses.
+fn limited(command: &Command) -> Command {
+    let mut limited = Command::new("bash");
+    limited.args(["-c", "ulimit -v 16777216; exec \"$0\" \"$@\""]);
+    limited.arg(command.get_program()).args(command.get_args());
+    limited
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_needs_more_memory_than_there_is_fails_its_own_videos_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start();
+    let site = Deployment::new(server.url(), &[]);
+    let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
+    let file = huge_model(folder.path());
+    let mut add = moliceiro();
+    add.args(["model", "add", "--name", "huge", "--nats", &site.url]).arg(&file);
+    let mut refused = Process::start(&mut limited(&add));
+    refused.expect_code(1);
+    let says = |line: &String| line.contains("not enough memory");
+    assert!(refused.stderr().iter().any(says), "{:?}", refused.stderr());
+    // On a machine with more memory, it might have been added.
+    let streams = Streams::open(site.client().await, &StreamsSettings::default(), 16).await;
+    let models = streams.unwrap().models.clone();
+    let new = NewModel {
+        name: ModelId::for_name("huge"),
+        size: Size { width: 416, height: 416 },
+        multiple_of: Some(32),
+        fit: Fit::Area,
+        classes: 80,
+        manifest: Some(format!("family = \"nanodet\"\nlabels = {:?}", vec!["a"; 80])),
+    };
+    models.add(&new, models.upload(&file).await.unwrap()).await.unwrap();
+    let mut detector = service("detector");
+    detector.args(["--nats", &site.url, "--set", "detector.sessions=1"]);
+    let mut detector = Process::start(&mut limited(&detector));
+    let uri = format!("file://{}", sample(VIDEO).display());
+    for (name, model) in [("1", "huge"), ("2", "nanodet"), ("3", "huge")] {
+        site.upload_json(&json!({"uri": uri, "name": name, "every": 40, "model": model})).await;
+    }
+    let mut found = site.summaries(3).await;
+    found.sort_by_key(|summary| summary.name.clone());
+    let counts = found.iter().map(|summary| (summary.processed_frames, summary.failed_frames));
+    assert_eq!(counts.collect::<Vec<_>>(), [(0, 3), (3, 0), (0, 3)], "{found:#?}");
+    let reasons: Vec<_> = found[0].failed.iter().map(|failed| failed.reason.as_str()).collect();
+    assert!(reasons.iter().all(|reason| reason.contains("not enough memory")), "{reasons:?}");
+    assert!(reasons.iter().all(|reason| reason.contains("the model huge@1")), "{reasons:?}");
+    assert!(detector.ended().is_none(), "it still serves other models");
 }
 
 /// A video whose model nobody serves says so, keeps its model from being removed, and is finished

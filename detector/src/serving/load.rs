@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::engine::{builtin, load_runtime, options};
 use crate::error::DetectorError;
 use crate::inference::Sessions;
+use crate::serving::memory::release;
 use crate::settings::DetectorSettings;
 
 /// How often it is checked whether a model that makes space has no frame in flight any more.
@@ -74,7 +75,9 @@ impl Loader {
 
     /// Loads a session for each thread. Blocks until each has run once.
     pub(crate) fn sessions_of(&self, model: &Model) -> Result<Sessions, ModelError> {
-        Sessions::load(&self.runtime, model, self.options, self.sessions)
+        let loaded = Sessions::load(&self.runtime, model, self.options, self.sessions);
+        release();
+        loaded
     }
 
     /// Fetches a model, once those that make space for it have no frame in flight, and loads it.
@@ -87,6 +90,8 @@ impl Loader {
         while leaving.iter().any(|sessions| sessions.strong_count() > 0) {
             tokio::time::sleep(LEAVING_POLL).await;
         }
+        // Else the memory of those that left and of this one would be taken at once.
+        tokio::task::spawn_blocking(release).await.map_err(|_| LoadError::Panicked)?;
         let consumer = streams.detectors(&model).await?;
         // The file must stay until the model is loaded: ONNX Runtime reads it.
         let (opened, _folder) = match builtin(&model) {
@@ -122,5 +127,5 @@ async fn fetch(
     let folder = folder.map_err(LoadError::Folder)?;
     let stored = streams.models.find_stored(model).await?;
     let path = streams.models.fetch(&stored, folder.path()).await?;
-    Ok((Model::open(&path), folder))
+    Ok((Model::open_alone(&model.to_string(), path, stored.manifest.as_deref()), folder))
 }

@@ -8,7 +8,7 @@ const WORKSPACE: u64 = 24 << 20;
 const WEIGHTS: u64 = 2;
 
 /// About how much memory a model takes whose file has so many bytes.
-pub(super) fn estimate(file_bytes: u64, sessions: usize) -> u64 {
+pub(crate) fn estimate(file_bytes: u64, sessions: usize) -> u64 {
     let session = file_bytes.saturating_mul(WEIGHTS).saturating_add(WORKSPACE);
     session.saturating_mul(sessions as u64)
 }
@@ -29,4 +29,22 @@ fn available() -> Option<u64> {
     let container = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
     let container = container.and_then(|text| text.trim().parse::<u64>().ok());
     Some(container.map_or(total, |limit| limit.min(total)))
+}
+
+/// Gives memory that is not used any more back to the system, from all threads. Without it, each
+/// model that was loaded would leave some behind, so that models that take turns would take more
+/// and more.
+pub(super) fn release() {
+    #[cfg(target_env = "gnu")]
+    trim();
+}
+
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the C library's function has no safe form")]
+fn trim() {
+    unsafe extern "C" {
+        fn malloc_trim(pad: usize) -> std::ffi::c_int;
+    }
+    // SAFETY: it may be called at any time, by any thread: `man malloc_trim`.
+    unsafe { malloc_trim(0) };
 }

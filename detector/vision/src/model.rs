@@ -17,10 +17,14 @@ use crate::sidecar;
 
 const FLOAT: &str = "nanodet";
 const INT8: &str = "nanodet-int8";
+const NO_FILES: &str = "write the names themselves into the manifest: labels = [\"boat\", \"net\"]";
 const BUILTIN_MANIFEST: &str = include_str!("../models/nanodet.toml");
 const BUILTIN_LABELS: &str = include_str!("../models/coco-labels.txt");
 static FLOAT_ONNX: &[u8] = include_bytes!("../models/nanodet.onnx");
 static INT8_ONNX: &[u8] = include_bytes!("../models/nanodet-int8.onnx");
+
+/// Reads a file that the manifest names.
+type ReadBeside<'a> = dyn Fn(&Path) -> std::io::Result<String> + 'a;
 
 /// A model, with what its file and its manifest say about it. Where they allow several readings,
 /// [`settled`](Self::settled) tries them, as [`Detector::new`](crate::Detector::new) does.
@@ -85,7 +89,7 @@ impl Model {
     fn compiled_in(name: &str, onnx: &'static [u8]) -> Self {
         let labels = |_: &Path| Ok(BUILTIN_LABELS.to_owned());
         #[expect(clippy::expect_used, reason = "its parts are compiled in, and a test reads them")]
-        Self::read(name.to_owned(), Weights::Builtin(onnx), Some(BUILTIN_MANIFEST), labels)
+        Self::read(name.to_owned(), Weights::Builtin(onnx), Some(BUILTIN_MANIFEST), Some(&labels))
             .expect("the built-in model")
     }
 
@@ -115,7 +119,29 @@ impl Model {
         let read_beside =
             |file: &Path| std::fs::read_to_string(manifest_path.with_file_name("").join(file));
         let name = onnx.display().to_string();
-        Self::read(name, Weights::File(onnx), text.as_deref(), read_beside)
+        Self::read(name, Weights::File(onnx), text.as_deref(), Some(&read_beside))
+    }
+
+    /// A model that somebody else sent: `name` instead of the file's in errors, and its manifest.
+    /// Nothing else is read: neither weights nor labels in other files.
+    pub fn open_alone(
+        name: &str,
+        onnx: PathBuf,
+        manifest: Option<&str>,
+    ) -> Result<Self, ModelError> {
+        let model = Self::read(name.to_owned(), Weights::File(onnx), manifest, None)?;
+        model.check_one_file()?;
+        Ok(model)
+    }
+
+    /// Fails if some of its weights are in other files.
+    pub fn check_one_file(&self) -> Result<(), ModelError> {
+        match self.file.external.first() {
+            Some(file) => {
+                Err(ModelError::SeveralFiles { model: self.name.clone(), file: file.clone() })
+            }
+            None => Ok(()),
+        }
     }
 
     /// A model that is not in a file. Its manifest, in TOML, has the labels themselves, not the
@@ -125,15 +151,15 @@ impl Model {
         onnx: Arc<[u8]>,
         manifest: Option<&str>,
     ) -> Result<Self, ModelError> {
-        let no_file = |_: &Path| Err(ErrorKind::NotFound.into());
-        Self::read(name.to_owned(), Weights::Bytes(onnx), manifest, no_file)
+        Self::read(name.to_owned(), Weights::Bytes(onnx), manifest, None)
     }
 
+    /// `read_beside` reads files of a model that may have some.
     fn read(
         name: String,
         weights: Weights,
         manifest: Option<&str>,
-        read_beside: impl Fn(&Path) -> std::io::Result<String>,
+        read_beside: Option<&ReadBeside<'_>>,
     ) -> Result<Self, ModelError> {
         let file = read_onnx(&name, &weights)?;
         let in_manifest = |source: ManifestError| ModelError::Manifest {
@@ -143,14 +169,15 @@ impl Model {
         let mut parsed = Manifest::parse(manifest.unwrap_or_default()).map_err(in_manifest)?;
         let named = match &parsed.labels {
             Some(labels) => {
-                let names = labels.names(&read_beside).map_err(in_manifest)?;
+                let none = |_: &Path| Err(std::io::Error::other(NO_FILES));
+                let names = labels.names(read_beside.unwrap_or(&none)).map_err(in_manifest)?;
                 Some(("the manifest".to_owned(), names))
             }
             None => labels::of_metadata(&file)
                 .map(|(key, names)| (format!("the file's metadata, {key}"), names)),
         };
         let named = match &weights {
-            Weights::File(path) => sidecar::read(path, &mut parsed, named),
+            Weights::File(path) if read_beside.is_some() => sidecar::read(path, &mut parsed, named),
             _ => named,
         };
         let count = named.as_ref().map(|(_, names)| names.len());

@@ -53,6 +53,17 @@ pub enum ModelError {
         /// The file, as the model names it.
         file: String,
     },
+    /// Weights are in other files, and only one file can be stored.
+    #[error(
+        "cannot add the model {model}: some of its weights are in {file:?}; store it with its \
+         weights in one file, in Python: onnx.save(onnx.load(\"{model}\"), \"one-file.onnx\")"
+    )]
+    SeveralFiles {
+        /// The model.
+        model: String,
+        /// The other file, as the model names it.
+        file: String,
+    },
     /// ONNX Runtime cannot load the file.
     #[error("ONNX Runtime cannot load the model {model}: {reason}")]
     Rejected {

@@ -38,7 +38,7 @@ impl ModelSession {
         };
         let session = session.map_err(|error| ModelError::Rejected {
             model: model.name.clone(),
-            reason: one_line(error.message()),
+            reason: reason(&error),
         })?;
         Ok(Self { session, packing: Packing::default() })
     }
@@ -83,7 +83,16 @@ impl ModelSession {
 }
 
 fn failed(error: ort::Error) -> InferenceError {
-    InferenceError::Runtime(one_line(error.message()))
+    InferenceError::Runtime(reason(&error))
+}
+
+/// What ONNX Runtime reports. It has no words for a lack of memory but C++'s.
+fn reason(error: &ort::Error) -> String {
+    let reason = one_line(error.message());
+    if reason.contains("bad_alloc") {
+        return format!("there is not enough memory for it ({reason})");
+    }
+    reason
 }
 
 type Inputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;

@@ -2,7 +2,8 @@
 
 import { $, clock, showError, count, element, objects, paint, announce, plural } from "./dom.js";
 import { again, forget, isRepeatable } from "./again.js";
-import { Problem, request, follow, pause } from "./api.js";
+import { Problem, request, requestJson, follow, pause } from "./api.js";
+import * as comparison from "./compare.js";
 import { copies, row } from "./copy.js";
 import { Detections } from "./detections.js";
 import * as line from "./line.js";
@@ -13,6 +14,8 @@ import { hasEnded, part, remove as removeFromList, show as showInList } from "./
 const RELOAD_FACTOR = 1.25;
 /** Milliseconds between two loads. */
 const MIN_PAUSE = 1500;
+/** Milliseconds between two questions whether a detector serves the model. */
+const WAITING_PAUSE = 5000;
 const MAX_ALARMS = 200;
 
 let opened = null;
@@ -50,6 +53,31 @@ class Opened {
     this.closing.abort();
   }
 
+  /** Shows why the video waits, if no detector serves its model: that is no event of the video. */
+  async watchWaiting() {
+    const { signal } = this.closing;
+    while (!signal.aborted && !(this.video && hasEnded(this.video))) {
+      if (this.video && !document.hidden) {
+        const { waiting } = await requestJson(`/videos/${this.id}`, { signal }).catch(() => ({}));
+        if (signal.aborted) return;
+        $("waiting").textContent = waiting ? `Waiting: ${waiting}.` : "";
+        $("waiting").hidden = !waiting;
+      }
+      await pause(WAITING_PAUSE, signal);
+    }
+    if (!signal.aborted) $("waiting").hidden = true;
+  }
+
+  /** Compares with other models once the video is counted. */
+  compare() {
+    if (this.compared || !this.video.summary) return;
+    this.compared = true;
+    const { signal } = this.closing;
+    comparison.load(this.id, signal).catch((problem) => {
+      if (!signal.aborted) showError(problem.message);
+    });
+  }
+
   show(video) {
     this.video = video;
     showInList(video);
@@ -67,6 +95,7 @@ class Opened {
     $("remarks").replaceChildren(...(summary?.notices ?? []).map((textContent) => element("li", { textContent })));
     $("video").classList.toggle("nothing", hasEnded(video) && frames.counted + frames.failed === 0);
     $("progress").hidden = hasEnded(video);
+    if (hasEnded(video)) $("waiting").hidden = true;
     const done = part(video);
     if (done === null) $("bar").removeAttribute("value");
     else $("bar").value = done;
@@ -82,6 +111,7 @@ class Opened {
     this.bars(classes, video.most_at_once);
     this.choices(classes);
     this.load();
+    this.compare();
   }
 
   bars(classes, mostAtOnce) {
@@ -229,6 +259,7 @@ const links = (id) => [
   row("Events", `/videos/${id}/events`),
   row("Detections", `/videos/${id}/detections`),
   row("Summary", `/videos/${id}/summary`),
+  row("Analyses", `/videos/${id}/analyses`),
 ];
 
 /** Opens a video; closes the current one if the id is empty. */
@@ -237,6 +268,8 @@ export function open(id) {
   opened?.close();
   line.clear();
   thumbnails.clear();
+  comparison.clear();
+  $("waiting").hidden = true;
   $("alarms-card").hidden = true;
   $("class").replaceChildren();
   $("video").hidden = true;
@@ -245,6 +278,7 @@ export function open(id) {
   $("links").replaceChildren(...(id ? links(id) : []));
   opened = id ? new Opened(id) : null;
   opened?.follow();
+  opened?.watchWaiting();
 }
 
 /** True while the open video has not ended. */
@@ -253,6 +287,7 @@ export const isBusy = () => Boolean(opened && !(opened.video && hasEnded(opened.
 /** Calls `whenAccepted` with a video that is counted again. */
 export function start(whenAccepted) {
   line.start();
+  comparison.start();
   $("curl").textContent = `curl -F 'video=@street.mp4' ${location.origin}`;
   $("cancel").addEventListener("click", cancel);
   copies($("copy-page"), () => location.href);

@@ -1,6 +1,7 @@
 // What to count: the fields of an upload's options.
 
-import { $ } from "./dom.js";
+import { $, element } from "./dom.js";
+import { requestJson } from "./api.js";
 
 const lines = (text, separator) => text.split(separator).map((part) => part.trim()).filter(Boolean);
 
@@ -12,6 +13,7 @@ export class Options {
     parent.append($("option-fields").content.cloneNode(true));
     this.#fields = { every };
     for (const field of parent.querySelectorAll("[name]")) this.#fields[field.name] = field;
+    this.#fields.model.addEventListener("focus", suggestModels);
   }
 
   /** True if the fields are valid; otherwise, the browser shows what is not. */
@@ -29,7 +31,9 @@ export class Options {
     if (end.value.trim()) options.end = end.value.trim();
     if (track.value) options.video_track = track.valueAsNumber;
     if (deinterlace.value) options.deinterlace = deinterlace.value;
-    if (model.value.trim()) options.model = model.value.trim();
+    const models = lines(model.value, ",");
+    if (models.length === 1) [options.model] = models;
+    if (models.length > 1) options.models = models;
     const classes = lines(labels.value, ",");
     if (classes.length) options.labels = classes;
     const rules = lines(alarms.value, "\n");
@@ -50,6 +54,12 @@ export class Options {
     this.#fields.labels.value = labels.join(", ");
     this.#fields.alarms.value = (rules ?? []).join("\n");
   }
+}
+
+/** The names of models, to choose from. */
+async function suggestModels() {
+  const { models } = await requestJson("/models").catch(() => ({ models: [] }));
+  $("models").replaceChildren(...models.map(({ model }) => element("option", { value: model })));
 }
 
 /** The options as a query. */

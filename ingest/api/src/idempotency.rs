@@ -1,6 +1,6 @@
 //! `Idempotency-Key`: which upload was sent with which key, in a bucket that all ingests share.
 
-use async_nats::jetstream::kv::{CreateErrorKind, Store};
+use async_nats::jetstream::kv::{CreateErrorKind, Operation, Store, UpdateErrorKind};
 use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -70,6 +70,12 @@ pub(crate) struct SentUpload {
     pub(crate) upload: Upload,
 }
 
+/// An upload that is recorded under a key.
+pub(crate) struct RecordedUpload {
+    pub(crate) sent: SentUpload,
+    revision: u64,
+}
+
 /// The keys of recent uploads; they expire with the bucket's entries.
 #[derive(Clone)]
 pub(crate) struct SentKeys(Store);
@@ -79,24 +85,36 @@ impl SentKeys {
         Self(bucket)
     }
 
-    pub(crate) async fn find(&self, key: &Key) -> Result<Option<SentUpload>, Problem> {
-        let Some(bytes) = self.0.get(key.entry()).await.map_err(Problem::unavailable)? else {
+    pub(crate) async fn find(&self, key: &Key) -> Result<Option<RecordedUpload>, Problem> {
+        let found = self.0.entry(key.entry()).await.map_err(Problem::unavailable)?;
+        let Some(found) = found.filter(|found| found.operation == Operation::Put) else {
             return Ok(None);
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(Problem::unavailable)
+        let sent = serde_json::from_slice(&found.value).map_err(Problem::unavailable)?;
+        Ok(Some(RecordedUpload { sent, revision: found.revision }))
     }
 
-    /// Records an upload under its key. If the key is in use, returns the upload that was sent
-    /// with it first.
+    /// Records an upload under its key; in place of another one, if that is still the last. If the
+    /// key is in use, returns the upload that was sent with it first.
     pub(crate) async fn record(
         &self,
         key: &Key,
         sent: &SentUpload,
-    ) -> Result<Option<SentUpload>, Problem> {
-        match self.0.create(key.entry(), to_json(sent).into()).await {
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => self.find(key).await,
-            Err(error) => Err(Problem::unavailable(error)),
-        }
+        replaces: Option<&RecordedUpload>,
+    ) -> Result<Option<RecordedUpload>, Problem> {
+        let (entry, value) = (key.entry(), to_json(sent).into());
+        let is_used = match replaces {
+            None => match self.0.create(entry, value).await {
+                Ok(_) => false,
+                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => true,
+                Err(error) => return Err(Problem::unavailable(error)),
+            },
+            Some(replaced) => match self.0.update(entry, value, replaced.revision).await {
+                Ok(_) => false,
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => true,
+                Err(error) => return Err(Problem::unavailable(error)),
+            },
+        };
+        if is_used { self.find(key).await } else { Ok(None) }
     }
 }

@@ -19,7 +19,7 @@
 //!    the failure of any service.
 //! 5. A query finds its video in `video`, or several in `video_list`. `events`, `detections`,
 //!    `frames`, `summary` and `thumbnails` respond with what the streams have of it, in the format
-//!    that `negotiation` chooses.
+//!    that `negotiation` chooses; `compare` with how the analyses by two models differ.
 //! 6. An error becomes a `problem` (RFC 9457). `responses` and `openapi` describe all of this.
 //!
 //! ```no_run
@@ -54,6 +54,7 @@ mod add_model;
 mod analyses;
 mod auth;
 mod body;
+mod compare;
 mod detections;
 mod error;
 mod events;

@@ -58,6 +58,19 @@ pub(crate) async fn version_of(
     }
 }
 
+/// As [`version_of`], of models that analyse a video side by side; each once.
+pub(crate) async fn versions_of(
+    state: &ApiState,
+    models: &[ModelId],
+) -> Result<Vec<ModelId>, Problem> {
+    let mut versions = Vec::with_capacity(models.len());
+    for model in models {
+        let version = version_of(state, Some(model)).await?;
+        versions.extend(version.filter(|version| !versions.contains(version)));
+    }
+    Ok(versions)
+}
+
 /// Lists the models
 #[utoipa::path(
     get, path = "/models", tag = "models",

@@ -62,6 +62,11 @@ pub(crate) struct OptionFields {
     #[param(pattern = "^[a-z0-9_-]{1,48}(@[1-9][0-9]{0,8})?$")]
     #[schema(pattern = "^[a-z0-9_-]{1,48}(@[1-9][0-9]{0,8})?$")]
     model: Option<String>,
+    /// Models that analyse the video side by side, at most 4, each as a video of its own. Instead of
+    /// `model`. In a query and in a form: separated by commas, or repeated.
+    #[param(required = false)]
+    #[schema(required = false, max_items = 4)]
+    models: Vec<String>,
     /// Count only objects of these classes. Default, or if empty: all classes. In a query and in a
     /// form: separated by commas, or repeated.
     #[param(required = false)]
@@ -192,6 +197,7 @@ pub(crate) struct UploadOptions {
     pub(crate) name: Option<String>,
     pub(crate) selection: RequestedSelection,
     pub(crate) model: Option<ModelId>,
+    pub(crate) models: Vec<ModelId>,
     labels: Vec<String>,
     alarms: Option<Vec<AlarmRule>>,
     tracking: Tracking,
@@ -199,7 +205,7 @@ pub(crate) struct UploadOptions {
 
 impl UploadOptions {
     /// The names of [`OptionFields`].
-    pub(crate) const FIELDS: [&str; 13] = [
+    pub(crate) const FIELDS: [&str; 14] = [
         "name",
         "every",
         "fps",
@@ -208,6 +214,7 @@ impl UploadOptions {
         "video_track",
         "deinterlace",
         "model",
+        "models",
         "labels",
         "alarms",
         "tracker",
@@ -261,6 +268,14 @@ impl UploadOptions {
                 let invalid = |error: InvalidModelId| Problem::unprocessable(error.to_string());
                 self.model.replace(value.parse().map_err(invalid)?).is_some()
             }
+            "models" => {
+                let invalid = |error: InvalidModelId| Problem::unprocessable(error.to_string());
+                let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+                for name in names {
+                    self.models.push(name.parse().map_err(invalid)?);
+                }
+                false
+            }
             "labels" => {
                 let labels = value.split(',').map(str::trim).filter(|label| !label.is_empty());
                 self.labels.extend(labels.map(str::to_owned));
@@ -295,8 +310,9 @@ impl UploadOptions {
     }
 
     fn check(&self) -> Result<(), Problem> {
-        let Self { selection, labels, alarms, tracking, .. } = self;
+        let Self { selection, model, models, labels, alarms, tracking, .. } = self;
         check_selection(selection)?;
+        Upload::check_models(model.as_ref(), models).map_err(|invalid| invalid_field(&invalid))?;
         let rules = alarms.as_deref();
         Upload::check_counted(labels, rules).map_err(|invalid| invalid_field(&invalid))?;
         let checked = tracking.check(rules.unwrap_or_default());
@@ -305,14 +321,14 @@ impl UploadOptions {
 
     /// The upload of bytes that are stored at `uri`.
     pub(crate) fn upload(self, video: VideoId, name: String, uri: Url) -> Upload {
-        let Self { selection, model, labels, alarms, tracking, .. } = self;
+        let Self { selection, model, models, labels, alarms, tracking, .. } = self;
         let (id, name) = (Some(video), Some(name));
-        Upload { id, name, selection, model, labels, alarms, tracking, ..Upload::of(uri) }
+        Upload { id, name, selection, model, models, labels, alarms, tracking, ..Upload::of(uri) }
     }
 
     /// Adds other options. None may be in both.
     pub(crate) fn merge(&mut self, other: Self) -> Result<(), Problem> {
-        let Self { name, selection, model, labels, alarms, tracking } = other;
+        let Self { name, selection, model, models, labels, alarms, tracking } = other;
         let own = &mut self.selection;
         merge("name", &mut self.name, name)?;
         merge("every", &mut own.every, selection.every)?;
@@ -323,6 +339,7 @@ impl UploadOptions {
         merge("deinterlace", &mut own.deinterlace, selection.deinterlace)?;
         merge("model", &mut self.model, model)?;
         merge("alarms", &mut self.alarms, alarms)?;
+        merge_lists("models", &mut self.models, models)?;
         merge_lists("labels", &mut self.labels, labels)?;
         let Tracking { tracker, lines, zones } = tracking;
         merge("tracker", &mut self.tracking.tracker, tracker)?;
@@ -333,11 +350,11 @@ impl UploadOptions {
 
     /// Adds the options to what JSON describes. None may be in both.
     pub(crate) fn complete(self, upload: Upload) -> Result<Upload, Problem> {
-        let Upload { name, selection, model, labels, alarms, tracking, .. } = upload;
-        let mut options = Self { name, selection, model, labels, alarms, tracking };
+        let Upload { name, selection, model, models, labels, alarms, tracking, .. } = upload;
+        let mut options = Self { name, selection, model, models, labels, alarms, tracking };
         options.merge(self)?;
-        let Self { name, selection, model, labels, alarms, tracking } = options;
-        Ok(Upload { name, selection, model, labels, alarms, tracking, ..upload })
+        let Self { name, selection, model, models, labels, alarms, tracking } = options;
+        Ok(Upload { name, selection, model, models, labels, alarms, tracking, ..upload })
     }
 }
 
@@ -440,6 +457,9 @@ mod tests {
             ("alarms=boat", "not an alarm rule"),
             ("alarms=boat+>+1&labels=person", "labels"),
             ("name=a%0ab", "name"),
+            ("models=a,b&model=c", "models must be"),
+            ("models=a,a", "models must be"),
+            ("models=a,B", "not the name of a model"),
         ] {
             let problem = query(text).unwrap_err();
             assert!(problem.contains(part), "{text}: {problem}");

@@ -78,6 +78,7 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         SCRIPT "again.js"
         SCRIPT "app.js"
         SCRIPT "api.js"
+        SCRIPT "compare.js"
         SCRIPT "copy.js"
         SCRIPT "detail.js"
         SCRIPT "detections.js"

@@ -148,6 +148,24 @@ pub(crate) enum CancelErrors {
     Conflict(ProblemBody),
 }
 
+/// Further errors of a comparison.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it only describes the responses")]
+pub(crate) enum CompareErrors {
+    #[response(
+        status = 409,
+        description = "One of the analyses is not finished",
+        content_type = "application/problem+json"
+    )]
+    Conflict(ProblemBody),
+    #[response(
+        status = 422,
+        description = "There are not two models of these names",
+        content_type = "application/problem+json"
+    )]
+    Unprocessable(ProblemBody),
+}
+
 /// Errors of an upload.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it only describes the responses")]

@@ -11,7 +11,7 @@ use crate::query::{KnownParameters, check_parameters};
 use crate::responses::RequestErrors;
 use crate::state::SharedState;
 use crate::{
-    add_model, analyses, auth, detections, events, frames, models, openapi, page, summary,
+    add_model, analyses, auth, compare, detections, events, frames, models, openapi, page, summary,
     thumbnails, upload, upload_form, video, video_list,
 };
 
@@ -19,13 +19,15 @@ type Routes = OpenApiRouter<SharedState>;
 
 /// Adds each route in a function of its own: building its description takes much stack.
 fn routes() -> Routes {
-    let add: [fn(Routes) -> Routes; 16] = [
+    let add: [fn(Routes) -> Routes; 18] = [
         |routes| routes.routes(routes!(show_index)),
         |routes| routes.routes(routes!(upload_form::upload_form)),
         |routes| routes.routes(routes!(upload::upload_video)),
         |routes| routes.routes(routes!(video_list::list_videos)),
         |routes| routes.routes(routes!(video::show_video, video::cancel_video)),
         |routes| routes.routes(routes!(events::follow_video)),
+        |routes| routes.routes(routes!(compare::list_analyses)),
+        |routes| routes.routes(routes!(compare::compare_analyses)),
         |routes| routes.routes(routes!(detections::list_detections)),
         |routes| routes.routes(routes!(frames::list_frames)),
         |routes| routes.routes(routes!(summary::show_summary)),

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Event, Upload, to_json};
+use moliceiro_nats::messages::{Event, ModelId, Upload, to_json};
 use moliceiro_nats::objects::{self, CommittedBytes};
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::subjects;
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
-use crate::idempotency::{Key, SentUpload, digest};
-use crate::models::version_of;
+use crate::idempotency::{Key, RecordedUpload, SentUpload, digest};
+use crate::models::{version_of, versions_of};
 use crate::options::UploadOptions;
 use crate::problem::Problem;
 use crate::state::{ApiState, SharedState, stored_in_time};
@@ -30,6 +30,21 @@ pub(crate) struct Accepted {
     pub(crate) name: String,
     /// Where to query the video.
     pub(crate) links: Links,
+    /// With several models: the analysis of each, the first of which is this video.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(crate) analyses: Vec<AcceptedAnalysis>,
+}
+
+/// A video's analysis by one of several models: a video of its own.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct AcceptedAnalysis {
+    /// The model, with its version unless it is built in.
+    model: ModelId,
+    /// The video's id.
+    id: VideoId,
+    /// Where to query the video.
+    links: Links,
 }
 
 impl IntoResponse for Accepted {
@@ -51,20 +66,23 @@ pub(crate) async fn submit_bytes(
     bytes: CommittedBytes,
     key: Option<Key>,
 ) -> Result<Accepted, Problem> {
-    if let Some(key) = &key
-        && let Some(earlier) = state.sent_keys.find(key).await?
-    {
-        let digest = bytes.digest.clone();
-        state.tasks.spawn(bytes.discard());
-        return submit_again(state, earlier, &digest).await;
-    }
+    let replaces = match sent_before(state, key.as_ref()).await? {
+        SentBefore::No => None,
+        SentBefore::Deleted(deleted) if deleted.sent.digest == bytes.digest => Some(deleted),
+        SentBefore::Yes(earlier) | SentBefore::Deleted(earlier) => {
+            let digest = bytes.digest.clone();
+            state.tasks.spawn(bytes.discard());
+            return submit_again(state, earlier.sent, &digest).await;
+        }
+    };
     let video = VideoId::for_name(&name, &nuid::next());
     let uri = object_uri(&video).parse().map_err(Problem::unavailable)?;
     let upload = options.upload(video.clone(), name, uri).with_defaults(&state.defaults);
     let (digest, size) = (bytes.digest.clone(), bytes.size());
     bytes.keep(video.as_str(), video.as_str()).await?;
     info!(%video, size, "upload stored");
-    match record(state, key, SentUpload { digest: digest.clone(), upload }).await {
+    let sent = SentUpload { digest: digest.clone(), upload };
+    match record(state, key, sent, replaces.as_ref()).await {
         Ok(Recorded::First(upload)) => queue(state, upload).await,
         Ok(Recorded::Repeated(earlier)) => {
             state.objects.remove(video.as_str()).await?;
@@ -95,10 +113,16 @@ pub(crate) async fn submit_uri(
         state.objects.info(&upload.uri).await?;
     }
     let digest = digest(&to_json(&upload));
+    let replaces = match sent_before(state, key.as_ref()).await? {
+        SentBefore::Deleted(deleted) if deleted.sent.digest == digest => Some(deleted),
+        _ => None,
+    };
     let video = VideoId::for_name(&upload.name(), &nuid::next());
     let model = version_of(state, upload.model.as_ref()).await?;
-    let upload = Upload { id: Some(video), model, ..upload }.with_defaults(&state.defaults);
-    match record(state, key, SentUpload { digest: digest.clone(), upload }).await? {
+    let models = versions_of(state, &upload.models).await?;
+    let upload = Upload { id: Some(video), model, models, ..upload }.with_defaults(&state.defaults);
+    let sent = SentUpload { digest: digest.clone(), upload };
+    match record(state, key, sent, replaces.as_ref()).await? {
         Recorded::First(upload) => queue(state, upload).await,
         Recorded::Repeated(earlier) => submit_again(state, earlier, &digest).await,
     }
@@ -111,12 +135,35 @@ enum Recorded {
     Repeated(SentUpload),
 }
 
-async fn record(state: &ApiState, key: Option<Key>, sent: SentUpload) -> Result<Recorded, Problem> {
+async fn record(
+    state: &ApiState,
+    key: Option<Key>,
+    sent: SentUpload,
+    replaces: Option<&RecordedUpload>,
+) -> Result<Recorded, Problem> {
     let Some(key) = key else { return Ok(Recorded::First(sent.upload)) };
-    Ok(match state.sent_keys.record(&key, &sent).await? {
+    Ok(match state.sent_keys.record(&key, &sent, replaces).await? {
         None => Recorded::First(sent.upload),
-        Some(earlier) => Recorded::Repeated(earlier),
+        Some(earlier) => Recorded::Repeated(earlier.sent),
     })
+}
+
+/// Whether a request had the same key.
+enum SentBefore {
+    No,
+    Yes(RecordedUpload),
+    /// Its video was deleted: the same content is a new video.
+    Deleted(RecordedUpload),
+}
+
+async fn sent_before(state: &ApiState, key: Option<&Key>) -> Result<SentBefore, Problem> {
+    let Some(key) = key else { return Ok(SentBefore::No) };
+    let Some(earlier) = state.sent_keys.find(key).await? else { return Ok(SentBefore::No) };
+    let is_deleted = match &earlier.sent.upload.id {
+        Some(video) => state.streams.videos().was_forgotten(video).await?,
+        None => false,
+    };
+    Ok(if is_deleted { SentBefore::Deleted(earlier) } else { SentBefore::Yes(earlier) })
 }
 
 /// Returns the video of an earlier request with the same key, if the content is the same.
@@ -146,12 +193,13 @@ async fn queue(state: &ApiState, upload: Upload) -> Result<Accepted, Problem> {
     let publisher = &state.streams.publisher;
     let publish = async {
         // Harmless if an ingest has started the video in between, or if it is published twice.
-        let queued = Event::Queued(upload.started(SystemTime::now(), state.default_every));
         let id = format!("upload/{video}");
         publisher.publish(subjects::UPLOAD_SUBJECT, &id, to_json(&upload).into()).await?;
-        publisher
-            .publish_event(&video, Some(&subjects::event_message_id(&video, "queued")), queued)
-            .await?;
+        for (analysis, upload) in upload.analyses(&video) {
+            let queued = Event::Queued(upload.started(SystemTime::now(), state.default_every));
+            let id = subjects::event_message_id(&analysis, "queued");
+            publisher.publish_event(&analysis, Some(&id), queued).await?;
+        }
         Ok::<_, StoreError>(())
     };
     stored_in_time(publish).await?;
@@ -160,7 +208,15 @@ async fn queue(state: &ApiState, upload: Upload) -> Result<Accepted, Problem> {
 
 fn accepted(upload: &Upload) -> Result<Accepted, Problem> {
     let id = upload.id.clone().ok_or_else(|| Problem::unavailable("an upload without an id"))?;
-    Ok(Accepted { links: Links::of(&id), name: upload.name(), id })
+    let analysis = |(id, upload): (VideoId, Upload)| {
+        let model = upload.model.unwrap_or_default();
+        AcceptedAnalysis { model, links: Links::of(&id), id }
+    };
+    let analyses = match upload.models.is_empty() {
+        true => vec![],
+        false => upload.clone().analyses(&id).into_iter().map(analysis).collect(),
+    };
+    Ok(Accepted { links: Links::of(&id), name: upload.name(), id, analyses })
 }
 
 fn object_uri(video: &VideoId) -> String {

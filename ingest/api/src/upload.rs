@@ -11,7 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::body::LimitedBody;
 use crate::idempotency::{Key, KeyHeader};
-use crate::models::version_of;
+use crate::models::{version_of, versions_of};
 use crate::options::{OptionFields, UploadOptions, VideoByUri, invalid_field};
 use crate::problem::Problem;
 use crate::responses::UploadErrors;
@@ -71,6 +71,7 @@ pub(crate) async fn upload_video(
     let permit = state.admit_upload()?;
     let mut options = UploadOptions::from_query(query.as_deref())?;
     options.model = version_of(&state, options.model.as_ref()).await?;
+    options.models = versions_of(&state, &options.models).await?;
     let key = Key::from_headers(&headers)?;
     let max_bytes = state.settings.upload_max_bytes;
     let idle_timeout = state.settings.idle_timeout;

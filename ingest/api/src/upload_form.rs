@@ -18,7 +18,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::body::{LimitedBody, refuse_encoding};
 use crate::idempotency::{Key, KeyHeader};
-use crate::models::version_of;
+use crate::models::{version_of, versions_of};
 use crate::options::{OptionFields, UploadOptions, text_fields};
 use crate::problem::Problem;
 use crate::responses::UploadErrors;
@@ -133,13 +133,13 @@ async fn receive_form(
     let read = form.read(state, Multipart::new(stream, boundary), &unparsed).await;
     let Form { mut files, options: fields } = form;
     let complete = read.and_then(|()| name_only(&mut files, &mut options, fields));
-    let complete = match complete {
-        Ok(()) => {
-            version_of(state, options.model.as_ref()).await.map(|found| options.model = found)
-        }
-        Err(problem) => Err(problem),
+    let complete = async {
+        complete?;
+        options.model = version_of(state, options.model.as_ref()).await?;
+        options.models = versions_of(state, &options.models).await?;
+        Ok(())
     };
-    if let Err(problem) = complete {
+    if let Err(problem) = complete.await {
         discard(state, files);
         return Err(problem);
     }

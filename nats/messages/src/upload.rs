@@ -14,6 +14,7 @@ use crate::VideoId;
 
 const MAX_NAME_LENGTH: usize = 255;
 const MOST_LABELS: usize = 1000;
+const MOST_MODELS: usize = 4;
 /// How long the windows of a live source may be.
 pub const WINDOWS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
@@ -44,6 +45,10 @@ pub struct Upload {
     /// the ingest's own setting holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelId>,
+    /// Models that analyse it side by side, at most 4: see [`analyses`](Self::analyses). Instead of
+    /// `model`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelId>,
     /// Alarms to raise. Left out: those of the aggregator's settings; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarms: Option<Vec<AlarmRule>>,
@@ -136,6 +141,9 @@ pub enum InvalidField {
     /// `name`
     #[error("must be 1 to {MAX_NAME_LENGTH} bytes of text on one line")]
     Name,
+    /// `models`
+    #[error("must be at most {MOST_MODELS} different models, and not given together with model")]
+    Models,
     /// `labels`
     #[error("must be at most {MOST_LABELS} names of classes, such as [\"person\", \"boat\"]")]
     Labels,
@@ -163,6 +171,7 @@ impl InvalidField {
             Self::Selection(invalid) => invalid.field(),
             Self::Window => "window",
             Self::Name => "name",
+            Self::Models => "models",
             Self::Labels => "labels",
             Self::Places(invalid) => invalid.field(),
             Self::AlarmLabel { .. } | Self::Alarms => "alarms",
@@ -209,6 +218,7 @@ impl Upload {
             selection: RequestedSelection::default(),
             window: None,
             model: None,
+            models: vec![],
             alarms: None,
             tracking: Tracking::default(),
             labels: vec![],
@@ -228,6 +238,7 @@ impl Upload {
         if let Some(name) = &self.name {
             Self::check_name(name)?;
         }
+        Self::check_models(self.model.as_ref(), &self.models)?;
         Self::check_counted(&self.labels, self.alarms.as_deref())?;
         Ok(self.tracking.check(self.alarms.as_deref().unwrap_or_default())?)
     }
@@ -236,6 +247,15 @@ impl Upload {
     pub fn checked(self) -> Result<Self, MalformedUpload> {
         self.check()?;
         Ok(self)
+    }
+
+    /// Checks which models analyse it.
+    pub fn check_models(model: Option<&ModelId>, models: &[ModelId]) -> Result<(), InvalidField> {
+        let is_repeated = |at: usize| models[..at].contains(&models[at]);
+        let invalid = models.len() > MOST_MODELS
+            || (model.is_some() && !models.is_empty())
+            || (0..models.len()).any(is_repeated);
+        if invalid { Err(InvalidField::Models) } else { Ok(()) }
     }
 
     /// Checks what is counted, and what raises alarms.
@@ -270,9 +290,11 @@ impl Upload {
         selection.video_track = selection.video_track.or(video_track);
         selection.deinterlace = selection.deinterlace.or(deinterlace);
         self.window = self.window.or(defaults.window);
-        self.model = self.model.or_else(|| defaults.model.clone());
         if self.tracking == Tracking::default() {
             self.tracking = defaults.tracking.clone();
+        }
+        if self.models.is_empty() {
+            self.model = self.model.or_else(|| defaults.model.clone());
         }
         if self.alarms.is_none() {
             self.alarms = defaults.alarms.clone();
@@ -291,6 +313,20 @@ impl Upload {
         self.id
             .clone()
             .unwrap_or_else(|| VideoId::for_message(&self.name(), stream_sequence, stored_at))
+    }
+
+    /// The analyses that the upload of this video asks for, one for each model. The first is the
+    /// video itself; the others are videos of their own, which [`VideoId::by_model`] names.
+    pub fn analyses(mut self, video: &VideoId) -> Vec<(VideoId, Self)> {
+        let models = std::mem::take(&mut self.models);
+        if models.is_empty() {
+            return vec![(video.clone(), self)];
+        }
+        let analysis = |(at, model): (usize, ModelId)| {
+            let id = if at == 0 { video.clone() } else { video.by_model(&model) };
+            (id.clone(), Self { id: Some(id), model: Some(model), ..self.clone() })
+        };
+        models.into_iter().enumerate().map(analysis).collect()
     }
 
     /// Which frames are analysed. `default_every` holds for uploads that leave `every` out.

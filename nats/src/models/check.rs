@@ -16,6 +16,9 @@ use crate::{Streams, subjects};
 
 /// Loading a large model takes long.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Objects whose name starts so are being checked. It is not the name of a model, so nobody takes
+/// them for one.
+pub(super) const STAGED: &str = "checks/";
 /// The code of an answer about a model that cannot be used, with the meaning that it has in HTTP.
 pub const UNUSABLE: usize = 422;
 
@@ -84,8 +87,7 @@ impl Models {
         manifest: Option<String>,
         onnx: CommittedBytes,
     ) -> Result<crate::messages::ModelDescription, CheckError> {
-        // Not the name of a model, so nobody takes it for one.
-        let object = format!("checks/{}", nuid::next());
+        let object = format!("{STAGED}{}", nuid::next());
         let staged = onnx.describe(&object, Default::default(), true).await;
         let staged = staged.map_err(|error| ModelsError::of(&name, error));
         let checked = match staged {

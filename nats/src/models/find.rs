@@ -49,11 +49,20 @@ impl Models {
 
     /// The models of the store, by name and version.
     pub(super) async fn stored(&self) -> Result<Vec<StoredModel>, ModelsError> {
+        Ok(self.stored_and_removed().await?.0)
+    }
+
+    /// As [`stored`](Self::stored), and the ids that removed models had.
+    pub(super) async fn stored_and_removed(
+        &self,
+    ) -> Result<(Vec<StoredModel>, Vec<ModelId>), ModelsError> {
         let found = self.objects.list().await;
         let found = found.map_err(|error| ModelsError::Unavailable(error.to_string()))?;
+        let (removed, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|info| info.deleted);
         let mut stored: Vec<_> = found.into_iter().filter_map(StoredModel::of).collect();
         stored.sort_by(|a, b| a.description.model.cmp(&b.description.model));
-        Ok(stored)
+        let removed = removed.into_iter().filter_map(|info| info.name.parse().ok()).collect();
+        Ok((stored, removed))
     }
 }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
 use async_nats::jetstream::Context;
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::Stream;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
+use bytes::Bytes;
 use ring::digest;
 use tracing::warn;
 
@@ -58,14 +60,20 @@ impl ChunkStore {
         if is_new {
             headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
         }
-        let payload = crate::messages::to_json(info).into();
+        let payload: Bytes = crate::messages::to_json(info).into();
+        let bytes = payload.len();
         let stored =
             async { self.jetstream.publish_with_headers(subject, headers, payload).await?.await };
-        stored.await.map(drop).map_err(|error| publish_error(&error))
+        stored.await.map(drop).map_err(|error| match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => ObjectError::Full(format!(
+                "its description has {bytes} bytes, and the server's max_payload is less"
+            )),
+            _ => publish_error(&error),
+        })
     }
 
     /// Deletes the chunks of an object that was never completed. Tries for some seconds; chunks
-    /// that remain expire.
+    /// that remain expire, or are deleted before the next model is added.
     pub(super) async fn purge(&self, nuid: &str) {
         let subject = self.chunk_subject(nuid);
         for _ in 0..PURGE_ATTEMPTS {
@@ -75,6 +83,6 @@ impl ChunkStore {
             }
             tokio::time::sleep(PURGE_PAUSE).await;
         }
-        warn!("the bytes of a failed upload stay until they are older than streams.keep");
+        warn!("the bytes of a failed upload stay until they expire");
     }
 }

@@ -1,11 +1,12 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::object_store::{
     DeleteErrorKind, InfoErrorKind, ObjectInfo, ObjectStore,
 };
 use async_nats::jetstream::stream::Stream;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -101,7 +102,7 @@ impl Objects {
         ObjectReader::new(self.chunks.clone(), name, info)
     }
 
-    /// The descriptions of all objects, without those that are deleted.
+    /// The descriptions of all objects, with the names of those that are deleted.
     pub(crate) async fn list(&self) -> Result<Vec<ObjectInfo>, ObjectError> {
         let ChunkStore { jetstream, stream, bucket } = &self.chunks;
         let filter = format!("$O.{bucket}.M.>");
@@ -110,24 +111,74 @@ impl Objects {
         while let Some(message) = messages.next().await {
             let message = message.map_err(|e| ObjectError::Unavailable(e.to_string()))?;
             // Another program may store what is not the description of an object.
-            let info = serde_json::from_slice::<ObjectInfo>(&message.payload);
-            found.extend(info.ok().filter(|info| !info.deleted));
+            found.extend(serde_json::from_slice::<ObjectInfo>(&message.payload).ok());
         }
         Ok(found)
     }
 
-    /// Gives an object another name, which no object must have had before.
-    pub(crate) async fn rename(
+    /// Gives an object a second name, which no object must have had before. Both have the same
+    /// chunks.
+    pub(crate) async fn add_name(
         &self,
-        info: ObjectInfo,
+        info: &ObjectInfo,
         name: &str,
         metadata: HashMap<String, String>,
     ) -> Result<(), ObjectError> {
-        let renamed = ObjectInfo { name: name.to_owned(), metadata, ..info.clone() };
-        self.chunks.describe(&renamed, true).await.map_err(|error| error.named(name))?;
-        // Its chunks stay: they are those of the new name.
+        let second = ObjectInfo { name: name.to_owned(), metadata, ..info.clone() };
+        self.chunks.describe(&second, true).await.map_err(|error| error.named(name))
+    }
+
+    /// Replaces what is said about an object.
+    pub(crate) async fn redescribe(
+        &self,
+        info: &ObjectInfo,
+        metadata: HashMap<String, String>,
+    ) -> Result<(), ObjectError> {
+        let changed = ObjectInfo { metadata, ..info.clone() };
+        self.chunks.describe(&changed, false).await
+    }
+
+    /// Deletes one of an object's names; the chunks stay, for the other.
+    pub(crate) async fn drop_name(&self, info: ObjectInfo) -> Result<(), ObjectError> {
         let deleted = ObjectInfo { deleted: true, size: 0, chunks: 0, digest: None, ..info };
         self.chunks.describe(&deleted, false).await
+    }
+
+    /// Deletes the chunks of programs that were killed: those that are at least this old, and that
+    /// no object has, or only one whose name starts with `staged`. Returns how many objects they
+    /// were to become.
+    pub(crate) async fn purge_abandoned(
+        &self,
+        age: Duration,
+        staged: &str,
+    ) -> Result<usize, ObjectError> {
+        let unavailable =
+            |error: &dyn std::fmt::Display| ObjectError::Unavailable(error.to_string());
+        let stream = &self.chunks.stream;
+        let written = stream.info_with_subjects(self.chunks.chunk_subject("*")).await;
+        let written = written.map_err(|e| unavailable(&e))?.try_collect::<Vec<_>>().await;
+        let written = written.map_err(|e| unavailable(&e))?;
+        // Listed after the chunks: what becomes an object meanwhile is in it.
+        let objects = self.list().await?;
+        let subject = |info: &ObjectInfo| self.chunks.chunk_subject(&info.nuid);
+        let (staged, kept): (Vec<_>, Vec<_>) = objects
+            .into_iter()
+            .filter(|info| !info.deleted)
+            .partition(|info| info.name.starts_with(staged));
+        let kept: HashSet<_> = kept.iter().map(subject).collect();
+        let mut purged = 0;
+        for (chunks, _) in written.into_iter().filter(|(chunks, _)| !kept.contains(chunks)) {
+            let Ok(last) = stream.direct_get_last_for_subject(&chunks).await else { continue };
+            let passed = SystemTime::now().duration_since(last.time.into());
+            if passed.is_ok_and(|passed| passed >= age) {
+                for info in staged.iter().filter(|info| subject(info) == chunks) {
+                    self.forget_name(&info.name).await?;
+                }
+                stream.purge().filter(&chunks).await.map_err(|e| unavailable(&e))?;
+                purged += 1;
+            }
+        }
+        Ok(purged)
     }
 
     /// Forgets a name that no object will have again; the chunks stay.

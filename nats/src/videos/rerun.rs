@@ -46,10 +46,19 @@ impl Videos<'_> {
         video: &VideoId,
         model: &ModelId,
     ) -> Result<Option<VideoEntry>, RerunError> {
-        let model = self.streams.models.find(model).await?.model;
+        let model = self.version_of(model).await?;
         match self.entry(video).await? {
             Some(entry) if entry.started.model() == model => Ok(Some(entry)),
             _ => Ok(self.entry(&video.by_model(&model)).await?),
+        }
+    }
+
+    /// The version that a model has. One that is removed may have analysed videos.
+    pub(super) async fn version_of(self, model: &ModelId) -> Result<ModelId, ModelsError> {
+        match self.streams.models.find(model).await {
+            Ok(found) => Ok(found.model),
+            Err(ModelsError::Unknown { .. }) if model.version().is_some() => Ok(model.clone()),
+            Err(error) => Err(error),
         }
     }
 

@@ -110,7 +110,8 @@ impl Videos<'_> {
             match Upload::parse(&message.payload) {
                 Ok(upload) => {
                     let video = upload.video(message.sequence, message.time.into());
-                    uploads.insert(video, upload.into());
+                    let analyses = upload.analyses(&video);
+                    uploads.extend(analyses.into_iter().map(|(id, upload)| (id, upload.into())));
                 }
                 Err(error) => warn!(%error, "ignoring a malformed upload in the queue"),
             }

@@ -11,6 +11,7 @@ const WHITE_MEAN: f32 = 190.0;
 
 const FLOAT: u64 = 1;
 const INT32: u64 = 6;
+const INT64: u64 = 7;
 
 /// The built-in model with an integer division in its graph that overflows for a white picture: the
 /// process dies of SIGFPE on x86.
@@ -29,6 +30,18 @@ pub fn failing_model(folder: &Path) -> PathBuf {
         &part(1, &node("Gather", &["mean_of_all", "chosen"], "added")),
         FLOAT,
     )
+}
+
+/// The built-in model with a tensor of many terabytes in its graph. Use it only in a process whose
+/// memory is limited.
+pub fn huge_model(folder: &Path) -> PathBuf {
+    let nodes = [
+        part(1, &node("Shape", &["images"], "size")),
+        part(1, &node("Mul", &["size", "times"], "sizes")),
+        part(1, &node("ConstantOfShape", &["sizes"], "added")),
+        part(5, &constant("times", INT64, 64_i64.to_le_bytes())),
+    ];
+    with_white_choosing(folder, [0, 0], &nodes.concat(), FLOAT)
 }
 
 /// The built-in model with an output `added` of this type. `nodes` compute it from `chosen`, which
@@ -107,6 +120,6 @@ fn node(operator: &str, inputs: &[&str], output: &str) -> Vec<u8> {
     [inputs, part(2, output.as_bytes()), part(4, operator.as_bytes())].concat()
 }
 
-fn constant(name: &str, element: u64, value: [u8; 4]) -> Vec<u8> {
+fn constant<const N: usize>(name: &str, element: u64, value: [u8; N]) -> Vec<u8> {
     [number(2, element), part(8, name.as_bytes()), part(9, &value)].concat()
 }

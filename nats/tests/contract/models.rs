@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{
-    DEFAULT_MODEL, Event, Fit, ModelDescription, ModelId, Size, Started, Upload, UsedModel, to_json,
+    DEFAULT_MODEL, Event, Fit, ModelDescription, ModelId, Size, Started, Upload, UsedModel,
+    VideoEntry, VideoState, to_json,
 };
 use moliceiro_nats::models::NewModel;
 use moliceiro_nats::{ModelsError, Streams, StreamsSettings, VideoId, subjects};
@@ -72,6 +75,148 @@ async fn a_model_has_versions_and_its_name_is_the_latest() {
     assert_eq!(removed, [id("boats@1"), id("boats@3")]);
     assert!(matches!(models.find(&id("boats")).await, Err(ModelsError::Unknown { .. })));
     let chunks = streams.models.stream().info_with_subjects("$O.models.C.>").await.unwrap();
+    assert_eq!(chunks.count().await, 0, "no bytes stay behind");
+}
+
+#[tokio::test]
+async fn the_same_file_added_twice_at_the_same_time_is_one_version() {
+    let server = Server::start();
+    let streams = open(&server).await;
+    let (boats, ships) = (new("boats"), new("ships"));
+    let added = futures_util::future::join_all((0..8).map(|_| add(&streams, &boats, "one"))).await;
+    let versions: Vec<_> = added.into_iter().map(|added| added.unwrap().model).collect();
+    assert_eq!(versions, vec![id("boats@1"); 8]);
+    let contents = ["one", "two", "three", "four"];
+    let added = contents.map(|content| add(&streams, &ships, content));
+    let added = futures_util::future::join_all(added).await;
+    let mut versions: Vec<_> = added.into_iter().map(|added| added.unwrap().model).collect();
+    versions.sort();
+    assert_eq!(versions, [1, 2, 3, 4].map(|version| id("ships").at(version)));
+}
+
+#[tokio::test]
+async fn labels_that_do_not_fit_into_a_message_are_an_error_and_leave_nothing() {
+    let server = Server::start();
+    let streams = open(&server).await;
+    let manifest = Some(format!("labels = {:?}", vec!["a rather long name of a class"; 60_000]));
+    let refused = add(&streams, &NewModel { manifest, ..new("boats") }, "one").await.unwrap_err();
+    assert!(matches!(refused, ModelsError::Full(_)), "{refused:?}");
+    assert!(refused.to_string().contains("max_payload"), "{refused}");
+    let chunks = streams.models.stream().info_with_subjects("$O.models.>").await.unwrap();
+    assert_eq!(chunks.count().await, 0, "nothing stays behind");
+}
+
+#[tokio::test]
+async fn bytes_that_a_killed_program_wrote_are_deleted() {
+    let server = Server::start();
+    let streams = open(&server).await;
+    let added = add(&streams, &new("boats"), "one").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.onnx");
+    std::fs::write(&file, "two").unwrap();
+    // As if it were killed before they got a name.
+    drop(streams.models.upload(&file).await.unwrap());
+    let models = &streams.models;
+    assert_eq!(models.purge_abandoned(Duration::from_secs(3600)).await.unwrap(), 0);
+    assert_eq!(models.purge_abandoned(Duration::ZERO).await.unwrap(), 1);
+    let stored = models.find_stored(&added.model).await.unwrap();
+    models.fetch(&stored, folder.path()).await.unwrap();
+    assert_eq!(models.purge_abandoned(Duration::ZERO).await.unwrap(), 0);
+}
+
+/// What a run adds stays while a stored video is analysed by it, or once it is added by its user.
+#[tokio::test]
+async fn models_of_runs_are_removed_when_no_video_needs_them() {
+    let server = Server::start();
+    let streams = open(&server).await;
+    let models = &streams.models;
+    let folder = tempfile::tempdir().unwrap();
+    let run = async |content: &str| {
+        let file = folder.path().join("a.onnx");
+        std::fs::write(&file, content).unwrap();
+        let bytes = models.upload(&file).await.unwrap();
+        models.add_for_run(&new("boats"), bytes).await.unwrap().model
+    };
+    let [first, second, third] = [run("one").await, run("two").await, run("three").await];
+    let unused =
+        async |current: &ModelId| models.remove_unused_of_runs(&streams, current).await.unwrap();
+    let video = VideoId::for_name("a", "1");
+    let upload = Upload::of("file:///a.mp4".parse().unwrap());
+    let used = models.find(&first).await.unwrap().used();
+    let started = Started { model: Some(used), ..upload.started(std::time::SystemTime::now(), 1) };
+    let event = Event::Started(started.clone());
+    streams.publisher.publish_event(&video, None, event).await.unwrap();
+    assert_eq!(unused(&third).await, [second.clone()], "its log says that a video needs the first");
+    let entry = VideoEntry {
+        video,
+        started,
+        summary_published: true,
+        ..crate::videos::entry("a", VideoState::Done)
+    };
+    streams.videos().write(&entry, None).await.unwrap();
+    assert_eq!(unused(&third).await, []);
+    streams.videos().forget(&entry.video).await.unwrap();
+    add(&streams, &new("boats"), "three").await.unwrap();
+    let fourth = run("four").await;
+    assert_eq!(unused(&fourth).await, [first]);
+    assert_eq!(models.find(&third).await.unwrap().model, third);
+}
+
+#[tokio::test]
+async fn a_name_can_be_given_back_and_a_number_never_comes_again() {
+    let server = Server::start();
+    let streams = open(&server).await;
+    let models = &streams.models;
+    for content in ["one", "two"] {
+        add(&streams, &new("boats"), content).await.unwrap();
+    }
+    let rename = async |from: &str, to: &str| {
+        let renamed = models.rename(&streams, &id(from), &id(to)).await;
+        renamed.map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(rename("boats", "ships").await.unwrap(), ["ships@1", "ships@2"]);
+    assert_eq!(rename("ships", "boats").await.unwrap(), ["boats@3", "boats@4"]);
+    assert!(matches!(rename("boats", "boats").await, Err(ModelsError::Exists(_))));
+    add(&streams, &new("nets"), "three").await.unwrap();
+    assert!(matches!(rename("nets", "boats").await, Err(ModelsError::Exists(_))));
+    let folder = tempfile::tempdir().unwrap();
+    for (version, content) in [("boats@3", "one"), ("boats@4", "two")] {
+        let stored = models.find_stored(&id(version)).await.unwrap();
+        let path = models.fetch(&stored, folder.path()).await.unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), content);
+    }
+}
+
+/// Killed between the two names, a renaming leaves both: it can be repeated, and removing one of
+/// them leaves the other whole.
+#[tokio::test]
+async fn an_interrupted_renaming_loses_nothing() {
+    let server = Server::start();
+    let streams = open(&server).await;
+    let models = &streams.models;
+    let interrupt = async |from: &str, to: &str| {
+        let subject = |name: &str| format!("$O.models.M.{}", URL_SAFE.encode(name));
+        let stream = models.stream();
+        let message = stream.direct_get_last_for_subject(&subject(from)).await.unwrap();
+        let text = String::from_utf8(message.payload.to_vec()).unwrap().replace(from, to);
+        let stored = streams.jetstream.publish(subject(to), text.into()).await.unwrap();
+        stored.await.unwrap();
+    };
+    for content in ["one", "two"] {
+        add(&streams, &new("boats"), content).await.unwrap();
+    }
+    interrupt("boats@1", "ships@1").await;
+    let renamed = models.rename(&streams, &id("boats"), &id("ships")).await.unwrap();
+    assert_eq!(renamed, [id("ships@1"), id("ships@2")]);
+    assert!(models.find(&id("boats")).await.is_err());
+    interrupt("ships@2", "nets@2").await;
+    models.remove(&streams, &id("ships")).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let stored = models.find_stored(&id("nets")).await.unwrap();
+    let path = models.fetch(&stored, folder.path()).await.unwrap();
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "two");
+    models.remove(&streams, &id("nets")).await.unwrap();
+    let chunks = models.stream().info_with_subjects("$O.models.C.>").await.unwrap();
     assert_eq!(chunks.count().await, 0, "no bytes stay behind");
 }
 

@@ -32,7 +32,7 @@ fn started(name: &str) -> Started {
     Upload::of(uri).started(SystemTime::UNIX_EPOCH, 1)
 }
 
-fn entry(id: &str, state: VideoState) -> VideoEntry {
+pub fn entry(id: &str, state: VideoState) -> VideoEntry {
     let json = serde_json::json!({
         "version": VERSION, "video": id, "state": state, "started": started(id), "published": 0,
         "announced": null, "ended": null, "counted": 0, "failed": 0, "failures": [],

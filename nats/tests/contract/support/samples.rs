@@ -89,7 +89,11 @@ pub fn uploads() -> Vec<Upload> {
         }),
         ..plain.clone()
     };
-    vec![plain, alarms, labels]
+    let models = Upload {
+        models: ["nanodet", "boats@3"].map(|model| model.parse().unwrap()).to_vec(),
+        ..plain.clone()
+    };
+    vec![plain, alarms, labels, models]
 }
 
 fn analytics() -> AnalyticsSummary {
