@@ -220,6 +220,19 @@ impl Case {
         self.extension == "webp"
     }
 
+    /// When a frame is shown if no copy changed that, in milliseconds.
+    pub fn time_of(&self, number: usize) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "films are short")]
+        let number = number as f64;
+        let period = match (self.before, self.after) {
+            ("-r 1", _) => 1000.0,
+            ("-r 30000/1001", _) => 1001.0 / 30.0,
+            (_, after) if after.contains("setpts") => return None,
+            _ => 40.0,
+        };
+        Some(number * period)
+    }
+
     /// How often a player can show each frame, at most.
     pub fn most_times(&self) -> usize {
         if self.damage == Some(Damage::Appended) { 2 } else { 1 }
