@@ -145,12 +145,14 @@ pub(crate) fn restore(decoder: &gst::Element, of_decoding: &OfDecoding) {
             let before = std::mem::replace(&mut times.frame, frame.pts());
             let (start, length) = times.packet;
             let is_repeated = before.is_some() && frame.pts() == before && start > before;
-            if is_of_libav && (is_repeated || draws_over && start.is_some()) {
+            // A decoder also repeats a time where the next one would be earlier.
+            let reordered = times.reordered(frame).filter(|_| !draws_over);
+            if reordered.is_some() {
+                frame.make_mut().set_pts(reordered);
+            } else if is_of_libav && (is_repeated || draws_over && start.is_some()) {
                 let frame = frame.make_mut();
                 frame.set_pts(start);
                 frame.set_duration(length);
-            } else if let Some(time) = times.reordered(frame) {
-                frame.make_mut().set_pts(time);
             }
             gst::PadProbeReturn::Ok
         });

@@ -220,17 +220,16 @@ impl Case {
         self.extension == "webp"
     }
 
-    /// When a frame is shown if no copy changed that, in milliseconds.
-    pub fn time_of(&self, number: usize) -> Option<f64> {
+    /// When a frame of the film is shown, in milliseconds, if its copy shows it at its time.
+    pub fn time_of(&self, number: usize) -> f64 {
+        let is_variable = self.after.contains("setpts");
         #[expect(clippy::cast_precision_loss, reason = "films are short")]
-        let number = number as f64;
-        let period = match (self.before, self.after) {
-            ("-r 1", _) => 1000.0,
-            ("-r 30000/1001", _) => 1001.0 / 30.0,
-            (_, after) if after.contains("setpts") => return None,
-            _ => 40.0,
-        };
-        Some(number * period)
+        let number = if is_variable { number + number / 7 * 3 } else { number } as f64;
+        match self.before {
+            "-r 1" => number * 1000.0,
+            "-r 30000/1001" => number * 1001.0 / 30.0,
+            _ => number * 40.0,
+        }
     }
 
     /// How often a player can show each frame, at most.
