@@ -6,7 +6,7 @@ use moliceiro_containers::Description;
 use tracing::debug;
 
 use crate::codes;
-use crate::frame_times;
+use crate::frame_times::{self, OfDecoding};
 use crate::probes::Probes;
 
 /// Attaches `probes` to demuxers and decoders, and works around what their defaults lose.
@@ -18,6 +18,7 @@ pub(crate) fn configure_plugged_elements(
 ) {
     let probes = probes.clone();
     let description = description.cloned();
+    let of_decoding = OfDecoding::default();
     pipeline.connect_deep_element_added(move |_, _, element| {
         let Some(class) =
             element.factory().and_then(|factory| factory.metadata("klass").map(str::to_owned))
@@ -27,6 +28,7 @@ pub(crate) fn configure_plugged_elements(
         if class.contains("Demux") {
             let description = description.clone();
             element.connect_pad_added(move |_, pad| adapt_format(pad, description.as_ref()));
+            of_decoding.attach_to_demuxer(element);
             probes.attach_to_demuxer(element);
         }
         if class.contains("Parser") {
@@ -40,8 +42,8 @@ pub(crate) fn configure_plugged_elements(
             // Safe formats switch it on again, see `pixels`.
             if element.has_property("direct-rendering") {
                 element.set_property("direct-rendering", false);
-                frame_times::restore(element);
             }
+            frame_times::restore(element, &of_decoding);
             probes.attach_to_decoder(element);
         }
     });

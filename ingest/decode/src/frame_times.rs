@@ -1,9 +1,15 @@
 //! Restores the times of frames.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+
+use crate::nal;
+use crate::probes;
+use crate::reordering::Reordering;
+use crate::sei::Framing;
 
 /// Decoders that draw each frame over the one before. They return a frame before they read the
 /// next packet.
@@ -21,31 +27,112 @@ const DRAW_OVER: [&str; 11] = [
     "avdec_camstudio",
 ];
 
+/// Demuxers of containers that say when packets are decoded. GStreamer 1.22 returns these times for
+/// those of showing, except in MXF that has both. (Those of Matroska are for Video for Windows.)
+const OF_DECODING: [&str; 4] = ["avidemux", "asfdemux", "mxfdemux", "matroskademux"];
+
+/// What a frame carries of its packet: the packet's number.
+const NUMBER: &str = "timestamp/x-moliceiro-packet";
+
+/// Whether the container has times of decoding, as far as its demuxer's name shows it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OfDecoding(Arc<AtomicBool>);
+
+impl OfDecoding {
+    /// Notes which demuxer there is.
+    pub(crate) fn attach_to_demuxer(&self, demuxer: &gst::Element) {
+        let Some(factory) = demuxer.factory() else { return };
+        let name = factory.name();
+        self.0.store(OF_DECODING.contains(&name.as_str()), Ordering::Relaxed);
+        // Each has one of the two times, or both for key frames.
+        if !["avidemux", "asfdemux"].contains(&name.as_str()) {
+            return;
+        }
+        demuxer.connect_pad_added(|_, pad| {
+            pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+                if let Some(packet) = info.buffer_mut() {
+                    let time = packet.dts().or(packet.pts());
+                    let packet = packet.make_mut();
+                    packet.set_pts(time);
+                    packet.set_dts(time);
+                }
+                gst::PadProbeReturn::Ok
+            });
+        });
+    }
+}
+
 #[derive(Debug, Default)]
 struct Times {
     /// Time and length of the last packet.
     packet: (Option<gst::ClockTime>, Option<gst::ClockTime>),
     /// What the decoder said of its last frame.
     frame: Option<gst::ClockTime>,
+    reordering: Reordering,
+    /// Whether a packet says when it is shown.
+    are_of_showing: bool,
+    is_between: bool,
+    depth: usize,
 }
 
-/// Gives a frame the time of its packet if the decoder repeats the time of an earlier one.
+impl Times {
+    /// Numbers a packet that says only when it is decoded.
+    fn number(&mut self, pad: &gst::Pad, packet: &mut gst::Buffer) {
+        let time = match (packet.pts(), packet.dts()) {
+            (pts, Some(dts)) if pts.is_none_or(|pts| pts == dts) => dts,
+            (None, None) => return,
+            _ => {
+                self.are_of_showing = true;
+                return;
+            }
+        };
+        if !self.is_between
+            && let Some(caps) = pad.current_caps()
+            && let Ok(bytes) = packet.map_readable()
+        {
+            let order = Order::new(&caps);
+            self.depth = order.depth();
+            self.is_between = order.is_between(&bytes);
+        }
+        let number = self.reordering.packet(time.nseconds(), self.is_between);
+        let number = gst::ClockTime::from_nseconds(number);
+        let caps = gst::Caps::new_empty_simple(NUMBER);
+        gst::ReferenceTimestampMeta::add(packet.make_mut(), &caps, number, gst::ClockTime::NONE);
+    }
+
+    /// When a frame of such a packet is shown.
+    fn reordered(&mut self, frame: &gst::BufferRef) -> Option<gst::ClockTime> {
+        let numbers = frame.iter_meta::<gst::ReferenceTimestampMeta>();
+        let number = numbers
+            .filter(|meta| meta.reference().structure(0).is_some_and(|s| s.name() == NUMBER))
+            .map(|meta| meta.timestamp().nseconds())
+            .next()?;
+        self.reordering.frame(number, self.depth).map(gst::ClockTime::from_nseconds)
+    }
+}
+
+/// Gives a frame the time of its packet if the decoder repeats the time of an earlier one, and the
+/// time at which it is shown if packets say only when they are decoded.
 ///
 /// In GStreamer 1.22, libav's decoders that draw each frame over the one before return each with
 /// the time of the last key frame, or of the first frame, unless they write into GStreamer's
 /// buffers. Reproduced by `tables_of_every_kind_give_every_frame` (`rle.mov`), and by the corpus
 /// (`avi/cinepak`).
-pub(crate) fn restore(decoder: &gst::Element) {
+pub(crate) fn restore(decoder: &gst::Element, of_decoding: &OfDecoding) {
     let times = Arc::<Mutex<Times>>::default();
-    let draws_over =
-        decoder.factory().is_some_and(|factory| DRAW_OVER.contains(&factory.name().as_str()));
+    let name = decoder.factory().map(|factory| factory.name());
+    let is_of_libav = name.as_ref().is_some_and(|name| name.starts_with("avdec_"));
+    let draws_over = name.is_some_and(|name| DRAW_OVER.contains(&name.as_str()));
     for pad in decoder.sink_pads() {
         let times = times.clone();
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            if let Some(packet) = info.buffer() {
-                // AVI tells the time of showing for key frames only.
-                times.lock().unwrap_or_else(PoisonError::into_inner).packet =
-                    (packet.pts().or(packet.dts()), packet.duration());
+        let of_decoding = of_decoding.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            if let Some(packet) = info.buffer_mut() {
+                let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+                times.packet = (packet.pts().or(packet.dts()), packet.duration());
+                if of_decoding.0.load(Ordering::Relaxed) && !times.are_of_showing {
+                    times.number(pad, packet);
+                }
             }
             gst::PadProbeReturn::Ok
         });
@@ -58,12 +145,70 @@ pub(crate) fn restore(decoder: &gst::Element) {
             let before = std::mem::replace(&mut times.frame, frame.pts());
             let (start, length) = times.packet;
             let is_repeated = before.is_some() && frame.pts() == before && start > before;
-            if is_repeated || draws_over && start.is_some() {
+            // A decoder also repeats a time where the next one would be earlier.
+            let reordered = times.reordered(frame).filter(|_| !draws_over);
+            if reordered.is_some() {
+                frame.make_mut().set_pts(reordered);
+            } else if is_of_libav && (is_repeated || draws_over && start.is_some()) {
                 let frame = frame.make_mut();
                 frame.set_pts(start);
                 frame.set_duration(length);
             }
             gst::PadProbeReturn::Ok
         });
+    }
+}
+
+/// How a codec orders its frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// The start code of a picture, and what says that it lies between others.
+    Codes {
+        picture: u8,
+        byte: usize,
+        mask: u8,
+        between: u8,
+    },
+    H264(Framing),
+    /// It usually has such frames.
+    Hevc,
+    Unknown,
+}
+
+impl Order {
+    fn new(caps: &gst::CapsRef) -> Self {
+        let Some(format) = caps.structure(0) else { return Self::Unknown };
+        match (format.name().as_str(), format.get::<i32>("mpegversion")) {
+            // ISO/IEC 14496-2, 6.2.5: vop_coding_type.
+            ("video/mpeg", Ok(4)) | ("video/x-divx" | "video/x-xvid", _) => {
+                Self::Codes { picture: 0xb6, byte: 0, mask: 0xc0, between: 0x80 }
+            }
+            // ISO/IEC 13818-2, 6.2.3: picture_coding_type.
+            ("video/mpeg", _) => Self::Codes { picture: 0, byte: 1, mask: 0x38, between: 0x18 },
+            ("video/x-h264", _) => probes::framing(caps).map_or(Self::Unknown, Self::H264),
+            ("video/x-h265", _) => Self::Hevc,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// How many frames may wait for those that are decoded later.
+    fn depth(self) -> usize {
+        match self {
+            Self::Codes { .. } => 1,
+            _ => 4,
+        }
+    }
+
+    /// Whether a packet's frame is shown before one that is decoded earlier.
+    fn is_between(self, packet: &[u8]) -> bool {
+        match self {
+            Self::Codes { picture, byte, mask, between } => packet
+                .windows(4 + byte + 1)
+                .find(|bytes| bytes[..4] == [0, 0, 1, picture])
+                .is_some_and(|bytes| bytes[4 + byte] & mask == between),
+            Self::H264(framing) => nal::is_between(packet, framing),
+            Self::Hevc => true,
+            Self::Unknown => false,
+        }
     }
 }

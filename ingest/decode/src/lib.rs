@@ -103,6 +103,7 @@ mod pipeline;
 mod pixels;
 mod probes;
 mod raw_frame;
+mod reordering;
 mod run;
 mod running;
 mod scale;

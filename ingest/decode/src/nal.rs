@@ -37,6 +37,44 @@ pub(crate) fn picture(packet: &[u8], framing: Framing) -> Option<Picture> {
     Some(Picture::Other)
 }
 
+/// Whether the picture of a packet of H.264 has a slice of type B first (7.3.3).
+pub(crate) fn is_between(packet: &[u8], framing: Framing) -> bool {
+    let mut rest = packet;
+    for _ in 0..MOST_UNITS {
+        let unit = match framing.length_size {
+            Some(size) => rest.get(size..),
+            None => after_start_code(rest),
+        };
+        let Some(&[first, ref slice @ ..]) = unit else { return false };
+        if matches!(first & 0x1f, 1..=5) {
+            return matches!(slice_type(slice), Some(1 | 6));
+        }
+        let next = match framing.length_size {
+            Some(size) => split_length(rest, size).map(|(_, rest)| rest),
+            None => unit,
+        };
+        let Some(next) = next else { return false };
+        rest = next;
+    }
+    false
+}
+
+/// The second of two numbers in the code of Exp-Golomb (9.1).
+fn slice_type(slice: &[u8]) -> Option<u64> {
+    let mut bits = u64::from_be_bytes(*slice.first_chunk()?);
+    let mut number = 0;
+    for _ in 0..2 {
+        let zeros = bits.leading_zeros();
+        if zeros >= 16 {
+            return None;
+        }
+        bits <<= zeros;
+        number = (bits >> (63 - zeros)) - 1;
+        bits <<= zeros + 1;
+    }
+    Some(number)
+}
+
 /// Of a unit with this first byte (H.264, table 7-1; H.265, table 7-1).
 fn kind(codec: Codec, first: u8) -> Option<Picture> {
     match (codec, first & 0x1f, first >> 1 & 0x3f) {

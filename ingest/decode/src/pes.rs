@@ -19,6 +19,8 @@ use crate::tracks;
 
 /// Frames that a decoder may need after the middle of a recording to begin with.
 const WARM_UP: u64 = 64;
+/// Pictures that a decoder keeps (ITU-T H.265, A.4.2), and may mistake those of another film for.
+const DROPPED: u64 = 16;
 
 /// The video of a file in one of these containers, if it is one.
 pub(crate) fn open(file: &LocalFile) -> Option<PesVideo> {
@@ -131,8 +133,9 @@ impl Run {
             self.output.notice(Notice::BeginsBetweenKeyFrames { frames: at_start });
         }
         let lost = (lost > 0).then_some(Incomplete::Damaged { lost });
-        let is_from_key = part.pictures.before_key + part.pictures.leading == 0;
-        let damaged = || completeness::damaged(decoded, &probes).filter(|_| is_from_key);
+        let PictureCount { before_key, leading, joins, .. } = part.pictures;
+        let are_all_shown = before_key + leading + joins == 0;
+        let damaged = || completeness::damaged(decoded, &probes).filter(|_| are_all_shown);
         Ok(lost.or_else(damaged).map_or(PartEnd::Whole, PartEnd::Lacking))
     }
 }
@@ -145,13 +148,14 @@ struct Missing {
 }
 
 fn missing(part: &PesPart, decoded: u64, is_interlaced: bool) -> Missing {
-    let PictureCount { pictures, before_key, leading, .. } = part.pictures;
+    let PictureCount { pictures, before_key, leading, joins, .. } = part.pictures;
     // Pictures of an interlaced video may be fields.
     let are_fields = is_interlaced && decoded <= pictures.div_ceil(2);
     let frames = if are_fields { pictures.div_ceil(2) } else { pictures };
     let missing = frames.saturating_sub(decoded);
     let warm_up = if before_key > 0 { before_key.saturating_add(WARM_UP) } else { 0 };
-    let unshown = missing.min(warm_up.saturating_add(leading));
+    let dropped = joins.saturating_mul(DROPPED);
+    let unshown = missing.min(warm_up.saturating_add(leading).saturating_add(dropped));
     let at_start = if before_key > 0 { unshown } else { 0 };
     Missing { at_start, lost: missing - unshown }
 }

@@ -247,7 +247,7 @@ fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// How packets with these caps are divided into units.
-fn framing(caps: &gst::CapsRef) -> Option<Framing> {
+pub(crate) fn framing(caps: &gst::CapsRef) -> Option<Framing> {
     let format = caps.structure(0)?;
     let codec_data = format.get::<gst::Buffer>("codec_data").ok();
     let codec_data = codec_data.as_ref().and_then(|data| data.map_readable().ok());

@@ -54,6 +54,17 @@ struct Order {
     repeated: u64,
 }
 
+/// How a picture follows those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Join {
+    /// Its film continues, as far as its number shows.
+    None,
+    /// Its number starts anew.
+    Numbers,
+    /// It belongs to another film, which a decoder may take for the same.
+    Film,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     number: i64,
@@ -62,15 +73,15 @@ struct Place {
 
 impl Gaps {
     /// Adds the next picture, and when it is decoded. `is_key` says whether it can be decoded by
-    /// itself. Returns whether another film begins with it.
+    /// itself.
     pub(super) fn add(
         &mut self,
         is_key: bool,
         numbered: Option<&Numbered>,
         times: Option<Times>,
-    ) -> bool {
+    ) -> Join {
         if numbered.is_some_and(|numbered| numbered.is_second_field) {
-            return false;
+            return Join::None;
         }
         let time = times.map(|times| times.decoded);
         let step = time.zip(self.last_time).map(|(time, last)| time - last);
@@ -95,10 +106,10 @@ impl Gaps {
             None => {}
         }
         let shown = times.map(|times| times.shown);
-        numbered.is_some_and(|numbered| self.number(numbered, skipped, shown))
+        numbered.map_or(Join::None, |numbered| self.number(numbered, skipped, shown))
     }
 
-    fn number(&mut self, numbered: &Numbered, skipped: Option<i64>, shown_at: Option<i64>) -> bool {
+    fn number(&mut self, numbered: &Numbered, skipped: Option<i64>, shown_at: Option<i64>) -> Join {
         // Films are joined at key frames.
         let period = mode(&self.steps).filter(|period| *period > 0);
         let is_joined = numbered.is_key
@@ -107,6 +118,11 @@ impl Gaps {
                 !self.order.continues(place, period)
             });
         let is_steady = skipped.unwrap_or(0) == 0;
+        let is_other_film = is_joined && !numbered.restarts && self.has_constant_rate();
+        let distance = period.zip(numbered.shown).zip(shown_at).filter(|_| is_other_film);
+        let distance =
+            distance.and_then(|((period, shown), time)| self.order.distance(shown, time, period));
+        let least = if is_steady { 1 } else { REORDERED as i64 };
         let may_be_joined = numbered.restarts || is_joined || numbered.is_key && is_steady;
         if let Some(number) = numbered.decoded {
             let passed_over =
@@ -120,12 +136,23 @@ impl Gaps {
                 self.last_number = Some(number.value);
             }
         }
-        let Some(shown) = numbered.shown else { return false };
+        let Some(shown) = numbered.shown else { return Join::None };
         if may_be_joined {
             self.order.restart();
         }
         self.order.add(shown, shown_at, numbered.is_reference);
-        is_joined
+        match distance {
+            Some(distance) if distance >= least => Join::Film,
+            _ if is_joined => Join::Numbers,
+            _ => Join::None,
+        }
+    }
+
+    /// Whether most times advance by the same.
+    fn has_constant_rate(&self) -> bool {
+        let (all, most) =
+            self.steps.values().fold((0, 0), |(all, most), count| (all + count, most.max(*count)));
+        all >= FEWEST_STEPS && most * 10 >= all * 9
     }
 
     /// How many pictures at a constant rate a step of time passes over.
@@ -209,6 +236,19 @@ impl Order {
         let Some((elapsed, period)) = place.time.zip(last.time).zip(period) else { return false };
         let expected = (place.number - last.number) * period / usual;
         (elapsed.0 - elapsed.1 - expected).abs() < period / 2
+    }
+
+    /// By how many pictures a number differs from what the time says, whatever has wrapped around
+    /// in between.
+    fn distance(&self, shown: Wrapping, time: i64, period: i64) -> Option<i64> {
+        let last = self.recent.last().copied().or(self.shown)?;
+        let usual = self.usual().filter(|usual| *usual > 0)?;
+        let elapsed = time - last.time?;
+        let places = (elapsed * 2 + period).div_euclid(period * 2);
+        let expected = last.number.checked_add(places.checked_mul(usual)?)?;
+        let cycle = 1 << shown.bits;
+        let ahead = (i64::from(shown.value) - expected).rem_euclid(cycle);
+        Some(ahead.min(cycle - ahead) / usual)
     }
 
     fn add(&mut self, shown: Wrapping, time: Option<i64>, is_reference: bool) {

@@ -41,7 +41,7 @@ pub struct PesPackets {
     part: PesPart,
     clock: Clock,
     has_times: bool,
-    /// Packets that were read in search of parameters.
+    /// Packets that were read before they were asked for.
     ahead: VecDeque<PesPacket>,
     needs_parameters: bool,
 }
@@ -114,6 +114,17 @@ impl PesPackets {
         Ok(())
     }
 
+    /// Reads until there is a packet behind the next one.
+    fn read_ahead(&mut self) -> io::Result<()> {
+        while self.ahead.len() < 2
+            && let Some(data) = self.read()?
+        {
+            let packet = self.packet(data);
+            self.ahead.push_back(packet);
+        }
+        Ok(())
+    }
+
     fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
         let source = match &mut self.source {
             Ok(source) => source,
@@ -180,17 +191,20 @@ impl Iterator for PesPackets {
         } else {
             Ok(())
         };
-        if let Some(packet) = self.ahead.pop_front() {
-            return Some(Ok(packet));
+        let ready = advanced.and_then(|()| self.read_ahead());
+        if let Err(error) = ready {
+            self.source = Ok(Source::End);
+            self.ahead.clear();
+            return Some(Err(error));
         }
-        match advanced.and_then(|()| self.read()) {
-            Ok(Some(data)) => Some(Ok(self.packet(data))),
-            Ok(None) => None,
-            Err(error) => {
-                self.source = Ok(Source::End);
-                Some(Err(error))
-            }
+        let mut packet = self.ahead.pop_front()?;
+        // Zeros before a start code belong to what follows. Otherwise parsers give the time of this
+        // packet to the next frame.
+        if self.ahead.front().is_some_and(|next| next.data.starts_with(&[0, 0, 1])) {
+            let end = packet.data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            packet.data.truncate(end);
         }
+        Some(Ok(packet))
     }
 }
 

@@ -32,6 +32,11 @@ impl PictureCounter {
         }
     }
 
+    /// The pictures before the last one, if another film begins with it.
+    pub(super) fn split(&mut self) -> Option<PictureCount> {
+        self.pictures.as_mut()?.split()
+    }
+
     pub(super) fn count(&self) -> PictureCount {
         self.pictures.clone().map_or(PictureCount::default(), Pictures::finish)
     }

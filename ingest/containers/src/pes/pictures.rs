@@ -2,7 +2,7 @@
 
 use super::PesCodec;
 use super::clock::Times;
-use super::gaps::Gaps;
+use super::gaps::{Gaps, Join};
 use super::mpeg2::{Group, TimeCodes};
 use super::numbers::{Numbered, Parameters};
 
@@ -22,6 +22,9 @@ pub struct PictureCount {
     pub before_key: u64,
     /// Those that follow it, are shown before it and need earlier ones.
     pub leading: u64,
+    /// Films of HEVC that follow another one without saying so. Some of their pictures look like
+    /// those before, and decoders drop them.
+    pub joins: u64,
     /// Places in which the stream is damaged.
     pub(super) damaged: u64,
     /// Pictures whose numbers are passed over.
@@ -59,6 +62,8 @@ pub(super) struct Pictures {
     position: u64,
     /// Where the last picture of MPEG-4 starts.
     last: Option<u64>,
+    /// Whether another film begins with the last picture.
+    is_joined: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +111,7 @@ impl Pictures {
             times: None,
             position: 0,
             last: None,
+            is_joined: false,
         }
     }
 
@@ -113,6 +119,7 @@ impl Pictures {
     pub(super) fn set_times(&mut self, times: Option<Times>) {
         let position = self.position + self.rest.len() as u64;
         self.times = times.map(|times| (position, times)).or(self.times);
+        self.is_joined = false;
     }
 
     /// When a picture that starts here is decoded and shown.
@@ -252,11 +259,27 @@ impl Pictures {
     /// Compares the numbers and the time of a picture of H.264 or HEVC with those before.
     fn follow(&mut self, kind: Kind, numbered: Option<Numbered>, position: u64) {
         let times = self.take_times(position);
+        self.is_joined = false;
         let is_key = numbered.map_or(kind == Kind::Key, |numbered| numbered.is_key);
-        let is_joined = self.gaps.add(is_key, numbered.as_ref(), times);
-        if let Some(key) = &mut self.key {
-            key.is_open |= is_joined;
+        let join = self.gaps.add(is_key, numbered.as_ref(), times);
+        match (join, self.codec) {
+            (Join::Film, PesCodec::Hevc) => self.count.joins += 1,
+            (Join::Film, _) => self.is_joined = true,
+            _ => {}
         }
+        if let Some(key) = &mut self.key {
+            key.is_open |= join != Join::None;
+        }
+    }
+
+    /// If another film begins with the last picture, counts anew from it on, and returns those before.
+    pub(super) fn split(&mut self) -> Option<PictureCount> {
+        if !std::mem::take(&mut self.is_joined) || self.key.is_none() {
+            return None;
+        }
+        let before = PictureCount { pictures: self.count.pictures - 1, ..self.count };
+        self.count = PictureCount { pictures: 1, ..PictureCount::default() };
+        Some(before)
     }
 
     fn picture(&mut self, kind: Kind, is_open: bool) {

@@ -134,7 +134,7 @@ impl Scan {
                 let data = payload.get(header.map_or(0, |header| header.length)..);
                 let data = data.unwrap_or_default();
                 if let Some(header) = header {
-                    stretch.add(header, data, clock);
+                    stretch.add(header, data, clock, place);
                 }
                 stretch.count(data);
             }
@@ -247,7 +247,7 @@ impl Scan {
         if let Some(before) = before {
             let ended =
                 self.streams.get_mut(&before.pid).and_then(|stream| stretch_of(stream, None));
-            program.stretches.extend(ended.map(|stretch| Stretch { to: place, ..stretch }));
+            program.stretches.extend(ended.map(|stretch| stretch.until(place)));
         }
         let Some(video) = video else { return };
         let Some(Stream { content: Content::Video { stretch, .. }, .. }) =
@@ -283,7 +283,7 @@ impl Scan {
         let end = is_truncated.then_some(Fault::EndsInPacket);
         let programs = chosen.into_iter().filter_map(|mut stretches| {
             stretches.sort_by_key(|stretch| stretch.from);
-            let parts: Vec<PesPart> = stretches.iter().filter_map(Stretch::part).collect();
+            let parts: Vec<PesPart> = stretches.iter().flat_map(Stretch::parts).collect();
             let mut faults = self.faults(&stretches);
             faults.extend(picture_faults(&parts));
             faults.extend(end.clone());

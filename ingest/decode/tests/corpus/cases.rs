@@ -220,6 +220,18 @@ impl Case {
         self.extension == "webp"
     }
 
+    /// When a frame of the film is shown, in milliseconds, if its copy shows it at its time.
+    pub fn time_of(&self, number: usize) -> f64 {
+        let is_variable = self.after.contains("setpts");
+        #[expect(clippy::cast_precision_loss, reason = "films are short")]
+        let number = if is_variable { number + number / 7 * 3 } else { number } as f64;
+        match self.before {
+            "-r 1" => number * 1000.0,
+            "-r 30000/1001" => number * 1001.0 / 30.0,
+            _ => number * 40.0,
+        }
+    }
+
     /// How often a player can show each frame, at most.
     pub fn most_times(&self) -> usize {
         if self.damage == Some(Damage::Appended) { 2 } else { 1 }

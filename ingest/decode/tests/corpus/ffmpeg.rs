@@ -48,6 +48,21 @@ pub fn shown(file: &Path) -> Vec<usize> {
     numbers.into_iter().zip(hidden).filter(|(_, is_hidden)| !is_hidden).map(|(n, _)| n).collect()
 }
 
+/// When ffmpeg shows each frame of a file's first video stream, in milliseconds. It does not know
+/// that of all frames.
+pub fn times(file: &Path) -> Vec<Option<f64>> {
+    let probed = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v:0"])
+        .args(["-show_entries", "frame=best_effort_timestamp_time", "-of", "csv=p=0"])
+        .arg(file)
+        .output()
+        .expect("ffprobe runs");
+    let probed = String::from_utf8_lossy(&probed.stdout);
+    let lines = probed.lines().map(|line| line.trim_end_matches(','));
+    let seconds = lines.filter(|line| !line.is_empty()).map(|line| line.parse::<f64>().ok());
+    seconds.map(|seconds| seconds.map(|seconds| seconds * 1000.0)).collect()
+}
+
 /// The numbers on the frames that ffmpeg decodes.
 fn numbers(file: &Path) -> Vec<usize> {
     let scale = format!("scale={WIDTH}:{HEIGHT}:flags=area,format=gray");
