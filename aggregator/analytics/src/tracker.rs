@@ -74,6 +74,8 @@ pub(crate) struct Track {
     classes: BTreeMap<u32, f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     observations: Option<Observations>,
+    /// Its last object.
+    last: Box4,
 }
 
 /// The tracks that may still be seen.
@@ -108,6 +110,7 @@ impl Track {
             evidence: seen.score,
             hits: 1,
             classes: BTreeMap::from([(seen.class, seen.score)]),
+            last: seen.bounds,
             observations: tuning.observation_centric.then(|| Observations::new(now, seen.bounds)),
         }
     }
@@ -150,6 +153,7 @@ impl Track {
         let trust = if seen.counts { 1.0 } else { tuning.low_trust };
         self.motion.update(seen.bounds, trust, &tuning.noise);
         self.matched = now;
+        self.last = seen.bounds;
         if seen.counts {
             self.counted = now;
             self.hits = self.hits.saturating_add(1);
@@ -313,7 +317,9 @@ impl Matching<'_> {
         let overlap = |least: f64| {
             move |track: &Track, object: &Seen| {
                 let iou = track.bounds().iou(object.bounds);
-                (iou > least && plausible(track, object)).then_some(iou - least)
+                let ratio = track.bounds().size() / object.bounds.size();
+                let fits = (1.0 / tuning.reshaped..=tuning.reshaped).contains(&ratio);
+                (iou > least && fits && plausible(track, object)).then_some(iou - least)
             }
         };
         self.choose(
@@ -337,18 +343,15 @@ impl Matching<'_> {
                 },
             );
         }
-        if tuning.observation_centric {
-            self.choose(
-                |track| track.confirmed,
-                |object| object.counts,
-                |track, object| {
-                    let last = track.observations.as_ref()?.last();
-                    let iou = last.iou(object.bounds);
-                    (same(track, object) && iou > tuning.recovery_overlap)
-                        .then_some(iou - tuning.recovery_overlap)
-                },
-            );
-        }
+        self.choose(
+            |track| track.confirmed,
+            |object| object.counts,
+            |track, object| {
+                let iou = track.last.iou(object.bounds);
+                (same(track, object) && iou > tuning.recovery_overlap)
+                    .then_some(iou - tuning.recovery_overlap)
+            },
+        );
         self.choose(
             |track| !track.confirmed,
             |object| object.counts,
