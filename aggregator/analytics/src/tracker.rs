@@ -290,10 +290,28 @@ impl Tracker {
     }
 }
 
-/// True if the expected box is outside the picture.
+/// True if nothing of a track can be in the picture any more.
+///
+/// A box that is cut off by the edge has a centre that moves half as fast as the object. And less
+/// than half an object is hardly ever found. So one that was last seen at the edge, on its way out,
+/// has left when twice its speed would have taken the rest of it out.
 fn has_left(track: &Track, width: Option<f64>) -> bool {
-    let [left, top, right, bottom] = track.bounds().0;
-    width.is_some_and(|width| right < 0.0 || left > width || bottom < 0.0 || top > 1.0)
+    let Some(width) = width else { return false };
+    let expected = track.bounds().0;
+    if expected[2] < 0.0 || expected[0] > width || expected[3] < 0.0 || expected[1] > 1.0 {
+        return true;
+    }
+    let velocity = track.motion.velocity();
+    let unseen = track.now - track.matched;
+    let last = track.last.0;
+    let near = 0.02 * track.last.size();
+    let leaves = |rest: f64, beyond: f64, speed: f64| {
+        beyond >= -near && speed > 0.0 && 2.0 * speed * unseen >= rest
+    };
+    leaves(last[2], -last[0], -velocity[0])
+        || leaves(width - last[0], last[2] - width, velocity[0])
+        || leaves(last[3], -last[1], -velocity[1])
+        || leaves(1.0 - last[1], last[3] - 1.0, velocity[1])
 }
 
 /// A frame in which tracks and objects look for each other.

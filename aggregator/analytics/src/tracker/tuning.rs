@@ -69,7 +69,7 @@ impl Tuning {
             low_scores: true,
             observation_centric: false,
             consistency: 0.0,
-            recovery_overlap: 0.3,
+            recovery_overlap: var("RO", 0.45),
         };
         match kind {
             TrackerKind::Ocsort => {
