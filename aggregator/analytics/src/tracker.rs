@@ -74,6 +74,8 @@ pub(crate) struct Track {
     classes: BTreeMap<u32, f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     observations: Option<Observations>,
+    /// Its last object.
+    last: Box4,
 }
 
 /// The tracks that may still be seen.
@@ -108,6 +110,7 @@ impl Track {
             evidence: seen.score,
             hits: 1,
             classes: BTreeMap::from([(seen.class, seen.score)]),
+            last: seen.bounds,
             observations: tuning.observation_centric.then(|| Observations::new(now, seen.bounds)),
         }
     }
@@ -150,6 +153,7 @@ impl Track {
         let trust = if seen.counts { 1.0 } else { tuning.low_trust };
         self.motion.update(seen.bounds, trust, &tuning.noise);
         self.matched = now;
+        self.last = seen.bounds;
         if seen.counts {
             self.counted = now;
             self.hits = self.hits.saturating_add(1);
@@ -286,10 +290,28 @@ impl Tracker {
     }
 }
 
-/// True if the expected box is outside the picture.
+/// True if nothing of a track can be in the picture any more.
+///
+/// A box that is cut off by the edge has a centre that moves half as fast as the object. And less
+/// than half an object is hardly ever found. So one that was last seen at the edge, on its way out,
+/// has left when twice its speed would have taken the rest of it out.
 fn has_left(track: &Track, width: Option<f64>) -> bool {
-    let [left, top, right, bottom] = track.bounds().0;
-    width.is_some_and(|width| right < 0.0 || left > width || bottom < 0.0 || top > 1.0)
+    let Some(width) = width else { return false };
+    let expected = track.bounds().0;
+    if expected[2] < 0.0 || expected[0] > width || expected[3] < 0.0 || expected[1] > 1.0 {
+        return true;
+    }
+    let velocity = track.motion.velocity();
+    let unseen = track.now - track.matched;
+    let last = track.last.0;
+    let near = 0.02 * track.last.size();
+    let leaves = |rest: f64, beyond: f64, speed: f64| {
+        beyond >= -near && speed > 0.0 && 2.0 * speed * unseen >= rest
+    };
+    leaves(last[2], -last[0], -velocity[0])
+        || leaves(width - last[0], last[2] - width, velocity[0])
+        || leaves(last[3], -last[1], -velocity[1])
+        || leaves(1.0 - last[1], last[3] - 1.0, velocity[1])
 }
 
 /// A frame in which tracks and objects look for each other.
@@ -313,7 +335,9 @@ impl Matching<'_> {
         let overlap = |least: f64| {
             move |track: &Track, object: &Seen| {
                 let iou = track.bounds().iou(object.bounds);
-                (iou > least && plausible(track, object)).then_some(iou - least)
+                let ratio = track.bounds().size() / object.bounds.size();
+                let fits = (1.0 / tuning.reshaped..=tuning.reshaped).contains(&ratio);
+                (iou > least && fits && plausible(track, object)).then_some(iou - least)
             }
         };
         self.choose(
@@ -337,18 +361,15 @@ impl Matching<'_> {
                 },
             );
         }
-        if tuning.observation_centric {
-            self.choose(
-                |track| track.confirmed,
-                |object| object.counts,
-                |track, object| {
-                    let last = track.observations.as_ref()?.last();
-                    let iou = last.iou(object.bounds);
-                    (same(track, object) && iou > tuning.recovery_overlap)
-                        .then_some(iou - tuning.recovery_overlap)
-                },
-            );
-        }
+        self.choose(
+            |track| track.confirmed,
+            |object| object.counts,
+            |track, object| {
+                let iou = track.last.iou(object.bounds);
+                (same(track, object) && iou > tuning.recovery_overlap)
+                    .then_some(iou - tuning.recovery_overlap)
+            },
+        );
         self.choose(
             |track| !track.confirmed,
             |object| object.counts,

@@ -245,11 +245,11 @@ impl Shapes {
         happened: &mut Vec<Happened>,
     ) {
         let before = story.bounds.replace(bounds.0);
-        let margin = margin(bounds, deviation);
+        let margins = margins(bounds, deviation);
         let states = story.lines.iter_mut().zip(&rules.lines).zip(&self.lines).zip(0_u8..);
         for (((state, line), shape), place) in states {
             let from = before.map(|bounds| line.anchor.of(bounds));
-            let crossed = shape.step(state, from, line.anchor.of(bounds.0), margin);
+            let crossed = shape.step(state, from, line.anchor.of(bounds.0), margins);
             if let Some(direction) = crossed.filter(|_| line.counts(label)) {
                 happened.push(Happened::Crossed { line: place, direction, at });
             }
@@ -258,7 +258,7 @@ impl Shapes {
             let visit = story.visits.get_mut(&place);
             let was = before.map(|_| visit.is_some());
             let anchor = zone.anchor.of(bounds.0);
-            match (visit, shape.holds(was, anchor, margin)) {
+            match (visit, shape.holds(was, anchor, margins[1])) {
                 (Some((_, last)), true) => {
                     if shape.contains(anchor) {
                         *last = at;
@@ -289,13 +289,14 @@ impl Shapes {
     }
 }
 
-/// How far a track has to be beyond a line.
-fn margin(bounds: Box4, [across, down]: [f64; 2]) -> f64 {
-    // A box that is half as sharp as that of a good model, and what the filter does not know.
+/// How far a track has to be from a line to be on one side of it at first, and how far to be on the
+/// other side: more than what a filter is wrong by while an object stands on the line.
+fn margins(bounds: Box4, [across, down]: [f64; 2]) -> [f64; 2] {
     let var = |name: &str, default: f64| -> f64 {
         std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
     };
-    var("M_SIZE", 0.03) * bounds.size() + var("M_DEV", 1.0) * across.max(down)
+    let wrong = across.max(down);
+    [var("M_0", 1.0) * wrong, var("M_SIZE", 0.05) * bounds.size() + var("M_DEV", 1.5) * wrong]
 }
 
 /// What is needed to count what happened.

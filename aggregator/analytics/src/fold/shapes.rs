@@ -84,14 +84,15 @@ impl LineShape {
         dot / self.length / self.length
     }
 
-    /// A track moves from `before` to `to`. It has crossed the line once it is `margin` beyond, if
-    /// it came there between the line's ends.
+    /// A track moves from `before` to `to`. It has crossed the line once it is far enough beyond,
+    /// if it came there between the line's ends. `margins` are how far it has to be to be on a side
+    /// at first, and on the other side.
     pub(super) fn step(
         &self,
         state: &mut LineState,
         before: Option<Point>,
         to: Point,
-        margin: f64,
+        margins: [f64; 2],
     ) -> Option<Direction> {
         let distance = self.distance(to);
         let seems = Side::of(distance);
@@ -106,14 +107,24 @@ impl LineShape {
             _ => false,
         };
         state.seems = Some((seems, within));
-        if distance.abs() <= margin {
-            return None;
-        }
-        self.settle(state)
+        let margin = if state.side.is_some() { margins[1] } else { margins[0] };
+        if distance.abs() <= margin { None } else { state.settle() }
     }
 
-    /// Nothing follows: it is where it seems to be.
-    pub(super) fn settle(&self, state: &mut LineState) -> Option<Direction> {
+    /// Nothing follows the last step: the track is where it seems to be, or too near to know.
+    pub(super) fn end(
+        &self,
+        state: &mut LineState,
+        at: Point,
+        margins: [f64; 2],
+    ) -> Option<Direction> {
+        if self.distance(at).abs() <= margins[0] { None } else { state.settle() }
+    }
+}
+
+impl LineState {
+    fn settle(&mut self) -> Option<Direction> {
+        let state = self;
         let (seems, within) = state.seems?;
         let was = state.side.replace(seems)?;
         (was != seems && within).then_some(match seems {

@@ -156,6 +156,10 @@ impl Motion {
         Box4::around(self.x.x, self.y.x, self.width.x, self.height.x)
     }
 
+    pub(crate) fn velocity(&self) -> [f64; 2] {
+        [self.x.v, self.y.v]
+    }
+
     /// Standard deviation of the centre, across and down.
     pub(crate) fn deviation(&self) -> [f64; 2] {
         [self.x.xx.max(0.0).sqrt(), self.y.xx.max(0.0).sqrt()]

@@ -29,6 +29,8 @@ pub(crate) struct Tuning {
     pub(crate) farthest: f64,
     /// how much larger or smaller,
     pub(crate) resized: f64,
+    /// The same of one that does.
+    pub(crate) reshaped: f64,
     /// and after how long.
     pub(crate) far_buffer: f64,
     /// ByteTrack's second association.
@@ -54,7 +56,7 @@ impl Tuning {
             buffer: var("B", 2.0),
             tentative: var("T", 0.5),
             evidence: var("E", 1.5),
-            gate: var("G", 20.0),
+            gate: var("G", 12.0),
             least_overlap: var("LO", 0.2),
             low_overlap: var("LLO", 0.5),
             tentative_overlap: var("TO", 0.3),
@@ -62,11 +64,12 @@ impl Tuning {
             duplicate: var("D", 0.7),
             farthest: var("FA", 1.5),
             resized: var("R", 1.5),
+            reshaped: var("RS", 1.6),
             far_buffer: var("FB", 1.5),
             low_scores: true,
             observation_centric: false,
             consistency: 0.0,
-            recovery_overlap: 0.3,
+            recovery_overlap: var("RO", 0.45),
         };
         match kind {
             TrackerKind::Ocsort => {
