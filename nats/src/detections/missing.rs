@@ -111,10 +111,7 @@ mod tests {
              1099511627776"
         );
         missing.found(1 << 40);
-        assert_eq!(
-            missing.to_string(),
-            "the result of frame 0 of 4 frames is not kept any more"
-        );
+        assert_eq!(missing.to_string(), "the result of frame 0 of 4 frames is not kept any more");
         missing.found(0);
         assert!(missing.is_empty());
         assert_eq!(missing.to_string(), "the results of all 4 frames are kept");
