@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what only tests need, in addition to scripts/setup.sh: Prometheus, schemathesis, openapi-python-client, axe-core, Grafana's types of
-# dashboards with the programs that check them, AsyncAPI's schema, a browser, and an RTSP server. The last two are
-# Debian packages; the rest goes into .deps-tests/. If nothing is missing, nothing is changed or downloaded.
+# Installs what only tests need, in addition to scripts/setup.sh: Prometheus, schemathesis, openapi-python-client, motmetrics,
+# TrackEval, axe-core, Grafana's types of dashboards with the programs that check them, AsyncAPI's schema, a browser, and an RTSP
+# server. The last two are Debian packages; the rest goes into .deps-tests/. If nothing is missing, nothing is changed or downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,9 +10,10 @@ schema=grafana/schema
 asyncapi=deps/asyncapi
 schemathesis=deps/schemathesis.txt
 client=deps/openapi-python-client.txt
+tracking=deps/tracking-metrics.txt
 deps=.deps-tests
 fresh=.deps-tests.tmp
-files=(axe.min.js bin/prometheus bin/promtool bin/node schemathesis/schemathesis/__init__.py openapi-python-client/openapi_python_client/__init__.py schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json 'asyncapi/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json')
+files=(axe.min.js bin/prometheus bin/promtool bin/node schemathesis/schemathesis/__init__.py openapi-python-client/openapi_python_client/__init__.py tracking-metrics/trackeval/__init__.py schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json 'asyncapi/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json')
 
 say() { printf 'setup-tests: %s\n' "$*"; }
 die() {
@@ -20,7 +21,7 @@ die() {
     exit 1
 }
 
-stamp() { echo "$(uname -m) $(cat "$pins" "$schemathesis" "$client" "$schema"/package*.json "$asyncapi"/package*.json | sha256sum)"; }
+stamp() { echo "$(uname -m) $(cat "$pins" "$schemathesis" "$client" "$tracking" "$schema"/package*.json "$asyncapi"/package*.json | sha256sum)"; }
 
 ready() {
     local file
@@ -80,11 +81,12 @@ install_npm() { # folder of package.json and package-lock.json, folder
 install() {
     trap 'rm -rf "$fresh"' EXIT
     rm -rf "$fresh"
-    mkdir -p "$fresh"/{wheels,ready/bin,ready/schemathesis,ready/openapi-python-client}
-    say "downloading Prometheus, schemathesis, openapi-python-client, Node.js, and the schemas of dashboards and AsyncAPI documents (about 80 MB)"
+    mkdir -p "$fresh"/{wheels,ready/bin,ready/schemathesis,ready/openapi-python-client,ready/tracking-metrics}
+    say "downloading Prometheus, schemathesis, openapi-python-client, motmetrics, TrackEval, Node.js, and the schemas of dashboards and AsyncAPI documents (about 150 MB)"
     unpack_packages
     unpack_python "$schemathesis" schemathesis
     unpack_python "$client" openapi-python-client
+    unpack_python "$tracking" tracking-metrics
     unpack_wheels
     install_npm "$schema" "$fresh/ready/schema"
     install_npm "$asyncapi" "$fresh/ready/asyncapi"

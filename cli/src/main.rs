@@ -2,7 +2,8 @@
 //!
 //! `run`, `top` and `bench` are crates of their own, and so are the three services. The commands
 //! here are small: `config` and `metrics` print what this program knows about itself; `status`,
-//! `detections`, `analyse`, `dead`, `model`, `rerun` and `compare` ask a running server, through `client`.
+//! `detections`, `analyse`, `dead`, `model`, `rerun` and `compare` ask a running server, through
+//! `client`; `evaluate` prints what the crate `moliceiro-evaluate` computes.
 
 mod analyse;
 mod client;
@@ -10,6 +11,7 @@ mod compare;
 mod config;
 mod dead;
 mod detections;
+mod evaluate;
 mod metrics;
 mod model;
 mod model_check;
@@ -36,6 +38,7 @@ use compare::CompareArguments;
 use config::ConfigArguments;
 use dead::DeadCommand;
 use detections::DetectionsArguments;
+use evaluate::EvaluateArguments;
 use model::ModelCommand;
 use rerun::RerunArguments;
 use status::StatusArguments;
@@ -77,6 +80,7 @@ enum Command {
     Model(ModelCommand),
     Rerun(RerunArguments),
     Compare(CompareArguments),
+    Evaluate(EvaluateArguments),
     #[cfg(feature = "bench")]
     Bench(BenchArguments),
     #[cfg(not(feature = "bench"))]
@@ -144,6 +148,7 @@ fn main() -> ExitCode {
         Command::Model(command) => model::run(&command),
         Command::Rerun(arguments) => rerun::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => moliceiro_bench::run(&arguments),
         #[cfg(not(feature = "bench"))]

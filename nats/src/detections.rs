@@ -1,4 +1,7 @@
-//! The objects found in each frame of a video, as long as results are kept.
+//! The objects found in each frame of a video, as long as results are kept, and which frames'
+//! results are not kept any more.
+
+mod missing;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -13,6 +16,7 @@ use thiserror::Error;
 
 use crate::messages::{Event, FrameResult, Object, VideoEvent, from_cbor};
 use crate::{Streams, VideoId, direct, subjects};
+pub use missing::{InvalidFrames, Missing};
 
 /// Frames that are reordered: detectors finish out of order, but seldom by more than this.
 const WINDOW: usize = 256;
@@ -34,7 +38,7 @@ pub struct DetectionsError {
 /// The results that are stored now: each frame once, in order of index.
 ///
 /// A result that was stored more than some hundred frames late is yielded late. Failed frames are
-/// left out, and so are expired results. Memory holds only the frames that are being reordered.
+/// left out, and so are expired results: [`Missing`] lists them. Memory holds only the frames that are being reordered.
 pub fn detections(
     streams: &Streams,
     video: &VideoId,
