@@ -42,7 +42,7 @@ pub(crate) struct AnalyseArguments {
     store: StoreArguments,
 }
 
-fn score(text: &str) -> Result<f32, String> {
+pub(crate) fn score(text: &str) -> Result<f32, String> {
     let score = text.parse().ok().filter(|score| (0.0..=1.0).contains(score));
     score.ok_or_else(|| "must be a number from 0 to 1".to_owned())
 }

@@ -105,12 +105,22 @@ pub fn fold_frame(
     fold.frame(&observations, sink);
 }
 
-/// Folds all results of a video that are stored now.
-pub async fn analyse(
+/// What happens while stored results are folded.
+pub(crate) enum Step<'a> {
+    Frame(&'a FrameResult),
+    Failed,
+    Missing(u64),
+    Found(Finding),
+}
+
+/// Folds all results of a video that are stored now, and calls `on_step` with each step. Returns the
+/// fold, and whether every frame of the video has a result.
+pub(crate) async fn replay(
     streams: &Streams,
     video: &VideoId,
     question: &Question,
-) -> Result<Analysis, ReplayError> {
+    mut on_step: impl FnMut(&Started, Step<'_>),
+) -> Result<(Fold, Started, bool), ReplayError> {
     let entry = streams.videos().entry(video).await?;
     let entry = entry.ok_or_else(|| ReplayError::Unknown(video.clone()))?;
     let totals = VideoTotals::from_entry(entry)?;
@@ -121,35 +131,51 @@ pub async fn analyse(
     if let Some(alarms) = &question.alarms {
         started.alarms = Some(alarms.clone());
     }
-    let rules = rules_of(&started, &[]);
-    let mut analysis = Analysis::of(video, &started);
-    let mut fold = Fold::new(&rules);
+    let mut fold = Fold::new(&rules_of(&started, &[]));
     let mut results = StoredResults::new(streams, video);
     for (index, is_analysed) in totals.settled_from(0) {
-        if !is_analysed {
-            analysis.failed_frames += 1;
-            fold.failed(index, None);
-        } else if let Some(frame) = results.of(index).await? {
-            analysis.count(&frame, question.threshold, &rules.labels);
-            fold_frame(&mut fold, &frame, question.threshold, &mut |f| analysis.found(f));
+        let frame = if is_analysed { results.of(index).await? } else { None };
+        if let Some(frame) = frame {
+            on_step(&started, Step::Frame(&frame));
+            fold_frame(&mut fold, &frame, question.threshold, &mut |finding| {
+                on_step(&started, Step::Found(finding));
+            });
         } else {
-            analysis.miss(index, started.selection.every.max(1));
             fold.failed(index, None);
+            on_step(&started, if is_analysed { Step::Missing(index) } else { Step::Failed });
         }
     }
     if totals.is_complete() {
-        fold.end(&mut |finding| analysis.found(finding));
+        fold.end(&mut |finding| on_step(&started, Step::Found(finding)));
     }
-    analysis.complete = totals.is_complete() && analysis.missing_frames == 0;
+    Ok((fold, started, totals.is_complete()))
+}
+
+/// Folds all results of a video that are stored now.
+pub async fn analyse(
+    streams: &Streams,
+    video: &VideoId,
+    question: &Question,
+) -> Result<Analysis, ReplayError> {
+    let mut analysis = Analysis::of(video);
+    let on_step = |started: &Started, step: Step<'_>| match step {
+        Step::Frame(frame) => analysis.count(frame, question.threshold, &started.labels),
+        Step::Failed => analysis.failed_frames += 1,
+        Step::Missing(index) => analysis.miss(index, started.selection.every.max(1)),
+        Step::Found(finding) => analysis.found(finding, &started.name),
+    };
+    let (fold, started, is_complete) = replay(streams, video, question, on_step).await?;
+    analysis.name = started.name;
+    analysis.complete = is_complete && analysis.missing_frames == 0;
     analysis.analytics = fold.summary();
     Ok(analysis)
 }
 
 impl Analysis {
-    fn of(video: &VideoId, started: &Started) -> Self {
+    fn of(video: &VideoId) -> Self {
         Self {
             video: video.clone(),
-            name: started.name.clone(),
+            name: String::new(),
             complete: false,
             processed_frames: 0,
             failed_frames: 0,
@@ -178,12 +204,12 @@ impl Analysis {
         }
     }
 
-    fn found(&mut self, finding: Finding) {
+    fn found(&mut self, finding: Finding, name: &str) {
         match finding {
             Finding::Observed(_) => {}
             Finding::Crossing(crossing) => self.crossings.push(crossing),
             Finding::Visit(visit) => self.visits.push(visit),
-            Finding::Alarm(alarm) => self.alarms.push(alarm.of(&self.video, &self.name)),
+            Finding::Alarm(alarm) => self.alarms.push(alarm.of(&self.video, name)),
             Finding::Track(track) => self.track_records.push(track),
         }
     }

@@ -2,14 +2,17 @@
 //! rules or with others, without decoding or detecting anything again.
 //!
 //! 1. `frames.rs` reads the stored results by their frames ([`StoredResults`]).
-//! 2. `analysis.rs` folds them ([`analyse`]) and says what is missing.
+//! 2. `analysis.rs` folds them ([`analyse`]) and says what is missing; `boxes.rs` says which object
+//!    belongs to which track.
 //!
 //! An aggregator folds results as they come, and reads those that another one counted.
 
 mod analysis;
+mod boxes;
 mod error;
 mod frames;
 
 pub use analysis::{Analysis, Question, analyse, fold_frame, rules_of};
+pub use boxes::{TrackNumbers, TrackedBox, track_numbers, tracked_boxes};
 pub use error::ReplayError;
 pub use frames::StoredResults;

@@ -1,0 +1,71 @@
+//! Which object of which frame belongs to which track.
+
+use std::collections::HashMap;
+
+use moliceiro_analytics::{Finding, Observed};
+use moliceiro_nats::messages::Started;
+use moliceiro_nats::{Streams, VideoId};
+
+use crate::analysis::{Step, replay};
+use crate::{Question, ReplayError};
+
+/// An object that belongs to a track.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrackedBox {
+    /// The frame's index.
+    pub frame: u64,
+    /// The track's number.
+    pub track: u64,
+    /// The object's class.
+    pub label: String,
+    /// The model's confidence, 0 to 1.
+    pub score: f32,
+    /// Left, top, right, bottom in pixels.
+    pub bounds: [f32; 4],
+}
+
+/// The number of the track of each object that has one, by frame and place among the frame's
+/// objects, those that do not count included.
+pub type TrackNumbers = HashMap<(u64, u32), u64>;
+
+/// Which object belongs to which track, of all results of a video that are stored now.
+pub async fn track_numbers(
+    streams: &Streams,
+    video: &VideoId,
+    question: &Question,
+) -> Result<TrackNumbers, ReplayError> {
+    let mut numbers = TrackNumbers::new();
+    let on_step = |_: &Started, step: Step<'_>| {
+        if let Step::Found(Finding::Observed(Observed { frame, object, track })) = step {
+            numbers.insert((frame, object), track);
+        }
+    };
+    replay(streams, video, question, on_step).await?;
+    Ok(numbers)
+}
+
+/// All objects of tracks, of all results of a video that are stored now. Holds all boxes of the
+/// video in memory.
+pub async fn tracked_boxes(
+    streams: &Streams,
+    video: &VideoId,
+    question: &Question,
+) -> Result<Vec<TrackedBox>, ReplayError> {
+    let (mut objects, mut boxes) = (HashMap::new(), Vec::new());
+    let on_step = |_: &Started, step: Step<'_>| match step {
+        Step::Frame(result) => {
+            for (place, object) in (0_u32..).zip(result.objects.all()) {
+                let found = (object.label.to_owned(), object.score, object.bounds);
+                objects.insert((result.index, place), found);
+            }
+        }
+        Step::Found(Finding::Observed(Observed { frame, object, track })) => {
+            if let Some((label, score, bounds)) = objects.remove(&(frame, object)) {
+                boxes.push(TrackedBox { frame, track, label, score, bounds });
+            }
+        }
+        _ => {}
+    };
+    replay(streams, video, question, on_step).await?;
+    Ok(boxes)
+}
