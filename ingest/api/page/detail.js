@@ -7,6 +7,7 @@ import * as comparison from "./compare.js";
 import { copies, row } from "./copy.js";
 import { Detections } from "./detections.js";
 import * as line from "./line.js";
+import * as places from "./places.js";
 import * as thumbnails from "./thumbnails.js";
 import { hasEnded, part, remove as removeFromList, show as showInList } from "./videos.js";
 
@@ -108,19 +109,20 @@ class Opened {
     $("duration").textContent = summary?.duration_s ? clock(summary.duration_s) : "–";
     for (const link of $("downloads").querySelectorAll("a")) link.href = downloads[link.dataset.kind].path(this.id);
     for (const kind of ["text", "json"]) $("downloads").querySelector(`[data-kind=${kind}]`).parentElement.hidden = !summary;
-    this.bars(classes, video.most_at_once);
+    this.bars(classes, video.most_at_once, video.analytics?.tracks);
+    places.show(video);
     this.choices(classes);
     this.load();
     this.compare();
   }
 
-  bars(classes, mostAtOnce) {
+  bars(classes, mostAtOnce, different) {
     const ranked = rank(classes);
     const most = ranked[0]?.[1] ?? 1;
     const rows = ranked.map(([label, n]) => {
       const fill = paint(element("div", { className: "fill" }), label);
       fill.style.width = `${(100 * n) / most}%`;
-      const cells = [element("th", { scope: "row", textContent: label }), element("td", {}, fill), element("td", { textContent: count(n) }), element("td", { textContent: count(mostAtOnce[label] ?? 0) })];
+      const cells = [element("th", { scope: "row", textContent: label }), element("td", {}, fill), element("td", { textContent: count(n) }), element("td", { textContent: count(mostAtOnce[label] ?? 0) }), element("td", { textContent: different ? count(different[label] ?? 0) : "–" })];
       return element("tr", {}, ...cells);
     });
     $("classes").replaceChildren(...rows);
@@ -197,6 +199,7 @@ class Opened {
     this.complete = Boolean(summary);
     this.drawLine();
     thumbnails.draw(kept, this.detections, this.video);
+    await places.draw(this.video, kept, signal);
     if (!this.complete) await pause(MIN_PAUSE, signal);
   }
 }
@@ -258,6 +261,7 @@ const links = (id) => [
   row("State and counts", `/videos/${id}`),
   row("Events", `/videos/${id}/events`),
   row("Detections", `/videos/${id}/detections`),
+  row("Tracks", `/videos/${id}/tracks`),
   row("Summary", `/videos/${id}/summary`),
   row("Analyses", `/videos/${id}/analyses`),
 ];
@@ -268,6 +272,7 @@ export function open(id) {
   opened?.close();
   line.clear();
   thumbnails.clear();
+  places.clear();
   comparison.clear();
   $("waiting").hidden = true;
   $("alarms-card").hidden = true;

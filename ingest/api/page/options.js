@@ -23,7 +23,7 @@ export class Options {
 
   /** The options that are set, as JSON for an upload. */
   read() {
-    const { every, fps, start, end, track, deinterlace, model, labels, alarms } = this.#fields;
+    const { every, fps, start, end, track, deinterlace, model, labels, alarms, lines: places, zones } = this.#fields;
     const options = {};
     if (every.value) options.every = every.valueAsNumber;
     if (fps.value) options.fps = fps.valueAsNumber;
@@ -36,13 +36,17 @@ export class Options {
     if (models.length > 1) options.models = models;
     const classes = lines(labels.value, ",");
     if (classes.length) options.labels = classes;
+    for (const [name, field] of Object.entries({ lines: places, zones })) {
+      const texts = lines(field.value, "\n");
+      if (texts.length) options[name] = texts;
+    }
     const rules = lines(alarms.value, "\n");
     if (rules.length) options.alarms = rules;
     return options;
   }
 
   /** Shows the options that a video was counted with. */
-  fill({ every, fps, start, end, video_track: track, deinterlace, model, labels, rules }) {
+  fill({ every, fps, start, end, video_track: track, deinterlace, model, labels, rules, lines: places, zones }) {
     // The server refuses both.
     this.#fields.every.value = fps ? "" : every;
     this.#fields.fps.value = fps ?? "";
@@ -52,6 +56,8 @@ export class Options {
     this.#fields.deinterlace.value = deinterlace ?? "";
     this.#fields.model.value = model?.name ?? "";
     this.#fields.labels.value = labels.join(", ");
+    this.#fields.lines.value = places.join("\n");
+    this.#fields.zones.value = zones.join("\n");
     this.#fields.alarms.value = (rules ?? []).join("\n");
   }
 }

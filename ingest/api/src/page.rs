@@ -85,6 +85,7 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         SCRIPT "dom.js"
         SCRIPT "line.js"
         SCRIPT "options.js"
+        SCRIPT "places.js"
         SCRIPT "thumbnails.js"
         SCRIPT "uploads.js"
         SCRIPT "videos.js"

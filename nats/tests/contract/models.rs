@@ -146,7 +146,11 @@ async fn models_of_runs_are_removed_when_no_video_needs_them() {
     let started = Started { model: Some(used), ..upload.started(std::time::SystemTime::now(), 1) };
     let event = Event::Started(started.clone());
     streams.publisher.publish_event(&video, None, event).await.unwrap();
-    assert_eq!(unused(&third).await, [second.clone()], "its log says that a video needs the first");
+    assert_eq!(
+        unused(&third).await,
+        std::slice::from_ref(&second),
+        "its log says that a video needs the first"
+    );
     let entry = VideoEntry {
         video,
         started,

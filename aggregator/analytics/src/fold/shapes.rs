@@ -111,6 +111,7 @@ impl LineShape {
         if distance.abs() <= margin { None } else { state.settle() }
     }
 
+    #[allow(dead_code, clippy::allow_attributes_without_reason)]
     /// Nothing follows the last step: the track is where it seems to be, or too near to know.
     pub(super) fn end(
         &self,
