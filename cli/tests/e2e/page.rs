@@ -139,9 +139,17 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_page() {
         .texts("#classes th")
         .await
         .into_iter()
-        .zip(browser.texts("#classes td:last-child").await.iter().map(|n| n.parse().unwrap()))
+        .zip(browser.texts("#classes td:nth-child(4)").await.iter().map(|n| n.parse().unwrap()))
         .collect();
     assert_eq!(at_once["person"], most);
+    let different: u64 = browser
+        .texts("#classes td:last-child")
+        .await
+        .iter()
+        .map(|n| n.parse::<u64>().unwrap())
+        .sum();
+    let tracks = video["summary"]["tracks"].as_object().unwrap();
+    assert_eq!(different, tracks.values().filter_map(Value::as_u64).sum(), "different objects");
     assert_eq!(
         serde_json::to_value(at_once).unwrap(),
         video["summary"]["most_at_once"],
