@@ -21,8 +21,6 @@ mod assignment;
 pub(crate) mod boxes;
 mod filter;
 mod observation_centric;
-#[cfg(test)]
-mod tests;
 mod tuning;
 
 use std::collections::BTreeMap;
@@ -37,6 +35,9 @@ pub(crate) use self::tuning::Tuning;
 
 /// Tracks that exist at once. In a frame with more objects, those of the lowest score are left out.
 pub(crate) const MOST_TRACKS: usize = 500;
+
+/// Nothing has left before it was unseen for so long, in seconds.
+const LEAVING: f64 = 0.2;
 
 /// Classes of one track.
 const MOST_CLASSES: usize = 8;
@@ -76,6 +77,8 @@ pub(crate) struct Track {
     observations: Option<Observations>,
     /// Its last object.
     last: Box4,
+    /// Its width and height when most of it was seen lately.
+    full: [f64; 2],
 }
 
 /// The tracks that may still be seen.
@@ -111,6 +114,7 @@ impl Track {
             hits: 1,
             classes: BTreeMap::from([(seen.class, seen.score)]),
             last: seen.bounds,
+            full: [seen.bounds.width(), seen.bounds.height()],
             observations: tuning.observation_centric.then(|| Observations::new(now, seen.bounds)),
         }
     }
@@ -144,7 +148,10 @@ impl Track {
     }
 
     fn take(&mut self, seen: &Seen, tuning: &Tuning) {
+        /// It forgets a larger size by this part in a second.
+        const SHRINKS: f64 = 0.1;
         let now = self.now;
+        let kept = (1.0 - SHRINKS * (now - self.matched)).max(0.0);
         if let Some(observations) = &mut self.observations {
             if observations.is_lost() {
                 self.motion = observations.updated_again(now, seen.bounds, &tuning.noise);
@@ -152,6 +159,9 @@ impl Track {
         }
         let trust = if seen.counts { 1.0 } else { tuning.low_trust };
         self.motion.update(seen.bounds, trust, &tuning.noise);
+        let bounds = self.motion.bounds();
+        self.full =
+            [bounds.width().max(kept * self.full[0]), bounds.height().max(kept * self.full[1])];
         self.matched = now;
         self.last = seen.bounds;
         if seen.counts {
@@ -225,7 +235,7 @@ impl Tracker {
         for track in &mut self.tracks {
             if !track.confirmed
                 && track.matched == now
-                && track.hits >= 2
+                && track.hits >= tuning.hits
                 && track.evidence >= tuning.evidence
             {
                 track.confirmed = true;
@@ -238,7 +248,7 @@ impl Tracker {
         };
         self.tracks.retain(|track| {
             let open = now - track.counted <= patience(track)
-                && (track.matched == now || !has_left(track, width));
+                && (now - track.matched < LEAVING || !has_left(track, width));
             if !open {
                 done.ended.push(track.serial);
             }
@@ -290,28 +300,32 @@ impl Tracker {
     }
 }
 
-/// True if nothing of a track can be in the picture any more.
+/// True if so little of a track is expected in the picture that it cannot be found.
 ///
-/// A box that is cut off by the edge has a centre that moves half as fast as the object. And less
-/// than half an object is hardly ever found. So one that was last seen at the edge, on its way out,
-/// has left when twice its speed would have taken the rest of it out.
+/// A box that the edge cuts off has a centre that moves half as fast as the object, so it is not
+/// the expected box that tells, but where its inner side must be by now.
 fn has_left(track: &Track, width: Option<f64>) -> bool {
+    /// No detector finds less of an object.
+    const FOUND: f64 = 0.4;
+    /// Sizes a second, below which it stands.
+    const STANDS: f64 = 0.1;
+    /// A box that is so near to the edge, in sizes, is cut off.
+    const AT_EDGE: f64 = 0.03;
     let Some(width) = width else { return false };
-    let expected = track.bounds().0;
-    if expected[2] < 0.0 || expected[0] > width || expected[3] < 0.0 || expected[1] > 1.0 {
-        return true;
-    }
-    let velocity = track.motion.velocity();
+    let last = track.last;
     let unseen = track.now - track.matched;
-    let last = track.last.0;
-    let near = 0.02 * track.last.size();
-    let leaves = |rest: f64, beyond: f64, speed: f64| {
-        beyond >= -near && speed > 0.0 && 2.0 * speed * unseen >= rest
+    let leaves = |outwards: f64, inner: f64, outer: f64, full: f64| {
+        let is_cut = outer.abs() <= AT_EDGE * full;
+        let speed = if is_cut { 2.0 * outwards } else { outwards };
+        speed > STANDS * last.size() && inner - speed * unseen < FOUND * full
     };
-    leaves(last[2], -last[0], -velocity[0])
-        || leaves(width - last[0], last[2] - width, velocity[0])
-        || leaves(last[3], -last[1], -velocity[1])
-        || leaves(1.0 - last[1], last[3] - 1.0, velocity[1])
+    let [left, top, right, bottom] = last.0;
+    let [across, down] = track.motion.velocity();
+    let [full_width, full_height] = track.full;
+    leaves(-across, right, left, full_width)
+        || leaves(across, width - left, width - right, full_width)
+        || leaves(-down, bottom, top, full_height)
+        || leaves(down, 1.0 - top, 1.0 - bottom, full_height)
 }
 
 /// A frame in which tracks and objects look for each other.
@@ -361,6 +375,7 @@ impl Matching<'_> {
                 },
             );
         }
+        // It may have stopped or turned while it was hidden, which the filter does not expect.
         self.choose(
             |track| track.confirmed,
             |object| object.counts,
