@@ -20,6 +20,7 @@
 mod assignment;
 pub(crate) mod boxes;
 mod filter;
+mod matching;
 mod observation_centric;
 mod tuning;
 
@@ -27,9 +28,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use self::assignment::{Pair, assign};
 use self::boxes::Box4;
 use self::filter::Motion;
+use self::matching::Matching;
 use self::observation_centric::Observations;
 pub(crate) use self::tuning::Tuning;
 
@@ -152,10 +153,8 @@ impl Track {
         const SHRINKS: f64 = 0.1;
         let now = self.now;
         let kept = (1.0 - SHRINKS * (now - self.matched)).max(0.0);
-        if let Some(observations) = &mut self.observations {
-            if observations.is_lost() {
-                self.motion = observations.updated_again(now, seen.bounds, &tuning.noise);
-            }
+        if let Some(seen_before) = self.observations.as_ref().filter(|seen| seen.is_lost()) {
+            self.motion = seen_before.updated_again(now, seen.bounds, &tuning.noise);
         }
         let trust = if seen.counts { 1.0 } else { tuning.low_trust };
         self.motion.update(seen.bounds, trust, &tuning.noise);
@@ -209,17 +208,8 @@ impl Tracker {
     ) -> Step {
         let before: Vec<_> = self.tracks.iter().map(|track| (track.motion, track.now)).collect();
         self.tracks.iter_mut().for_each(|track| track.predict(now, tuning));
-        let mut matching = Matching {
-            tracks: &self.tracks,
-            seen,
-            tuning,
-            track_free: vec![true; self.tracks.len()],
-            seen_free: vec![true; seen.len()],
-            chosen: Vec::new(),
-        };
-        matching.run(now, step);
-        let Matching { seen_free, mut chosen, track_free, .. } = matching;
-        chosen.sort_unstable();
+        let Matching { seen_free, chosen, track_free, .. } =
+            Matching::of(&self.tracks, seen, now, step, tuning);
         let mut done = Step::default();
         for (at, object) in chosen.iter().copied() {
             let (track, object_seen) = (&mut self.tracks[at], &seen[object]);
@@ -326,111 +316,4 @@ fn has_left(track: &Track, width: Option<f64>) -> bool {
         || leaves(across, width - left, width - right, full_width)
         || leaves(-down, bottom, top, full_height)
         || leaves(down, 1.0 - top, 1.0 - bottom, full_height)
-}
-
-/// A frame in which tracks and objects look for each other.
-struct Matching<'a> {
-    tracks: &'a [Track],
-    seen: &'a [Seen],
-    tuning: &'a Tuning,
-    track_free: Vec<bool>,
-    seen_free: Vec<bool>,
-    chosen: Vec<(usize, usize)>,
-}
-
-impl Matching<'_> {
-    fn run(&mut self, now: f64, step: f64) {
-        let tuning = self.tuning;
-        let noise = &tuning.noise;
-        let is_recent = |track: &Track| now - track.matched <= 1.5 * step;
-        let same = |track: &Track, object: &Seen| track.takes(object.class);
-        let plausible =
-            |track: &Track, seen: &Seen| track.motion.distance(seen.bounds, noise) <= tuning.gate;
-        let overlap = |least: f64| {
-            move |track: &Track, object: &Seen| {
-                let iou = track.bounds().iou(object.bounds);
-                let ratio = track.bounds().size() / object.bounds.size();
-                let fits = (1.0 / tuning.reshaped..=tuning.reshaped).contains(&ratio);
-                (iou > least && fits && plausible(track, object)).then_some(iou - least)
-            }
-        };
-        self.choose(
-            |track| track.confirmed,
-            |object| object.counts,
-            |track, object| {
-                let value =
-                    same(track, object).then(|| overlap(tuning.least_overlap)(track, object))??;
-                let along = track.observations.as_ref().map_or(0.0, |seen_before| {
-                    seen_before.consistency(now, object.bounds) * object.score
-                });
-                Some((value + tuning.consistency * along).max(f64::MIN_POSITIVE))
-            },
-        );
-        if tuning.low_scores {
-            self.choose(
-                |track| track.confirmed && is_recent(track),
-                |object| !object.counts,
-                |track, object| {
-                    same(track, object).then(|| overlap(tuning.low_overlap)(track, object))?
-                },
-            );
-        }
-        // It may have stopped or turned while it was hidden, which the filter does not expect.
-        self.choose(
-            |track| track.confirmed,
-            |object| object.counts,
-            |track, object| {
-                let iou = track.last.iou(object.bounds);
-                (same(track, object) && iou > tuning.recovery_overlap)
-                    .then_some(iou - tuning.recovery_overlap)
-            },
-        );
-        self.choose(
-            |track| !track.confirmed,
-            |object| object.counts,
-            |track, object| {
-                same(track, object).then(|| overlap(tuning.tentative_overlap)(track, object))?
-            },
-        );
-        let by_distance = |track: &Track, object: &Seen| {
-            let (expected, found) = (track.bounds(), object.bounds);
-            let ratio = expected.size() / found.size();
-            let [x, y] = [0, 1].map(|k| expected.centre()[k] - found.centre()[k]);
-            let far = (x * x + y * y).sqrt() / found.size();
-            let distance = track.motion.distance(found, noise);
-            let fits = (1.0 / tuning.resized..=tuning.resized).contains(&ratio)
-                && distance < tuning.gate
-                && far < tuning.farthest
-                && now - track.matched <= tuning.far_buffer.max(1.5 * step);
-            (same(track, object) && fits).then_some(1.0 - distance / tuning.gate)
-        };
-        self.choose(|track| track.confirmed, |object| object.counts, by_distance);
-        self.choose(|track| !track.confirmed, |object| object.counts, by_distance);
-        self.choose(|_| true, |object| object.counts, overlap(tuning.flicker_overlap));
-    }
-
-    /// Chooses the best pairs of what is free.
-    fn choose(
-        &mut self,
-        of_tracks: impl Fn(&Track) -> bool,
-        of_seen: impl Fn(&Seen) -> bool,
-        value: impl Fn(&Track, &Seen) -> Option<f64>,
-    ) {
-        let objects: Vec<_> =
-            (0..self.seen.len()).filter(|&n| self.seen_free[n] && of_seen(&self.seen[n])).collect();
-        if objects.is_empty() {
-            return;
-        }
-        let mut pairs: Vec<Pair> = Vec::new();
-        for (at, track) in self.tracks.iter().enumerate() {
-            if self.track_free[at] && of_tracks(track) {
-                let of = |&n: &usize| Some((at, n, value(track, &self.seen[n])?));
-                pairs.extend(objects.iter().filter_map(of));
-            }
-        }
-        for (track, object) in assign(&pairs) {
-            (self.track_free[track], self.seen_free[object]) = (false, false);
-            self.chosen.push((track, object));
-        }
-    }
 }

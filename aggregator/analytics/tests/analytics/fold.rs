@@ -69,23 +69,19 @@ fn alarms(found: &[Finding]) -> Vec<String> {
 }
 
 fn crossings(found: &[Finding]) -> Vec<&Crossing> {
-    let crossing = |finding: &'_ Finding| matches!(finding, Finding::Crossing(_));
-    found
-        .iter()
-        .filter(|finding| crossing(finding))
-        .filter_map(|finding| match finding {
-            Finding::Crossing(crossing) => Some(crossing),
-            _ => None,
-        })
-        .collect()
+    let of = found.iter().filter_map(|finding| match finding {
+        Finding::Crossing(crossing) => Some(crossing),
+        _ => None,
+    });
+    of.collect()
 }
 
 fn tracks(found: &[Finding]) -> Vec<&TrackRecord> {
-    let track = |finding| match finding {
-        &Finding::Track(ref track) => Some(track),
+    let of = found.iter().filter_map(|finding| match finding {
+        Finding::Track(track) => Some(track),
         _ => None,
-    };
-    found.iter().filter_map(track).collect()
+    });
+    of.collect()
 }
 
 /// Something that has all parts of the fold at work.
