@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::time::Duration;
 
 use moliceiro_analytics::{Finding, Fold, FrameObservations, Observation, Rules};
 use moliceiro_messages::Size;
@@ -19,11 +20,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for line in std::fs::read_to_string(file)?.lines() {
         let numbers: Vec<f32> =
             line.split(',').map(|field| field.trim().parse()).collect::<Result<_, _>>()?;
-        let [frame, _, left, top, width, height, score, ..] = numbers[..] else {
+        let [_, _, left, top, width, height, score, ..] = numbers[..] else {
             return Err(format!("not a line of MOTChallenge: {line}").into());
         };
         let bounds = [left, top, left + width, top + height];
-        let frame = line.split(',').next().map_or(Ok(frame as u64), str::parse)?;
+        let frame = line.split(',').next().unwrap_or_default().trim().parse()?;
         frames.entry(frame).or_default().push(Observation { label: "person", score, bounds });
     }
     let mut fold = Fold::new(&Rules { tracker: tracker.parse()?, ..Rules::default() });
@@ -37,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         objects.sort_by(|a, b| b.score.total_cmp(&a.score));
     }
     for index in 0..=frames.keys().copied().max().unwrap_or(0) {
-        let pts = Some((index as f64 / fps * 1e9) as u64);
+        let pts = u64::try_from(Duration::from_secs_f64(index as f64 / fps).as_nanos()).ok();
         let objects = frames.get(&index).map_or(&[][..], Vec::as_slice);
         fold.frame(&FrameObservations { index, pts, size, threshold, objects }, &mut sink);
     }

@@ -72,6 +72,50 @@
 //! Top 3 objects detected: person, bicycle");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! What depends on the order of frames is a [`Fold`]: how many different objects there are, which
+//! lines they cross, how long they stay in zones. It takes results in frame order, and its state
+//! can be stored between any two of them. docs/analytics.md explains its numbers.
+//!
+//! ```
+//! use moliceiro_analytics::{Finding, Fold, FrameObservations, Observation, Rules};
+//! use moliceiro_messages::Size;
+//!
+//! let rules = Rules {
+//!     lines: vec!["gate: 0.5,1 0.5,0".parse()?],
+//!     alarms: vec!["person crosses gate inwards".parse()?],
+//!     ..Rules::default()
+//! };
+//! let mut fold = Fold::new(&rules);
+//! let mut alarms = Vec::new();
+//! let mut sink = |finding: Finding| {
+//!     if let Finding::Alarm(alarm) = finding {
+//!         alarms.push((alarm.frame, alarm.track));
+//!     }
+//! };
+//! for index in 0..100 {
+//!     let left = 20.0 + index as f32;
+//!     let bounds = [left, 20.0, left + 10.0, 60.0];
+//!     fold.frame(
+//!         &FrameObservations {
+//!             index,
+//!             pts: Some(index * 40_000_000),
+//!             size: Some(Size { width: 160, height: 90 }),
+//!             threshold: 0.5,
+//!             objects: &[Observation { label: "person", score: 0.9, bounds }],
+//!         },
+//!         &mut sink,
+//!     );
+//!     // A checkpoint: another process may continue from here.
+//!     fold = Fold::from_bytes(&fold.to_bytes())?;
+//! }
+//! fold.end(&mut sink);
+//! assert_eq!(fold.summary().to_string(), "\
+//! Different persons: 1
+//! Line gate: 1 person in, 0 out");
+//! assert_eq!(alarms.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod alarms;
 mod fold;

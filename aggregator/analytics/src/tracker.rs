@@ -20,23 +20,25 @@
 mod assignment;
 pub(crate) mod boxes;
 mod filter;
+mod matching;
 mod observation_centric;
-#[cfg(test)]
-mod tests;
 mod tuning;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use self::assignment::{Pair, assign};
 use self::boxes::Box4;
 use self::filter::Motion;
+use self::matching::Matching;
 use self::observation_centric::Observations;
 pub(crate) use self::tuning::Tuning;
 
 /// Tracks that exist at once. In a frame with more objects, those of the lowest score are left out.
 pub(crate) const MOST_TRACKS: usize = 500;
+
+/// Nothing has left before it was unseen for so long, in seconds.
+const LEAVING: f64 = 0.2;
 
 /// Classes of one track.
 const MOST_CLASSES: usize = 8;
@@ -76,6 +78,8 @@ pub(crate) struct Track {
     observations: Option<Observations>,
     /// Its last object.
     last: Box4,
+    /// Its width and height when most of it was seen lately.
+    full: [f64; 2],
 }
 
 /// The tracks that may still be seen.
@@ -111,6 +115,7 @@ impl Track {
             hits: 1,
             classes: BTreeMap::from([(seen.class, seen.score)]),
             last: seen.bounds,
+            full: [seen.bounds.width(), seen.bounds.height()],
             observations: tuning.observation_centric.then(|| Observations::new(now, seen.bounds)),
         }
     }
@@ -144,14 +149,18 @@ impl Track {
     }
 
     fn take(&mut self, seen: &Seen, tuning: &Tuning) {
+        /// It forgets a larger size by this part in a second.
+        const SHRINKS: f64 = 0.1;
         let now = self.now;
-        if let Some(observations) = &mut self.observations
-            && observations.is_lost()
-        {
-            self.motion = observations.updated_again(now, seen.bounds, &tuning.noise);
+        let kept = (1.0 - SHRINKS * (now - self.matched)).max(0.0);
+        if let Some(seen_before) = self.observations.as_ref().filter(|seen| seen.is_lost()) {
+            self.motion = seen_before.updated_again(now, seen.bounds, &tuning.noise);
         }
         let trust = if seen.counts { 1.0 } else { tuning.low_trust };
         self.motion.update(seen.bounds, trust, &tuning.noise);
+        let bounds = self.motion.bounds();
+        self.full =
+            [bounds.width().max(kept * self.full[0]), bounds.height().max(kept * self.full[1])];
         self.matched = now;
         self.last = seen.bounds;
         if seen.counts {
@@ -199,17 +208,8 @@ impl Tracker {
     ) -> Step {
         let before: Vec<_> = self.tracks.iter().map(|track| (track.motion, track.now)).collect();
         self.tracks.iter_mut().for_each(|track| track.predict(now, tuning));
-        let mut matching = Matching {
-            tracks: &self.tracks,
-            seen,
-            tuning,
-            track_free: vec![true; self.tracks.len()],
-            seen_free: vec![true; seen.len()],
-            chosen: Vec::new(),
-        };
-        matching.run(now, step);
-        let Matching { seen_free, mut chosen, track_free, .. } = matching;
-        chosen.sort_unstable();
+        let Matching { seen_free, chosen, track_free, .. } =
+            Matching::of(&self.tracks, seen, now, step, tuning);
         let mut done = Step::default();
         for (at, object) in chosen.iter().copied() {
             let (track, object_seen) = (&mut self.tracks[at], &seen[object]);
@@ -225,7 +225,7 @@ impl Tracker {
         for track in &mut self.tracks {
             if !track.confirmed
                 && track.matched == now
-                && track.hits >= 2
+                && track.hits >= tuning.hits
                 && track.evidence >= tuning.evidence
             {
                 track.confirmed = true;
@@ -238,7 +238,7 @@ impl Tracker {
         };
         self.tracks.retain(|track| {
             let open = now - track.counted <= patience(track)
-                && (track.matched == now || !has_left(track, width));
+                && (now - track.matched < LEAVING || !has_left(track, width));
             if !open {
                 done.ended.push(track.serial);
             }
@@ -290,132 +290,30 @@ impl Tracker {
     }
 }
 
-/// True if nothing of a track can be in the picture any more.
+/// True if so little of a track is expected in the picture that it cannot be found.
 ///
-/// A box that is cut off by the edge has a centre that moves half as fast as the object. And less
-/// than half an object is hardly ever found. So one that was last seen at the edge, on its way out,
-/// has left when twice its speed would have taken the rest of it out.
+/// A box that the edge cuts off has a centre that moves half as fast as the object, so it is not
+/// the expected box that tells, but where its inner side must be by now.
 fn has_left(track: &Track, width: Option<f64>) -> bool {
+    /// No detector finds less of an object.
+    const FOUND: f64 = 0.4;
+    /// Sizes a second, below which it stands.
+    const STANDS: f64 = 0.1;
+    /// A box that is so near to the edge, in sizes, is cut off.
+    const AT_EDGE: f64 = 0.03;
     let Some(width) = width else { return false };
-    let expected = track.bounds().0;
-    if expected[2] < 0.0 || expected[0] > width || expected[3] < 0.0 || expected[1] > 1.0 {
-        return true;
-    }
-    let velocity = track.motion.velocity();
+    let last = track.last;
     let unseen = track.now - track.matched;
-    let last = track.last.0;
-    let near = 0.02 * track.last.size();
-    let leaves = |rest: f64, beyond: f64, speed: f64| {
-        beyond >= -near && speed > 0.0 && 2.0 * speed * unseen >= rest
+    let leaves = |outwards: f64, inner: f64, outer: f64, full: f64| {
+        let is_cut = outer.abs() <= AT_EDGE * full;
+        let speed = if is_cut { 2.0 * outwards } else { outwards };
+        speed > STANDS * last.size() && inner - speed * unseen < FOUND * full
     };
-    leaves(last[2], -last[0], -velocity[0])
-        || leaves(width - last[0], last[2] - width, velocity[0])
-        || leaves(last[3], -last[1], -velocity[1])
-        || leaves(1.0 - last[1], last[3] - 1.0, velocity[1])
-}
-
-/// A frame in which tracks and objects look for each other.
-struct Matching<'a> {
-    tracks: &'a [Track],
-    seen: &'a [Seen],
-    tuning: &'a Tuning,
-    track_free: Vec<bool>,
-    seen_free: Vec<bool>,
-    chosen: Vec<(usize, usize)>,
-}
-
-impl Matching<'_> {
-    fn run(&mut self, now: f64, step: f64) {
-        let tuning = self.tuning;
-        let noise = &tuning.noise;
-        let is_recent = |track: &Track| now - track.matched <= 1.5 * step;
-        let same = |track: &Track, object: &Seen| track.takes(object.class);
-        let plausible =
-            |track: &Track, seen: &Seen| track.motion.distance(seen.bounds, noise) <= tuning.gate;
-        let overlap = |least: f64| {
-            move |track: &Track, object: &Seen| {
-                let iou = track.bounds().iou(object.bounds);
-                let ratio = track.bounds().size() / object.bounds.size();
-                let fits = (1.0 / tuning.reshaped..=tuning.reshaped).contains(&ratio);
-                (iou > least && fits && plausible(track, object)).then_some(iou - least)
-            }
-        };
-        self.choose(
-            |track| track.confirmed,
-            |object| object.counts,
-            |track, object| {
-                let value =
-                    same(track, object).then(|| overlap(tuning.least_overlap)(track, object))??;
-                let along = track.observations.as_ref().map_or(0.0, |seen_before| {
-                    seen_before.consistency(now, object.bounds) * object.score
-                });
-                Some((value + tuning.consistency * along).max(f64::MIN_POSITIVE))
-            },
-        );
-        if tuning.low_scores {
-            self.choose(
-                |track| track.confirmed && is_recent(track),
-                |object| !object.counts,
-                |track, object| {
-                    same(track, object).then(|| overlap(tuning.low_overlap)(track, object))?
-                },
-            );
-        }
-        self.choose(
-            |track| track.confirmed,
-            |object| object.counts,
-            |track, object| {
-                let iou = track.last.iou(object.bounds);
-                (same(track, object) && iou > tuning.recovery_overlap)
-                    .then_some(iou - tuning.recovery_overlap)
-            },
-        );
-        self.choose(
-            |track| !track.confirmed,
-            |object| object.counts,
-            |track, object| {
-                same(track, object).then(|| overlap(tuning.tentative_overlap)(track, object))?
-            },
-        );
-        let by_distance = |track: &Track, object: &Seen| {
-            let (expected, found) = (track.bounds(), object.bounds);
-            let ratio = expected.size() / found.size();
-            let [x, y] = [0, 1].map(|k| expected.centre()[k] - found.centre()[k]);
-            let far = (x * x + y * y).sqrt() / found.size();
-            let distance = track.motion.distance(found, noise);
-            let fits = (1.0 / tuning.resized..=tuning.resized).contains(&ratio)
-                && distance < tuning.gate
-                && far < tuning.farthest
-                && now - track.matched <= tuning.far_buffer.max(1.5 * step);
-            (same(track, object) && fits).then_some(1.0 - distance / tuning.gate)
-        };
-        self.choose(|track| track.confirmed, |object| object.counts, by_distance);
-        self.choose(|track| !track.confirmed, |object| object.counts, by_distance);
-        self.choose(|_| true, |object| object.counts, overlap(tuning.flicker_overlap));
-    }
-
-    /// Chooses the best pairs of what is free.
-    fn choose(
-        &mut self,
-        of_tracks: impl Fn(&Track) -> bool,
-        of_seen: impl Fn(&Seen) -> bool,
-        value: impl Fn(&Track, &Seen) -> Option<f64>,
-    ) {
-        let objects: Vec<_> =
-            (0..self.seen.len()).filter(|&n| self.seen_free[n] && of_seen(&self.seen[n])).collect();
-        if objects.is_empty() {
-            return;
-        }
-        let mut pairs: Vec<Pair> = Vec::new();
-        for (at, track) in self.tracks.iter().enumerate() {
-            if self.track_free[at] && of_tracks(track) {
-                let of = |&n: &usize| Some((at, n, value(track, &self.seen[n])?));
-                pairs.extend(objects.iter().filter_map(of));
-            }
-        }
-        for (track, object) in assign(&pairs) {
-            (self.track_free[track], self.seen_free[object]) = (false, false);
-            self.chosen.push((track, object));
-        }
-    }
+    let [left, top, right, bottom] = last.0;
+    let [across, down] = track.motion.velocity();
+    let [full_width, full_height] = track.full;
+    leaves(-across, right, left, full_width)
+        || leaves(across, width - left, width - right, full_width)
+        || leaves(-down, bottom, top, full_height)
+        || leaves(down, 1.0 - top, 1.0 - bottom, full_height)
 }

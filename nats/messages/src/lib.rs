@@ -9,6 +9,8 @@
 //! 3. A detector reports a [`FrameResult`] with its [`Objects`], or [`Failed`].
 //! 4. The aggregator keeps a [`VideoEntry`], from which [`VideoStatus`] and [`VideoProgress`]
 //!    follow; it raises an [`Alarm`] when an [`AlarmRule`] holds, and publishes the [`Summary`].
+//! 5. Where objects are tracked ([`TrackerKind`]), it counts them at [`Line`]s and in [`Zone`]s, and
+//!    an [`AnalyticsSummary`] says what they come to.
 //!
 //! Every message has a `version`. Readers ignore unknown fields, so they can read newer senders.
 //!

@@ -216,3 +216,53 @@ fn point(text: &str) -> Result<[f64; 2], PlaceProblem> {
     };
     Ok([coordinate(x)?, coordinate(y)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AlarmRule, TrackerKind};
+
+    #[test]
+    fn lines_zones_and_rules_have_to_fit_together() {
+        let line = |name: &str| format!("{name}: 0,0 1,1").parse::<Line>().unwrap();
+        let zone = |name: &str| format!("{name}: 0,0 1,0 1,1").parse::<Zone>().unwrap();
+        let rule = |text: &str| text.parse::<AlarmRule>().unwrap();
+        let check = |lines: &[Line], zones: &[Zone], rules: &[&str]| {
+            let rules: Vec<_> = rules.iter().map(|text| rule(text)).collect();
+            check_places(TrackerKind::Bytetrack, lines, zones, &rules)
+        };
+        // A line and a zone may have the same name.
+        let rules = ["person > 1", "person crosses a", "person in a", "car stops for 1s"];
+        assert_eq!(check(&[line("a"), line("b")], &[zone("a")], &rules), Ok(()));
+
+        let many: Vec<_> = (0..10_000).map(|n| line(&n.to_string())).collect();
+        for (error, field, text) in [
+            (check(&many, &[], &[]), "lines", "must be at most 64, not 10000"),
+            (check(&[line("a"), line("a")], &[], &[]), "lines", "have the name \"a\" twice"),
+            (check(&[], &[zone("a"), zone("a")], &[]), "zones", "have the name \"a\" twice"),
+            (
+                check(&[line("a")], &[], &["person in a"]),
+                "alarms",
+                "have \"person in a\", and there is not a zone \"a\"",
+            ),
+            (
+                check(&[], &[zone("a")], &["person crosses a"]),
+                "alarms",
+                "have \"person crosses a\", and there is not a line \"a\"",
+            ),
+            (
+                check_places(TrackerKind::None, &[line("a")], &[], &[]),
+                "lines",
+                "need a tracker, and \"tracker\" is \"none\"",
+            ),
+            (
+                check_places(TrackerKind::None, &[], &[], &[rule("car stops for 1s")]),
+                "alarms",
+                "have \"car stops for 1s\", which needs a tracker, and \"tracker\" is \"none\"",
+            ),
+        ] {
+            let error = error.unwrap_err();
+            assert_eq!((error.field(), error.to_string().as_str()), (field, text));
+        }
+    }
+}

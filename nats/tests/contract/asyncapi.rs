@@ -284,6 +284,18 @@ fn alarm_rules_are_read_as_described() {
         "boat > 1 for 3",
         "boat > 1 2",
         "boat => 1",
+        "person crosses gate",
+        "traffic light crosses gate-1 inwards",
+        "person in quay",
+        "person in quay for 1min 30s",
+        " 3 persons  in quay for 30s ",
+        "car stops for 10s in bay",
+        "car stops for 10s",
+        "person crosses",
+        "crosses gate",
+        "person crosses gate sideways",
+        "person in quay for ever",
+        "car stops in bay",
     ] {
         assert_eq!(rule.is_valid(&json!(text)), text.parse::<AlarmRule>().is_ok(), "{text:?}");
     }

@@ -17,6 +17,8 @@ pub(super) struct Clock {
     analysed: Option<(f64, f64)>,
     /// True once a frame had no time.
     pub(super) assumed: bool,
+    /// True before the first frame of another video.
+    restarted: bool,
 }
 
 /// The time of a frame to analyse.
@@ -37,7 +39,11 @@ impl Clock {
     /// A frame that is not analysed.
     pub(super) fn skip(&mut self, index: u64, pts: Option<u64>) {
         let frames = self.index.map_or(index, |last| index.saturating_sub(last)) as f64;
-        let assumed = self.now + frames / ASSUMED_FPS;
+        let frame = self.analysed.map(|(_, step)| step).filter(|step| *step > 0.0);
+        let assumed = match std::mem::take(&mut self.restarted) {
+            true => self.now + frame.unwrap_or(1.0 / ASSUMED_FPS),
+            false => self.now + frames / ASSUMED_FPS,
+        };
         self.now = match pts {
             Some(ns) => {
                 let time = ns as f64 / 1e9 + self.offset;
@@ -69,8 +75,7 @@ impl Clock {
 
     /// The frames of another video follow.
     pub(super) fn restart(&mut self) {
-        // The next index counts from its own beginning, and is one frame away.
-        self.index = self.index.map(|_| 0);
+        self.restarted = self.index.is_some();
         self.assumed = false;
     }
 }

@@ -46,7 +46,7 @@ impl Fold {
             let tuning = Tuning::of(self.rules.tracker);
             let done = self.tracker.step(now, step.min(usual), &seen, width, &tuning);
             self.observe(at, &done, &objects, width, &mut judged, sink);
-            self.confirm(at, &done.confirmed, &mut judged, sink);
+            self.confirm(&done.confirmed, &mut judged, sink);
             for serial in done.ended {
                 self.finish(serial, true, sink);
             }
@@ -66,11 +66,8 @@ impl Fold {
     pub fn end(&mut self, sink: &mut impl FnMut(Finding)) {
         // A video of two frames, or of one, cannot show anything three times.
         if self.frames <= 2 {
-            let at = self.stories.values().map(|story| story.last).next_back();
             let serials = self.tracker.confirm_all();
-            if let Some(at) = at {
-                self.confirm(at, &serials, &mut Judged::default(), sink);
-            }
+            self.confirm(&serials, &mut Judged::default(), sink);
         }
         for serial in self.tracker.end() {
             self.finish(serial, false, sink);
@@ -165,13 +162,7 @@ impl Fold {
     }
 
     /// Gives numbers to tracks, and counts what happened to them before.
-    fn confirm(
-        &mut self,
-        _at: At,
-        serials: &[u64],
-        judged: &mut Judged,
-        sink: &mut impl FnMut(Finding),
-    ) {
+    fn confirm(&mut self, serials: &[u64], judged: &mut Judged, sink: &mut impl FnMut(Finding)) {
         for &serial in serials {
             let Some(story) = self.stories.get_mut(&serial) else { continue };
             self.numbers.tracks += 1;
@@ -202,6 +193,9 @@ impl Fold {
             counts: &mut self.counts,
             numbers: &mut self.numbers,
         };
+        for (line, direction, at) in std::mem::take(&mut story.last_crossings) {
+            counting.cross(number, &mut story, line, direction, at.into(), sink);
+        }
         for (zone, (entered, at)) in std::mem::take(&mut story.visits) {
             counting.visit(number, &mut story, zone, (entered, at), left, sink);
         }
@@ -246,12 +240,21 @@ impl Shapes {
     ) {
         let before = story.bounds.replace(bounds.0);
         let margins = margins(bounds, deviation);
+        story.last_crossings.clear();
         let states = story.lines.iter_mut().zip(&rules.lines).zip(&self.lines).zip(0_u8..);
         for (((state, line), shape), place) in states {
             let from = before.map(|bounds| line.anchor.of(bounds));
-            let crossed = shape.step(state, from, line.anchor.of(bounds.0), margins);
-            if let Some(direction) = crossed.filter(|_| line.counts(label)) {
-                happened.push(Happened::Crossed { line: place, direction, at });
+            let to = line.anchor.of(bounds.0);
+            let crossed = shape.step(state, from, to, margins);
+            if !line.counts(label) {
+                continue;
+            }
+            match (crossed, shape.end(*state, to, margins)) {
+                (Some(direction), _) => {
+                    happened.push(Happened::Crossed { line: place, direction, at });
+                }
+                (None, Some(direction)) => story.last_crossings.push((place, direction, at)),
+                (None, None) => {}
             }
         }
         for ((zone, shape), place) in rules.zones.iter().zip(&self.zones).zip(0_u8..) {
@@ -292,11 +295,8 @@ impl Shapes {
 /// How far a track has to be from a line to be on one side of it at first, and how far to be on the
 /// other side: more than what a filter is wrong by while an object stands on the line.
 fn margins(bounds: Box4, [across, down]: [f64; 2]) -> [f64; 2] {
-    let var = |name: &str, default: f64| -> f64 {
-        std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-    };
     let wrong = across.max(down);
-    [var("M_0", 1.0) * wrong, var("M_SIZE", 0.05) * bounds.size() + var("M_DEV", 1.5) * wrong]
+    [wrong, 0.05 * bounds.size() + 1.5 * wrong]
 }
 
 /// What is needed to count what happened.

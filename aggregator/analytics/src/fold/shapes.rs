@@ -111,11 +111,11 @@ impl LineShape {
         if distance.abs() <= margin { None } else { state.settle() }
     }
 
-    #[allow(dead_code, clippy::allow_attributes_without_reason)]
-    /// Nothing follows the last step: the track is where it seems to be, or too near to know.
+    /// What it has crossed if nothing follows: where it seems to be is where it is, unless it is
+    /// too near to know.
     pub(super) fn end(
         &self,
-        state: &mut LineState,
+        mut state: LineState,
         at: Point,
         margins: [f64; 2],
     ) -> Option<Direction> {
@@ -125,9 +125,8 @@ impl LineShape {
 
 impl LineState {
     fn settle(&mut self) -> Option<Direction> {
-        let state = self;
-        let (seems, within) = state.seems?;
-        let was = state.side.replace(seems)?;
+        let (seems, within) = self.seems?;
+        let was = self.side.replace(seems)?;
         (was != seems && within).then_some(match seems {
             Side::Right => Direction::In,
             Side::Left => Direction::Out,

@@ -72,6 +72,8 @@ pub(super) struct Story {
     /// Its box when it was last seen: left, top, right, bottom in heights of the picture.
     pub(super) bounds: Option<[f64; 4]>,
     pub(super) lines: Vec<LineState>,
+    /// What it has crossed if it is not seen again.
+    pub(super) last_crossings: Vec<(u8, Direction, At)>,
     /// The zones that it is in: when it entered, and when it was last seen there.
     pub(super) visits: BTreeMap<u8, (At, At)>,
     pub(super) stop: Option<Stop>,
@@ -95,6 +97,7 @@ impl Story {
             early: vec![],
             bounds: None,
             lines: vec![LineState::default(); lines],
+            last_crossings: vec![],
             visits: BTreeMap::new(),
             stop: None,
             raised: 0,
@@ -115,7 +118,7 @@ impl Story {
         self.visits =
             visits.into_iter().filter_map(|(zone, visit)| Some((place(zone)?, visit))).collect();
         // Objects of another video cannot be named in this one.
-        (self.objects, self.early) = (vec![], vec![]);
+        (self.objects, self.early, self.last_crossings) = (vec![], vec![], vec![]);
     }
 
     pub(super) fn keep_object(&mut self, frame: u64, object: u32) {

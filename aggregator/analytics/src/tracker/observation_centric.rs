@@ -6,7 +6,7 @@
 //!   difference of two angles; here, it is half the cosine of that difference, which has the same
 //!   sign and order and no arc cosine, whose last bit depends on the platform.
 //! * Recovery (OCR, 4.2 and appendix): what is left over is matched with where tracks were last
-//!   seen.
+//!   seen. Here, ByteTrack does so too.
 //! * Re-update (ORU, 4.1): when a lost track is seen again, the filter returns to its state at the
 //!   last observation and follows the straight way from there to the new one.
 
@@ -57,7 +57,7 @@ impl Observations {
         self.lost.is_some()
     }
 
-    pub(super) fn last(&self) -> Box4 {
+    fn last(&self) -> Box4 {
         #[expect(clippy::expect_used, reason = "it begins with one, and each removal adds one")]
         self.seen.last().expect("an observation").1
     }

@@ -14,7 +14,9 @@ pub(crate) struct Tuning {
     pub(crate) buffer: f64,
     /// How long one that is not confirmed may be unseen.
     pub(crate) tentative: f64,
-    /// Sum of scores that confirms a track, of two objects at least.
+    /// Objects above the threshold that confirm a track,
+    pub(crate) hits: u32,
+    /// and sum of their scores.
     pub(crate) evidence: f64,
     /// Squared Mahalanobis distance within which an object may belong to a track.
     pub(crate) gate: f64,
@@ -46,40 +48,40 @@ impl Tuning {
     pub(crate) fn of(kind: TrackerKind) -> Self {
         let bytetrack = Self {
             noise: Noise {
-                measured: var("M", 0.06),
-                position: var("P", 0.05),
-                velocity: var("V", 0.6),
-                size: var("S", 0.2),
-                first_velocity: var("F", 1.5),
+                measured: 0.06,
+                position: 0.05,
+                velocity: 0.6,
+                size: 0.2,
+                first_velocity: 1.5,
             },
-            low_trust: var("LT", 0.5),
-            buffer: var("B", 2.0),
-            tentative: var("T", 0.5),
-            evidence: var("E", 1.5),
-            gate: var("G", 12.0),
-            least_overlap: var("LO", 0.2),
-            low_overlap: var("LLO", 0.5),
-            tentative_overlap: var("TO", 0.3),
-            flicker_overlap: var("FO", 0.7),
-            duplicate: var("D", 0.7),
-            farthest: var("FA", 1.5),
-            resized: var("R", 1.5),
-            reshaped: var("RS", 1.6),
-            far_buffer: var("FB", 1.5),
+            low_trust: 0.5,
+            buffer: 2.0,
+            tentative: 1.0,
+            hits: 3,
+            evidence: 2.0,
+            gate: 12.0,
+            least_overlap: 0.2,
+            low_overlap: 0.5,
+            tentative_overlap: 0.3,
+            flicker_overlap: 0.7,
+            duplicate: 0.7,
+            farthest: 1.5,
+            resized: 1.5,
+            reshaped: 1.6,
+            far_buffer: 1.5,
             low_scores: true,
             observation_centric: false,
             consistency: 0.0,
-            recovery_overlap: var("RO", 0.45),
+            recovery_overlap: 0.35,
         };
         match kind {
-            TrackerKind::Ocsort => {
-                Self { low_scores: false, observation_centric: true, consistency: 0.2, ..bytetrack }
-            }
+            TrackerKind::Ocsort => Self {
+                low_scores: false,
+                observation_centric: true,
+                consistency: 0.05,
+                ..bytetrack
+            },
             _ => bytetrack,
         }
     }
-}
-
-fn var(name: &str, default: f64) -> f64 {
-    std::env::var(format!("T_{name}")).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }

@@ -5,6 +5,8 @@
 
 mod alarms;
 mod counting;
+mod films;
+mod fold;
 
 use moliceiro_analytics::VideoTotals;
 use moliceiro_messages::{VideoEntry, VideoId, from_json, to_json};

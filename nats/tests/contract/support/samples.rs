@@ -203,7 +203,11 @@ pub fn alarms() -> Vec<Alarm> {
         count: 11,
         track: None,
     };
-    rules().into_iter().zip([Some(0.68), None]).map(|(rule, time_s)| alarm(rule, time_s)).collect()
+    let crosses = alarm("person crosses gate inwards".parse().unwrap(), Some(0.68));
+    let of_track = Alarm { count: 1, track: Some(3), ..crosses };
+    let times = [Some(0.68), None];
+    let alarms = rules().into_iter().zip(times).map(|(rule, time_s)| alarm(rule, time_s));
+    alarms.chain([of_track]).collect()
 }
 
 fn started(upload: &Upload) -> Started {
