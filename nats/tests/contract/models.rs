@@ -98,7 +98,7 @@ async fn the_same_file_added_twice_at_the_same_time_is_one_version() {
 async fn labels_that_do_not_fit_into_a_message_are_an_error_and_leave_nothing() {
     let server = Server::start();
     let streams = open(&server).await;
-    let manifest = Some(format!("labels = {:?}", vec!["a rather long name of a class"; 60_000]));
+    let manifest = Some(format!("labels = {:?}", vec!["a rather long name of a class"; 400_000]));
     let refused = add(&streams, &NewModel { manifest, ..new("boats") }, "one").await.unwrap_err();
     assert!(matches!(refused, ModelsError::Full(_)), "{refused:?}");
     assert!(refused.to_string().contains("max_payload"), "{refused}");
