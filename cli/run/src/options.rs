@@ -9,21 +9,26 @@ use url::Url;
 pub(crate) struct UploadOptions {
     pub(crate) selection: RequestedSelection,
     pub(crate) window: Option<Offset>,
-    pub(crate) model: Option<ModelId>,
+    /// Of several, each analyses it.
+    pub(crate) models: Vec<ModelId>,
     pub(crate) alarms: Option<Vec<AlarmRule>>,
 }
 
 impl UploadOptions {
     /// An upload of `uri` with these options.
     pub(crate) fn upload(&self, uri: Url) -> Upload {
-        let Self { selection, window, model, alarms } = self.clone();
-        Upload { selection, window, model, alarms, ..Upload::of(uri) }
+        let UploadDefaults { selection, window, model, models, alarms } = self.defaults();
+        Upload { selection, window, model, models, alarms, ..Upload::of(uri) }
     }
 
     /// The same for uploads that do not say.
     pub(crate) fn defaults(&self) -> UploadDefaults {
-        let Self { selection, window, model, alarms } = self.clone();
-        UploadDefaults { selection, window, model, alarms }
+        let Self { selection, window, models, alarms } = self.clone();
+        let (model, models) = match &models[..] {
+            [only] => (Some(only.clone()), vec![]),
+            _ => (None, models),
+        };
+        UploadDefaults { selection, window, model, models, alarms }
     }
 
     /// The options that select frames by their times.
@@ -46,7 +51,7 @@ impl UploadOptions {
             && end.is_none_or(|end| Some(end) == found.end)
             && video_track.is_none_or(|track| Some(track) == found.video_track)
             && deinterlace.is_none_or(|how| Some(how) == found.deinterlace)
-            && self.model.as_ref().is_none_or(|model| unfinished.model.as_ref() == Some(model))
+            && self.models.first().is_none_or(|model| unfinished.model.as_ref() == Some(model))
             && (self.alarms.is_none() || self.alarms == unfinished.alarms)
     }
 }

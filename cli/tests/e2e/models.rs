@@ -89,6 +89,30 @@ fn a_run_adds_the_model_file_that_it_names() {
     assert!(unknown.stderr().iter().any(advice), "{:?}", unknown.stderr());
 }
 
+#[test]
+fn a_run_with_several_models_prints_a_summary_of_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = model_file(folder.path(), "boats", "nanodet.onnx");
+    let run_of = |models: &[&str]| {
+        let mut command = run(&data);
+        command.args(["--json", "--every", "40"]).args(SLOWER);
+        for model in models {
+            command.args(["--model", model]);
+        }
+        Process::start(command.arg(sample(VIDEO)))
+    };
+    let file = file.to_str().unwrap();
+    let found = summaries(&run_of(&["nanodet", file]).expect_code(0));
+    assert_eq!(found.iter().map(model_of).collect::<Vec<_>>(), ["nanodet", "boats@1"]);
+    assert_eq!(found[1].video.as_str(), format!("{}-by-boats-v1", found[0].video));
+    assert_eq!(found[0].processed_frames, found[1].processed_frames);
+    let mut twice = run_of(&["nanodet", "boats", "boats@1"]);
+    assert_eq!(summaries(&twice.expect_code(0)).len(), 2);
+    let mut unknown = run_of(&["nanodet", "boat"]);
+    unknown.expect_code(64);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_comes_into_use_while_services_run() {
     let folder = tempfile::tempdir().unwrap();

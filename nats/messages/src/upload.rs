@@ -71,6 +71,8 @@ pub struct UploadDefaults {
     pub window: Option<Offset>,
     /// The model that analyses it.
     pub model: Option<ModelId>,
+    /// Models that analyse it side by side; the two are one option here.
+    pub models: Vec<ModelId>,
     /// Alarms to raise.
     pub alarms: Option<Vec<AlarmRule>>,
 }
@@ -279,8 +281,8 @@ impl Upload {
         selection.video_track = selection.video_track.or(video_track);
         selection.deinterlace = selection.deinterlace.or(deinterlace);
         self.window = self.window.or(defaults.window);
-        if self.models.is_empty() {
-            self.model = self.model.or_else(|| defaults.model.clone());
+        if self.model.is_none() && self.models.is_empty() {
+            (self.model, self.models) = (defaults.model.clone(), defaults.models.clone());
         }
         if self.alarms.is_none() {
             self.alarms = defaults.alarms.clone();
@@ -422,6 +424,7 @@ mod tests {
             selection: given.selection,
             window: None,
             model: given.model.clone(),
+            models: vec![],
             alarms: given.alarms.clone(),
         };
         let by = |json: &str| options(json).with_defaults(&defaults);

@@ -138,15 +138,20 @@ async fn models_of_runs_are_removed_when_no_video_needs_them() {
         models.add_for_run(&new("boats"), bytes).await.unwrap().model
     };
     let [first, second, third] = [run("one").await, run("two").await, run("three").await];
-    let unused =
-        async |current: &ModelId| models.remove_unused_of_runs(&streams, current).await.unwrap();
+    let unused = async |current: &ModelId| {
+        models.remove_unused_of_runs(&streams, std::slice::from_ref(current)).await.unwrap()
+    };
     let video = VideoId::for_name("a", "1");
     let upload = Upload::of("file:///a.mp4".parse().unwrap());
     let used = models.find(&first).await.unwrap().used();
     let started = Started { model: Some(used), ..upload.started(std::time::SystemTime::now(), 1) };
     let event = Event::Started(started.clone());
     streams.publisher.publish_event(&video, None, event).await.unwrap();
-    assert_eq!(unused(&third).await, [second.clone()], "its log says that a video needs the first");
+    assert_eq!(
+        unused(&third).await,
+        std::slice::from_ref(&second),
+        "its log says that a video needs the first"
+    );
     let entry = VideoEntry {
         video,
         started,
