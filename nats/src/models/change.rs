@@ -155,8 +155,8 @@ impl Models {
         Ok(ids)
     }
 
-    /// Removes the models that runs added, except the `current` ones, if no stored video is analysed
-    /// by them. Returns what was removed.
+    /// Removes the models that runs added, except the `current` ones, if no stored video is
+    /// analysed by them. Returns what was removed.
     pub async fn remove_unused_of_runs(
         &self,
         streams: &Streams,
