@@ -14,7 +14,8 @@ use crate::rerun::explained;
 #[derive(Clone, Debug, Parser)]
 #[command(after_help = "\
 For each class: how many objects each model found in all frames together, the difference, and in \
-how many frames the numbers differ. `moliceiro rerun VIDEO --model MODEL` makes a second analysis.")]
+how many frames the numbers differ. \
+`moliceiro rerun VIDEO --model MODEL` makes a second analysis.")]
 pub(crate) struct CompareArguments {
     /// The video's id
     video: String,

@@ -97,9 +97,10 @@ pub struct RunArguments {
     #[arg(long, value_name = "HOW", value_parser = deinterlace_parser())]
     deinterlace: Option<Deinterlace>,
     /// Model to use: nanodet, nanodet-int8, one that was added such as boats or boats@3, or a model
-    /// file, which is added [default: the setting ingest.model]
-    #[arg(long, value_name = "MODEL")]
-    model: Option<String>,
+    /// file, which is added; may be given up to 4 times, for an analysis by each [default: the
+    /// setting ingest.model]
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
     #[command(flatten)]
     tracking: TrackingArguments,
     /// Folder where the private server stores its data [default: moliceiro in your data folder]
@@ -150,7 +151,7 @@ impl RunArguments {
         let tracking = self.tracking.tracking(&alarms)?;
         let alarms = (!alarms.is_empty()).then_some(alarms);
         let selection = RequestedSelection { every, fps, start, end, video_track, deinterlace };
-        Ok(UploadOptions { selection, window, model: None, alarms, tracking })
+        Ok(UploadOptions { selection, window, models: vec![], alarms, tracking })
     }
 
     /// The effective settings of all services.
@@ -176,9 +177,9 @@ impl RunArguments {
         Ok(loader.load()?)
     }
 
-    /// The model that the command line names. A file is loaded and run once.
-    pub(crate) fn model(&self, detector: &DetectorSettings) -> anyhow::Result<Option<ModelChoice>> {
-        self.model.as_deref().map(|model| ModelChoice::parse(model, detector)).transpose()
+    /// The models that the command line names. A file is loaded and run once.
+    pub(crate) fn models(&self, detector: &DetectorSettings) -> anyhow::Result<Vec<ModelChoice>> {
+        self.models.iter().map(|model| ModelChoice::parse(model, detector)).collect()
     }
 
     /// Starts the private server, unless the settings name another server: then `None`.

@@ -38,6 +38,7 @@ use std::time::Duration;
 use anyhow::Context;
 use moliceiro_aggregator::OutputFormat;
 use moliceiro_nats::embedded::EmbeddedServer;
+use moliceiro_nats::messages::Upload;
 use moliceiro_nats::{NatsSettings, Patience, Streams, connect_reporting};
 use moliceiro_service::{
     SettingsError, Telemetry, shutdown_on_signals, start_endpoint, start_logging_to,
@@ -49,7 +50,7 @@ pub use arguments::RunArguments;
 use folder::Expanded;
 use follower::{Outcome, SummaryFollower};
 pub use inputs::{InputError, VideoInput};
-use model::{ModelChoice, check_size};
+use model::{ModelChoice, check_size, resolve_all};
 use options::UploadOptions;
 use plan::{Earlier, RunPlan};
 use progress::Progress;
@@ -85,9 +86,9 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         progress.print(&note);
     }
     // An unusable model is an error before anything is queued for it.
-    let model = arguments.model(&services.detector)?;
-    services.preload(model.as_ref());
-    if !matches!(model, Some(ModelChoice::File(..))) {
+    let models = arguments.models(&services.detector)?;
+    services.preload(&models);
+    if !models.iter().any(|model| matches!(model, ModelChoice::File(..))) {
         moliceiro_detector::check(&services.detector)?;
     }
 
@@ -122,7 +123,7 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         progress,
         format,
         options,
-        model,
+        models,
         earlier,
         ordered: !arguments.unordered,
     };
@@ -153,8 +154,8 @@ struct Session {
     progress: Progress,
     format: OutputFormat,
     options: UploadOptions,
-    /// What the command line names; `None`: the setting `ingest.model` holds.
-    model: Option<ModelChoice>,
+    /// What the command line names; none: the setting `ingest.model` holds.
+    models: Vec<ModelChoice>,
     earlier: Earlier,
     ordered: bool,
 }
@@ -200,12 +201,20 @@ impl Session {
         );
         let client = client.await?;
         let streams = Streams::open(client, &self.services.streams, PUBLISHES_IN_FLIGHT).await?;
-        let default = ModelChoice::Named(self.services.ingest.model.clone());
         let kind = ServerKind::of(self.server.as_ref());
-        let model = self.model.as_ref().unwrap_or(&default).resolve(&streams, kind).await?;
-        check_size(&self.services.ingest, &model)?;
-        if self.model.is_some() {
-            self.options.model = Some(model.model);
+        let is_default = self.models.is_empty();
+        if is_default {
+            self.models.push(ModelChoice::Named(self.services.ingest.model.clone()));
+        }
+        let models = resolve_all(&self.models, &streams, kind).await?;
+        for model in &models {
+            check_size(&self.services.ingest, model)?;
+        }
+        if !is_default {
+            self.options.models = models.into_iter().map(|model| model.model).collect();
+            if let Err(error) = Upload::check_models(None, &self.options.models) {
+                anyhow::bail!(SettingsError::Invalid(vec![format!("--model: {error}")]));
+            }
             self.services.upload_defaults = self.options.defaults();
         }
         let plan = RunPlan::make(&streams, inputs, &self.options, kind, self.earlier).await?;

@@ -34,9 +34,8 @@ impl ModelChoice {
     }
 
     /// The model, in the version that this run uses. A file is added to the server's models, unless
-    /// it is there already. On a private server, those of earlier runs that no stored video is
-    /// analysed by are removed.
-    pub(crate) async fn resolve(
+    /// it is there already.
+    async fn resolve(
         &self,
         streams: &Streams,
         server: ServerKind,
@@ -52,20 +51,36 @@ impl ModelChoice {
                         ServerKind::Shared => models.add(new, bytes).await,
                     }
                 };
-                let added = adding.await;
-                let added =
-                    added.with_context(|| format!("cannot add the model {}", file.display()))?;
-                if server == ServerKind::Private {
-                    match models.remove_unused_of_runs(streams, &added.model).await {
-                        Ok(removed) if removed.is_empty() => {}
-                        Ok(removed) => info!(?removed, "removed the models of earlier runs"),
-                        Err(error) => warn!(%error, "cannot remove the models of earlier runs"),
-                    }
-                }
-                Ok(added)
+                adding.await.with_context(|| format!("cannot add the model {}", file.display()))
             }
         }
     }
+}
+
+/// The models of a run, each once. On a private server, those of earlier runs that no stored video
+/// is analysed by are removed.
+pub(crate) async fn resolve_all(
+    models: &[ModelChoice],
+    streams: &Streams,
+    server: ServerKind,
+) -> anyhow::Result<Vec<ModelDescription>> {
+    let mut resolved: Vec<ModelDescription> = Vec::new();
+    for model in models {
+        let found = model.resolve(streams, server).await?;
+        if resolved.iter().all(|other| other.model != found.model) {
+            resolved.push(found);
+        }
+    }
+    let adds = models.iter().any(|model| matches!(model, ModelChoice::File(..)));
+    if adds && server == ServerKind::Private {
+        let current: Vec<_> = resolved.iter().map(|model| model.model.clone()).collect();
+        match streams.models.remove_unused_of_runs(streams, &current).await {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => info!(?removed, "removed the models of earlier runs"),
+            Err(error) => warn!(%error, "cannot remove the models of earlier runs"),
+        }
+    }
+    Ok(resolved)
 }
 
 /// A name that does not exist is wrong usage.

@@ -9,7 +9,8 @@ use url::Url;
 pub(crate) struct UploadOptions {
     pub(crate) selection: RequestedSelection,
     pub(crate) window: Option<Offset>,
-    pub(crate) model: Option<ModelId>,
+    /// Of several, each analyses it.
+    pub(crate) models: Vec<ModelId>,
     pub(crate) alarms: Option<Vec<AlarmRule>>,
     pub(crate) tracking: Tracking,
 }
@@ -17,14 +18,18 @@ pub(crate) struct UploadOptions {
 impl UploadOptions {
     /// An upload of `uri` with these options.
     pub(crate) fn upload(&self, uri: Url) -> Upload {
-        let Self { selection, window, model, alarms, tracking } = self.clone();
-        Upload { selection, window, model, alarms, tracking, ..Upload::of(uri) }
+        let UploadDefaults { selection, window, model, models, alarms, tracking } = self.defaults();
+        Upload { selection, window, model, models, alarms, tracking, ..Upload::of(uri) }
     }
 
     /// The same for uploads that do not say.
     pub(crate) fn defaults(&self) -> UploadDefaults {
-        let Self { selection, window, model, alarms, tracking } = self.clone();
-        UploadDefaults { selection, window, model, alarms, tracking }
+        let Self { selection, window, models, alarms, tracking } = self.clone();
+        let (model, models) = match &models[..] {
+            [only] => (Some(only.clone()), vec![]),
+            _ => (None, models),
+        };
+        UploadDefaults { selection, window, model, models, alarms, tracking }
     }
 
     /// The options that select frames by their times.
@@ -47,7 +52,7 @@ impl UploadOptions {
             && end.is_none_or(|end| Some(end) == found.end)
             && video_track.is_none_or(|track| Some(track) == found.video_track)
             && deinterlace.is_none_or(|how| Some(how) == found.deinterlace)
-            && self.model.as_ref().is_none_or(|model| unfinished.model.as_ref() == Some(model))
+            && self.models.first().is_none_or(|model| unfinished.model.as_ref() == Some(model))
             && (self.alarms.is_none() || self.alarms == unfinished.alarms)
             && (self.tracking == Tracking::default() || self.tracking == unfinished.tracking)
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use moliceiro_nats::messages::{Upload, shown_uri, to_json};
+use moliceiro_nats::messages::{ModelId, Upload, shown_uri, to_json};
 use moliceiro_nats::videos::UnfinishedVideo;
 use moliceiro_nats::{Streams, VideoId, subjects};
 
@@ -84,7 +84,14 @@ impl RunPlan {
                 .find(|(id, video)| !id.is_window() && is_same(video))
                 .map(|(id, _)| id.clone());
             match found.and_then(|id| unfinished.remove_entry(&id)) {
-                Some((id, video)) => plan.own.push((id, video.name)),
+                Some((id, video)) => {
+                    plan.own.push((id.clone(), video.name));
+                    for model in options.models.iter().skip(1) {
+                        let analysis = id.by_model(model);
+                        let left = unfinished.remove(&analysis);
+                        plan.own.extend(left.map(|video| (analysis, named(&video.name, model))));
+                    }
+                }
                 None => {
                     let id = VideoId::for_name(&name, &nuid::next());
                     let mut upload =
@@ -93,7 +100,11 @@ impl RunPlan {
                     if name != upload.name() || !upload.uri.scheme().starts_with("http") {
                         upload.name = Some(name.clone());
                     }
-                    plan.own.push((id.clone(), name));
+                    for (analysis, of) in upload.clone().analyses(&id) {
+                        let other = of.model.filter(|_| analysis != id);
+                        let name = other.map_or(name.clone(), |model| named(&name, &model));
+                        plan.own.push((analysis, name));
+                    }
                     plan.uploads.push((id, upload));
                 }
             }
@@ -102,7 +113,8 @@ impl RunPlan {
         Ok(plan)
     }
 
-    /// The videos that the command names, in its order, and their names.
+    /// The videos that the command names, in its order, and their names. Of a video that several
+    /// models analyse, all.
     pub(crate) fn own(&self) -> &[(VideoId, String)] {
         &self.own
     }
@@ -138,4 +150,9 @@ impl RunPlan {
         }
         Ok(())
     }
+}
+
+/// What a further analysis of a video is called.
+fn named(video: &str, model: &ModelId) -> String {
+    format!("{video} by {model}")
 }

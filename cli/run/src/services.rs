@@ -4,7 +4,7 @@ use moliceiro_aggregator::AggregatorSettings;
 use moliceiro_api::HttpSettings;
 use moliceiro_detector::DetectorSettings;
 use moliceiro_ingest::{IngestService, IngestSettings};
-use moliceiro_nats::messages::{ModelDescription, UploadDefaults};
+use moliceiro_nats::messages::{ModelDescription, ModelId, UploadDefaults};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
 use moliceiro_service::{Base, Service, Settings, SettingsError, Telemetry};
 use tokio::task::JoinSet;
@@ -50,14 +50,15 @@ impl ServiceSettings {
         })
     }
 
-    /// Loads the model that videos will need before the first frame, if it is built in.
-    pub(crate) fn preload(&mut self, model: Option<&ModelChoice>) {
-        let needed = match model {
-            Some(ModelChoice::Named(id)) => Some(id),
-            Some(ModelChoice::File(..)) => None,
-            None => Some(&self.ingest.model),
-        };
-        let builtin = needed.filter(|id| ModelDescription::builtin_named(id).is_some());
+    /// Loads a model that videos will need before the first frame, if it is built in.
+    pub(crate) fn preload(&mut self, models: &[ModelChoice]) {
+        let named = models.iter().filter_map(|model| match model {
+            ModelChoice::Named(id) => Some(id),
+            ModelChoice::File(..) => None,
+        });
+        let default = models.is_empty().then_some(&self.ingest.model);
+        let is_builtin = |id: &&ModelId| ModelDescription::builtin_named(id).is_some();
+        let builtin = named.chain(default).find(is_builtin);
         if let Some(id) = builtin {
             self.detector.models.insert(0, id.to_string());
         }

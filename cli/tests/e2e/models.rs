@@ -6,8 +6,8 @@ use std::process::Command;
 
 use moliceiro_nats::messages::{Fit, ModelId, Size, Summary, VideoState};
 use moliceiro_nats::models::NewModel;
-use moliceiro_nats::{Streams, StreamsSettings};
-use moliceiro_testing::deployment::{Deployment, VIDEO};
+use moliceiro_nats::{Streams, StreamsSettings, VideoId};
+use moliceiro_testing::deployment::{Deployment, FRAMES, IMPATIENT, VIDEO};
 use moliceiro_testing::http::FORM;
 use moliceiro_testing::ingest::{IngestApi, stored_objects};
 use moliceiro_testing::models::huge_model;
@@ -89,6 +89,30 @@ fn a_run_adds_the_model_file_that_it_names() {
     assert!(unknown.stderr().iter().any(advice), "{:?}", unknown.stderr());
 }
 
+#[test]
+fn a_run_with_several_models_prints_a_summary_of_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = model_file(folder.path(), "boats", "nanodet.onnx");
+    let run_of = |models: &[&str]| {
+        let mut command = run(&data);
+        command.args(["--json", "--every", "40"]).args(SLOWER);
+        for model in models {
+            command.args(["--model", model]);
+        }
+        Process::start(command.arg(sample(VIDEO)))
+    };
+    let file = file.to_str().unwrap();
+    let found = summaries(&run_of(&["nanodet", file]).expect_code(0));
+    assert_eq!(found.iter().map(model_of).collect::<Vec<_>>(), ["nanodet", "boats@1"]);
+    assert_eq!(found[1].video.as_str(), format!("{}-by-boats-v1", found[0].video));
+    assert_eq!(found[0].processed_frames, found[1].processed_frames);
+    let mut twice = run_of(&["nanodet", "boats", "boats@1"]);
+    assert_eq!(summaries(&twice.expect_code(0)).len(), 2);
+    let mut unknown = run_of(&["nanodet", "boat"]);
+    unknown.expect_code(64);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_comes_into_use_while_services_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -166,6 +190,36 @@ async fn several_models_analyse_one_upload_side_by_side() {
     let jetstream = server.jetstream().await;
     until("the bytes are deleted", async || (stored_objects(&jetstream).await == 0).then_some(()))
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingest_killed_while_two_models_analyse_costs_neither_a_frame() {
+    let server = Server::start();
+    let queue = ["--set", "streams.frames_max_per_video=8"];
+    let site = Deployment::new(server.url(), &[&IMPATIENT[..], &queue].concat());
+    let _aggregator = site.ready("aggregator");
+    let mut killed = site.ready("ingest");
+    let uri = format!("file://{}", sample(VIDEO).display());
+    let models = ["nanodet", "nanodet-int8"];
+    site.upload_json(&json!({"uri": uri, "id": "two", "models": models})).await;
+    let streams = Streams::open(site.client().await, &StreamsSettings::default(), 16).await;
+    let streams = streams.unwrap();
+    for id in ["two", "two-by-nanodet-int8"] {
+        let id = VideoId::try_from(id.to_owned()).unwrap();
+        until("frames of both are queued", async || {
+            let entry = streams.videos().entry(&id).await.unwrap()?;
+            (entry.published > 0).then_some(())
+        })
+        .await;
+    }
+    killed.kill();
+    let _others = ["ingest", "detector"].map(|service| site.ready(service));
+    let mut found = site.summaries(2).await;
+    found.sort_by_key(|summary| summary.video.clone());
+    let counts = found.iter().map(|s| (s.video.as_str(), s.state, s.processed_frames));
+    let expected = ["two", "two-by-nanodet-int8"].map(|id| (id, VideoState::Done, FRAMES));
+    assert_eq!(counts.collect::<Vec<_>>(), expected);
+    assert_eq!(found.iter().map(model_of).collect::<Vec<_>>(), models);
 }
 
 /// A command whose process may have 16 GiB of addresses.

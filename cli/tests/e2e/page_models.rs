@@ -43,4 +43,6 @@ async fn the_page_says_what_a_video_waits_for_and_compares_its_models() {
     let number = |of: usize| compared["classes"][0]["objects"][of].to_string();
     let cells = browser.texts("#compared tr:first-child td").await;
     assert_eq!(cells[..2], [number(0), number(1)], "{compared}");
+    assert_eq!(browser.barriers().await, Vec::<String>::new());
+    assert_eq!(browser.errors().await, Vec::<String>::new());
 }

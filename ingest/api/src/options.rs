@@ -62,8 +62,8 @@ pub(crate) struct OptionFields {
     #[param(pattern = "^[a-z0-9_-]{1,48}(@[1-9][0-9]{0,8})?$")]
     #[schema(pattern = "^[a-z0-9_-]{1,48}(@[1-9][0-9]{0,8})?$")]
     model: Option<String>,
-    /// Models that analyse the video side by side, at most 4, each as a video of its own. Instead of
-    /// `model`. In a query and in a form: separated by commas, or repeated.
+    /// Models that analyse the video side by side, at most 4, each as a video of its own. Instead
+    /// of `model`. In a query and in a form: separated by commas, or repeated.
     #[param(required = false)]
     #[schema(required = false, max_items = 4)]
     models: Vec<String>,

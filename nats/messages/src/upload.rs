@@ -74,6 +74,8 @@ pub struct UploadDefaults {
     pub window: Option<Offset>,
     /// The model that analyses it.
     pub model: Option<ModelId>,
+    /// Models that analyse it side by side; the two are one option here.
+    pub models: Vec<ModelId>,
     /// Alarms to raise.
     pub alarms: Option<Vec<AlarmRule>>,
     /// Tracks, lines and zones: for an upload that says nothing about any of them.
@@ -293,8 +295,8 @@ impl Upload {
         if self.tracking == Tracking::default() {
             self.tracking = defaults.tracking.clone();
         }
-        if self.models.is_empty() {
-            self.model = self.model.or_else(|| defaults.model.clone());
+        if self.model.is_none() && self.models.is_empty() {
+            (self.model, self.models) = (defaults.model.clone(), defaults.models.clone());
         }
         if self.alarms.is_none() {
             self.alarms = defaults.alarms.clone();
@@ -441,6 +443,7 @@ mod tests {
             selection: given.selection,
             window: None,
             model: given.model.clone(),
+            models: vec![],
             alarms: given.alarms.clone(),
         };
         let by = |json: &str| options(json).with_defaults(&defaults);

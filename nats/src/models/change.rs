@@ -155,15 +155,15 @@ impl Models {
         Ok(ids)
     }
 
-    /// Removes the models that runs added, except `current`, if no stored video is analysed by them.
-    /// Returns what was removed.
+    /// Removes the models that runs added, except the `current` ones, if no stored video is
+    /// analysed by them. Returns what was removed.
     pub async fn remove_unused_of_runs(
         &self,
         streams: &Streams,
-        current: &ModelId,
+        current: &[ModelId],
     ) -> Result<Vec<ModelId>, ModelsError> {
         let of_runs = self.stored().await?.into_iter().filter(|stored| {
-            stored.kept == Kept::WhileVideosUseIt && stored.description.model != *current
+            stored.kept == Kept::WhileVideosUseIt && !current.contains(&stored.description.model)
         });
         let of_runs: Vec<_> = of_runs.map(|stored| stored.description.model).collect();
         if of_runs.is_empty() {

@@ -30,8 +30,8 @@ impl Videos<'_> {
         deleted.map_err(|source| VideoError::unavailable(video.as_str(), source))
     }
 
-    /// Whether a video of this id was [forgotten](Self::forget) lately. What is sent again is then a
-    /// new video: the server drops messages of the same video for a while.
+    /// Whether a video of this id was [forgotten](Self::forget) lately. What is sent again is then
+    /// a new video: the server drops messages of the same video for a while.
     pub async fn was_forgotten(self, video: &VideoId) -> Result<bool, VideoError> {
         let found = self.streams.requests.get(forgotten_key(video)).await;
         let found = found.map_err(|source| VideoError::unavailable(video.as_str(), source))?;

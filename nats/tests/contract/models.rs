@@ -98,7 +98,7 @@ async fn the_same_file_added_twice_at_the_same_time_is_one_version() {
 async fn labels_that_do_not_fit_into_a_message_are_an_error_and_leave_nothing() {
     let server = Server::start();
     let streams = open(&server).await;
-    let manifest = Some(format!("labels = {:?}", vec!["a rather long name of a class"; 60_000]));
+    let manifest = Some(format!("labels = {:?}", vec!["a rather long name of a class"; 400_000]));
     let refused = add(&streams, &NewModel { manifest, ..new("boats") }, "one").await.unwrap_err();
     assert!(matches!(refused, ModelsError::Full(_)), "{refused:?}");
     assert!(refused.to_string().contains("max_payload"), "{refused}");
@@ -138,8 +138,9 @@ async fn models_of_runs_are_removed_when_no_video_needs_them() {
         models.add_for_run(&new("boats"), bytes).await.unwrap().model
     };
     let [first, second, third] = [run("one").await, run("two").await, run("three").await];
-    let unused =
-        async |current: &ModelId| models.remove_unused_of_runs(&streams, current).await.unwrap();
+    let unused = async |current: &ModelId| {
+        models.remove_unused_of_runs(&streams, std::slice::from_ref(current)).await.unwrap()
+    };
     let video = VideoId::for_name("a", "1");
     let upload = Upload::of("file:///a.mp4".parse().unwrap());
     let used = models.find(&first).await.unwrap().used();
