@@ -6,8 +6,12 @@
 //! tiny one of MPEG-4. In a "packed" stream, such a one stands for the second frame of an earlier
 //! chunk.
 
+mod repair;
+
 use std::fs::File;
 use std::io;
+
+pub use self::repair::repaired_avi;
 
 use crate::contents::{Container, Contents, Fault, VideoTrack};
 use crate::four_characters::{Chunks, SHORTEST, codec};
@@ -24,7 +28,7 @@ const BITMAP_HEADER: usize = 20;
 /// AVISF_DISABLED: the stream is not to be shown unless a user asks for it.
 const DISABLED: u32 = 1;
 /// Where the first chunk of MPEG-4 names its encoder, at the latest.
-const USER_DATA: usize = 1024;
+pub(crate) const USER_DATA: usize = 1024;
 /// Zeros that are examined to recognise padding.
 const MOST_PADDING: u64 = 64 << 10;
 /// The most that is read of a chunk of a packed stream.
@@ -339,7 +343,7 @@ fn number(id: [u8; 4]) -> Option<usize> {
 
 /// Whether a chunk starts with the mark of a packed stream: the name and version of its encoder,
 /// and a `p`.
-fn is_packed(start: &[u8]) -> bool {
+pub(crate) fn is_packed(start: &[u8]) -> bool {
     let text = start.windows(4).position(|name| name == b"DivX").and_then(|at| start.get(at + 4..));
     let end = text.into_iter().flatten().find(|byte| !b"Build0123456789b".contains(byte));
     end == Some(&b'p')

@@ -38,6 +38,7 @@ mod reader;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+pub use avi::repaired_avi;
 pub use contents::{Container, Contents, Fault, VideoTrack};
 pub use description::Description;
 pub use flv_packets::{FlvCodec, FlvPackets, FlvVideo};

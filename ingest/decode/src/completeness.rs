@@ -53,7 +53,12 @@ pub(crate) fn disagreement(
 ) -> Option<Incomplete> {
     let fault = contents.faults.first().cloned().map(Incomplete::Container);
     let counted = track.and_then(|track| Some((track.frames?, track.maybe_hidden)));
+    let codec = track.and_then(|track| track.codec);
+    let is_mpeg = codec.is_some_and(|codec| ["MPEG-1", "MPEG-2"].contains(&codec));
     let miscounted = counted.and_then(|(frames, maybe_hidden)| {
+        // Each picture is a frame, unless it is a field.
+        let are_frames = is_mpeg && maybe_hidden == frames && !probes.is_interlaced();
+        let maybe_hidden = if are_frames { probes.maybe_unshown() } else { maybe_hidden };
         let most = frames.saturating_sub(probes.unshown());
         let expected = decoded.clamp(most.saturating_sub(maybe_hidden), most);
         (expected != decoded).then_some(Incomplete::Miscounted { decoded, expected })

@@ -15,6 +15,8 @@ pub(crate) enum FileSource<'a> {
     Part(&'a Range<u64>),
     /// Without the parts of a Matroska file that are not needed, which may be damaged.
     WithoutIndex,
+    /// What is left of an AVI, one chunk behind the other.
+    RepairedAvi,
     /// The frames of a raw AV1 stream.
     Obu,
     /// An Ogg file whose times may be negative.
@@ -37,6 +39,10 @@ impl FileSource<'_> {
             Self::WithoutIndex => File::open(&file.path).and_then(|mut open| {
                 let hidden = moliceiro_containers::without_index(&mut open)?;
                 part::source(&file.path, &(0..open.metadata()?.len()), hidden)
+            }),
+            Self::RepairedAvi => File::open(&file.path).and_then(|mut open| {
+                let repaired = moliceiro_containers::repaired_avi(&mut open)?;
+                part::source(&file.path, &(0..open.metadata()?.len()), repaired)
             }),
             Self::Obu => obu::source(&file.path),
             Self::Movie(movie) => {

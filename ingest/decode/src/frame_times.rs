@@ -6,10 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use crate::nal;
-use crate::probes;
+use crate::picture_order::Order;
 use crate::reordering::Reordering;
-use crate::sei::Framing;
 
 /// Decoders that draw each frame over the one before. They return a frame before they read the
 /// next packet.
@@ -156,59 +154,5 @@ pub(crate) fn restore(decoder: &gst::Element, of_decoding: &OfDecoding) {
             }
             gst::PadProbeReturn::Ok
         });
-    }
-}
-
-/// How a codec orders its frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    /// The start code of a picture, and what says that it lies between others.
-    Codes {
-        picture: u8,
-        byte: usize,
-        mask: u8,
-        between: u8,
-    },
-    H264(Framing),
-    /// It usually has such frames.
-    Hevc,
-    Unknown,
-}
-
-impl Order {
-    fn new(caps: &gst::CapsRef) -> Self {
-        let Some(format) = caps.structure(0) else { return Self::Unknown };
-        match (format.name().as_str(), format.get::<i32>("mpegversion")) {
-            // ISO/IEC 14496-2, 6.2.5: vop_coding_type.
-            ("video/mpeg", Ok(4)) | ("video/x-divx" | "video/x-xvid", _) => {
-                Self::Codes { picture: 0xb6, byte: 0, mask: 0xc0, between: 0x80 }
-            }
-            // ISO/IEC 13818-2, 6.2.3: picture_coding_type.
-            ("video/mpeg", _) => Self::Codes { picture: 0, byte: 1, mask: 0x38, between: 0x18 },
-            ("video/x-h264", _) => probes::framing(caps).map_or(Self::Unknown, Self::H264),
-            ("video/x-h265", _) => Self::Hevc,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// How many frames may wait for those that are decoded later.
-    fn depth(self) -> usize {
-        match self {
-            Self::Codes { .. } => 1,
-            _ => 4,
-        }
-    }
-
-    /// Whether a packet's frame is shown before one that is decoded earlier.
-    fn is_between(self, packet: &[u8]) -> bool {
-        match self {
-            Self::Codes { picture, byte, mask, between } => packet
-                .windows(4 + byte + 1)
-                .find(|bytes| bytes[..4] == [0, 0, 1, picture])
-                .is_some_and(|bytes| bytes[4 + byte] & mask == between),
-            Self::H264(framing) => nal::is_between(packet, framing),
-            Self::Hevc => true,
-            Self::Unknown => false,
-        }
     }
 }

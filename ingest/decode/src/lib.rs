@@ -99,6 +99,7 @@ mod packet_source;
 mod part;
 mod pes;
 mod picture;
+mod picture_order;
 mod pipeline;
 mod pixels;
 mod probes;

@@ -8,6 +8,7 @@ use moliceiro_messages::Size;
 use crate::geometry::Orientation;
 use crate::limits::is_within_limits;
 use crate::nal::{self, Leading};
+use crate::picture_order::{Order, framing};
 use crate::pixels;
 use crate::sei::{self, Framing};
 use crate::timeline::stream_time;
@@ -32,6 +33,11 @@ struct Observed {
     /// Packets whose pictures are not shown.
     unshown: AtomicU64,
     leading: Mutex<Leading>,
+    /// MPEG-1 and MPEG-2: how many pictures need no later one, and how many that do come before the
+    /// second of them.
+    references: AtomicU64,
+    maybe_unshown: AtomicU64,
+    order: Mutex<Option<Order>>,
     is_uncountable: AtomicBool,
     is_interlaced: AtomicBool,
     too_large: OnceLock<Size>,
@@ -61,6 +67,12 @@ impl Probes {
     /// the first one.
     pub(crate) fn unshown(&self) -> u64 {
         self.0.unshown.load(Ordering::Relaxed)
+    }
+
+    /// How many packets of MPEG-1 and MPEG-2 hold a picture that is shown only if it needs none from
+    /// before the first one.
+    pub(crate) fn maybe_unshown(&self) -> u64 {
+        self.0.maybe_unshown.load(Ordering::Relaxed)
     }
 
     /// Whether the decoder's input is declared as interlaced.
@@ -152,6 +164,7 @@ impl Probes {
                         }
                         *lock(&probes.0.decoded_format) = Some(caps.caps_owned());
                         *lock(&probes.0.framing) = framing(caps.caps());
+                        *lock(&probes.0.order) = Order::of_mpeg(caps.caps());
                         probes.check_format(caps.caps())
                     }
                     _ => gst::PadProbeReturn::Ok,
@@ -174,6 +187,14 @@ impl Probes {
     }
 
     fn count(&self, packet: &gst::BufferRef) {
+        if self.0.references.load(Ordering::Relaxed) < 2
+            && let Some(order) = *lock(&self.0.order)
+            && let Ok(bytes) = packet.map_readable()
+        {
+            let is_between = order.is_between(&bytes);
+            let count = if is_between { &self.0.maybe_unshown } else { &self.0.references };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         let framing = *lock(&self.0.framing);
         let picture = framing.zip(packet.map_readable().ok()).map(|(framing, bytes)| {
             let picture = nal::picture(&bytes, framing);
@@ -244,14 +265,6 @@ fn is_idle(demuxer: &gst::Element) -> bool {
 
 fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How packets with these caps are divided into units.
-pub(crate) fn framing(caps: &gst::CapsRef) -> Option<Framing> {
-    let format = caps.structure(0)?;
-    let codec_data = format.get::<gst::Buffer>("codec_data").ok();
-    let codec_data = codec_data.as_ref().and_then(|data| data.map_readable().ok());
-    Framing::new(format.name(), format.get("stream-format").ok()?, codec_data.as_deref())
 }
 
 fn for_each_buffer(info: &gst::PadProbeInfo, mut action: impl FnMut(&gst::BufferRef)) {

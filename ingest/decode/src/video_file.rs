@@ -1,7 +1,7 @@
 //! Decodes a video file, from its container to the verdict on whether it is complete.
 
 use moliceiro_containers::mp4::FlatMovie;
-use moliceiro_containers::{Container, Contents, Description};
+use moliceiro_containers::{Container, Contents, Description, Fault};
 use moliceiro_messages::Deinterlace;
 use tracing::debug;
 
@@ -69,6 +69,13 @@ fn description(
     opened.and_then(|mut file| moliceiro_containers::description(&mut file, track)).ok()?
 }
 
+/// Whether chunks of the container do not follow each other. GStreamer 1.22's `avidemux` refuses
+/// such a file if it reads its index. Reproduced by `what_is_left_of_a_damaged_avi_is_decoded`.
+fn has_broken_structure(contents: Option<&Contents>) -> bool {
+    let faults = contents.map(|contents| &contents.faults[..]).unwrap_or_default();
+    faults.iter().any(|fault| matches!(fault, Fault::Damaged { .. }))
+}
+
 /// A file, or one of several that are appended to each other.
 struct Part<'a> {
     track: u32,
@@ -129,6 +136,9 @@ impl Run {
             (Some(movie), _) => FileSource::Movie(movie),
             (None, Some(Container::Obu)) => FileSource::Obu,
             (None, Some(Container::Ogg)) => FileSource::Ogg,
+            (None, Some(Container::Avi)) if has_broken_structure(contents) => {
+                FileSource::RepairedAvi
+            }
             _ => FileSource::Whole,
         };
         let found = contents.and_then(|contents| tracks::find(contents, track));
@@ -151,14 +161,17 @@ impl Run {
                     |run, pipeline| run.decode_part(file, pipeline, &part, Check::Whole),
                 )
             };
-            let is_matroska =
-                contents.is_some_and(|contents| contents.container == Container::Matroska);
-            return match decode(source) {
+            let without_index = match contents.map(|contents| contents.container) {
+                Some(Container::Matroska) => Some(FileSource::WithoutIndex),
+                Some(Container::Avi) => Some(FileSource::RepairedAvi),
+                _ => None,
+            };
+            return match (decode(source), without_index) {
                 // Nothing of it was decoded.
-                Err(error @ DecodeError::Damaged { .. }) if is_matroska => {
-                    decode(FileSource::WithoutIndex).map_err(|_| error)
+                (Err(error @ DecodeError::Damaged { .. }), Some(source)) => {
+                    decode(source).map_err(|_| error)
                 }
-                decoded => decoded,
+                (decoded, _) => decoded,
             };
         };
         for (bytes, check) in

@@ -19,6 +19,7 @@ mod scan;
 mod sections;
 mod stretch;
 mod ts_packets;
+mod zeros;
 
 use std::fs::File;
 use std::io;

@@ -223,6 +223,13 @@ impl Parameters {
     }
 }
 
+/// The type of a slice of H.264 that starts with the first macroblock (ITU-T H.264, 7.3.3).
+pub(super) fn slice_type(slice: &[u8]) -> Option<u32> {
+    let bits = u32::from_be_bytes(*slice.first_chunk()?) << 1;
+    let zeros = bits.leading_zeros();
+    (zeros < 8).then(|| (bits << zeros >> (31 - zeros)) - 1)
+}
+
 /// ITU-T H.264, 7.3.2.1.1.1.
 fn scaling_list(bits: &mut Bits, is_small: bool) -> Option<()> {
     if !bits.flag()? {

@@ -4,7 +4,8 @@ use super::PesCodec;
 use super::clock::Times;
 use super::gaps::{Gaps, Join};
 use super::mpeg2::{Group, TimeCodes};
-use super::numbers::{Numbered, Parameters};
+use super::numbers::{Numbered, Parameters, slice_type};
+use super::zeros::next_zeros;
 
 /// Bytes after a start code that are enough to read its header.
 const HEADER: usize = 64;
@@ -402,27 +403,6 @@ impl Pictures {
     fn end_group(&mut self) {
         self.count.missing += self.mpeg2.group.take().map_or(0, |group| group.missing());
     }
-}
-
-/// Where two zeros lie that a 0 or a 1 may follow, from a byte on, or else the end or a zero there.
-fn next_zeros(bytes: &[u8], mut at: usize) -> usize {
-    while let Some([first, second, third]) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-        match (first, second, third) {
-            (_, _, 2..) => at += 3,
-            (_, 1.., _) => at += 2,
-            (1.., _, _) => at += 1,
-            _ => return at,
-        }
-    }
-    let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len())
-}
-
-/// The type of a slice of H.264 that starts with the first macroblock (ITU-T H.264, 7.3.3).
-fn slice_type(slice: &[u8]) -> Option<u32> {
-    let bits = u32::from_be_bytes(*slice.first_chunk()?) << 1;
-    let zeros = bits.leading_zeros();
-    (zeros < 8).then(|| (bits << zeros >> (31 - zeros)) - 1)
 }
 
 #[cfg(test)]

@@ -102,6 +102,32 @@ async fn frames_packed_into_a_chunk_are_all_decoded() {
     bytes[tag - 4..tag].copy_from_slice(&size);
     let size = u32::try_from(bytes.len() - 8).unwrap().to_le_bytes();
     bytes[4..8].copy_from_slice(&size);
-    let (_, decoded) = decode(&videos.write("b.avi", &bytes)).await;
-    assert_eq!((decoded.decoded, decoded.incomplete), (49, None));
+    let packed = videos.write("b.avi", &bytes);
+    let copy = format!("-fflags +genpts -i {} -c copy", packed.display());
+    for file in [packed, videos.make("b.mkv", &copy)] {
+        let (_, decoded) = decode(&file).await;
+        let path = file.display();
+        assert_eq!((decoded.decoded, decoded.incomplete), (49, None), "{path}");
+    }
+}
+
+/// Blocks are missing before the index, as on a disc with unreadable places.
+#[tokio::test]
+async fn what_is_left_of_a_damaged_avi_is_decoded() {
+    let videos = Videos::new();
+    for (name, codec) in [("mpeg4.avi", "-c:v mpeg4 -q:v 3 -g 10"), ("mjpeg.avi", "-c:v mjpeg")] {
+        let whole = std::fs::read(videos.make(name, &format!("{SOURCE} {codec}"))).unwrap();
+        let mut random = fastrand::Rng::with_seed(7);
+        for lost in 1..4 {
+            let mut bytes = whole.clone();
+            for _ in 0..lost {
+                let start = random.usize(bytes.len() / 4..bytes.len() * 3 / 4);
+                bytes.drain(start..start + 188);
+            }
+            let damaged = videos.write(&format!("{lost}-{name}"), &bytes);
+            let (frames, decoded) = decode(&damaged).await;
+            assert!(frames.len() >= 50 - 4 * lost, "{name}: {} frames", frames.len());
+            assert!(decoded.incomplete.is_some(), "{name}: {} frames", frames.len());
+        }
+    }
 }
