@@ -56,7 +56,7 @@ fn generate(seed: u64, folder: &Path) -> Pair {
                 5 if has_classes => (7, 0),
                 6 if has_classes => (1, 0),
                 7 if has_classes => (12, 0),
-                _ if !has_classes && object == 4 && seed % 2 == 0 => (1, 0),
+                _ if !has_classes && object == 4 && seed.is_multiple_of(2) => (1, 0),
                 _ => (1, 1),
             };
             let rest = if has_classes { format!("{class},1") } else { "-1,-1,-1".into() };
@@ -71,7 +71,7 @@ fn generate(seed: u64, folder: &Path) -> Pair {
             let score = f64::from(random.u8(1..10)) / 10.0;
             writeln!(tracks, "{frame},{track},{},{},20,40,{score},-1,-1,-1", x + dx, y + dy)
                 .unwrap();
-            if seed % 2 == 1 && random.u8(..) < 50 {
+            if !seed.is_multiple_of(2) && random.u8(..) < 50 {
                 // The same box again, or one beside it, is a tie.
                 let x = x + dx * random.u64(0..2);
                 let id = 1000 + object;
