@@ -175,8 +175,29 @@ impl Serving {
             .collect();
         // Those that were never served come first, then the one that waits longest.
         waiting.sort_by_key(|model| self.served_at.get(model).copied());
-        let Some(model) = waiting.into_iter().next() else { return };
-        self.load(model, consumers).await;
+        match waiting.into_iter().next() {
+            Some(model) => self.load(model, consumers).await,
+            None => self.load_ahead(consumers).await,
+        }
+    }
+
+    /// Loads a model that the settings name with its version before frames wait for it, if it has
+    /// a queue and no other model has to make space.
+    async fn load_ahead(&mut self, consumers: &[DetectorsConsumer]) {
+        let is_loaded =
+            |model: &ModelId| self.places.iter().any(|place| place.served.model == *model);
+        let named = consumers.iter().map(|of| &of.model).find(|model| {
+            model.version().is_some()
+                && self.allowed.contains(&model.to_string())
+                && !self.retry_at.contains_key(*model)
+                && !is_loaded(model)
+        });
+        let Some(model) = named.cloned() else { return };
+        if let Some(bytes) = self.bytes_needed(&model).await
+            && self.bytes_used() + bytes <= self.limit
+        {
+            self.start_loading(model, bytes);
+        }
     }
 
     fn is_allowed(&self, model: &ModelId) -> bool {
@@ -211,20 +232,38 @@ impl Serving {
     }
 
     async fn load(&mut self, model: ModelId, consumers: &[DetectorsConsumer]) {
-        let file_bytes = match self.streams.models.find(&model).await {
+        if let Some(bytes) = self.bytes_needed(&model).await
+            && self.make_space(bytes, consumers)
+        {
+            self.start_loading(model, bytes);
+        }
+    }
+
+    /// Memory that the model is estimated to take; `None` if it cannot be loaded now.
+    async fn bytes_needed(&mut self, model: &ModelId) -> Option<u64> {
+        let file_bytes = match self.streams.models.find(model).await {
             Ok(description) => description.bytes,
-            Err(error) if error.is_transient() => return self.retry(&model, &error, RETRY),
+            Err(error) if error.is_transient() => {
+                self.retry(model, &error, RETRY);
+                return None;
+            }
             // Loading reports why.
             Err(_) => 0,
         };
         let bytes = estimate(file_bytes, self.loader.sessions());
         if bytes > self.limit {
             let error = LoadError::Memory { needed: bytes, limit: self.limit };
-            return self.retry(&model, &error, UNUSABLE_FOR);
+            self.retry(model, &error, UNUSABLE_FOR);
+            return None;
         }
-        if !self.make_space(bytes, consumers) {
-            return;
-        }
+        Some(bytes)
+    }
+
+    fn bytes_used(&self) -> u64 {
+        self.places.iter().map(|place| place.bytes).sum()
+    }
+
+    fn start_loading(&mut self, model: ModelId, bytes: u64) {
         let (streams, loader) = (Arc::clone(&self.streams), Arc::clone(&self.loader));
         let (id, leaving) = (model.clone(), std::mem::take(&mut self.leaving));
         let task = tokio::spawn(async move { loader.load(&streams, id, leaving).await });
@@ -238,8 +277,7 @@ impl Serving {
             let of = consumers.iter().find(|of| of.model == place.served.model);
             of.is_some_and(|of| of.info.num_pending > 0 || of.info.num_ack_pending > 0)
         };
-        let used: u64 = self.places.iter().map(|place| place.bytes).sum();
-        let mut excess = (used + bytes).saturating_sub(self.limit);
+        let mut excess = (self.bytes_used() + bytes).saturating_sub(self.limit);
         let mut order: Vec<usize> = (0..self.places.len())
             .filter(|at| {
                 let place = &self.places[*at];

@@ -19,7 +19,9 @@ pub struct DetectorSettings {
     /// Threads of each session.
     pub threads: usize,
     /// The models whose frames this detector takes: names, names with versions, or `*` for all. A
-    /// built-in one that is named is loaded at the start, otherwise `nanodet`.
+    /// built-in one that is named is loaded at the start, otherwise `nanodet`; an added one that is
+    /// named with its version is loaded as soon as it has a queue. Others are loaded when frames
+    /// wait for them.
     #[serde(with = "list")]
     pub models: Vec<String>,
     /// Bytes of memory that loaded models may take together, as estimated from their files. 0: half

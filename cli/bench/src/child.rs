@@ -6,6 +6,7 @@
 //! can read the usage of the process before it exits, and the child never outlives the benchmark.
 
 use std::io::{BufRead, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -15,12 +16,13 @@ use clap::{Args, Subcommand};
 use moliceiro_decode::{self as decode, DecodeSettings, DecodedFrame};
 use moliceiro_detector::{DetectorSettings, builtin, load_runtime};
 use moliceiro_ingest::IngestSettings;
-use moliceiro_nats::messages::ModelDescription;
-use moliceiro_nats::messages::{Encoding, Frame, FrameSelection, VERSION};
+use moliceiro_nats::messages::{
+    Encoding, Frame, FrameSelection, ModelDescription, ModelId, VERSION,
+};
 use moliceiro_nats::{NatsSettings, VideoId};
 use moliceiro_run::{RunArguments, ServiceSettings, Services};
 use moliceiro_service::{CommonArguments, Settings, Telemetry, start_endpoint, start_logging};
-use moliceiro_vision::{Detector, Options, Phases};
+use moliceiro_vision::{Description, Detector, Model, Options, Phases};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -60,6 +62,9 @@ struct ModelArguments {
     /// How many threads each session uses
     #[arg(long)]
     threads: usize,
+    /// The model's file; left out: the setting ingest.model names a built-in one
+    #[arg(long)]
+    model_file: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArguments,
     /// URIs of the videos
@@ -133,11 +138,12 @@ fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()
     let (detector, ingest): (DetectorSettings, IngestSettings) =
         (settings.section()?, settings.section()?);
     let runtime = load_runtime(&detector)?;
-    let id = &ingest.model;
-    let (Some(model), Some(description)) = (builtin(id), ModelDescription::builtin_named(id))
-    else {
-        bail!("the model {id} is not built in");
+    let (id, file) = (&ingest.model, arguments.model_file.as_deref());
+    let model = match file {
+        Some(file) => Some(Model::open(file)?),
+        None => builtin(id),
     };
+    let model = model.with_context(|| format!("the model {id} is not built in"))?;
     let options = Options {
         intra_threads: arguments.threads,
         threshold: detector.threshold,
@@ -151,7 +157,7 @@ fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()
         size: model.size(),
         encoding: Encoding::I420,
         queue: QUEUE,
-        ..ingest.decoding(&description, FrameSelection::every(1), 0)
+        ..ingest.decoding(&known(id, &model), FrameSelection::every(1), 0)
     };
     decode::init()?;
     let frames = if source == FrameSource::Memory {
@@ -170,6 +176,22 @@ fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()
     // The benchmark reads the usage of this process before it exits.
     wait_for_line().ok();
     Ok(())
+}
+
+/// What an ingest of the pipeline knows about the model.
+fn known(id: &ModelId, model: &Model) -> ModelDescription {
+    let Description { size, multiple_of, fit, labels, .. } = model.description();
+    ModelDescription {
+        version: VERSION,
+        model: id.clone(),
+        digest: String::new(),
+        bytes: 0,
+        size,
+        multiple_of,
+        fit,
+        classes: u32::try_from(labels.len()).unwrap_or(u32::MAX),
+        added_at: None,
+    }
 }
 
 fn summary(measurements: &[Measurements], took: Duration) -> ModelRun {

@@ -40,7 +40,6 @@ use std::thread::available_parallelism;
 
 use anyhow::Context;
 use clap::Parser;
-use moliceiro_nats::messages::{BUILTIN_MODELS, ModelDescription, ModelId};
 use moliceiro_run::VideoInput;
 use moliceiro_service::{
     CommonArguments, SettingsError, bundled, shutdown_on_signals, start_logging,
@@ -51,7 +50,7 @@ pub use child::{ChildArguments, run as run_child};
 use part::{Part, PartContext};
 use progress::Progress;
 use report::{Input, Machine, Report};
-use setup::Setup;
+use setup::{MeasuredModel, Setup};
 
 /// The exit code that a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -109,9 +108,9 @@ pub struct BenchArguments {
     /// Draw a chart of the part throughput into this file
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
-    /// Built-in model to use: nanodet or nanodet-int8 [default: nanodet]
+    /// Model to use: nanodet, nanodet-int8 or a model file [default: nanodet]
     #[arg(long, value_name = "MODEL")]
-    model: Option<ModelId>,
+    model: Option<String>,
     /// Folder where the servers store their data, on the disk to measure [default: the folder for
     /// temporary files]
     #[arg(long, value_name = "DIR")]
@@ -137,12 +136,8 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
     let mut common = arguments.common.clone();
     common.log_level.get_or_insert_with(|| "error".into());
     let settings = common.loader().load()?;
-    let id = arguments.model.clone().unwrap_or_default();
     start_logging(&settings.section()?);
-    let model = ModelDescription::builtin_named(&id).ok_or_else(|| {
-        let names = BUILTIN_MODELS.join(" or ");
-        SettingsError::Invalid(vec![format!("--model {id} is not built in: use {names}")])
-    })?;
+    let model = MeasuredModel::of(arguments.model.as_deref(), &settings.section()?)?;
     let data = arguments.data.clone().unwrap_or_else(std::env::temp_dir);
     let program = arguments
         .nats_server
@@ -156,22 +151,20 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
         arguments.frames,
         folder.path(),
     )?;
-    let size = model.size;
+    let input = Input {
+        videos: inputs.iter().map(|input| input.name.clone()).collect(),
+        frames,
+        model: model.id.to_string(),
+        picture: [model.size.width, model.size.height],
+    };
     let setup = Setup {
         data,
         nats_server: program,
         videos,
         frames,
-        size,
         streams: settings.section()?,
-        settings: setup::as_arguments(&common, &id),
-        model: id.clone(),
-    };
-    let input = Input {
-        videos: inputs.iter().map(|input| input.name.clone()).collect(),
-        frames,
-        model: id.to_string(),
-        picture: [size.width, size.height],
+        settings: setup::as_arguments(&common, &model.id),
+        model,
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

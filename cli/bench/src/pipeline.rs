@@ -74,7 +74,7 @@ impl Pipeline {
         let streams = open(setup, &url).await?;
         let mut pipeline = Self {
             processes: vec![process],
-            model: setup.model.clone(),
+            model: setup.model.id.clone(),
             streams,
             endpoints: vec![],
             server_pid: server,
@@ -96,14 +96,14 @@ impl Pipeline {
         let (server_pid, url) = (server.process_id(), server.url().to_owned());
         let mut pipeline = Self {
             processes: vec![],
-            model: setup.model.clone(),
+            model: setup.model.id.clone(),
             streams,
             endpoints: vec![],
             server_pid,
             server: Some(server),
             folder,
         };
-        let size = setup.size;
+        let size = setup.model.size;
         let ingest = [
             format!("ingest.width={}", size.width),
             format!("ingest.height={}", size.height),
@@ -241,7 +241,9 @@ async fn open(setup: &Setup, url: &str) -> anyhow::Result<Streams> {
     let nats = NatsSettings { url: url.to_owned(), credentials: None };
     let client = connect(&nats, "moliceiro-bench", Patience::FailAtOnce).await?;
     let settings: &StreamsSettings = &setup.streams;
-    Ok(Streams::open(client, settings, PUBLISHES_IN_FLIGHT).await?)
+    let streams = Streams::open(client, settings, PUBLISHES_IN_FLIGHT).await?;
+    setup.model.add_to(&streams).await?;
+    Ok(streams)
 }
 
 fn free_address() -> std::io::Result<SocketAddr> {

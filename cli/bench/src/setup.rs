@@ -3,9 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use moliceiro_nats::StreamsSettings;
-use moliceiro_nats::messages::{ModelId, Size};
-use moliceiro_service::CommonArguments;
+use anyhow::Context;
+use moliceiro_detector::{DetectorSettings, inspect, name_of_file};
+use moliceiro_nats::messages::{BUILTIN_MODELS, ModelDescription, ModelId, Size};
+use moliceiro_nats::models::NewModel;
+use moliceiro_nats::{Streams, StreamsSettings};
+use moliceiro_service::{CommonArguments, SettingsError};
 use url::Url;
 
 /// What every measurement needs.
@@ -17,12 +20,54 @@ pub(crate) struct Setup {
     pub(crate) videos: Vec<Url>,
     /// The number of frames in all videos together.
     pub(crate) frames: u64,
-    /// The size of the pictures that the model accepts.
-    pub(crate) size: Size,
-    pub(crate) model: ModelId,
+    pub(crate) model: MeasuredModel,
     pub(crate) streams: StreamsSettings,
     /// The settings of the command line, as arguments for the programs.
     pub(crate) settings: Vec<OsString>,
+}
+
+/// The model that is measured.
+#[derive(Clone)]
+pub(crate) struct MeasuredModel {
+    /// Its name in each pipeline's store.
+    pub(crate) id: ModelId,
+    /// The size of the pictures that it accepts.
+    pub(crate) size: Size,
+    /// The file that is added to each store; `None`: it is built in.
+    pub(crate) file: Option<(PathBuf, NewModel)>,
+}
+
+impl MeasuredModel {
+    /// The model that `--model` names: a built-in one, or else a file, which is loaded and run
+    /// once.
+    pub(crate) fn of(text: Option<&str>, detector: &DetectorSettings) -> anyhow::Result<Self> {
+        let id = text.map_or_else(|| Ok(ModelId::default()), str::parse);
+        if let Some(known) = id.as_ref().ok().and_then(ModelDescription::builtin_named) {
+            return Ok(Self { id: known.model, size: known.size, file: None });
+        }
+        let file = PathBuf::from(text.unwrap_or_default());
+        if id.is_ok() && !file.is_file() {
+            let names = BUILTIN_MODELS.join(" or ");
+            return Err(SettingsError::Invalid(vec![format!(
+                "--model {} is not built in: use {names}, or a model file",
+                file.display()
+            )])
+            .into());
+        }
+        let new = inspect(detector, &file, name_of_file(&file))?;
+        // Each pipeline has an empty store, in which it is the first version of its name.
+        Ok(Self { id: new.name.at(1), size: new.size, file: Some((file, new)) })
+    }
+
+    /// Adds it to the store of a pipeline, if it is a file.
+    pub(crate) async fn add_to(&self, streams: &Streams) -> anyhow::Result<()> {
+        if let Some((file, new)) = &self.file {
+            let adding =
+                async { streams.models.add(new, streams.models.upload(file).await?).await };
+            adding.await.with_context(|| format!("cannot add the model {}", file.display()))?;
+        }
+        Ok(())
+    }
 }
 
 impl Setup {

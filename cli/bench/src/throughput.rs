@@ -161,6 +161,9 @@ async fn model(
     .into_iter()
     .flat_map(|(option, value)| [option.to_owned(), value.to_string()])
     .collect();
+    if let Some((file, _)) = &setup.model.file {
+        own.extend(["--model-file".to_owned(), file.display().to_string()]);
+    }
     own.extend(setup.videos.iter().map(ToString::to_string));
     let mut process = Process::start(
         command,

@@ -18,6 +18,9 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 pub(crate) struct Usage {
     /// CPU time, in milliseconds.
     cpu_ms: f64,
+    /// CPU time of its child processes that have exited, in milliseconds: an ingest decodes each
+    /// video in one.
+    children_ms: f64,
     /// The largest resident set so far, in bytes.
     pub(crate) peak_rss: u64,
     /// Bytes it caused to be written to disks.
@@ -34,6 +37,7 @@ impl Usage {
             let written = process.io().map_or(0, |io| io.write_bytes);
             procfs::ProcResult::Ok(Self {
                 cpu_ms: milliseconds(stat.utime + stat.stime),
+                children_ms: milliseconds(u64::try_from(stat.cutime + stat.cstime).unwrap_or(0)),
                 peak_rss,
                 written,
             })
@@ -126,9 +130,13 @@ impl Meter {
             for ThreadSample { kind, first_ms, last_ms } in samples.into_values() {
                 *threads.entry(kind.to_owned()).or_insert(0.0) += last_ms - first_ms;
             }
+            let children_ms = now.children_ms - before.children_ms;
+            if process.by_thread {
+                *threads.entry("decode".to_owned()).or_insert(0.0) += children_ms;
+            }
             Ok(ProcessUsage {
                 process: process.name.clone(),
-                cpu_ms: now.cpu_ms - before.cpu_ms,
+                cpu_ms: now.cpu_ms - before.cpu_ms + children_ms,
                 peak_rss: now.peak_rss,
                 written: now.written - before.written,
                 threads,

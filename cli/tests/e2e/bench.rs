@@ -200,6 +200,23 @@ fn every_part_reports_its_figures() {
 }
 
 #[test]
+fn a_model_file_is_measured_in_every_way() {
+    let data = tempfile::tempdir().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let model = model.join("../detector/vision/models/nanodet-int8.onnx");
+    let (file, frames) = (data.path().join("mine.onnx"), FRAMES.to_string());
+    std::fs::copy(model, &file).unwrap();
+    let store = tempfile::tempdir().unwrap();
+    let arguments = ["--model", file.to_str().unwrap(), "--json", "--frames", &frames];
+    let arguments = [&arguments[..], &["--repeat", "1", "--detectors", "1"]].concat();
+    let report = figures(bench(store.path(), &arguments));
+    assert_eq!(report["input"]["model"], "mine@1");
+    let arms = report["arms"].as_array().unwrap();
+    assert_eq!(arms.len(), 4, "{arms:?}");
+    assert!(arms.iter().all(|arm| arm["frames"] == FRAMES && arm["failed"] == 0), "{arms:?}");
+}
+
+#[test]
 fn a_stopped_benchmark_leaves_nothing_running() {
     let data = tempfile::tempdir().unwrap();
     let mut process = bench(data.path(), &["--frames", "40", "--repeat", "9", "--detectors", "1"]);

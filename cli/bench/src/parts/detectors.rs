@@ -52,7 +52,7 @@ async fn rate(context: &PartContext<'_>, detectors: usize) -> anyhow::Result<f64
     let services = ServiceSet { ingest: false, detectors, aggregator: false, metrics: false };
     let pipeline = Pipeline::separate(context.setup, services).await?;
     let frames =
-        input::jpegs(&context.setup.videos[0], context.setup.size, FRAMES_IN_MEMORY).await?;
+        input::jpegs(&context.setup.videos[0], context.setup.model.size, FRAMES_IN_MEMORY).await?;
     let jetstream = pipeline.streams.jetstream.clone();
     let mut results = jetstream.client().subscribe(subjects::ALL_RESULTS).await?;
     jetstream.client().flush().await?;
@@ -64,7 +64,7 @@ async fn rate(context: &PartContext<'_>, detectors: usize) -> anyhow::Result<f64
         );
         let payload = input::message(frame, &video, index).to_cbor();
         (
-            subjects::frames(&context.setup.model, &video),
+            subjects::frames(&context.setup.model.id, &video),
             subjects::frame_message_id(&video, index),
             payload.into(),
         )

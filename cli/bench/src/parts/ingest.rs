@@ -43,7 +43,7 @@ async fn run(context: &PartContext<'_>) -> anyhow::Result<(f64, ProcessUsage)> {
     let services = ServiceSet { ingest: true, detectors: 0, aggregator: false, metrics: false };
     let pipeline = Pipeline::separate(context.setup, services).await?;
     let streams = pipeline.streams.clone();
-    let _detector = synthetic::Detector::start(&streams, &context.setup.model).await?;
+    let _detector = synthetic::Detector::start(&streams, &context.setup.model.id).await?;
     let mut results = streams.jetstream.client().subscribe(ALL_RESULTS).await?;
     streams.jetstream.client().flush().await?;
     let meter = Meter::start(pipeline.measured_processes()?)?;

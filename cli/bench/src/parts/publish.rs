@@ -26,7 +26,7 @@ pub(super) const WAYS: usize = WINDOWS.len() + 1;
 pub(super) async fn measure(context: &PartContext<'_>) -> anyhow::Result<Vec<Figure>> {
     let total = (context.messages * PERCENT / 100).max(1);
     let frames =
-        input::jpegs(&context.setup.videos[0], context.setup.size, FRAMES_IN_MEMORY).await?;
+        input::jpegs(&context.setup.videos[0], context.setup.model.size, FRAMES_IN_MEMORY).await?;
     // Even a detector that takes no time may fall behind for a moment. The limit per video must not
     // slow the publisher down then.
     let streams = StreamsSettings { frames_max_per_video: total, ..context.setup.streams.clone() };
@@ -70,7 +70,7 @@ async fn rate(
 ) -> anyhow::Result<f64> {
     let services = ServiceSet { ingest: false, detectors: 0, aggregator: false, metrics: false };
     let pipeline = Pipeline::separate(setup, services).await?;
-    let _detector = synthetic::Detector::start(&pipeline.streams, &setup.model).await?;
+    let _detector = synthetic::Detector::start(&pipeline.streams, &setup.model.id).await?;
     let video = VideoId::for_name("bench", &nuid::next());
     let started_at = match window {
         Some(window) => {
@@ -80,7 +80,7 @@ async fn rate(
             let payloads: Vec<_> = frames.iter().map(payload).collect();
             let messages = (0..total).zip(payloads.iter().cycle()).map(|(n, payload)| {
                 (
-                    subjects::frames(&setup.model, &video),
+                    subjects::frames(&setup.model.id, &video),
                     subjects::frame_message_id(&video, n),
                     payload.clone(),
                 )
@@ -106,7 +106,7 @@ async fn rate(
                 streams: &pipeline.streams,
                 metrics: &Metrics::new(&mut Catalogue::default()),
                 video: &video,
-                model: &setup.model,
+                model: &setup.model.id,
                 window: settings.publish_window,
             };
             let take = publisher.publish_frames(receiver, &announced, Watermark::default());
