@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what only tests need, in addition to scripts/setup.sh: Prometheus, schemathesis, openapi-python-client, motmetrics,
-# TrackEval, axe-core, Grafana's types of dashboards with the programs that check them, AsyncAPI's schema, a browser, and an RTSP
+# TrackEval, pycocotools, axe-core, Grafana's types of dashboards with the programs that check them, AsyncAPI's schema, a browser, and an RTSP
 # server. The last two are Debian packages; the rest goes into .deps-tests/. If nothing is missing, nothing is changed or downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -82,7 +82,7 @@ install() {
     trap 'rm -rf "$fresh"' EXIT
     rm -rf "$fresh"
     mkdir -p "$fresh"/{wheels,ready/bin,ready/schemathesis,ready/openapi-python-client,ready/tracking-metrics}
-    say "downloading Prometheus, schemathesis, openapi-python-client, motmetrics, TrackEval, Node.js, and the schemas of dashboards and AsyncAPI documents (about 150 MB)"
+    say "downloading Prometheus, schemathesis, openapi-python-client, motmetrics, TrackEval, pycocotools, Node.js, and the schemas of dashboards and AsyncAPI documents (about 150 MB)"
     unpack_packages
     unpack_python "$schemathesis" schemathesis
     unpack_python "$client" openapi-python-client

@@ -7,8 +7,8 @@ use std::path::Path;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Color, Encoding, Event, Frame, FrameResult, Letterbox, Limits, Matrix, Object, Objects, Score,
-    Size, VERSION, VideoEvent, from_cbor, to_cbor,
+    Color, Detection, Encoding, Event, Frame, FrameResult, Letterbox, Limits, Matrix, Object,
+    Objects, Score, Size, VERSION, VideoEvent, from_cbor, to_cbor,
 };
 
 const SIZE: Size = Size { width: 416, height: 416 };
@@ -50,32 +50,44 @@ fn frames(criterion: &mut Criterion) {
 
 fn results(criterion: &mut Criterion) {
     let limits = Limits { floor: Score::nearest(0.1), threshold: Score::nearest(0.35) };
-    let mut objects = Objects::new(limits);
-    for left in 0..5_u8 {
-        let bounds = [f32::from(left), 20.5, 110.25, 220.125];
-        objects.push(SIZE, Object { class: 0, label: "person", score: 0.7, bounds });
-    }
-    let result = FrameResult {
-        index: 80,
-        pts: Some(3_200_000_000),
-        decoded_at: Some(1_700_000_000_000),
-        size: Some(SIZE),
-        objects,
-        processing_us: 42_123,
-        detector: "harbour-1234".into(),
-        model: Some("nanodet".into()),
+    let bounds = |left: u8| [f32::from(left), 20.5, 110.25, 220.125];
+    let compact = |objects: u8, classes: u8| {
+        let mut found = Objects::new(limits);
+        for left in 0..objects {
+            let class = u16::from(left % classes);
+            let label = ["person", "bicycle", "car", "motorcycle", "bus"][usize::from(class)];
+            found.push(SIZE, Object { class, label, score: 0.7, bounds: bounds(left) });
+        }
+        found
     };
-    let event = VideoEvent::new(
-        VideoId::for_name("bikes.mp4", "6tPophtKDyovJh2txo1oKE"),
-        Event::Frame(result),
-    );
-    let bytes = to_cbor(&event, 512);
-    let mut group = criterion.benchmark_group("result with 5 objects");
-    group.throughput(Throughput::Bytes(bytes.len() as u64));
-    group.bench_function("write", |bencher| bencher.iter(|| to_cbor(black_box(&event), 512)));
-    group.bench_function("read", |bencher| {
-        bencher.iter(|| from_cbor::<VideoEvent>(black_box(&bytes)).unwrap())
-    });
+    let detection =
+        |left: u8| Detection { label: "person".into(), score: 0.7, bounds: bounds(left) };
+    let plain = (0..5).map(detection).collect::<Vec<_>>().try_into().unwrap();
+    for (name, objects) in [
+        ("result with 5 objects", compact(5, 1)),
+        ("result with 40 objects of 5 classes", compact(40, 5)),
+        ("result of before 0.2 with 5 objects", plain),
+    ] {
+        let result = FrameResult {
+            index: 80,
+            pts: Some(3_200_000_000),
+            decoded_at: Some(1_700_000_000_000),
+            size: Some(SIZE),
+            objects,
+            processing_us: 42_123,
+            detector: "harbour-1234".into(),
+            model: Some("nanodet".into()),
+        };
+        let video = VideoId::for_name("bikes.mp4", "6tPophtKDyovJh2txo1oKE");
+        let event = VideoEvent::new(video, Event::Frame(result));
+        let bytes = to_cbor(&event, 512);
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_function("write", |bencher| bencher.iter(|| to_cbor(black_box(&event), 512)));
+        group.bench_function("read", |bencher| {
+            bencher.iter(|| from_cbor::<VideoEvent>(black_box(&bytes)).unwrap())
+        });
+    }
 }
 
 criterion_group!(benches, frames, results);

@@ -8,24 +8,27 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use moliceiro_analytics::VideoTotals;
 use moliceiro_messages::{
-    Detection, Event, FrameResult, FrameSelection, Progress, Started, Tracking, VideoId, to_json,
+    Event, FrameResult, FrameSelection, Limits, Object, Objects, Progress, Score, Size, Started,
+    Tracking, VideoId, to_json,
 };
 
 const RESULTS: u64 = 10_000;
 const MANY_VIDEOS: u64 = 10_000;
 
 fn result(index: u64) -> Event {
-    let detection = |label: &str| Detection {
-        label: label.into(),
-        score: 0.7,
-        bounds: [10.0, 20.0, 110.0, 220.0],
-    };
+    let size = Size { width: 1280, height: 720 };
+    let limits = Limits { floor: Score::nearest(0.1), threshold: Score::nearest(0.35) };
+    let mut objects = Objects::new(limits);
+    for (class, label) in [(2, "car"), (0, "person"), (0, "person"), (1, "bicycle")] {
+        let bounds = [10.0, 20.0, 110.0, 220.0];
+        objects.push(size, Object { class, label, score: 0.7, bounds });
+    }
     Event::Frame(FrameResult {
         index,
         pts: Some(index * 40_000_000),
         decoded_at: Some(1_700_000_000_000),
-        size: None,
-        objects: ["car", "person", "person", "bicycle"].map(detection).to_vec().try_into().unwrap(),
+        size: Some(size),
+        objects,
         processing_us: 42_123,
         detector: "harbour-1234".into(),
         model: Some("nanodet".into()),

@@ -40,8 +40,12 @@ impl Hota {
         let mut limits = vec![Limit::default(); LIMITS];
         for frame in &sequence.frames {
             let score = |row: usize, column: usize| {
+                let overlap = frame.overlap(row, column);
+                if overlap == 0.0 {
+                    return 0.0;
+                }
                 let pair = (frame.truth[row], frame.predicted[column]);
-                agreement.get(&pair).copied().unwrap_or_default() * frame.overlap(row, column)
+                agreement.get(&pair).copied().unwrap_or_default() * overlap
             };
             let costs = Costs::new(frame.truth.len(), frame.predicted.len(), |row, column| {
                 -score(row, column)

@@ -104,7 +104,11 @@ impl Sequence {
             overlaps: overlaps(&truth, &predicted),
             truth: truth.iter().map(|row| truth_ids[&row.id]).collect(),
             predicted: predicted.iter().map(|row| predicted_ids[&row.id]).collect(),
-            scores: predicted.iter().map(|row| row.confidence).collect(),
+            // Some trackers write -1 for no score.
+            scores: predicted
+                .iter()
+                .map(|row| row.confidence.filter(|score| *score >= 0.0))
+                .collect(),
         };
         Ok(Self {
             frames: by_frame.into_values().map(frame).collect(),

@@ -1,7 +1,9 @@
-"""Prints what motmetrics and TrackEval compute: a line of JSON for each line "TRUTH\tTRACKS\tclasses|plain" that it reads."""
+"""Prints what motmetrics, TrackEval and pycocotools compute: a line of JSON for each line "TRUTH\tFOUND\tplain|classes|coco"."""
 
+import contextlib
 import csv
 import importlib
+import io
 import json
 import sys
 import types
@@ -101,10 +103,27 @@ def plain(figures):
     return {name: float(value) for name, value in figures.items()}
 
 
+def coco(truth, found):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        labelled = COCO(truth)
+        evaluation = COCOeval(labelled, labelled.loadRes(found), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+    # At an overlap of half, all recalls and classes, of objects of any size, with 100 of a class in a picture.
+    precision = evaluation.eval["precision"][0, :, :, 0, 2]
+    return {"ap50": precision[precision > -1].mean()}
+
+
 for line in sys.stdin:
-    truth, tracks, has_classes = line.rstrip("\n").split("\t")
-    truth, tracks = rows(truth), rows(tracks)
-    figures = {"trackeval": plain(track_eval(truth, tracks, has_classes == "classes"))}
-    if has_classes != "classes":
-        figures["motmetrics"] = plain(mot_metrics(truth, tracks))
+    truth, found, kind = line.rstrip("\n").split("\t")
+    if kind == "coco":
+        figures = {"pycocotools": plain(coco(truth, found))}
+    else:
+        truth, found = rows(truth), rows(found)
+        figures = {"trackeval": plain(track_eval(truth, found, kind == "classes"))}
+        if kind == "plain":
+            figures["motmetrics"] = plain(mot_metrics(truth, found))
     print(json.dumps(figures))

@@ -14,6 +14,7 @@ mod cancel;
 mod cluster;
 mod command_line;
 mod decoders;
+mod evaluate;
 mod http;
 mod http_description;
 mod http_limits;

@@ -50,14 +50,10 @@ async fn a_snapshot_has_the_right_figures_during_and_after_a_run() {
     client.publish("videos.upload", uri.to_string().into()).await.unwrap();
     client.flush().await.unwrap();
 
-    let queued = snapshot_with(&url, &["queue         120 frames", "0/120"]);
-    for part in [
-        "no active detector",
-        "detectors     0 active",
-        "1 counting",
-        "dead letters  0",
-        "last alarm    none",
-    ] {
+    let queued = snapshot_with(&url, &["queue         120 frames", "0/120", "1 counting"]);
+    for part in
+        ["no active detector", "detectors     0 active", "dead letters  0", "last alarm    none"]
+    {
         assert!(queued.contains(part), "{queued}\nlacks {part}");
     }
     let _detector =

@@ -445,6 +445,7 @@ mod tests {
             model: given.model.clone(),
             models: vec![],
             alarms: given.alarms.clone(),
+            tracking: Tracking::default(),
         };
         let by = |json: &str| options(json).with_defaults(&defaults);
         assert_eq!(by(r#"{"uri": "file:///a"}"#), given);

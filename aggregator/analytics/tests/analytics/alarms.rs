@@ -3,7 +3,7 @@
 use moliceiro_analytics::{Applied, VideoTotals};
 use moliceiro_messages::{
     Alarm, AlarmRule, Cancelled, Detection, Ended, Event, Failed, Fps, FrameResult, FrameSelection,
-    Offset, Progress, Size, Started, VideoState, from_json, to_json,
+    Offset, Progress, Size, Started, Tracking, VideoState, from_json, to_json,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,7 +19,19 @@ fn started(every: u64, alarms: Option<&[&str]>, labels: &[&str]) -> Started {
         (alarms.map(rules), labels.iter().map(|label| (*label).to_owned()).collect());
     let (name, uri, uploaded_at) = ("a.mp4".into(), "file:///a.mp4".into(), NOW - 10_000);
     let selection = FrameSelection::every(every);
-    Started { name, uri, selection, uploaded_at, alarms, labels, fingerprint: None, model: None }
+    let (tracking, window, fingerprint, model) = (Tracking::default(), None, None, None);
+    Started {
+        name,
+        uri,
+        selection,
+        uploaded_at,
+        alarms,
+        tracking,
+        window,
+        labels,
+        fingerprint,
+        model,
+    }
 }
 
 /// A frame with this many persons on its left and boats on its right.

@@ -79,7 +79,7 @@ fn an_object_is_in_a_region_if_its_centre_is() {
         index: 0,
         pts: None,
         decoded_at: None,
-        detections,
+        objects: detections.try_into().unwrap(),
         size,
         processing_us: 0,
         detector: "d".into(),

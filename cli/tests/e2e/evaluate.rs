@@ -1,0 +1,52 @@
+//! `moliceiro evaluate`: figures of tracks, and errors that name what is wrong.
+
+use std::path::Path;
+
+use moliceiro_testing::process::{Process, moliceiro};
+use serde_json::Value;
+
+const TRUTH: &str = "1,1,0,0,10,10,1\n2,1,0,0,10,10,1\n3,1,0,0,10,10,1\n3,2,50,0,10,10,1\n";
+const TRACKS: &str = "1,7,0,0,10,10,0.9\n2,7,0,0,10,10,0.9\n3,8,0,0,10,10,0.8\n3,9,80,0,9,9,0.1\n";
+const PICTURES: &str = r#"{"images": [{"id": 1, "file_name": "a.jpg"}],
+    "categories": [{"id": 3, "name": "car"}],
+    "annotations": [{"image_id": 1, "category_id": 3, "bbox": [0, 0, 10, 10]}]}"#;
+const FOUND: &str = r#"[{"image_id": 1, "category_id": 3, "bbox": [0, 0, 10, 9], "score": 0.5}]"#;
+
+fn evaluate(folder: &Path, truth: &str, tracks: &str, arguments: &[&str]) -> Process {
+    std::fs::write(folder.join("gt.txt"), truth).unwrap();
+    std::fs::write(folder.join("tracks.txt"), tracks).unwrap();
+    let files = ["--truth", "gt.txt", "--tracks", "tracks.txt"];
+    let command = &mut moliceiro();
+    Process::start(command.current_dir(folder).arg("evaluate").args(files).args(arguments))
+}
+
+#[test]
+fn tracks_and_truth_give_figures_as_text_and_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = evaluate(folder.path(), TRUTH, TRACKS, &["--json"]).expect_code(0);
+    let figures: Value = serde_json::from_str(&json[0]).unwrap();
+    assert_eq!((figures["mota"].as_f64(), figures["switches"].as_u64()), (Some(0.25), Some(1)));
+    let text = evaluate(folder.path(), TRUTH, TRACKS, &[]).expect_code(0);
+    for line in ["MOTA              25.0", "recall            75.0", "switches          1"] {
+        assert!(text.iter().any(|of| of == line), "{line}: {text:#?}");
+    }
+    assert_eq!(text.last().unwrap(), "different objects 3 instead of 2: +1");
+    let text = evaluate(folder.path(), PICTURES, FOUND, &[]).expect_code(0);
+    assert_eq!(text.last().unwrap(), "car: AP50 100.0, 1 found instead of 1");
+}
+
+#[test]
+fn a_malformed_file_is_named_with_the_line_and_the_field() {
+    let folder = tempfile::tempdir().unwrap();
+    for (truth, tracks, parts) in [
+        (TRUTH, "1,7,0,0,wide,10\n", ["tracks.txt", "line 1: width is \"wide\""]),
+        ("1,1,0,0,10,10,1\n1,1\n", TRACKS, ["gt.txt", "line 2: it has 2 fields"]),
+        ("1,1,0,0,10,10,0\n", TRACKS, ["the truth", "no box that is evaluated"]),
+        (PICTURES, "[{}]", ["tracks.txt", "missing field `image_id`"]),
+    ] {
+        let mut process = evaluate(folder.path(), truth, tracks, &[]);
+        process.expect_code(1);
+        let said = process.stderr().join("\n");
+        assert!(parts.iter().all(|part| said.contains(part)), "{parts:?}: {said}");
+    }
+}
