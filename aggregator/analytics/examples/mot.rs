@@ -42,12 +42,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let objects = frames.get(&index).map_or(&[][..], Vec::as_slice);
         fold.frame(&FrameObservations { index, pts, size, threshold, objects }, &mut sink);
     }
+    let state = fold.to_bytes().len();
     fold.end(&mut sink);
     for found in observed {
         let [left, top, right, bottom] = frames[&found.frame][found.object as usize].bounds;
         let (width, height) = (right - left, bottom - top);
         println!("{},{},{left},{top},{width},{height},1,-1,-1,-1", found.frame, found.track);
     }
-    eprintln!("{:?}", fold.summary().tracks);
+    eprintln!("{}\nstate before the end: {state} bytes", fold.summary());
     Ok(())
 }

@@ -193,7 +193,10 @@ async fn any_order_any_batches_and_any_kill_give_the_tracks_of_all_results_in_fr
                     let summary = site.summary(&video).await;
                     let (expected, _) = oracle(&started, &[film]);
                     assert!(!expected.tracks.is_empty() && !expected.alarms.is_empty());
-                    assert_eq!(published(site, &video, &summary).await, expected, "run {run}");
+                    let found = published(site, &video, &summary).await;
+                    assert_eq!(found.alarms, expected.alarms, "run {run}");
+                    assert_eq!(found.analytics, expected.analytics, "run {run}");
+                    assert_eq!(found.tracks, expected.tracks, "run {run}");
                     assert_eq!(summary.alarms, expected.alarms.len() as u64);
                     let analysis =
                         analyse(&site.streams, &video, &Question::default()).await.unwrap();

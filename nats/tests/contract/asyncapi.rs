@@ -295,7 +295,6 @@ fn alarm_rules_are_read_as_described() {
         "crosses gate",
         "person crosses gate sideways",
         "person in quay for ever",
-        "car stops in bay",
     ] {
         assert_eq!(rule.is_valid(&json!(text)), text.parse::<AlarmRule>().is_ok(), "{text:?}");
     }

@@ -72,6 +72,8 @@ impl VideoTotals {
             most_at_once: entry.most_at_once,
             models: entry.models,
         };
+        // Either the totals judge all rules of a video, or the fold does.
+        let folded_alarms = if entry.alarm_state.rules.is_empty() { entry.alarms } else { 0 };
         Ok(Self {
             started: entry.started,
             queued: entry.state == VideoState::Queued,
@@ -85,11 +87,11 @@ impl VideoTotals {
             frames,
             finished_at: entry.finished_at,
             corrections: entry.corrections,
-            folded_alarms: 0,
+            folded_alarms,
             not_folded: 0,
             known_below: 0,
             analytics: entry.analytics,
-            alarms: Alarms::from_state(entry.alarm_state, entry.alarms),
+            alarms: Alarms::from_state(entry.alarm_state, entry.alarms - folded_alarms),
         })
     }
 }
