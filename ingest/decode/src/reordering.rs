@@ -92,8 +92,8 @@ mod tests {
         let mut frames: Vec<(u64, u64)> = Vec::new();
         let mut shown = Vec::new();
         let mut next = 0;
-        for (time, place) in (0..).zip(places) {
-            let is_between = are_marked && (0..time).any(|n| places[n as usize] > *place);
+        for (index, (time, place)) in (0..).zip(places).enumerate() {
+            let is_between = are_marked && places[..index].iter().any(|other| other > place);
             let number = reordering.packet(time * 10, is_between);
             frames.push((*place, number));
             let mut show = |frames: &mut Vec<(u64, u64)>| {

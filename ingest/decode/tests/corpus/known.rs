@@ -3,8 +3,9 @@
 /// Parts of names of files that GStreamer 1.22 cannot decode, and what the error calls them.
 const REFUSED: &[(&str, &str)] = &[("nut/", "NUT"), ("/utvideo", "Ut Video")];
 
-/// MPEG cannot declare these rates, and some of the frames have no time.
-const WRONG_TIMES: &[&str] = &["mpg/mpeg2-b/1fps", "mpg/mpeg1/variable"];
+/// MPEG cannot declare these rates, and some of the frames have no time. Ogg has no time of the last
+/// frame of a variable rate.
+const WRONG_TIMES: &[&str] = &["mpg/mpeg2-b/1fps", "mpg/mpeg1/variable", "ogv/theora/variable"];
 
 /// Whether the times of its frames may be wrong.
 pub fn has_wrong_times(name: &str) -> bool {
