@@ -19,7 +19,7 @@ use moliceiro_nats::messages::{
     Alarm, AlarmRule, AnalyticsSummary, FrameResult, Started, TrackRecord, TrackerKind, VERSION,
     VideoTrack,
 };
-use moliceiro_nats::{DetectionsError, Streams, VideoError, VideoId};
+use moliceiro_nats::{DetectionsError, KnownVideo, Streams, VideoError, VideoId};
 use moliceiro_replay::{StoredResults, fold_frame, rules_of};
 use thiserror::Error;
 use tracing::{debug, warn};
@@ -153,10 +153,13 @@ impl LiveFold {
         started: &Started,
     ) -> Result<(), FoldError> {
         let Some(before) = self.predecessor.clone() else { return Ok(()) };
-        if let Some(entry) = streams.videos().entry(&before).await? {
-            if !entry.summary_published {
-                return Ok(());
-            }
+        let entry = match streams.videos().find(&before).await? {
+            Some(KnownVideo::Entry(entry)) if entry.summary_published => Some(entry),
+            Some(_) => return Ok(()),
+            // It was deleted.
+            None => None,
+        };
+        if let Some(entry) = entry {
             let stored = streams.folds.get(before.as_str()).await?;
             if let Some(mut fold) = stored.and_then(|bytes| Fold::from_bytes(&bytes).ok()) {
                 let ended_at = entry
@@ -249,7 +252,10 @@ impl LiveFold {
     /// The video is finished, and its summary is about to be published.
     pub(crate) async fn finish(&mut self, streams: &Streams) {
         if self.is_window {
-            self.store(streams).await;
+            let bytes = Bytes::from(self.fold.to_bytes());
+            if let Err(error) = streams.folds.put(self.video.as_str(), bytes).await {
+                warn!(video = %self.video, %error, "the next window begins without tracks");
+            }
         }
     }
 
