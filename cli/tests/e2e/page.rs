@@ -149,7 +149,8 @@ async fn a_video_chosen_on_the_page_is_counted_on_the_page() {
         .map(|n| n.parse::<u64>().unwrap())
         .sum();
     let tracks = video["summary"]["tracks"].as_object().unwrap();
-    assert_eq!(different, tracks.values().filter_map(Value::as_u64).sum(), "different objects");
+    let all: u64 = tracks.values().filter_map(Value::as_u64).sum();
+    assert_eq!(different, all, "different objects");
     assert_eq!(
         serde_json::to_value(at_once).unwrap(),
         video["summary"]["most_at_once"],
