@@ -30,8 +30,18 @@ pub struct Question {
     pub alarms: Option<Vec<AlarmRule>>,
 }
 
+/// Frames in a row whose results are not stored any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct MissingRun {
+    /// The index of the first one.
+    pub first: u64,
+    /// The index of the last one.
+    pub last: u64,
+}
+
 /// What the stored results of a video come to.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = Reanalysis)]
 pub struct Analysis {
     /// The video's identity.
     #[schema(value_type = String)]
@@ -48,9 +58,9 @@ pub struct Analysis {
     /// Frames that were analysed, and whose results are not stored any more: every number is what
     /// the other frames come to.
     pub missing_frames: u64,
-    /// The first runs of missing frames: the first and the last index of each.
+    /// The first runs of missing frames.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<(u64, u64)>,
+    pub missing: Vec<MissingRun>,
     /// Objects that score above the threshold, by class.
     pub classes: BTreeMap<String, u64>,
     /// Tracks, lines and zones.
@@ -218,9 +228,9 @@ impl Analysis {
         self.missing_frames += 1;
         let is_full = self.missing.len() >= MOST_GAPS;
         match self.missing.last_mut() {
-            Some((_, last)) if *last + every == index => *last = index,
+            Some(MissingRun { last, .. }) if *last + every == index => *last = index,
             _ if is_full => {}
-            _ => self.missing.push((index, index)),
+            _ => self.missing.push(MissingRun { first: index, last: index }),
         }
     }
 
@@ -229,7 +239,7 @@ impl Analysis {
         if self.missing_frames == 0 {
             return None;
         }
-        let run = |(first, last): &(u64, u64)| match first == last {
+        let run = |MissingRun { first, last }: &MissingRun| match first == last {
             true => first.to_string(),
             false => format!("{first} to {last}"),
         };

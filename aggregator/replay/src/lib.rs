@@ -12,7 +12,7 @@ mod boxes;
 mod error;
 mod frames;
 
-pub use analysis::{Analysis, Question, analyse, fold_frame, rules_of};
+pub use analysis::{Analysis, MissingRun, Question, analyse, fold_frame, rules_of};
 pub use boxes::{TrackNumbers, TrackedBox, track_numbers, tracked_boxes};
 pub use error::ReplayError;
 pub use frames::StoredResults;

@@ -14,7 +14,7 @@ sys.path.insert(0, folder)
 
 import generated.api  # noqa: E402
 from generated import Client  # noqa: E402
-from generated.models import Accepted, AnalysisList, Comparison, AcceptedForm, Form, Index, ModelDescription, ModelForm, ModelList, Page, Problem, Stills, Summary, Video, VideoByUri  # noqa: E402
+from generated.models import Accepted, AnalysisList, AnalysisRequest, Comparison, AcceptedForm, Crossings, Form, Index, ModelDescription, ModelForm, ModelList, Page, Problem, Reanalysis, Stills, Summary, Tracks, Video, VideoByUri, Visits  # noqa: E402
 from generated.types import File  # noqa: E402
 
 # Every request is a module. Those that this test makes are removed.
@@ -61,6 +61,11 @@ call("list_detections", accepted.id, kind=str)
 assert (analysis.id, analysis.model) == (accepted.id, "nanodet"), analysis
 compared = call("compare_analyses", accepted.id, models="nanodet,nanodet", kind=Comparison)
 assert [of.frames for of in compared.analyses] == [2, 2], compared
+asked = AnalysisRequest(lines=["gate: 0.5,0 0.5,1"], threshold=0.3)
+analysed = call("analyse_video", accepted.id, body=asked, kind=Reanalysis)
+assert (analysed.complete, analysed.processed_frames) == (True, 2), analysed
+for name, kind in [("list_tracks", Tracks), ("list_crossings", Crossings), ("list_visits", Visits)]:
+    assert call(name, accepted.id, kind=kind).complete, name
 assert [still.frame for still in call("list_stills", accepted.id, kind=Stills).stills] == [0, 5]
 
 file = File(payload=BytesIO(bytes_))

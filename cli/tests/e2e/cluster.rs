@@ -43,7 +43,7 @@ async fn the_leader_is_killed_and_restarted_empty() {
         .collect()
         .await;
     assert!(
-        replicas.len() == 12 && replicas.values().all(|replicas| *replicas == 3),
+        replicas.len() == 14 && replicas.values().all(|replicas| *replicas == 3),
         "{replicas:?}"
     );
     let upload = async |name: &str| {

@@ -79,6 +79,10 @@ pub(crate) struct Visits {
     responses(
         (status = 200, description = "What the results come to", body = Analysis),
         (
+            status = 409, description = "The video has not been started yet",
+            content_type = "application/problem+json", body = crate::problem::ProblemBody
+        ),
+        (
             status = 422, description = "A field is invalid",
             content_type = "application/problem+json", body = crate::problem::ProblemBody
         ),
@@ -88,10 +92,12 @@ pub(crate) struct Visits {
 pub(crate) async fn analyse_video(
     State(state): State<SharedState>,
     id: Result<Path<String>, PathRejection>,
-    request: Result<Json<AnalysisRequest>, JsonRejection>,
+    request: Result<Json<serde_json::Map<String, serde_json::Value>>, JsonRejection>,
 ) -> Result<Json<Analysis>, Problem> {
     let Path(id) = id?;
-    let Json(request) = request.map_err(|error| Problem::unprocessable(error.body_text()))?;
+    let invalid = |reason: &dyn std::fmt::Display| Problem::unprocessable(reason.to_string());
+    let Json(fields) = request.map_err(|error| invalid(&error.body_text()))?;
+    let request = serde_json::from_value(fields.into()).map_err(|error| invalid(&error))?;
     let AnalysisRequest { threshold, tracker, lines, zones, alarms } = request;
     if threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
         return Err(Problem::unprocessable("threshold must be 0 to 1"));
@@ -116,7 +122,14 @@ pub(crate) async fn analyse_video(
 #[utoipa::path(
     get, path = "/videos/{id}/tracks", tag = "videos",
     params(("id" = VideoId, Path, description = "The video's id")),
-    responses((status = 200, description = "The tracks", body = Tracks), VideoErrors)
+    responses(
+        (status = 200, description = "The tracks", body = Tracks),
+        (
+            status = 409, description = "The video has not been started yet",
+            content_type = "application/problem+json", body = crate::problem::ProblemBody
+        ),
+        VideoErrors
+    )
 )]
 pub(crate) async fn list_tracks(
     State(state): State<SharedState>,
@@ -130,7 +143,14 @@ pub(crate) async fn list_tracks(
 #[utoipa::path(
     get, path = "/videos/{id}/lines", tag = "videos",
     params(("id" = VideoId, Path, description = "The video's id")),
-    responses((status = 200, description = "The crossings", body = Crossings), VideoErrors)
+    responses(
+        (status = 200, description = "The crossings", body = Crossings),
+        (
+            status = 409, description = "The video has not been started yet",
+            content_type = "application/problem+json", body = crate::problem::ProblemBody
+        ),
+        VideoErrors
+    )
 )]
 pub(crate) async fn list_crossings(
     State(state): State<SharedState>,
@@ -144,7 +164,14 @@ pub(crate) async fn list_crossings(
 #[utoipa::path(
     get, path = "/videos/{id}/zones", tag = "videos",
     params(("id" = VideoId, Path, description = "The video's id")),
-    responses((status = 200, description = "The visits", body = Visits), VideoErrors)
+    responses(
+        (status = 200, description = "The visits", body = Visits),
+        (
+            status = 409, description = "The video has not been started yet",
+            content_type = "application/problem+json", body = crate::problem::ProblemBody
+        ),
+        VideoErrors
+    )
 )]
 pub(crate) async fn list_visits(
     State(state): State<SharedState>,

@@ -70,7 +70,7 @@ impl Default for StreamsSettings {
             frames_max_bytes: 512 * MIB,
             frames_max_per_video: 256,
             results_max_bytes: 1024 * MIB,
-            other_max_bytes: 528 * MIB,
+            other_max_bytes: 464 * MIB,
             frame_ack_wait: Duration::from_secs(10),
             frame_max_deliver: 5,
             upload_ack_wait: Duration::from_secs(10),
@@ -183,9 +183,9 @@ impl StreamsSettings {
     /// The least that [`fitted`](Self::fitted) works with.
     pub const LEAST_BYTES: u64 = 64 * MIB;
 
-    /// A stream's part of `other_max_bytes`, in 33rds: 16 MiB each by default.
+    /// A stream's part of `other_max_bytes`, in 29ths: 16 MiB each by default.
     fn other(&self, parts: u64) -> i64 {
-        signed((self.other_max_bytes / 33).saturating_mul(parts).max(1))
+        signed((self.other_max_bytes / 29).saturating_mul(parts).max(1))
     }
 
     pub(super) fn stream_configs(&self) -> [Config; 8] {
@@ -253,7 +253,7 @@ impl StreamsSettings {
                 ..work_queue(base(ADVISORIES, advisories, "Messages that ran out of deliveries"))
             },
             Config {
-                max_bytes: self.other(16),
+                max_bytes: self.other(12),
                 max_age: self.keep_dead,
                 ..base(DEAD, vec![ALL_DEAD.into()], "Payloads that could not be processed")
             },

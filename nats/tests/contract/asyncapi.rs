@@ -13,7 +13,8 @@ use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
     Alarm, AlarmRule, Failed, Frame, MalformedMessage, ModelId, STILLS, Summary, Thumbnail, Upload,
-    Versioned, VideoEntry, VideoEvent, VideoStatus, from_cbor, from_json, to_cbor, to_json,
+    Versioned, VideoEntry, VideoEvent, VideoStatus, VideoTrack, from_cbor, from_json, to_cbor,
+    to_json,
 };
 use moliceiro_nats::subjects::{
     self, ATTEMPTS_BUCKET, FOLDS_BUCKET, FRAMES, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS,
@@ -371,11 +372,12 @@ fn examples_are_what_the_code_reads_and_writes() {
             "statusRequest" => VideoId::try_from(text().to_owned()).map(|id| json!(id)).unwrap(),
             "summary" => written::<Summary>(payload),
             "alarm" => written::<Alarm>(payload),
+            "track" => written::<VideoTrack>(payload),
             "status" => written::<VideoStatus>(payload),
             "entry" => written::<VideoEntry>(payload),
             "frame" => rewritten(&Frame::from_cbor(&cbor_of(payload)).unwrap()),
             "still" => rewritten(&from_cbor::<Thumbnail>(&cbor_of(payload)).unwrap()),
-            "attempt" | "statusError" | "deadLetter" => payload.clone(),
+            "attempt" | "statusError" | "deadLetter" | "fold" => payload.clone(),
             event if samples::EVENTS.contains(&event) => {
                 rewritten(&from_cbor::<VideoEvent>(&cbor_of(payload)).unwrap())
             }

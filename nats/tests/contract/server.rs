@@ -35,6 +35,7 @@ async fn nothing_on_the_server_grows_without_bound_by_itself() {
         "DEAD",
         "FRAMES",
         "KV_attempts",
+        "KV_folds",
         "KV_requests",
         "KV_videos",
         "OBJ_models",
@@ -42,6 +43,7 @@ async fn nothing_on_the_server_grows_without_bound_by_itself() {
         "RESULTS",
         "STILLS",
         "SUMMARIES",
+        "TRACKS",
         "UPLOADS",
     ];
     assert_eq!(names, BTreeSet::from(all));
