@@ -8,6 +8,7 @@ use futures_util::TryStreamExt;
 use moliceiro_nats::detections::{Row, detections};
 use moliceiro_nats::messages::to_json;
 use moliceiro_nats::{Streams, VideoId};
+use moliceiro_replay::{Question, TrackNumbers, track_numbers};
 use moliceiro_service::stdout;
 
 use crate::client::{Client, StoreArguments};
@@ -16,13 +17,16 @@ use crate::client::{Client, StoreArguments};
 #[derive(Clone, Debug, Parser)]
 #[command(after_help = "\
 Each line is JSON: {\"frame\", \"time_s\", \"label\", \"score\", \
-\"box\": [left, top, right, bottom]}")]
+\"box\": [left, top, right, bottom]}, and \"track\" with --tracks")]
 pub(crate) struct DetectionsArguments {
     /// The video's id
     video: String,
     /// Print CSV instead of JSON, with a header line
     #[arg(long)]
     csv: bool,
+    /// Also print the number of the track that each object belongs to
+    #[arg(long)]
+    tracks: bool,
     #[command(flatten)]
     store: StoreArguments,
 }
@@ -30,20 +34,30 @@ pub(crate) struct DetectionsArguments {
 pub(crate) fn run(arguments: &DetectionsArguments) -> anyhow::Result<ExitCode> {
     let video = VideoId::try_from(arguments.video.clone())?;
     Client::new(&arguments.store, "moliceiro detections")?
-        .run(async |streams| print(&streams, &video, arguments.csv).await)
+        .run(async |streams| print(&streams, &video, arguments).await)
 }
 
-async fn print(streams: &Streams, video: &VideoId, csv: bool) -> anyhow::Result<()> {
+async fn print(
+    streams: &Streams,
+    video: &VideoId,
+    arguments: &DetectionsArguments,
+) -> anyhow::Result<()> {
+    let DetectionsArguments { csv, tracks, .. } = *arguments;
+    let numbers = match tracks {
+        true => track_numbers(streams, video, &Question::default()).await?,
+        false => TrackNumbers::default(),
+    };
     let mut out = BufWriter::new(stdout());
     let mut frames = pin!(detections(streams, video));
     let mut is_empty = true;
     if csv {
-        writeln!(out, "{}", Row::CSV_HEADER)?;
+        writeln!(out, "{}", if tracks { Row::TRACKED_CSV_HEADER } else { Row::CSV_HEADER })?;
     }
     while let Some(frame) = frames.try_next().await? {
         is_empty = false;
-        for row in Row::of(&frame) {
+        for row in numbers.rows(&frame) {
             match csv {
+                true if tracks => writeln!(out, "{}", row.to_tracked_csv())?,
                 true => writeln!(out, "{}", row.to_csv())?,
                 false => {
                     out.write_all(&to_json(&row))?;

@@ -171,11 +171,16 @@ pub struct Row {
     /// Left, top, right, bottom in pixels of the video's own upright frame.
     #[serde(rename = "box")]
     pub bounds: [f32; 4],
+    /// The number of the track that it belongs to. Left out: to none, or it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track: Option<u64>,
 }
 
 impl Row {
     /// The first line of a CSV file of rows.
     pub const CSV_HEADER: &str = "frame,time_s,label,score,left,top,right,bottom";
+    /// The same for rows with tracks.
+    pub const TRACKED_CSV_HEADER: &str = "frame,time_s,label,score,left,top,right,bottom,track";
 
     /// A frame's objects that count, highest score first.
     pub fn of(frame: &FrameResult) -> impl Iterator<Item = Self> {
@@ -186,13 +191,14 @@ impl Row {
             label: label.to_owned(),
             score,
             bounds,
+            track: None,
         };
         frame.objects.counted().map(row)
     }
 
     /// The row as a line of CSV (RFC 4180), without a line break.
     pub fn to_csv(&self) -> String {
-        let Self { frame, time_s, label, score, bounds: [left, top, right, bottom] } = self;
+        let Self { frame, time_s, label, score, bounds: [left, top, right, bottom], .. } = self;
         let time_s = time_s.map(|time| time.to_string()).unwrap_or_default();
         let label = if label.contains(['"', ',', '\n', '\r']) {
             format!("\"{}\"", label.replace('"', "\"\""))
@@ -200,6 +206,12 @@ impl Row {
             label.clone()
         };
         format!("{frame},{time_s},{label},{score},{left},{top},{right},{bottom}")
+    }
+
+    /// As [`to_csv`](Self::to_csv), with the number of the track.
+    pub fn to_tracked_csv(&self) -> String {
+        let track = self.track.map(|track| track.to_string()).unwrap_or_default();
+        format!("{},{track}", self.to_csv())
     }
 }
 
@@ -241,6 +253,9 @@ mod tests {
     #[test]
     fn a_row_is_one_line_of_json_or_csv() {
         let row = Row::of(&frame(3)).next().unwrap();
+        let tracked = Row { track: Some(7), ..row.clone() };
+        assert_eq!(tracked.to_tracked_csv(), format!("{},7", row.to_csv()));
+        assert_eq!(row.to_tracked_csv(), format!("{},", row.to_csv()));
         assert_eq!(row.to_csv(), r#"3,0.12,"a, ""b""",0.5,1,2.5,3,4"#);
         assert_eq!(
             row.to_csv().split(',').count(),

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use moliceiro_analytics::{Finding, Observed};
-use moliceiro_nats::messages::Started;
+use moliceiro_nats::detections::Row;
+use moliceiro_nats::messages::{FrameResult, Started};
 use moliceiro_nats::{Streams, VideoId};
 
 use crate::analysis::{Step, replay};
@@ -24,9 +25,23 @@ pub struct TrackedBox {
     pub bounds: [f32; 4],
 }
 
-/// The number of the track of each object that has one, by frame and place among the frame's
-/// objects, those that do not count included.
-pub type TrackNumbers = HashMap<(u64, u32), u64>;
+/// The number of the track of each object that has one.
+#[derive(Clone, Debug, Default)]
+pub struct TrackNumbers {
+    /// By frame and place among the frame's objects, those that do not count included.
+    numbers: HashMap<(u64, u32), u64>,
+}
+
+impl TrackNumbers {
+    /// A frame's objects that count, each with the number of its track.
+    pub fn rows(&self, frame: &FrameResult) -> impl Iterator<Item = Row> {
+        // Those that count come first.
+        (0_u32..).zip(Row::of(frame)).map(|(place, row)| {
+            let track = self.numbers.get(&(row.frame, place)).copied();
+            Row { track, ..row }
+        })
+    }
+}
 
 /// Which object belongs to which track, of all results of a video that are stored now.
 pub async fn track_numbers(
@@ -34,10 +49,10 @@ pub async fn track_numbers(
     video: &VideoId,
     question: &Question,
 ) -> Result<TrackNumbers, ReplayError> {
-    let mut numbers = TrackNumbers::new();
+    let mut numbers = TrackNumbers::default();
     let on_step = |_: &Started, step: Step<'_>| {
         if let Step::Found(Finding::Observed(Observed { frame, object, track })) = step {
-            numbers.insert((frame, object), track);
+            numbers.numbers.insert((frame, object), track);
         }
     };
     replay(streams, video, question, on_step).await?;

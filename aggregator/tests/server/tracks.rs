@@ -9,7 +9,8 @@ use futures_util::{StreamExt, stream};
 use moliceiro_analytics::{Finding, Fold};
 use moliceiro_nats::messages::{
     Alarm, AnalyticsSummary, Ended, Event, Failed, FrameResult, Limits, LiveStatus, LiveWindow,
-    Object, Objects, Score, Size, Started, Summary, TrackRecord, Tracking, VideoTrack, from_json,
+    Object, Objects, Score, Size, Started, Summary, TrackRecord, TrackerKind, Tracking, VideoTrack,
+    from_json,
 };
 use moliceiro_nats::{VideoId, subjects};
 use moliceiro_replay::{Question, analyse, fold_frame, rules_of};
@@ -275,4 +276,57 @@ async fn an_analysis_of_a_part_of_the_results_says_what_is_missing() {
     let gone = 10 - film[2..12].iter().filter(failed).count() as u64;
     assert_eq!((analysis.complete, analysis.missing_frames), (false, gone));
     assert!(analysis.gap().unwrap().contains("not stored any more"), "{:?}", analysis.gap());
+}
+
+/// Prints figures for docs/performance.md: `cargo test --release -p moliceiro-aggregator -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn analysing_a_hundred_thousand_stored_frames() {
+    const MANY: u64 = 100_000;
+    let limits = Limits { floor: Score::nearest(0.1), threshold: Score::nearest(0.4) };
+    for tracker in [TrackerKind::None, TrackerKind::Bytetrack] {
+        let site = Site::start().await;
+        let video = video("long");
+        let tracking = Tracking { tracker: Some(tracker), ..Tracking::default() };
+        let started = Started { tracking, alarms: Some(vec![]), ..asked() };
+        site.store(&video, Event::Started(started)).await;
+        stream::iter(0..MANY)
+            .for_each_concurrent(64, |index| {
+                let mut objects = Objects::new(limits);
+                for person in 0..5_u16 {
+                    let left = (index as f32 * 2.0 + f32::from(person) * 100.0) % 560.0;
+                    let top = f32::from(person) * 60.0;
+                    let bounds = [left, top, left + 40.0, top + 50.0];
+                    let object = Object { class: 0, label: "person", score: 0.8, bounds };
+                    objects.push(SIZE, object);
+                }
+                site.store(
+                    &video,
+                    Event::Frame(FrameResult {
+                        index,
+                        pts: Some(index * 40_000_000),
+                        decoded_at: None,
+                        objects,
+                        size: Some(SIZE),
+                        processing_us: 1000,
+                        detector: "test".into(),
+                        model: None,
+                    }),
+                )
+            })
+            .await;
+        let end =
+            Ended { frames: MANY, decoded: MANY, duration: None, problem: None, notices: vec![] };
+        site.store(&video, Event::Ended(end)).await;
+        let begun = std::time::Instant::now();
+        let aggregator = site.aggregator();
+        site.entry_where(&video, |entry| entry.summary_published).await;
+        println!("{tracker}: {MANY} results counted in {:?}", begun.elapsed());
+        aggregator.stop().await;
+        let asked = Tracking { tracker: Some(TrackerKind::Bytetrack), ..Tracking::default() };
+        let question = Question { tracking: Some(asked), ..Question::default() };
+        let begun = std::time::Instant::now();
+        let analysis = analyse(&site.streams, &video, &question).await.unwrap();
+        println!("analysed in {:?}: {:?}", begun.elapsed(), analysis.analytics.tracks);
+    }
 }

@@ -112,6 +112,10 @@ async fn tracks_crossings_and_visits_are_served_over_http() {
     let of_persons = |track: &&Value| track["label"] == "person";
     let records = tracks["records"].as_array().unwrap();
     assert_eq!(records.iter().filter(of_persons).count() as u64, persons);
+    let rows = http.get(&format!("/videos/{id}/detections?tracks=true")).text();
+    let rows: Vec<Value> = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    let first = |row: &&Value| row["track"] == records[0]["track"];
+    assert!(rows.iter().filter(first).count() > 2, "{rows:?}");
     let zones = http.get(&format!("/videos/{id}/zones")).json();
     assert_eq!(zones["zones"], summary["zones"]);
     assert!(!zones["records"].as_array().unwrap().is_empty(), "{zones}");

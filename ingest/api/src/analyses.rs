@@ -6,7 +6,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{AlarmRule, Crossing, TrackRecord, Tracking, Visit};
-use moliceiro_replay::{Analysis, Question, ReplayError, analyse};
+use moliceiro_replay::{Analysis, Question, ReplayError, TrackNumbers, analyse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -190,6 +190,20 @@ async fn of_upload(
     answer(state, &video, &Question::default()).await
 }
 
+/// Which object belongs to which track, by the rules of the upload. None of a video that has not
+/// been started.
+pub(crate) async fn track_numbers(
+    state: &ApiState,
+    video: &VideoId,
+) -> Result<TrackNumbers, Problem> {
+    let _permit = state.admit_analysis().await;
+    let question = Question::default();
+    match moliceiro_replay::track_numbers(&state.streams, video, &question).await {
+        Err(ReplayError::Unknown(_)) => Ok(TrackNumbers::default()),
+        other => other.map_err(problem),
+    }
+}
+
 /// Few at once: each reads all results of its video.
 async fn answer(
     state: &ApiState,
@@ -197,12 +211,16 @@ async fn answer(
     question: &Question,
 ) -> Result<Analysis, Problem> {
     let _permit = state.admit_analysis().await;
-    analyse(&state.streams, video, question).await.map_err(|error| match error {
+    analyse(&state.streams, video, question).await.map_err(problem)
+}
+
+fn problem(error: ReplayError) -> Problem {
+    match error {
         ReplayError::Unknown(_) => Problem::new(
             axum::http::StatusCode::CONFLICT,
             "nothing is counted yet: the video has not been started",
         ),
         ReplayError::Video(error) => error.into(),
         other => Problem::unavailable(other),
-    })
+    }
 }

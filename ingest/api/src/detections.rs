@@ -1,12 +1,16 @@
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::detections::Row;
 use moliceiro_nats::messages::{FrameResult, to_json};
+use moliceiro_replay::TrackNumbers;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
+use crate::analyses::track_numbers;
 use crate::negotiation::preferred;
 use crate::problem::{Problem, ProblemBody};
 use crate::responses::VideoErrors;
@@ -40,20 +44,35 @@ impl Format {
         }
     }
 
-    fn head(self) -> Bytes {
+    fn head(self, has_tracks: bool) -> Bytes {
         match self {
             Self::Ndjson => Bytes::new(),
+            Self::Csv if has_tracks => format!("{}\n", Row::TRACKED_CSV_HEADER).into(),
             Self::Csv => format!("{}\n", Row::CSV_HEADER).into(),
         }
     }
 
-    fn lines(self, frame: FrameResult) -> Bytes {
+    fn lines(self, frame: &FrameResult, numbers: Option<&TrackNumbers>) -> Bytes {
         let line = |row: Row| match self {
             Self::Ndjson => [to_json(&row), b"\n".to_vec()].concat(),
+            Self::Csv if numbers.is_some() => format!("{}\n", row.to_tracked_csv()).into_bytes(),
             Self::Csv => format!("{}\n", row.to_csv()).into_bytes(),
         };
-        Row::of(&frame).flat_map(line).collect::<Vec<u8>>().into()
+        let lines: Vec<u8> = match numbers {
+            Some(numbers) => numbers.rows(frame).flat_map(line).collect(),
+            None => Row::of(frame).flat_map(line).collect(),
+        };
+        lines.into()
     }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DetectionOptions {
+    /// Also the number of the track that each object belongs to. Default: false.
+    #[serde(default)]
+    #[param(required = false)]
+    tracks: bool,
 }
 
 /// Lists the detections
@@ -62,7 +81,7 @@ impl Format {
 /// kept for `streams.keep_detections`.
 #[utoipa::path(
     get, path = "/videos/{id}/detections", tag = "videos",
-    params(("id" = VideoId, Path, description = "The video's id")),
+    params(("id" = VideoId, Path, description = "The video's id"), DetectionOptions),
     responses(
         (
             status = 200, description = "One object per line; in JSON, each is a `Row`",
@@ -78,13 +97,20 @@ impl Format {
 pub(crate) async fn list_detections(
     State(state): State<SharedState>,
     id: Result<Path<String>, PathRejection>,
+    options: Result<Query<DetectionOptions>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path(id) = id?;
+    let Query(options) = options?;
     let format = Format::negotiate(&headers)?;
     let video = find_video(&state, &id).await?.id;
-    let body =
-        stream_results(&state, &video, format.head(), move |frame| format.lines(frame)).await?;
+    let numbers = match options.tracks {
+        true => Some(track_numbers(&state, &video).await?),
+        false => None,
+    };
+    let head = format.head(options.tracks);
+    let lines = move |frame| format.lines(&frame, numbers.as_ref());
+    let body = stream_results(&state, &video, head, lines).await?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], body).into_response())
 }
 

@@ -48,7 +48,7 @@ impl Clock {
             Some(ns) => {
                 let time = ns as f64 / 1e9 + self.offset;
                 if self.index.is_some() && time < self.now {
-                    // It begins anew, as the times of another window do.
+                    // It restarts, as the times of another window do.
                     self.offset += assumed.max(self.now) - time;
                     assumed.max(self.now)
                 } else {

@@ -464,3 +464,23 @@ fn hostile_results_neither_panic_nor_grow_the_state() {
     assert!(matches!(Fold::from_bytes(b"\xff"), Err(InvalidCheckpoint::Cbor(_))));
     assert!(matches!(Fold::from_bytes(&bytes[..99]), Err(InvalidCheckpoint::Cbor(_))));
 }
+
+/// One person after the other walks through the picture.
+#[test]
+fn the_state_after_hours_is_as_large_as_after_a_minute() {
+    let places = rules(&["gate: 0.5,0 0.5,1"], &["quay: 0,0 1,0 1,1 0,1"], &["person in quay"]);
+    let (mut fold, mut found, mut early) = (Fold::new(&places), Vec::new(), 0);
+    for index in 0..150_000_u64 {
+        let step = index % 100;
+        let walker = [("person", step as f32 * 2.0, 60.0)];
+        let objects = if step < 60 { &walker[..] } else { &[] };
+        add(&mut fold, &shot(index, objects), &mut found);
+        found.clear();
+        if index == 1_500 {
+            early = fold.to_bytes().len();
+        }
+    }
+    let late = fold.to_bytes().len();
+    assert!(fold.summary().tracks["person"] >= 1_500, "{:?}", fold.summary());
+    assert!(early > 0 && late < early + 1_000, "{early} bytes, then {late}");
+}
