@@ -239,10 +239,11 @@ impl Browser {
         log.iter().filter_map(request).collect()
     }
 
-    /// Waits for a file that the page saves.
+    /// Waits for a file that the page saves. The browser reserves its name with an empty file.
     pub async fn saved(&self, name: &str) -> String {
         let path = self.downloads.path().join(name);
-        until(name, async || std::fs::read_to_string(&path).ok()).await
+        let content = || std::fs::read_to_string(&path).ok().filter(|text| !text.is_empty());
+        until(name, async || content()).await
     }
 }
 
