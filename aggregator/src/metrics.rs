@@ -5,7 +5,7 @@
 mod levels;
 pub(crate) mod report;
 
-use moliceiro_nats::messages::VideoState;
+use moliceiro_nats::messages::{Direction, VideoState};
 use moliceiro_service::metrics::{Catalogue, Described, SECONDS, WAITING_SECONDS};
 use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGaugeVec};
 
@@ -53,7 +53,7 @@ impl Metrics {
     pub(crate) fn new(catalogue: &mut Catalogue) -> Self {
         let final_states: Vec<_> = VideoState::all_final().map(VideoState::name).collect();
         let (stream, consumer) = (["stream"], ["stream", "consumer"]);
-        Self {
+        let metrics = Self {
             results: catalogue.counters(
                 "moliceiro_aggregator_results_total",
                 "Events of videos, by outcome: counted, it changed the totals; duplicate, the \
@@ -160,7 +160,13 @@ impl Metrics {
                 "Frames that wait for a model that no detector serves; 0 if one does",
                 &["model"],
             ),
+        };
+        // Otherwise, the first person would not show in a rate.
+        metrics.tracks.with_label_values(&["person"]);
+        for direction in [Direction::In, Direction::Out] {
+            metrics.crossings.with_label_values(&["person", &direction.to_string()]);
         }
+        metrics
     }
 }
 

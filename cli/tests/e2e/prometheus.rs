@@ -170,6 +170,11 @@ async fn every_query_of_every_panel_has_data_and_every_rule_is_evaluated() {
             .then_some(())
     };
     eventually(counted).expect("the whole run is scraped");
+    let twice = || {
+        let rate = prometheus.query("rate(moliceiro_detector_detections_total[1m])");
+        (!rate.is_empty()).then_some(())
+    };
+    eventually(twice).expect("what was found is scraped twice");
 
     let mut empty = Vec::new();
     for (dashboard, panel) in panels() {
