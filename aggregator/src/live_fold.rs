@@ -59,8 +59,8 @@ pub(crate) struct LiveFold {
 }
 
 impl LiveFold {
-    /// Continues from the stored state if the video is resumed, or begins. Returns `None` if nothing is asked of the
-    /// video.
+    /// Continues from the stored state if the video is resumed, or begins. Returns `None` if nothing
+    /// is asked of the video.
     pub(crate) async fn load(
         streams: &Streams,
         video: &VideoId,
@@ -85,11 +85,11 @@ impl LiveFold {
                 }
             })
             .filter(|fold| fold.rules() == fresh.rules());
-        let window = totals.started().window.clone();
-        let is_begun = stored.is_some();
+        let window = totals.started().window.as_ref();
+        let follows = window.and_then(|window| window.follows.clone());
         Ok(Some(Self {
             is_window: window.is_some(),
-            predecessor: window.and_then(|window| window.follows).filter(|_| !is_begun),
+            predecessor: follows.filter(|_| stored.is_none()),
             video: video.clone(),
             name: totals.started().name.clone(),
             fold: stored.unwrap_or(fresh),
@@ -113,14 +113,14 @@ impl LiveFold {
         counted: impl Iterator<Item = FrameResult>,
     ) -> Result<(), FoldError> {
         self.results.refresh();
-        self.continue_predecessor(streams, totals.started()).await?;
         for frame in counted {
             // It had failed, and other frames were folded without it.
             if frame.index < self.fold.next_frame() {
-                self.restart(streams);
+                self.restart(streams, totals.started());
             }
             self.results.offer(frame);
         }
+        self.continue_predecessor(streams, totals.started()).await?;
         if self.predecessor.is_some() {
             return Ok(());
         }
@@ -183,8 +183,9 @@ impl LiveFold {
         fold_frame(fold, frame, None, &mut |finding| keep(finding, alarms, tracks, video, name));
     }
 
-    fn restart(&mut self, streams: &Streams) {
+    fn restart(&mut self, streams: &Streams, started: &Started) {
         self.fold = Fold::new(&self.rules);
+        self.predecessor = started.window.as_ref().and_then(|window| window.follows.clone());
         self.results = StoredResults::new(streams, &self.video);
         (self.is_ended, self.missing) = (false, 0);
         self.alarms.clear();

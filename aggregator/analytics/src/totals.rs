@@ -284,6 +284,11 @@ impl VideoTotals {
         self.frames.settled_between(next, end)
     }
 
+    /// True once a frame has a result.
+    pub fn is_begun(&self) -> bool {
+        self.frames.settled() > 0
+    }
+
     /// True once every frame has a result.
     pub fn is_complete(&self) -> bool {
         self.ended.as_ref().is_some_and(|ended| self.frames.settled() >= ended.frames)

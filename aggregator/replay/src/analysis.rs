@@ -123,8 +123,8 @@ pub(crate) enum Step<'a> {
     Found(Finding),
 }
 
-/// Folds all results of a video that are stored now, and calls `on_step` with each step. Returns the
-/// fold, and whether every frame of the video has a result.
+/// Folds all results of a video that are stored now, and calls `on_step` with each step. Returns
+/// the fold, and whether every frame of the video has a result.
 pub(crate) async fn replay(
     streams: &Streams,
     video: &VideoId,

@@ -60,7 +60,9 @@ impl StoredResults {
 
     /// The result of a frame; `None` if it is not stored. Call it for frames in order.
     pub async fn of(&mut self, index: u64) -> Result<Option<FrameResult>, DetectionsError> {
-        self.waiting = self.waiting.split_off(&index);
+        while self.waiting.first_key_value().is_some_and(|(first, _)| *first < index) {
+            self.waiting.pop_first();
+        }
         loop {
             if let Some(frame) = self.waiting.remove(&index) {
                 return Ok(Some(frame));

@@ -139,7 +139,7 @@ pub(super) fn apply(
 ) -> Option<AppliedResults> {
     let (mut stored, mut changed) = start(stored, results, rules)?;
     let now = milliseconds_now();
-    let is_resumed = stored.totals.settled_from(0).next().is_some();
+    let is_resumed = stored.totals.is_begun();
     let mut dispositions = Vec::with_capacity(results.len());
     for result in results {
         dispositions.push(match stored.totals.apply(&result.event().event, now) {
