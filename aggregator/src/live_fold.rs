@@ -40,8 +40,6 @@ const MOST_BYTES: usize = 900_000;
 
 /// The fold of one video, and what it found since that was last published.
 pub(crate) struct LiveFold {
-    video: VideoId,
-    name: String,
     rules: Rules,
     fold: Fold,
     results: StoredResults,
@@ -54,8 +52,30 @@ pub(crate) struct LiveFold {
     is_window: bool,
     /// Results that were counted and are not stored any more.
     missing: u64,
+    found: Found,
+}
+
+/// What was found in a video, and is not published.
+struct Found {
+    video: VideoId,
+    name: String,
     alarms: VecDeque<Alarm>,
     tracks: VecDeque<TrackRecord>,
+}
+
+impl Found {
+    fn keep(&mut self, finding: Finding) {
+        match finding {
+            Finding::Alarm(alarm) => self.alarms.push_back(alarm.of(&self.video, &self.name)),
+            Finding::Track(track) => self.tracks.push_back(track),
+            // Each track has its crossings and visits.
+            Finding::Observed(_) | Finding::Crossing(_) | Finding::Visit(_) => {}
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.alarms.is_empty() && self.tracks.is_empty()
+    }
 }
 
 impl LiveFold {
@@ -90,8 +110,6 @@ impl LiveFold {
         Ok(Some(Self {
             is_window: window.is_some(),
             predecessor: follows.filter(|_| stored.is_none()),
-            video: video.clone(),
-            name: totals.started().name.clone(),
             fold: stored.unwrap_or(fresh),
             rules,
             results: StoredResults::new(streams, video),
@@ -99,8 +117,12 @@ impl LiveFold {
             written_at: Instant::now(),
             is_ended: false,
             missing: 0,
-            alarms: VecDeque::new(),
-            tracks: VecDeque::new(),
+            found: Found {
+                video: video.clone(),
+                name: totals.started().name.clone(),
+                alarms: VecDeque::new(),
+                tracks: VecDeque::new(),
+            },
         }))
     }
 
@@ -140,8 +162,8 @@ impl LiveFold {
             if self.is_window {
                 return Ok(());
             }
-            let Self { fold, alarms, tracks, video, name, .. } = self;
-            fold.end(&mut |finding| keep(finding, alarms, tracks, video, name));
+            let Self { fold, found, .. } = self;
+            fold.end(&mut |finding| found.keep(finding));
         }
         Ok(())
     }
@@ -168,8 +190,8 @@ impl LiveFold {
                     .map(|duration| entry.started.uploaded_at.saturating_add(duration / 1_000_000));
                 let gap = started.uploaded_at.saturating_sub(ended_at.unwrap_or(0));
                 if gap > LONGEST_GAP_MS {
-                    let Self { alarms, tracks, video, name, .. } = self;
-                    fold.end(&mut |finding| keep(finding, alarms, tracks, video, name));
+                    let found = &mut self.found;
+                    fold.end(&mut |finding| found.keep(finding));
                 }
                 self.fold = Fold::continue_from(fold, &self.rules);
             }
@@ -179,17 +201,17 @@ impl LiveFold {
     }
 
     fn fold_result(&mut self, frame: &FrameResult) {
-        let Self { fold, alarms, tracks, video, name, .. } = self;
-        fold_frame(fold, frame, None, &mut |finding| keep(finding, alarms, tracks, video, name));
+        let Self { fold, found, .. } = self;
+        fold_frame(fold, frame, None, &mut |finding| found.keep(finding));
     }
 
     fn restart(&mut self, streams: &Streams, started: &Started) {
         self.fold = Fold::new(&self.rules);
         self.predecessor = started.window.as_ref().and_then(|window| window.follows.clone());
-        self.results = StoredResults::new(streams, &self.video);
+        self.results = StoredResults::new(streams, &self.found.video);
         (self.is_ended, self.missing) = (false, 0);
-        self.alarms.clear();
-        self.tracks.clear();
+        self.found.alarms.clear();
+        self.found.tracks.clear();
     }
 
     /// Records in the totals what the frames up to now come to.
@@ -204,19 +226,20 @@ impl LiveFold {
         metrics: &Metrics,
         on_alarm: &mut impl FnMut(&Alarm),
     ) -> Result<Progress, PublicationError> {
-        let alarms: Vec<_> = self.alarms.iter().take(MAX_ALARMS).cloned().collect();
-        publish_alarms(streams, metrics, &self.video, &alarms, on_alarm).await?;
-        self.alarms.drain(..alarms.len());
+        let Found { video, name, alarms, tracks } = &mut self.found;
+        let next: Vec<_> = alarms.iter().take(MAX_ALARMS).cloned().collect();
+        publish_alarms(streams, metrics, video, &next, on_alarm).await?;
+        alarms.drain(..next.len());
         let track = |track: &TrackRecord| VideoTrack {
             version: VERSION,
-            video: self.video.clone(),
-            name: self.name.clone(),
+            video: video.clone(),
+            name: name.clone(),
             track: track.clone(),
         };
-        let tracks: Vec<_> = self.tracks.iter().take(MAX_TRACKS).map(track).collect();
-        publish_tracks(streams, metrics, &self.video, &tracks).await?;
-        self.tracks.drain(..tracks.len());
-        if !self.alarms.is_empty() || !self.tracks.is_empty() {
+        let next: Vec<_> = tracks.iter().take(MAX_TRACKS).map(track).collect();
+        publish_tracks(streams, metrics, video, &next).await?;
+        tracks.drain(..next.len());
+        if !self.found.is_empty() {
             return Ok(Progress::More);
         }
         if self.predecessor.is_some() {
@@ -235,7 +258,7 @@ impl LiveFold {
         if bytes.len() > MOST_BYTES {
             return;
         }
-        let (key, value) = (self.video.as_str(), Bytes::from(bytes));
+        let (key, value) = (self.found.video.as_str(), Bytes::from(bytes));
         let written = match self.revision {
             Some(revision) => streams.folds.update(key, value, revision).await.map_err(drop),
             None => streams.folds.create(key, value).await.map_err(drop),
@@ -254,8 +277,8 @@ impl LiveFold {
     pub(crate) async fn finish(&mut self, streams: &Streams) {
         if self.is_window {
             let bytes = Bytes::from(self.fold.to_bytes());
-            if let Err(error) = streams.folds.put(self.video.as_str(), bytes).await {
-                warn!(video = %self.video, %error, "the next window begins without tracks");
+            if let Err(error) = streams.folds.put(self.found.video.as_str(), bytes).await {
+                warn!(video = %self.found.video, %error, "the next window begins without tracks");
             }
         }
     }
@@ -264,9 +287,9 @@ impl LiveFold {
     pub(crate) async fn delete(self, streams: &Streams) {
         if !self.is_window
             && self.revision.is_some()
-            && let Err(error) = streams.folds.purge(self.video.as_str()).await
+            && let Err(error) = streams.folds.purge(self.found.video.as_str()).await
         {
-            warn!(video = %self.video, %error, "cannot delete the state of the fold of a video");
+            warn!(video = %self.found.video, %error, "cannot delete the state of the fold of a video");
         }
     }
 }
@@ -313,19 +336,4 @@ fn alarmless_unless_tracked(mut rules: Rules) -> Rules {
         rules.alarms.clear();
     }
     rules
-}
-
-fn keep(
-    finding: Finding,
-    alarms: &mut VecDeque<Alarm>,
-    tracks: &mut VecDeque<TrackRecord>,
-    video: &VideoId,
-    name: &str,
-) {
-    match finding {
-        Finding::Alarm(alarm) => alarms.push_back(alarm.of(video, name)),
-        Finding::Track(track) => tracks.push_back(track),
-        // Each track has its crossings and visits.
-        Finding::Observed(_) | Finding::Crossing(_) | Finding::Visit(_) => {}
-    }
 }

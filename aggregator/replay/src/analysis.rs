@@ -104,15 +104,19 @@ pub fn fold_frame(
             bounds: object.bounds,
         })
         .collect();
-    let counted = frame.objects.limits().map_or(0.0, |limits| limits.threshold.value());
     let observations = FrameObservations {
         index: frame.index,
         pts: frame.pts,
         size: frame.size,
-        threshold: threshold.unwrap_or(counted),
+        threshold: threshold.unwrap_or_else(|| own_threshold(frame)),
         objects: &objects,
     };
     fold.frame(&observations, sink);
+}
+
+/// The threshold that the result was counted with.
+fn own_threshold(frame: &FrameResult) -> f32 {
+    frame.objects.limits().map_or(0.0, |limits| limits.threshold.value())
 }
 
 /// What happens while stored results are folded.
@@ -202,8 +206,7 @@ impl Analysis {
 
     fn count(&mut self, frame: &FrameResult, threshold: Option<f32>, labels: &[String]) {
         self.processed_frames += 1;
-        let counted = frame.objects.limits().map_or(0.0, |limits| limits.threshold.value());
-        let threshold = threshold.unwrap_or(counted);
+        let threshold = threshold.unwrap_or_else(|| own_threshold(frame));
         for object in frame.objects.all().filter(|object| object.score > threshold) {
             if labels.is_empty() || labels.iter().any(|label| label == object.label) {
                 match self.classes.get_mut(object.label) {
