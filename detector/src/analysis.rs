@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use moliceiro_nats::VideoId;
+use moliceiro_nats::dead::FrameIdentity;
 use moliceiro_nats::messages::{Frame, MalformedMessage, Objects, Size};
 use moliceiro_vision::{Detector, FrameError, Lap, Phases};
 use thiserror::Error;
@@ -36,6 +39,25 @@ pub(crate) enum AnalysisError {
     /// The frame's model cannot be used.
     #[error("{0}")]
     Unusable(String),
+    #[error("the model did not finish it within {} s (detector.deadline)", .0.as_secs())]
+    Hung(Duration),
+}
+
+/// A frame whose analysis does not end.
+#[derive(Clone, Debug, Error)]
+#[error(
+    "frame {} of {} is still being analysed by the model {} after {} s (detector.deadline)",
+    .frame.index, .frame.video, .frame.model, .deadline.as_secs()
+)]
+pub struct Hung {
+    frame: FrameIdentity,
+    deadline: Duration,
+}
+
+impl Hung {
+    pub(crate) fn new(frame: FrameIdentity, deadline: Duration) -> Self {
+        Self { frame, deadline }
+    }
 }
 
 impl AnalysisError {
@@ -44,6 +66,7 @@ impl AnalysisError {
         match self {
             Self::Malformed(_) | Self::OtherFrame { .. } | Self::Unusable(_) => true,
             Self::Frame(error) => error.is_permanent(),
+            Self::Hung(_) => false,
         }
     }
 }

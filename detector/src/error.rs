@@ -3,6 +3,8 @@ use moliceiro_service::OpenError;
 use moliceiro_vision::{ModelError, RuntimeError};
 use thiserror::Error;
 
+use crate::analysis::Hung;
+
 /// Why a detector ends before it is asked to.
 #[derive(Debug, Error)]
 pub enum DetectorError {
@@ -24,6 +26,12 @@ pub enum DetectorError {
     /// An inference thread panicked: a defect of this program. Its frame goes to another detector.
     #[error("an inference thread panicked; the frames in flight go to other detectors")]
     ThreadDied,
+    /// An inference does not end. It cannot be interrupted, so the process has to end.
+    #[error(
+        "{0}: this detector ends, and its frames go to others. Start it again; after \
+         streams.frame_max_deliver such attempts, the frame fails"
+    )]
+    Hung(Hung),
     /// Loading the model panicked: a defect of this program or of ONNX Runtime.
     #[error("loading the model panicked")]
     LoadingPanicked,

@@ -1,5 +1,5 @@
 use std::slice;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{AckKind, Message};
@@ -10,7 +10,7 @@ use moliceiro_nats::{Streams, subjects};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::analysis::{Analysis, AnalysisError};
+use crate::analysis::{Analysis, AnalysisError, Hung};
 use crate::inference::{Inference, Outcome};
 use crate::metrics::Metrics;
 use crate::serving::Served;
@@ -24,8 +24,9 @@ pub(crate) struct FrameWorker {
     /// The detector's name in results.
     name: String,
     metrics: Arc<Metrics>,
-    /// Cancelled when an inference thread died.
+    /// Cancelled when an inference thread died, or an analysis does not end.
     broken: CancellationToken,
+    hung: OnceLock<Hung>,
 }
 
 /// What becomes of a frame's message.
@@ -52,14 +53,20 @@ impl FrameWorker {
         name: String,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { streams, inference, name, metrics, broken: CancellationToken::new() }
+        let (broken, hung) = (CancellationToken::new(), OnceLock::new());
+        Self { streams, inference, name, metrics, broken, hung }
     }
 
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Cancelled when an inference thread died: then this detector must end.
+    /// The frame whose analysis does not end, if there is one.
+    pub fn hung(&self) -> Option<&Hung> {
+        self.hung.get()
+    }
+
+    /// Cancelled when an inference thread died or does not end: then this detector must end.
     pub fn broken(&self) -> &CancellationToken {
         &self.broken
     }
@@ -112,6 +119,9 @@ impl FrameWorker {
             Disposition::Retry => message.ack_with(AckKind::Nak(Some(RETRY_DELAY))).await,
             Disposition::Abandon => return self.broken.cancel(),
         };
+        if self.hung.get().is_some() {
+            self.broken.cancel();
+        }
         if let Err(error) = acknowledged {
             warn!(
                 %error,
@@ -149,6 +159,17 @@ impl FrameWorker {
             Outcome::ThreadDied => {
                 self.metrics.frame_abandoned(&frame);
                 Ok(Disposition::Abandon)
+            }
+            Outcome::Hung(deadline) => {
+                let hung = Hung::new(frame.clone(), deadline);
+                self.metrics.frame_hung(&hung, deliveries, last_delivery);
+                // A second one ends this detector too, and one is enough to report.
+                self.hung.set(hung).ok();
+                if last_delivery {
+                    self.give_up(&frame, message, &AnalysisError::Hung(deadline), deliveries).await
+                } else {
+                    Ok(Disposition::Retry)
+                }
             }
         };
         stored.unwrap_or_else(|error| {

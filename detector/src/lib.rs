@@ -34,6 +34,7 @@ use moliceiro_vision::Model;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use analysis::Hung;
 pub use arguments::DetectorArguments;
 pub use engine::{builtin, check, inspect, load_runtime, name_of_file};
 pub use error::DetectorError;
@@ -59,7 +60,7 @@ pub async fn run(
     telemetry.readiness.not_yet(MODEL_CONDITION, "it is being loaded");
     let settings = &service.section;
     let (loader, preloaded) = preload(settings).await?;
-    let inference = Inference::start(loader.sessions())?;
+    let inference = Inference::start(loader.sessions(), settings.deadline)?;
     telemetry.readiness.met(MODEL_CONDITION);
 
     let sessions = inference.sessions();

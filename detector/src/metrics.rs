@@ -10,9 +10,9 @@ use moliceiro_nats::publish::StoreError;
 use moliceiro_service::metrics::{Catalogue, Described, SECONDS, WAITING_SECONDS};
 use moliceiro_vision::Phases;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
-use crate::analysis::{Analysis, AnalysisError};
+use crate::analysis::{Analysis, AnalysisError, Hung};
 
 /// The metrics of one detector. Each detector of a process has its own.
 pub(crate) struct Metrics {
@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     pull_frames: Histogram,
     in_flight: IntGauge,
     sessions: IntGauge,
+    hung: IntCounter,
     queue_seconds: Histogram,
     phase_seconds: HistogramVec,
     frame_seconds: Histogram,
@@ -88,6 +89,11 @@ impl Metrics {
             sessions: catalogue.gauge(
                 "moliceiro_detector_sessions",
                 "Frames that can be analysed at the same time",
+            ),
+            hung: catalogue.counter(
+                "moliceiro_detector_frames_hung_total",
+                "Frames whose analysis did not end before detector.deadline; this detector ends \
+                 then",
             ),
             queue_seconds: catalogue.histogram(
                 "moliceiro_detector_queue_seconds",
@@ -246,6 +252,15 @@ impl Metrics {
             video = %frame.video, frame = frame.index,
             "this detector broke down; another will get the frame"
         );
+    }
+
+    /// The frame is tried by another detector, unless this was its last delivery.
+    pub fn frame_hung(&self, hung: &Hung, deliveries: u64, last_delivery: bool) {
+        self.hung.inc();
+        if !last_delivery {
+            self.count(RETRIED);
+        }
+        error!(deliveries, "{hung}: this detector ends");
     }
 
     fn count(&self, outcome: &str) {

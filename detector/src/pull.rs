@@ -17,6 +17,8 @@ use crate::serving::{Served, Serving, Survey};
 const PULL_EXPIRY: Duration = Duration::from_millis(250);
 /// A server that stops does not end a pull that takes only what waits already.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the frames in flight in other sessions may take when one does not end.
+const GRACE: Duration = Duration::from_secs(5);
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// Pulls as many frames as may be in flight, until `shutdown`; then finishes those.
@@ -60,12 +62,25 @@ pub(crate) async fn run(
             empty += 1;
         }
         if !redelivered.is_empty() {
-            puller.handle_alone(&served, redelivered).await;
+            tokio::select! {
+                () = puller.handle_alone(&served, redelivered) => {}
+                // What it waits for may never end.
+                () = broken.cancelled() => break,
+            }
         }
     }
     tasks.close();
-    tasks.wait().await;
+    tokio::select! {
+        () = tasks.wait() => {}
+        () = async {
+            broken.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        } => {}
+    }
     puller.worker.flush().await;
+    if let Some(hung) = puller.worker.hung() {
+        return Err(DetectorError::Hung(hung.clone()));
+    }
     if broken.is_cancelled() { Err(DetectorError::ThreadDied) } else { Ok(()) }
 }
 

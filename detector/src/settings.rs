@@ -1,11 +1,14 @@
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use moliceiro_nats::messages::ModelId;
 use moliceiro_service::settings::{Problem, list};
 use moliceiro_service::{Section, Service, ServiceSection};
 use serde::{Deserialize, Serialize};
+
+const LEAST_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Settings `[detector]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +30,10 @@ pub struct DetectorSettings {
     /// Bytes of memory that loaded models may take together, as estimated from their files. 0: half
     /// of the machine's, or of the container's.
     pub memory: u64,
+    /// How long the analysis of a frame may take before this detector ends and leaves it to
+    /// another. Not set: a minute, or a hundred times as long as the slowest one so far.
+    #[serde(default, with = "humantime_serde")]
+    pub deadline: Option<Duration>,
     /// Replaced by `models` and `ingest.model`.
     #[serde(default, skip_serializing)]
     pub model: Option<PathBuf>,
@@ -52,6 +59,7 @@ impl Default for DetectorSettings {
             threads: 1,
             models: vec!["*".to_owned()],
             memory: 0,
+            deadline: None,
             model: None,
             threshold: None,
             floor: 0.1,
@@ -74,6 +82,11 @@ impl Section for DetectorSettings {
         let share = |value: Option<f32>| value.is_none_or(|v| (0.0..=1.0).contains(&v));
         check(self.sessions <= 256, "sessions", "0 (one for each core) to 256");
         check((1..=256).contains(&self.threads), "threads", "1 to 256");
+        check(
+            self.deadline.is_none_or(|deadline| deadline >= LEAST_DEADLINE),
+            "deadline",
+            "1s or longer",
+        );
         let is_model = |name: &String| name == "*" || name.parse::<ModelId>().is_ok();
         check(
             !self.models.is_empty() && self.models.iter().all(is_model),

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, Signal};
 use serde::Deserialize;
+use tempfile::TempDir;
 use thiserror::Error;
 use tracing::{debug, warn};
 
@@ -28,6 +29,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const STORE: &str = "jetstream";
 /// In the data folder: the server's address, with the password.
 const URL_FILE: &str = "nats-server.url";
+/// In the data folder: what the server logs.
+const LOG: &str = "nats-server.log";
+const ANY_PORT: &str = "127.0.0.1:-1";
 const POLL: Duration = Duration::from_millis(10);
 /// From here on, Go returns the memory of freed block caches.
 const MEMORY_LIMIT: &str = "256MiB";
@@ -38,12 +42,17 @@ const CORES_PER_SERVER_CORE: usize = 8;
 /// A running private server. It stops when it is dropped, and when this process ends for any
 /// reason.
 pub struct EmbeddedServer {
+    program: PathBuf,
+    folder: PathBuf,
     url: String,
+    password: String,
+    /// Where it listens, once it does.
+    address: String,
     store_limit: u64,
     process: Pid,
     exit: mpsc::Receiver<ExitStatus>,
     stopped: bool,
-    _lock: File,
+    lock: File,
 }
 
 /// Why a private server cannot run.
@@ -119,9 +128,7 @@ impl EmbeddedServer {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
         let folder = &folder.canonicalize().map_err(unusable)?;
         let lock = lock(folder)?;
-        let ports = tempfile::tempdir_in(folder).map_err(unusable)?;
-        let password = nuid::next().to_string();
-        let (config, log) = (folder.join("nats-server.conf"), folder.join("nats-server.log"));
+        let log = folder.join(LOG);
         // The log of the current run is enough to diagnose it.
         if let Err(error) = fs::remove_file(&log)
             && error.kind() != io::ErrorKind::NotFound
@@ -130,16 +137,54 @@ impl EmbeddedServer {
         }
         let store = folder.join(STORE);
         let store_limit = disk::store_limit(folder, &store).map_err(unusable)?;
-        let text = configuration(&store, store_limit, ports.path(), &log, &password);
-        write_private(&config, &text).map_err(unusable)?;
-
-        let (process, exit) = spawn(program, &config, lock.as_raw_fd())?;
-        let url = String::new();
-        let mut server = Self { url, store_limit, process, exit, stopped: false, _lock: lock };
-        let address = server.wait_until_ready(ports.path(), &log)?;
-        server.url = format!("nats://moliceiro:{password}@{address}");
+        let password = nuid::next().to_string();
+        let launch = Launch {
+            program,
+            folder,
+            address: ANY_PORT,
+            password: &password,
+            store_limit,
+            lock: &lock,
+        };
+        let (process, exit, ports) = launch.spawn()?;
+        let mut server = Self {
+            program: program.to_owned(),
+            folder: folder.clone(),
+            url: String::new(),
+            password,
+            address: String::new(),
+            store_limit,
+            process,
+            exit,
+            stopped: false,
+            lock,
+        };
+        server.address = server.wait_until_ready(ports.path(), &log)?;
+        server.url = format!("nats://moliceiro:{}@{}", server.password, server.address);
         write_private(&folder.join(URL_FILE), &server.url).map_err(unusable)?;
         Ok(server)
+    }
+
+    /// Stops the server, and starts it again where it was, for the same clients. Blocks until it
+    /// listens.
+    pub fn restart(&mut self) -> Result<(), EmbeddedError> {
+        self.shut_down();
+        let launch = Launch {
+            program: &self.program,
+            folder: &self.folder,
+            address: &self.address,
+            password: &self.password,
+            store_limit: self.store_limit,
+            lock: &self.lock,
+        };
+        let (process, exit, ports) = launch.spawn()?;
+        (self.process, self.exit, self.stopped) = (process, exit, false);
+        self.wait_until_ready(ports.path(), &self.folder.join(LOG)).map(drop)
+    }
+
+    /// The bytes that are free on the disk with its data.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        disk::free(&self.folder)
     }
 
     /// The address of the server that another process runs on `folder`, with the password; `None`
@@ -262,24 +307,41 @@ fn listening(ports: &Path) -> Option<String> {
     Some(url.strip_prefix("nats://").unwrap_or(url).to_owned())
 }
 
-/// With a password, because other users of the machine can reach the port.
-fn configuration(
-    store: &Path,
+/// How a server is started.
+struct Launch<'a> {
+    program: &'a Path,
+    folder: &'a Path,
+    address: &'a str,
+    password: &'a str,
     store_limit: u64,
-    ports: &Path,
-    log: &Path,
-    password: &str,
-) -> String {
-    let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
-    format!(
-        "# Overwritten at each start.\nserver_name: moliceiro\nlisten: 127.0.0.1:-1\n\
-         ports_file_dir: {}\nlog_file: {}\nmax_payload: 8MB\n\
-         authorization {{ user: moliceiro, password: {password:?} }}\n\
-         jetstream {{ store_dir: {}, max_file_store: {store_limit}, sync_interval: always }}\n",
-        quoted(ports),
-        quoted(log),
-        quoted(store),
-    )
+    lock: &'a File,
+}
+
+impl Launch<'_> {
+    /// Starts the server. It writes its address into the folder.
+    fn spawn(&self) -> Result<(Pid, mpsc::Receiver<ExitStatus>, TempDir), EmbeddedError> {
+        let unusable = |source| EmbeddedError::Folder { folder: self.folder.to_owned(), source };
+        let ports = tempfile::tempdir_in(self.folder).map_err(unusable)?;
+        let config = self.folder.join("nats-server.conf");
+        write_private(&config, &self.configuration(ports.path())).map_err(unusable)?;
+        let (process, exit) = spawn(self.program, &config, self.lock.as_raw_fd())?;
+        Ok((process, exit, ports))
+    }
+
+    /// With a password, because other users of the machine can reach the port.
+    fn configuration(&self, ports: &Path) -> String {
+        let Self { folder, address, password, store_limit, .. } = self;
+        let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
+        format!(
+            "# Overwritten at each start.\nserver_name: moliceiro\nlisten: {address:?}\n\
+             ports_file_dir: {}\nlog_file: {}\nmax_payload: 8MB\n\
+             authorization {{ user: moliceiro, password: {password:?} }}\n\
+             jetstream {{ store_dir: {}, max_file_store: {store_limit}, sync_interval: always }}\n",
+            quoted(ports),
+            quoted(&folder.join(LOG)),
+            quoted(&folder.join(STORE)),
+        )
+    }
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {

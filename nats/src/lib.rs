@@ -12,6 +12,7 @@
 //! - [`streams`] creates them, and refuses ones that were created differently.
 //! - [`messages`] are what is published: CBOR between services, JSON for people and other programs.
 //! - [`publish`] stores a message: it waits out full streams and lost connections.
+//! - [`storage`] notices that the server's disk was full.
 //! - [`objects`] stores the bytes of uploads, and [`models`] the models, by name.
 //! - [`dead`] dead-letters a frame that cannot be analysed, and replays dead letters.
 //! - [`videos`] reads and cancels videos, and writes their entries.
@@ -27,6 +28,7 @@ pub mod models;
 pub mod objects;
 pub mod permissions;
 pub mod publish;
+pub mod storage;
 pub mod streams;
 pub mod subjects;
 pub mod videos;

@@ -21,6 +21,7 @@ use tracing::warn;
 use crate::models::Models;
 use crate::objects::Objects;
 use crate::publish::Publisher;
+use crate::storage::Storage;
 use crate::subjects::{
     ATTEMPTS_BUCKET, FOLDS_BUCKET, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET,
     VIDEOS_BUCKET,
@@ -78,6 +79,8 @@ pub struct OpenStreams {
     pub objects: Objects,
     /// The models, by name.
     pub models: Models,
+    /// Whether the server can write all these.
+    pub storage: Storage,
     /// Which detector has a frame at its last delivery.
     pub attempts: kv::Store,
     /// Delivers `uploads` to ingests.
@@ -170,7 +173,7 @@ impl Streams {
         [uploads, frames, results, summaries, tracks, stills, advisories, dead, objects, models]
     }
 
-    /// Checks that the streams still exist. Takes a few seconds at most.
+    /// Checks that the streams still exist, and that the server can write them. Takes a few seconds at most.
     pub async fn check(&self) -> Result<(), StreamsError> {
         let buckets = [&self.videos, &self.attempts, &self.requests, &self.folds];
         let buckets = buckets.map(|bucket| &bucket.stream);
@@ -178,7 +181,10 @@ impl Streams {
             let what = format!("stream {}", stream.cached_info().config.name);
             stream.get_info().await.map_err(unavailable(what))?;
         }
-        Ok(())
+        match self.storage.check().await.into_iter().next() {
+            Some(stuck) => Err(StreamsError::Stuck(stuck)),
+            None => Ok(()),
+        }
     }
 
     /// Waits until everything sent has left this process, acknowledgements too; a few seconds at
@@ -218,7 +224,15 @@ impl Streams {
         else {
             unreachable!("one is opened for each configuration")
         };
+        let storage = Storage::of(
+            jetstream.client(),
+            [&uploads, &frames, &results, &summaries, &tracks, &stills, &advisories, &dead]
+                .into_iter()
+                .chain([&videos, &attempts, &requests, &folds].map(|bucket| &bucket.stream))
+                .chain([objects.stream(), models.stream()]),
+        );
         Ok(Self(Arc::new(OpenStreams {
+            storage,
             jetstream: jetstream.clone(),
             publisher: Publisher::new(jetstream.clone()),
             objects,

@@ -42,7 +42,9 @@ pub async fn connect_streams<S: ServiceSection>(
     readiness.checked_by(&connection, move || std::future::ready(connected(&watched)));
     readiness.not_yet(&opened, "they are being opened");
     let streams = Box::pin(Streams::wait_for(client.clone(), streams, publishes_in_flight)).await?;
-    telemetry.watch_publisher(name, streams.publisher.clone());
+    telemetry.watch_streams(name, &streams);
+    // It ends with the streams.
+    tokio::spawn(streams.storage.watch());
     let watched = streams.clone();
     readiness.checked_by(&opened, move || streams_available(client.clone(), watched.clone()));
     Ok(streams)

@@ -1,8 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_nats::Client;
-use moliceiro_nats::Permissions;
-use moliceiro_nats::publish::Publisher;
+use moliceiro_nats::{Permissions, Streams};
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use crate::metrics::{Catalogue, Connection, ConnectionMetrics, ProcessMetrics};
@@ -61,16 +60,17 @@ impl Telemetry {
 
     /// Exports the state of a connection. `name` must be unique in this telemetry.
     pub(crate) fn watch_connection(&self, name: &'static str, client: Client) {
-        let connection = Connection { name, client, publisher: None };
+        let connection = Connection { name, client, publisher: None, storage: None };
         self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
-    /// Exports the publish statistics of a connection.
-    pub(crate) fn watch_publisher(&self, name: &'static str, publisher: Publisher) {
+    /// Exports the publish statistics of a connection, and whether its streams can be written.
+    pub(crate) fn watch_streams(&self, name: &'static str, streams: &Streams) {
         let mut connections =
             self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = connections.iter_mut().find(|found| found.name == name) {
-            connection.publisher = Some(publisher);
+            connection.publisher = Some(streams.publisher.clone());
+            connection.storage = Some(streams.storage.clone());
         }
     }
 

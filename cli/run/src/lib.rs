@@ -54,7 +54,7 @@ use model::{ModelChoice, check_size, resolve_all};
 use options::UploadOptions;
 use plan::{Earlier, RunPlan};
 use progress::Progress;
-use server::{ServerKind, unexpected_exit};
+use server::ServerKind;
 pub use server::{default_data, start as start_server};
 pub use services::{ServiceSettings, Services};
 pub use tracking::TrackingArguments;
@@ -231,7 +231,12 @@ impl Session {
             ]));
         }
         self.services.ingest.allow.extend_from_slice(plan.uris());
-        plan.submit(&streams, &follower).await?;
+        tokio::select! {
+            submitted = plan.submit(&streams, &follower) => submitted?,
+            error = Box::pin(server::watch(&mut self.server, &streams, &self.progress)) => {
+                return Err(error);
+            }
+        }
         if !listen.is_empty() {
             self.progress.print(&format!("accepting videos on {listen} until Ctrl-C"));
         }
@@ -242,7 +247,9 @@ impl Session {
         let end = tokio::select! {
             outcome = follower.follow(&self.progress, !listen.is_empty()) => outcome.map(Some),
             error = services.first_error() => Err(error),
-            error = unexpected_exit(&mut self.server) => Err(error),
+            error = Box::pin(server::watch(&mut self.server, &streams, &self.progress)) => {
+                Err(error)
+            }
             () = interrupted.cancelled() => Ok(None),
         };
         let closed = follower.is_output_closed();

@@ -1,11 +1,19 @@
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use moliceiro_nats::StreamsSettings;
+use anyhow::Context;
 use moliceiro_nats::embedded::EmbeddedServer;
+use moliceiro_nats::{Streams, StreamsSettings};
 use moliceiro_service::{SettingsError, bundled};
 
+use crate::progress::Progress;
+
 const MIB: u64 = 1 << 20;
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is checked whether the server can write, and so how often it restarts at most.
+const STORAGE_INTERVAL: Duration = Duration::from_secs(5);
+/// With less space, a server that restarts would be stuck again soon.
+const LEAST_FREE: u64 = 8 * MIB;
 
 /// Who else uses the NATS server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,15 +80,74 @@ pub(crate) fn fit(
     Ok((fitted, notice))
 }
 
-/// Returns when the private server exits although nobody stopped it.
-pub(crate) async fn unexpected_exit(server: &mut Option<EmbeddedServer>) -> anyhow::Error {
-    const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Restarts the private server when its disk was full and has space again; of another server, says
+/// that it has to be restarted. Returns when it exits
+/// although nobody stopped it, or cannot write for another reason.
+pub(crate) async fn watch(
+    server: &mut Option<EmbeddedServer>,
+    streams: &Streams,
+    progress: &Progress,
+) -> anyhow::Error {
+    let mut checks = Checks { next: Instant::now(), is_full: false };
     loop {
         tokio::time::sleep(POLL_INTERVAL).await;
+        let checked = checks.restart_if_stuck(server.as_mut(), streams, progress);
+        if let Err(error) = checked.await {
+            return error;
+        }
         if let Some(status) = server.as_mut().and_then(EmbeddedServer::ended) {
             return anyhow::anyhow!(
                 "nats-server exited unexpectedly ({status}); run the same command again to resume"
             );
         }
+    }
+}
+
+/// What is known about the private server's disk.
+struct Checks {
+    next: Instant,
+    /// It was full at the last check.
+    is_full: bool,
+}
+
+impl Checks {
+    async fn restart_if_stuck(
+        &mut self,
+        server: Option<&mut EmbeddedServer>,
+        streams: &Streams,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
+        if Instant::now() < self.next {
+            return Ok(());
+        }
+        let stuck = streams.storage.check().await;
+        self.next = Instant::now() + STORAGE_INTERVAL;
+        let Some(first) = stuck.first() else {
+            self.is_full = false;
+            return Ok(());
+        };
+        let is_new = !std::mem::replace(&mut self.is_full, true);
+        let Some(server) = server else {
+            if is_new {
+                progress.print(&first.to_string());
+            }
+            return Ok(());
+        };
+        if !first.was_full() {
+            anyhow::bail!("{first}; then run the same command again to resume");
+        }
+        if server.free_bytes().context("cannot read how full the disk is")? < LEAST_FREE {
+            if is_new {
+                progress.print(
+                    "the disk with the data folder is full: the run waits until there is space",
+                );
+            }
+            return Ok(());
+        }
+        // It takes a moment, in which only this run's display stands still.
+        tokio::task::block_in_place(|| server.restart())?;
+        progress.print("the disk with the data folder was full: nats-server is restarted");
+        self.next = Instant::now() + STORAGE_INTERVAL;
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use moliceiro_nats::messages::{Summary, VideoState};
@@ -11,10 +12,10 @@ use moliceiro_testing::deployment::{
 };
 use moliceiro_testing::duplicates::seeded;
 use moliceiro_testing::models::{
-    crashing_model, failing_model, videos_with_and_without_a_white_frame,
+    crashing_model, failing_model, hanging_model, videos_with_and_without_a_white_frame,
 };
 use moliceiro_testing::paths::sample;
-use moliceiro_testing::process::{Process, moliceiro};
+use moliceiro_testing::process::{Process, SLOWER, moliceiro, run, summaries};
 use moliceiro_testing::server::Server;
 use moliceiro_testing::video::file_uri;
 use rustix::process::Signal;
@@ -164,19 +165,19 @@ async fn detectors_replaced_one_after_the_other_cost_no_delivery() {
     site.assert_counts(&expected).await;
 }
 
-/// Starts detector after detector, each with its own name, as they die.
+/// Starts detector after detector, each with its own name, as they end.
 async fn detectors_one_after_the_other(
     site: &Deployment,
     settings: &[&str],
-    signals: &mut Vec<Option<i32>>,
+    ended: &mut Vec<(ExitStatus, Vec<String>)>,
 ) {
     loop {
-        let name = format!("detector.name=detector-{}", signals.len() + 1);
+        let name = format!("detector.name=detector-{}", ended.len() + 1);
         let mut detector = site.start_with("detector", &[settings, &["--set", &name]].concat());
         while detector.ended().is_none() {
             sleep(Duration::from_millis(50)).await;
         }
-        signals.push(detector.wait().signal());
+        ended.push((detector.wait(), detector.stderr()));
     }
 }
 
@@ -193,11 +194,12 @@ async fn a_frame_that_kills_every_detector_fails_alone() {
     site.add_model(&model);
     let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
     site.upload_file(&video, "deadly").await;
-    let mut signals = Vec::new();
+    let mut ended = Vec::new();
     let summary = tokio::select! {
         mut summaries = site.summaries(1) => summaries.remove(0),
-        () = detectors_one_after_the_other(&site, &[], &mut signals) => unreachable!(),
+        () = detectors_one_after_the_other(&site, &[], &mut ended) => unreachable!(),
     };
+    let signals: Vec<_> = ended.iter().map(|(status, _)| status.signal()).collect();
     assert_eq!(signals, [Some(Signal::FPE.as_raw()); 3], "it dies each time");
 
     assert_failed_alone(
@@ -256,4 +258,79 @@ async fn a_frame_that_the_model_fails_on_is_retried_and_fails_alone() {
     assert!(summary.failed[0].reason.contains("out of data bounds"), "{summary:?}");
     detector.signal(Signal::TERM);
     assert!(detector.wait().success());
+}
+
+/// Far longer than a frame takes, also on a busy machine.
+const DEADLINE: [&str; 2] = ["--set", "detector.deadline=10s"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_the_model_never_finishes_fails_alone() {
+    const HANGING: u64 = 50;
+    let folder = tempfile::tempdir().unwrap();
+    let [video, without] = videos_with_and_without_a_white_frame(folder.path(), HANGING);
+    let model = hanging_model(folder.path());
+    let server = Server::start();
+    let settings = ["--set", "streams.frame_max_deliver=2", "--set", "ingest.model=added"];
+    let site = Deployment::new(server.url(), &settings);
+    let model = site.add_model(&model);
+    let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
+    site.upload_file(&video, "hanging").await;
+    let mut ended = Vec::new();
+    let summary = tokio::select! {
+        mut summaries = site.summaries(1) => summaries.remove(0),
+        () = detectors_one_after_the_other(&site, &DEADLINE, &mut ended) => unreachable!(),
+    };
+    assert_eq!(ended.len(), 2, "one for each delivery");
+    for (status, log) in &ended {
+        assert_eq!(status.code(), Some(1), "{log:#?}");
+        let error = format!(
+            "error: frame {HANGING} of {} is still being analysed by the model {model} after 10 s",
+            summary.video
+        );
+        assert!(log.iter().any(|line| line.starts_with(&error)), "{error}: {log:#?}");
+    }
+    assert_failed_alone(&site, &summary, &without, HANGING, "2\tdetector-2\tthe model did not");
+}
+
+/// The only detector of a run is in its process.
+#[test]
+fn a_run_ends_at_a_frame_that_the_model_never_finishes_and_the_next_one_counts_the_rest() {
+    const HANGING: u64 = 20;
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [video, _] = videos_with_and_without_a_white_frame(folder.path(), HANGING);
+    let model = hanging_model(folder.path());
+    let start = || {
+        let mut command = run(data.path());
+        command.args(SLOWER).args(DEADLINE).args(["--set", "streams.frame_max_deliver=1"]);
+        Process::start(command.args(["--json", "--model"]).arg(&model).arg(&video))
+    };
+    let mut first = start();
+    assert!(first.expect_code(1).is_empty());
+    let error = first.stderr().join("\n");
+    assert!(error.contains(&format!("frame {HANGING} of with-mkv-")), "{error}");
+    assert!(error.contains("(detector.deadline)") && error.contains("Start it again"), "{error}");
+    let summary = summaries(&start().expect_code(1)).remove(0);
+    assert_eq!(
+        (summary.state, summary.processed_frames, summary.failed_frames),
+        (VideoState::Done, FRAMES - 1, 1)
+    );
+    assert_eq!(summary.failed[0].index, HANGING);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_detector_loses_its_frames_to_another_and_may_continue() {
+    let server = Server::start();
+    let site = Deployment::new(server.url(), &["--set", "detector.sessions=1"]);
+    let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    let mut stopped = site.start("detector");
+    stopped.wait_for_stderr("frame done", 8);
+    stopped.signal(Signal::STOP);
+    let _other = site.start("detector");
+    site.assert_unharmed().await;
+    // What it had in flight is counted already.
+    stopped.signal(Signal::CONT);
+    stopped.signal(Signal::TERM);
+    stopped.expect_code(0);
+    site.assert_unharmed().await;
 }

@@ -73,7 +73,7 @@ pub(crate) async fn add_model(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let permit = state.admit_upload()?;
+    let permit = state.admit_upload().await?;
     let boundary = content_type(&headers).and_then(|text| multer::parse_boundary(text).ok());
     let Some(boundary) = boundary else {
         return Err(Problem::unsupported_type(

@@ -73,6 +73,7 @@ mod routes;
 mod server;
 mod settings;
 mod state;
+mod storage;
 mod submit;
 mod suggestion;
 mod summary;

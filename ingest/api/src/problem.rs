@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use moliceiro_nats::messages::to_json;
 use moliceiro_nats::objects::ObjectError;
+use moliceiro_nats::storage::StuckStream;
 use moliceiro_nats::videos::VideoError;
 use serde::Serialize;
 use thiserror::Error;
@@ -89,6 +90,18 @@ impl Problem {
             format!("{limit} uploads are in progress already (http.uploads); retry soon"),
         )
         .retry()
+    }
+
+    /// The NATS server cannot write what is uploaded.
+    pub(crate) fn stuck(stuck: &StuckStream) -> Self {
+        if !stuck.was_full() {
+            return Self::unavailable(stuck);
+        }
+        Self::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "the disk of the NATS server was full: it stores nothing until its operator makes \
+             space and restarts it",
+        )
     }
 
     /// Logs the reason, which may name the server, and does not send it to the client.

@@ -232,7 +232,7 @@ pub(crate) enum UploadErrors {
     Unavailable(ProblemBody),
     #[response(
         status = 507,
-        description = "The object store is full",
+        description = "The object store is full, or the disk of the NATS server was",
         content_type = "application/problem+json"
     )]
     Full(ProblemBody),

@@ -11,8 +11,8 @@ use crate::query::{KnownParameters, check_parameters};
 use crate::responses::RequestErrors;
 use crate::state::SharedState;
 use crate::{
-    add_model, analyses, auth, compare, detections, events, frames, models, openapi, page, summary,
-    thumbnails, upload, upload_form, video, video_list,
+    add_model, analyses, auth, compare, detections, events, frames, models, openapi, page, storage,
+    summary, thumbnails, upload, upload_form, video, video_list,
 };
 
 type Routes = OpenApiRouter<SharedState>;
@@ -48,6 +48,7 @@ pub(crate) fn router(state: SharedState) -> Router {
     let description = openapi::finish(description, !state.tokens.is_empty());
     let known = KnownParameters::of(&description);
     let guarded = routes
+        .layer(middleware::from_fn_with_state(state.clone(), storage::report_full))
         .layer(middleware::from_fn_with_state(known, check_parameters))
         .layer(middleware::from_fn_with_state(state.clone(), auth::check_token));
     let open = Router::new()

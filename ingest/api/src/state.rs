@@ -85,14 +85,24 @@ impl ApiState {
         }
     }
 
+    /// Fails if the server cannot write uploads.
+    pub(crate) async fn check_storage(&self) -> Result<(), Problem> {
+        let stuck = self.streams.storage.check().await;
+        stuck.first().map_or(Ok(()), |stuck| Err(Problem::stuck(stuck)))
+    }
+
     /// Waits until one more analysis of stored results may run.
     pub(crate) async fn admit_analysis(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.analysis_permits.acquire().await.ok()
     }
 
-    /// Admits one more upload, unless `http.uploads` are being received already.
-    pub(crate) fn admit_upload(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    /// Admits one more upload, unless `http.uploads` are being received already, or the server
+    /// cannot write it.
+    pub(crate) async fn admit_upload(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        if !self.streams.storage.stuck().is_empty() {
+            self.check_storage().await?;
+        }
         self.upload_permits
             .clone()
             .try_acquire_owned()

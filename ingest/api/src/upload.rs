@@ -68,7 +68,7 @@ pub(crate) async fn upload_video(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Accepted, Problem> {
-    let permit = state.admit_upload()?;
+    let permit = state.admit_upload().await?;
     let mut options = UploadOptions::from_query(query.as_deref())?;
     options.model = version_of(&state, options.model.as_ref()).await?;
     options.models = versions_of(&state, &options.models).await?;

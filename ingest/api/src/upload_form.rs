@@ -91,7 +91,7 @@ pub(crate) async fn upload_form(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let permit = state.admit_upload()?;
+    let permit = state.admit_upload().await?;
     let options = UploadOptions::from_query(query.as_deref())?;
     let key = Key::from_headers(&headers)?;
     let boundary = content_type(&headers).and_then(|text| multer::parse_boundary(text).ok());

@@ -10,10 +10,14 @@ const LEFT_DIVISOR: u64 = 4;
 /// Three quarters of what is free on the disk and what the server's data in `store` takes already:
 /// the same at each start, however much of it is in use.
 pub(super) fn store_limit(folder: &Path, store: &Path) -> io::Result<u64> {
-    let disk = rustix::fs::statvfs(folder)?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    let total = free.saturating_add(size(store));
+    let total = free(folder)?.saturating_add(size(store));
     Ok(total - total / LEFT_DIVISOR)
+}
+
+/// The bytes that are free on the disk with a folder.
+pub(super) fn free(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// The bytes of all files below a folder. A file that disappears meanwhile counts as empty.

@@ -3,6 +3,8 @@ use std::fmt::Display;
 use async_nats::jetstream::{self, ErrorCode};
 use thiserror::Error;
 
+use crate::storage::StuckStream;
+
 use super::settings::{MIB, StreamsSettings};
 
 /// Why a stream, consumer or bucket cannot be used.
@@ -50,6 +52,9 @@ pub enum StreamsError {
          server with --nats"
     )]
     Unused,
+    /// The server cannot write it.
+    #[error("{0}")]
+    Stuck(StuckStream),
     /// It cannot be created or read now. A later attempt may succeed.
     #[error("{what} is unavailable on the NATS server: {reason}")]
     Unavailable {

@@ -6,7 +6,7 @@
 //! 2. [`loopback`] reserves an address, so that a port is never free between choosing and using it.
 //! 3. [`process`] runs a program, collects what it prints, and kills it with the test.
 //! 4. [`server`] (`Server`, and `RestartableServer` to kill and restart) and [`cluster`] run
-//!    nats-server; [`proxy`] stands between it and its clients.
+//!    nats-server, also on a [`small_disk`]; [`proxy`] stands between it and its clients.
 //! 5. [`deployment`] runs Moliceiro's services on a server; [`observed`] and [`ingest`] reach them
 //!    over [`http`]; [`duplicates`] and [`events`] send what no service would.
 //! 6. [`video`] and [`models`] make what the services work on.
@@ -35,6 +35,7 @@ pub mod paths;
 pub mod process;
 pub mod proxy;
 pub mod server;
+pub mod small_disk;
 pub mod video;
 
 use std::thread;

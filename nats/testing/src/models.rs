@@ -12,6 +12,7 @@ const WHITE_MEAN: f32 = 190.0;
 const FLOAT: u64 = 1;
 const INT32: u64 = 6;
 const INT64: u64 = 7;
+const BOOL: u64 = 9;
 
 /// The built-in model with an integer division in its graph that overflows for a white picture: the
 /// process dies of SIGFPE on x86.
@@ -30,6 +31,34 @@ pub fn failing_model(folder: &Path) -> PathBuf {
         &part(1, &node("Gather", &["mean_of_all", "chosen"], "added")),
         FLOAT,
     )
+}
+
+/// The built-in model with a loop in its graph that makes two thousand million turns for a white
+/// picture, which takes hours, and one for any other.
+pub fn hanging_model(folder: &Path) -> PathBuf {
+    const TYPE_INT: u64 = 2;
+    const TYPE_GRAPH: u64 = 5;
+    let scalar = part(2, b"");
+    let body = [
+        part(1, &node("Identity", &["again"], "again_out")),
+        part(1, &node("Identity", &["carried"], "carried_out")),
+        part(2, b"body"),
+        part(11, &value("turn", INT64, &scalar)),
+        part(11, &value("again", BOOL, &scalar)),
+        part(11, &value("carried", INT32, &[])),
+        part(12, &value("again_out", BOOL, &scalar)),
+        part(12, &value("carried_out", INT32, &[])),
+    ];
+    let body = [part(1, b"body"), part(6, &body.concat()), number(20, TYPE_GRAPH)];
+    let turns = [node("Loop", &["turns", "always", "chosen"], "added"), part(5, &body.concat())];
+    let to = [part(1, b"to"), number(3, INT64), number(20, TYPE_INT)];
+    let cast = [node("Cast", &["chosen"], "turns"), part(5, &to.concat())];
+    let nodes = [
+        part(1, &cast.concat()),
+        part(1, &turns.concat()),
+        part(5, &constant("always", BOOL, [1])),
+    ];
+    with_white_choosing(folder, [1, i32::MAX], &nodes.concat(), INT32)
 }
 
 /// The built-in model with a tensor of many terabytes in its graph. Use it only in a process whose
@@ -69,7 +98,7 @@ fn with_white_choosing(
         &part(5, &constant("for_others", INT32, other.to_le_bytes())),
         &part(5, &constant("for_white", INT32, white.to_le_bytes())),
         // ONNX Runtime removes what does not lead to an output.
-        &part(12, &[part(1, b"added"), part(2, &part(1, &number(1, kind)))].concat()),
+        &part(12, &value("added", kind, &[])),
     ]
     .concat();
     let mut model = std::fs::read(models.join("nanodet.onnx")).unwrap();
@@ -118,6 +147,12 @@ fn part(field: u64, content: &[u8]) -> Vec<u8> {
 fn node(operator: &str, inputs: &[&str], output: &str) -> Vec<u8> {
     let inputs = inputs.iter().flat_map(|input| part(1, input.as_bytes())).collect::<Vec<_>>();
     [inputs, part(2, output.as_bytes()), part(4, operator.as_bytes())].concat()
+}
+
+/// A tensor, with its encoded shape if that is known.
+fn value(name: &str, element: u64, shape: &[u8]) -> Vec<u8> {
+    let tensor = [&number(1, element), shape].concat();
+    [part(1, name.as_bytes()), part(2, &part(1, &tensor))].concat()
 }
 
 fn constant<const N: usize>(name: &str, element: u64, value: [u8; N]) -> Vec<u8> {

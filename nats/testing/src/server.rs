@@ -1,6 +1,6 @@
 //! nats-server: a private one, and one that can be killed and restarted where it was.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use async_nats::{Client, jetstream};
@@ -66,6 +66,7 @@ impl Server {
 pub struct RestartableServer {
     loopback: Loopback,
     folder: TempDir,
+    store: PathBuf,
     program: PathBuf,
     has_jetstream: bool,
     process: Option<Process>,
@@ -74,9 +75,11 @@ pub struct RestartableServer {
 impl RestartableServer {
     /// A server that is down: its address is known, and nothing listens there.
     pub fn down() -> Self {
+        let folder = tempfile::tempdir().unwrap();
         Self {
             loopback: Loopback::claim(),
-            folder: tempfile::tempdir().unwrap(),
+            store: folder.path().join("store"),
+            folder,
             program: nats_server(),
             has_jetstream: true,
             process: None,
@@ -85,6 +88,11 @@ impl RestartableServer {
 
     pub fn start() -> Self {
         Self::down().started()
+    }
+
+    /// One whose store is in this folder. It may store more than the folder's disk has.
+    pub fn start_on(folder: &Path) -> Self {
+        Self { store: folder.join("store"), ..Self::down() }.started()
     }
 
     /// One that is too old for Moliceiro.
@@ -114,8 +122,10 @@ impl RestartableServer {
         let config = self.folder.path().join("server.conf");
         let mut text = format!("listen: \"{}\"\n", self.loopback.port(0));
         if self.has_jetstream {
-            let store = self.folder.path().join("store");
-            text += &format!("jetstream {{ store_dir: {store:?}, sync_interval: always }}\n");
+            text += &format!(
+                "jetstream {{ store_dir: {:?}, max_file_store: 100GB, sync_interval: always }}\n",
+                self.store
+            );
         }
         std::fs::write(&config, text).unwrap();
         let process = Process::start(Command::new(&self.program).arg("--config").arg(&config));

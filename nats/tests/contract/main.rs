@@ -4,5 +4,6 @@
 mod asyncapi;
 mod models;
 mod server;
+mod storage;
 mod support;
 mod videos;

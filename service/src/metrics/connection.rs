@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use async_nats::Client;
 use async_nats::connection::State;
 use moliceiro_nats::publish::Publisher;
+use moliceiro_nats::storage::Storage;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Catalogue;
@@ -15,6 +16,7 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     /// Unknown until the streams are open.
     pub(crate) publisher: Option<Publisher>,
+    pub(crate) storage: Option<Storage>,
 }
 
 /// Metrics of a service's connections and publishes.
@@ -26,6 +28,7 @@ pub(crate) struct ConnectionMetrics {
     stored: IntCounter,
     retries: IntCounterVec,
     waiting: IntGauge,
+    stuck: IntGaugeVec,
 }
 
 /// Values of the label `reason`: why a publish is retried.
@@ -62,6 +65,12 @@ impl ConnectionMetrics {
             "moliceiro_publishes_waiting",
             "Messages that wait now because their stream is full",
         ),
+        stuck: catalogue.gauges(
+            "moliceiro_stream_stuck",
+            "1 if the stream stores nothing until nats-server is restarted, because its disk was \
+             full or failed",
+            &["stream"],
+        ),
         }
     }
 
@@ -69,7 +78,7 @@ impl ConnectionMetrics {
     pub(crate) fn refresh(&self, connections: &[Connection]) {
         let mut totals = [0; 3];
         let mut waiting = 0;
-        for Connection { name, client, publisher } in connections {
+        for Connection { name, client, publisher, storage } in connections {
             let connected = client.connection_state() == State::Connected;
             self.connected.with_label_values(&[name]).set(connected.into());
             let statistics = client.statistics();
@@ -79,6 +88,13 @@ impl ConnectionMetrics {
                 (&self.received, &statistics.in_bytes),
             ] {
                 raise_to(&counters.with_label_values(&[name]), total.load(Relaxed));
+            }
+            if let Some(storage) = storage {
+                let stuck = storage.stuck();
+                for stream in storage.names() {
+                    let is_stuck = stuck.iter().any(|stuck| stuck.stream == stream);
+                    self.stuck.with_label_values(&[stream]).set(is_stuck.into());
+                }
             }
             if let Some(publisher) = publisher {
                 let statistics = publisher.statistics();

@@ -1,0 +1,217 @@
+//! Whether the server can still write its streams.
+//!
+//! After an error of its disk, such as that it is full, nats-server (2.15.1) stores nothing in that
+//! stream until it is restarted, even when there is space again. It neither acknowledges a message
+//! nor refuses it, while everything else about the stream answers. What it answers with the error
+//! is a request to delete a message, or, in buckets, which do not allow that, to purge a subject.
+//! The requests here name what cannot exist. A purge would disturb consumers that read its subject,
+//! so it is not used for other streams.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::connection::State;
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::stream::{DeleteMessageErrorKind, PurgeErrorKind, Stream};
+use futures_util::future::join_all;
+use tracing::{info, warn};
+
+const INTERVAL: Duration = Duration::from_secs(5);
+/// A sequence that no message has.
+const NO_MESSAGE: u64 = u64::MAX;
+/// A subject that no bucket has.
+const NO_SUBJECT: &str = "moliceiro.none";
+/// With these words, the server's error of a failed write begins.
+const WRITES: [&str; 5] = ["write ", "open ", "sync ", "fsync ", "truncate "];
+/// The system's errors for a disk or a quota that is full.
+const FULL: [&str; 3] = ["no space left on device", "disk quota exceeded", "file too large"];
+
+/// A stream that stores nothing until the server is restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StuckStream {
+    /// Its name.
+    pub stream: String,
+    /// The system's error when the server wrote it.
+    pub reason: String,
+}
+
+impl StuckStream {
+    /// True if the disk was full: free space and a restart help.
+    pub fn was_full(&self) -> bool {
+        FULL.contains(&self.reason.as_str())
+    }
+}
+
+impl fmt::Display for StuckStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stream, reason } = self;
+        match self.was_full() {
+            true => write!(
+                f,
+                "the NATS server's disk was full ({reason}): stream {stream} stores nothing until \
+                 there is space and the server is restarted"
+            ),
+            false => write!(
+                f,
+                "the NATS server cannot write its disk ({reason}): stream {stream} stores nothing \
+                 until that is mended and the server is restarted"
+            ),
+        }
+    }
+}
+
+/// Which streams of a server are stuck. Cheap to clone.
+#[derive(Clone)]
+pub struct Storage(Arc<Watched>);
+
+struct Watched {
+    client: Client,
+    streams: Vec<Stream>,
+    /// The reasons, by stream.
+    stuck: Mutex<BTreeMap<String, String>>,
+}
+
+impl Storage {
+    /// Of these streams. Those with replicas are not watched: another server has their messages,
+    /// and the request would be written to each of them.
+    pub(crate) fn of<'a>(client: Client, streams: impl IntoIterator<Item = &'a Stream>) -> Self {
+        let is_single = |stream: &&Stream| stream.cached_info().config.num_replicas <= 1;
+        let streams = streams.into_iter().filter(is_single).cloned().collect();
+        Self(Arc::new(Watched { client, streams, stuck: Mutex::default() }))
+    }
+
+    /// Checks now, and logs what has changed. Takes a few seconds at most. What cannot be checked
+    /// stays as it was.
+    pub async fn check(&self) -> Vec<StuckStream> {
+        if self.0.client.connection_state() != State::Connected {
+            return self.stuck();
+        }
+        let checks = self.0.streams.iter().map(|stream| async move {
+            let name = &stream.cached_info().config.name;
+            (name, probe(stream).await)
+        });
+        for (stream, found) in join_all(checks).await {
+            match found {
+                Answer::Stores => self.stores(stream),
+                Answer::Stuck(reason) => self.sticks(stream, reason),
+                Answer::None => {}
+            }
+        }
+        self.stuck()
+    }
+
+    /// The stuck streams, as of the last check.
+    pub fn stuck(&self) -> Vec<StuckStream> {
+        let stuck = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |(stream, reason): (&String, &String)| StuckStream {
+            stream: stream.clone(),
+            reason: reason.clone(),
+        };
+        stuck.iter().map(of).collect()
+    }
+
+    /// All streams that are watched.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.streams.iter().map(|stream| stream.cached_info().config.name.as_str())
+    }
+
+    /// Checks every few seconds, until this and all its clones are dropped.
+    pub fn watch(&self) -> impl Future<Output = ()> + Send + use<> {
+        let watched = Arc::downgrade(&self.0);
+        async move {
+            loop {
+                tokio::time::sleep(INTERVAL).await;
+                let Some(watched) = watched.upgrade() else { return };
+                Self(watched).check().await;
+            }
+        }
+    }
+
+    fn stores(&self, stream: &str) {
+        let mut stuck = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        if stuck.remove(stream).is_some() {
+            info!(stream, "the NATS server stores in the stream again");
+        }
+    }
+
+    fn sticks(&self, stream: &str, reason: String) {
+        let found = StuckStream { stream: stream.to_owned(), reason };
+        let mut stuck = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        if stuck.insert(found.stream.clone(), found.reason.clone()).is_none() {
+            warn!(stream, "{found}");
+        }
+    }
+}
+
+enum Answer {
+    Stores,
+    Stuck(String),
+    /// The connection is lost, or the stream does not exist.
+    None,
+}
+
+async fn probe(stream: &Stream) -> Answer {
+    let refusal = if stream.cached_info().config.deny_delete {
+        match stream.purge().filter(NO_SUBJECT).await {
+            Ok(_) => return Answer::Stores,
+            Err(error) => match error.kind() {
+                PurgeErrorKind::JetStream(refusal) => refusal,
+                _ => return Answer::None,
+            },
+        }
+    } else {
+        match stream.delete_message(NO_MESSAGE).await {
+            Ok(_) => return Answer::Stores,
+            Err(error) => match error.kind() {
+                DeleteMessageErrorKind::JetStream(refusal) => refusal,
+                _ => return Answer::None,
+            },
+        }
+    };
+    match write_error(&refusal.to_string()) {
+        Some(reason) => Answer::Stuck(reason.to_owned()),
+        None if refusal.error_code() == ErrorCode::STREAM_MESSAGE_DELETE_FAILED => Answer::Stores,
+        None => Answer::None,
+    }
+}
+
+/// The system's error, if a write failed: of `write PATH: ERROR (code …)`, the end.
+fn write_error(answer: &str) -> Option<&str> {
+    let text = answer.rsplit_once(" (code ").map_or(answer, |(text, _)| text);
+    let is_write = WRITES.iter().any(|operation| text.starts_with(operation));
+    text.rsplit_once(": ").map(|(_, error)| error).filter(|_| is_write)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_failed_writes_are_reported_and_paths_are_not() {
+        for (answer, reason) in [
+            ("stream store EOF (code 500, error code 10057)", None),
+            ("no message found (code 500, error code 10057)", None),
+            ("message delete not permitted: by the stream (code 500, error code 10057)", None),
+            (
+                "write /data (code 1)/A/1.blk: file too large (code 500, error code 10057)",
+                Some("file too large"),
+            ),
+            (
+                "write /data/a: b/A/1.blk: no space left on device (code 500, error code 10057)",
+                Some("no space left on device"),
+            ),
+            (
+                "write /data/A/1.blk: input/output error (code 500, error code 10057)",
+                Some("input/output error"),
+            ),
+        ] {
+            assert_eq!(write_error(answer), reason, "{answer}");
+        }
+        let stuck = |reason: &str| StuckStream { stream: "A".into(), reason: reason.into() };
+        assert!(stuck("no space left on device").was_full());
+        assert!(!stuck("input/output error").was_full());
+    }
+}
