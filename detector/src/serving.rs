@@ -171,7 +171,7 @@ impl Serving {
         self.retry_at.retain(|_, at| *at > now);
         let mut waiting: Vec<_> = consumers
             .iter()
-            .filter(|of| of.info.num_pending > 0 || of.info.num_redelivered > 0)
+            .filter(|of| of.has_waiting_frames())
             .map(|of| &of.model)
             .filter(|model| self.is_allowed(model) && !self.retry_at.contains_key(*model))
             .filter(|model| !self.places.iter().any(|place| place.served.model == **model))

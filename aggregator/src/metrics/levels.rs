@@ -44,7 +44,7 @@ impl Metrics {
         self.unserved_frames.reset();
         for consumer in detectors {
             self.consumer(&consumer.info);
-            let waiting = if consumer.is_unserved() { consumer.info.num_pending } else { 0 };
+            let waiting = if consumer.is_unserved() { consumer.waiting_frames() } else { 0 };
             let model = consumer.model.to_string();
             self.unserved_frames.with_label_values(&[&model]).set(gauge_value(waiting));
         }

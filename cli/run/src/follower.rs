@@ -160,6 +160,22 @@ impl SummaryFollower {
         Ok(self.outcome)
     }
 
+    /// Continues [`follow`](Self::follow) for some time; `None` if not every video has a summary
+    /// then.
+    pub(crate) async fn follow_for(
+        &mut self,
+        time: Duration,
+        progress: &Progress,
+    ) -> anyhow::Result<Option<Outcome>> {
+        let rest = async {
+            while !self.output_closed && !self.is_finished() {
+                self.step(progress).await?;
+            }
+            Ok(self.outcome)
+        };
+        tokio::time::timeout(time, rest).await.ok().transpose()
+    }
+
     /// Shows progress and prints summaries until every live source has ended and all of its windows
     /// have a summary.
     pub(crate) async fn follow_live_sources(&mut self, progress: &Progress) -> anyhow::Result<()> {

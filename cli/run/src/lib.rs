@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use moliceiro_aggregator::OutputFormat;
+use moliceiro_detector::DetectorError;
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::Upload;
 use moliceiro_nats::{NatsSettings, Patience, Streams, connect_reporting};
@@ -64,6 +65,9 @@ const PUBLISHES_IN_FLIGHT: usize = 16;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a stop, the last frames of live sources get this long to be counted.
 const LIVE_TIMEOUT: Duration = Duration::from_secs(30);
+/// After a frame that the model does not finish, videos of which all other frames are analysed get
+/// this long to be counted.
+const SETTLE_TIME: Duration = Duration::from_secs(5);
 /// The exit code that a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
@@ -132,6 +136,11 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     // is not lost.
     runtime.shutdown_background();
     code
+}
+
+/// Whether a detector ended because of a frame that its model does not finish.
+fn is_hung(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(DetectorError::Hung(_)))
 }
 
 /// The pictures of a folder have no times: options that select by time would silently do nothing.
@@ -246,7 +255,14 @@ impl Session {
         let mut services = Services::start(&self.services, &telemetry);
         let end = tokio::select! {
             outcome = follower.follow(&self.progress, !listen.is_empty()) => outcome.map(Some),
-            error = services.first_error() => Err(error),
+            error = services.first_error() => {
+                // The frame that failed then may be the last one.
+                let outcome = match is_hung(&error) && listen.is_empty() {
+                    true => follower.follow_for(SETTLE_TIME, &self.progress).await?,
+                    false => None,
+                };
+                outcome.map_or(Err(error), |outcome| Ok(Some(outcome)))
+            }
             error = Box::pin(server::watch(&mut self.server, &streams, &self.progress)) => {
                 Err(error)
             }

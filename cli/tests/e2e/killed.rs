@@ -301,7 +301,7 @@ fn a_run_ends_at_a_frame_that_the_model_never_finishes_and_the_next_one_counts_t
     let model = hanging_model(folder.path());
     let start = || {
         let mut command = run(data.path());
-        command.args(SLOWER).args(DEADLINE).args(["--set", "streams.frame_max_deliver=1"]);
+        command.args(SLOWER).args(DEADLINE).args(["--set", "streams.frame_max_deliver=2"]);
         Process::start(command.args(["--json", "--model"]).arg(&model).arg(&video))
     };
     let mut first = start();

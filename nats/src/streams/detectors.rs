@@ -28,10 +28,37 @@ pub struct DetectorsConsumer {
 impl DetectorsConsumer {
     /// True if frames wait and no detector takes any.
     pub fn is_unserved(&self) -> bool {
-        let Info { num_pending, num_waiting, num_ack_pending, delivered, created, .. } = &self.info;
-        let since = delivered.last_active.unwrap_or(*created);
-        let idle = SystemTime::now().duration_since(since.into()).unwrap_or_default();
-        *num_pending > 0 && *num_waiting == 0 && *num_ack_pending == 0 && idle > UNSERVED_AFTER
+        let Info { num_pending, num_waiting, num_ack_pending, .. } = &self.info;
+        let is_left = *num_pending > 0
+            && *num_waiting == 0
+            && *num_ack_pending == 0
+            && self.idle() > UNSERVED_AFTER;
+        is_left || self.is_abandoned()
+    }
+
+    /// True if frames wait that a detector has to load the model for: also those of a detector that
+    /// died when it had the last ones.
+    pub fn has_waiting_frames(&self) -> bool {
+        self.info.num_pending > 0 || self.info.num_redelivered > 0 || self.is_abandoned()
+    }
+
+    /// Frames that wait, also those of a detector that died.
+    pub fn waiting_frames(&self) -> u64 {
+        match self.is_abandoned() {
+            true => self.info.num_pending + self.info.num_ack_pending as u64,
+            false => self.info.num_pending,
+        }
+    }
+
+    /// True if a detector had frames for longer than it may, and none asks for any.
+    fn is_abandoned(&self) -> bool {
+        let Info { num_waiting, num_ack_pending, config, .. } = &self.info;
+        *num_ack_pending > 0 && *num_waiting == 0 && self.idle() > config.ack_wait + UNSERVED_AFTER
+    }
+
+    fn idle(&self) -> Duration {
+        let since = self.info.delivered.last_active.unwrap_or(self.info.created);
+        SystemTime::now().duration_since(since.into()).unwrap_or_default()
     }
 }
 
