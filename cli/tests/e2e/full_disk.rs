@@ -33,7 +33,7 @@ async fn a_full_disk_is_reported_and_after_a_restart_nothing_is_lost() {
     until("frames are queued", frames).await;
 
     disk.fill(&mounted);
-    let detector = ready("detector");
+    let detector = ObservedService::start("detector", &server.url());
     aggregator.wait_until_not_ready("aggregator streams", WAS_FULL);
     detector.wait_until_not_ready("detector streams", WAS_FULL);
     let is_stuck = |line: &str| line.starts_with("moliceiro_stream_stuck{") && line.ends_with(" 1");
