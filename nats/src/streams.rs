@@ -173,7 +173,8 @@ impl Streams {
         [uploads, frames, results, summaries, tracks, stills, advisories, dead, objects, models]
     }
 
-    /// Checks that the streams still exist, and that the server can write them. Takes a few seconds at most.
+    /// Checks that the streams still exist, and that the server can write them. Takes a few seconds
+    /// at most.
     pub async fn check(&self) -> Result<(), StreamsError> {
         let buckets = [&self.videos, &self.attempts, &self.requests, &self.folds];
         let buckets = buckets.map(|bucket| &bucket.stream);

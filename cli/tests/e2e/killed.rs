@@ -276,7 +276,8 @@ async fn a_frame_that_the_model_never_finishes_fails_alone() {
     let mut errors = Vec::new();
     for delivery in 1..=2 {
         let name = format!("detector.name=detector-{delivery}");
-        let mut detector = site.start_with("detector", &[&DEADLINE[..], &["--set", &name]].concat());
+        let mut detector =
+            site.start_with("detector", &[&DEADLINE[..], &["--set", &name]].concat());
         detector.expect_code(1);
         errors.push(detector.stderr_line("error: "));
     }
