@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     AlarmRule, Fingerprint, FrameSelection, InvalidPlaces, InvalidSelection, ModelId, Offset,
-    RequestedSelection, Started, Tracking, VERSION, printable,
+    RequestedSelection, Started, Tracking, UnknownClass, VERSION, printable,
 };
 use crate::VideoId;
 
@@ -160,6 +160,9 @@ pub enum InvalidField {
     /// `lines`, `zones`, or rules about them.
     #[error(transparent)]
     Places(#[from] InvalidPlaces),
+    /// `lines`, `zones` or `alarms` name a class that the model does not have.
+    #[error(transparent)]
+    Class(#[from] UnknownClass),
     /// `alarms` has too many rules.
     #[error("must be at most {} rules", AlarmRule::MOST)]
     Alarms,
@@ -176,6 +179,7 @@ impl InvalidField {
             Self::Models => "models",
             Self::Labels => "labels",
             Self::Places(invalid) => invalid.field(),
+            Self::Class(unknown) => unknown.field(),
             Self::AlarmLabel { .. } | Self::Alarms => "alarms",
         }
     }
@@ -269,8 +273,9 @@ impl Upload {
             return Err(InvalidField::Labels);
         }
         let rules = alarms.unwrap_or_default();
-        let counts = |label| labels.is_empty() || labels.contains(label);
-        if let Some(rule) = rules.iter().find(|rule| !counts(&rule.label)) {
+        let is_counted =
+            |rule: &AlarmRule| labels.is_empty() || labels.iter().any(|label| rule.counts(label));
+        if let Some(rule) = rules.iter().find(|rule| !is_counted(rule)) {
             let (rule, label) = (rule.to_string(), rule.label.clone());
             return Err(InvalidField::AlarmLabel { rule, label });
         }
