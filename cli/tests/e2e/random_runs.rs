@@ -112,7 +112,7 @@ async fn disturbed(seed: u64) -> Published {
     let detectors = vec!["detector"; random.usize(1..=4)];
     let aggregators = vec!["aggregator"; random.usize(1..=2)];
     let names: Vec<_> = [vec!["ingest"], detectors, aggregators].concat();
-    let mut running: Vec<_> = names.iter().map(|service| (*service, site.start(service))).collect();
+    let mut running: Vec<_> = names.iter().map(|service| (*service, site.ready(service))).collect();
     site.upload_json(&upload()).await;
     let mut kills = random.usize(3..12);
     let killing = async {
