@@ -185,19 +185,19 @@ impl LiveFold {
             // It was deleted.
             None => None,
         };
-        if let Some(entry) = entry {
-            if let Some(mut fold) = stored_fold(streams, &before).await? {
-                let ended_at = entry
-                    .ended
-                    .and_then(|ended| ended.duration)
-                    .map(|duration| entry.started.uploaded_at.saturating_add(duration / 1_000_000));
-                let gap = started.uploaded_at.saturating_sub(ended_at.unwrap_or(0));
-                if gap > LONGEST_GAP_MS {
-                    fold.end(&mut drop);
-                    self.left_behind = Some(before);
-                }
-                self.fold = Fold::continue_from(fold, &self.rules);
+        if let Some(entry) = entry
+            && let Some(mut fold) = stored_fold(streams, &before).await?
+        {
+            let ended_at = entry
+                .ended
+                .and_then(|ended| ended.duration)
+                .map(|duration| entry.started.uploaded_at.saturating_add(duration / 1_000_000));
+            let gap = started.uploaded_at.saturating_sub(ended_at.unwrap_or(0));
+            if gap > LONGEST_GAP_MS {
+                fold.end(&mut drop);
+                self.left_behind = Some(before);
             }
+            self.fold = Fold::continue_from(fold, &self.rules);
         }
         self.predecessor = None;
         Ok(())

@@ -56,7 +56,7 @@ fn resident_bytes(process: &Process) -> u64 {
 }
 
 /// Prints figures for docs/performance.md:
-/// `cargo test --release -p moliceiro-aggregator --test server -- memory:: --ignored --nocapture`.
+/// `cargo test -p moliceiro-aggregator --test server -- memory:: --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it takes minutes"]
 async fn ten_hours_take_as_much_memory_as_ten_minutes() {
