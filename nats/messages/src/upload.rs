@@ -419,6 +419,19 @@ mod tests {
     }
 
     #[test]
+    fn rules_are_about_classes_that_are_counted_also_in_the_plural() {
+        let check = |rule: &str| {
+            Upload::check_counted(&["person".into(), "bus".into()], Some(&[rule.parse().unwrap()]))
+        };
+        for rule in ["person > 3", "3 persons in quay", "2 people in quay", "2 buses in quay"] {
+            assert_eq!(check(rule), Ok(()), "{rule}");
+        }
+        for rule in ["persons > 3", "3 boats in quay", "boat crosses gate"] {
+            assert!(matches!(check(rule), Err(InvalidField::AlarmLabel { .. })), "{rule}");
+        }
+    }
+
+    #[test]
     fn a_name_cannot_reorder_the_text_around_it() {
         let uri = Url::parse("file:///data/a%E2%80%AEgpj.mp4").unwrap();
         assert_eq!(Upload::of(uri.clone()).name(), "a\\u{202e}gpj.mp4");
