@@ -30,6 +30,7 @@ mod page;
 mod page_models;
 mod processes;
 mod prometheus;
+mod random_runs;
 mod run;
 mod settings;
 mod sources;

@@ -27,6 +27,7 @@
 mod alarm;
 mod alarm_rule;
 mod analytics;
+mod classes;
 mod color;
 mod deinterlace;
 mod event;
@@ -63,6 +64,7 @@ pub use analytics::{
     AnalyticsSummary, Crossing, Dwell, Instant, LineCrossed, LineSummary, Occupancy, PathPoint,
     RaisedAlarm, TimeInZone, TrackRecord, VideoTrack, Visit, ZoneSummary,
 };
+pub use classes::{Advice, UnknownClass, nearest};
 pub use color::{Color, Matrix};
 pub use deinterlace::{Deinterlace, InvalidDeinterlace};
 pub use event::{

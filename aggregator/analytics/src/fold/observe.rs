@@ -65,7 +65,7 @@ impl Fold {
     /// Finishes what is open: no frame follows.
     pub fn end(&mut self, sink: &mut impl FnMut(Finding)) {
         // A video of two frames, or of one, cannot show anything three times.
-        if self.frames <= 2 {
+        if self.frames <= 2 && self.before.is_none() {
             let serials = self.tracker.confirm_all();
             self.confirm(&serials, &mut Judged::default(), sink);
         }
