@@ -7,8 +7,8 @@ use moliceiro_analytics::{
     Finding, Fold, FrameObservations, Observation, Rules, VideoTotals, rules_for,
 };
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, TrackRecord,
-    TrackerKind, Tracking, Visit,
+    Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, Timeline,
+    TrackRecord, TrackerKind, Tracking, Visit,
 };
 use moliceiro_nats::{Streams, VideoId};
 use serde::Serialize;
@@ -66,6 +66,9 @@ pub struct Analysis {
     /// Tracks, lines and zones.
     #[serde(flatten)]
     pub analytics: AnalyticsSummary,
+    /// Lines and zones over time, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
     /// The alarms, in order.
     #[schema(value_type = Vec<Object>)]
     pub alarms: Vec<Alarm>,
@@ -146,6 +149,7 @@ pub(crate) async fn replay(
         started.alarms = Some(alarms.clone());
     }
     let mut fold = Fold::new(&rules_of(&started, &[]));
+    fold.keep_timeline();
     let mut results = StoredResults::new(streams, video);
     for (index, is_analysed) in totals.settled_from(0) {
         let frame = if is_analysed { results.of(index).await? } else { None };
@@ -182,6 +186,7 @@ pub async fn analyse(
     analysis.name = started.name;
     analysis.complete = is_complete && analysis.missing_frames == 0;
     analysis.analytics = fold.summary();
+    analysis.timeline = fold.timeline();
     Ok(analysis)
 }
 
@@ -197,6 +202,7 @@ impl Analysis {
             missing: vec![],
             classes: BTreeMap::new(),
             analytics: AnalyticsSummary::default(),
+            timeline: None,
             alarms: vec![],
             track_records: vec![],
             crossings: vec![],
