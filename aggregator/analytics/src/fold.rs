@@ -160,7 +160,7 @@ pub enum InvalidCheckpoint {
 }
 
 /// Changes with the state's fields, and with what is computed from the same results.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl Fold {
     /// Before the first frame.

@@ -332,6 +332,7 @@ export class Board {
 
   #release(event) {
     const point = this.#at(event);
+    this.#move(event);
     const pressed = this.#pressed;
     this.#pressed = this.#dragged = null;
     if (!this.#drawn || !pressed) return;
