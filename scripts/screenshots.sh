@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Takes the pictures of the web page for the documentation: the test of the page takes them, from real counts
-# of a part of a sample video, and ffmpeg compresses them.
+# of a sample video, and ffmpeg compresses them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

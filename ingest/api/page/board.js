@@ -49,7 +49,7 @@ export class Board {
   #list;
   #still = null;
   #ways = [];
-  #canvas = svg("svg", { tabindex: 0, role: "application" });
+  #canvas = svg("svg", { tabindex: 0, role: "application", preserveAspectRatio: "none" });
   /** What is being drawn: its kind, its points, and where the next one would be. */
   #drawn = null;
   /** The point that the mouse moves: a shape and a place. */
@@ -314,6 +314,8 @@ export class Board {
       this.#drawn.cursor = point;
       if (this.#pressed.isFirst) this.#add(point);
     } else if (handle) {
+      event.preventDefault();
+      event.target.focus();
       this.#dragged = { shape: this.shapes[handle[0]], n: handle[1] };
     }
     if (this.#drawn || handle) this.#canvas.setPointerCapture(event.pointerId);

@@ -67,6 +67,9 @@ export function picture({ jpeg, width, height }, alt, marks) {
   return element("div", { className: "picture" }, frame, marks);
 }
 
+/** What is drawn over a frame. Pixels of a video need not be square: it has the picture's shape, not the frame's. */
+export const overlay = ({ width, height }, ...marks) => svg("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, ...marks);
+
 /** The ways of the last objects that were followed. */
 export const ways = (records, { width, height }) =>
   records.slice(-MAX_PATHS).map(({ path, label }) => paint(svg("polyline", { class: "way", points: path.map(([, x, y]) => `${x * width},${y * height}`).join(" ") }), label));
@@ -92,7 +95,7 @@ export function draw({ lines, zones }, stills, { records, timeline }) {
     ...lines.map(parse).flatMap((line) => outline("line", line, still)),
   ];
   const what = `Lines and zones on a frame, with the ways of ${count(Math.min(MAX_PATHS, records.length))} objects`;
-  const drawing = svg("svg", { viewBox: `0 0 ${still.width} ${still.height}`, "aria-hidden": "true" }, ...marks);
+  const drawing = overlay(still, ...marks);
   $("map").replaceChildren(element("figure", {}, picture(still, what, drawing)));
 }
 

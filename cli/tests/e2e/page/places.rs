@@ -65,7 +65,10 @@ async fn ways_crossings_and_occupancy_are_shown_over_time() {
     // Somebody walks past a bicycle, from left to right.
     let places = "lines=gate%5Bperson%5D%40centre:+0.55,0.95+0.55,0.1&zones=wall%40centre:+\
                   0.45,0.05+0.95,0.05+0.95,0.9+0.45,0.9&alarms=person+crosses+gate";
-    let post = format!("POST /videos?name=street.mp4&start=7.48&end=9&{places}");
+    // The documentation shows the whole video.
+    let is_shown = std::env::var_os("MOLICEIRO_SCREENSHOTS").is_some();
+    let part = if is_shown { "" } else { "&start=7.48&end=9" };
+    let post = format!("POST /videos?name=bikes.mp4{part}&{places}");
     let id = site.http.upload(&[&post], &bytes);
     let summary = site.http.summary(&id);
     let browser = Browser::open(&format!("{}#{id}", site.url())).await;
@@ -136,7 +139,8 @@ async fn lines_and_zones_drawn_with_the_mouse_are_asked_about() {
     assert_eq!(browser.text("#answer-tracks").await, "Different objects: 1 × person");
     let cells = browser.texts("#answer .places tbody tr:last-child > *").await;
     let most = expected["zones"]["zone-1"]["occupancy"]["most"].to_string();
-    assert_eq!([&cells[0], &cells[3]], ["zone-1", &most], "{cells:?}");
+    let zone = cells.iter().position(|cell| cell == "zone-1").unwrap();
+    assert_eq!(cells[zone + 3], most, "{cells:?}");
     let charts = browser.texts("#answer .trend figcaption").await;
     assert_eq!(
         charts,
