@@ -7,8 +7,8 @@ use moliceiro_analytics::{
     Finding, Fold, FrameObservations, Observation, Rules, VideoTotals, rules_for,
 };
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, TrackRecord,
-    TrackerKind, Tracking, UnknownClass, Visit,
+    Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, Timeline,
+    TrackRecord, TrackerKind, Tracking, UnknownClass, Visit,
 };
 use moliceiro_nats::{Streams, VideoId};
 use serde::Serialize;
@@ -58,6 +58,9 @@ pub struct Analysis {
     /// What else there is to know about the numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,
+    /// Lines and zones over time, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
     /// The alarms, in order.
     #[schema(value_type = Vec<Object>)]
     pub alarms: Vec<Alarm>,
@@ -148,6 +151,7 @@ pub(crate) async fn replay(
         started.alarms = Some(alarms.clone());
     }
     let mut fold = Fold::new(&rules_of(&started, &[]));
+    fold.keep_timeline();
     let mut results = StoredResults::new(streams, video);
     for (index, is_analysed) in totals.settled_from(0) {
         let frame = if is_analysed { results.of(index).await? } else { None };
@@ -204,6 +208,7 @@ pub async fn analyse(
     analysis.name = started.name;
     analysis.complete = is_complete && analysis.missing_frames == 0;
     analysis.analytics = fold.summary();
+    analysis.timeline = fold.timeline();
     Ok(analysis)
 }
 
@@ -220,6 +225,7 @@ impl Analysis {
             classes: BTreeMap::new(),
             notices: vec![],
             analytics: AnalyticsSummary::default(),
+            timeline: None,
             alarms: vec![],
             track_records: vec![],
             crossings: vec![],

@@ -27,7 +27,6 @@ mod models;
 mod network;
 mod observed;
 mod page;
-mod page_models;
 mod processes;
 mod prometheus;
 mod random_runs;

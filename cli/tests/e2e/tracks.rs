@@ -174,6 +174,12 @@ async fn tracks_crossings_and_visits_are_served_over_http() {
     assert!(!zones["records"].as_array().unwrap().is_empty(), "{zones}");
     let lines = http.get(&format!("/videos/{id}/lines")).json();
     assert_eq!(lines["lines"], summary["lines"]);
+    for answer in [&zones, &lines, &tracks] {
+        let most = answer["timeline"]["zones"]["seat"]["most"].as_array().unwrap();
+        let most = most.iter().map(|most| most.as_u64().unwrap()).max();
+        assert_eq!(most, summary["zones"]["seat"]["occupancy"]["most"].as_u64(), "{answer}");
+        assert!(answer["timeline"]["lines"]["gate"]["in"].is_array(), "{answer}");
+    }
 
     let ask = |body: &Value| {
         let first = [&format!("POST /videos/{id}/analyses")[..], "Content-Type: application/json"];
@@ -181,6 +187,7 @@ async fn tracks_crossings_and_visits_are_served_over_http() {
     };
     let other = ask(&json!({ "lines": ["other: 0.2,0 0.2,1"], "threshold": 0.3 })).json();
     assert!(other["lines"]["other"].is_object() && other["zones"].is_null(), "{other}");
+    assert!(other["timeline"]["lines"]["other"]["out"].is_array(), "{other}");
     for (body, part) in [
         (json!({ "lines": ["other: 0.2,0 0.2,0"] }), "no length"),
         (json!({ "zones": ["quay: 0,0 1,1 1,0 0,1"] }), "cross"),
