@@ -68,7 +68,7 @@ pub async fn tracked_boxes(
 ) -> Result<Vec<TrackedBox>, ReplayError> {
     let (mut objects, mut boxes) = (HashMap::new(), Vec::new());
     let on_step = |_: &Started, step: Step<'_>| match step {
-        Step::Frame(result) => {
+        Step::Frame(result) | Step::Still(result) => {
             for (place, object) in (0_u32..).zip(result.objects.all()) {
                 let found = (object.label.to_owned(), object.score, object.bounds);
                 objects.insert((result.index, place), found);

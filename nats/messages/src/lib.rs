@@ -27,6 +27,7 @@
 mod alarm;
 mod alarm_rule;
 mod analytics;
+mod carried;
 mod color;
 mod deinterlace;
 mod event;
@@ -41,6 +42,7 @@ mod objects;
 mod place;
 mod printable;
 mod score;
+mod skipped;
 mod status;
 mod summary;
 mod thumbnail;
@@ -63,6 +65,7 @@ pub use analytics::{
     AnalyticsSummary, Crossing, Dwell, Instant, LineCrossed, LineSummary, Occupancy, PathPoint,
     RaisedAlarm, TimeInZone, TrackRecord, VideoTrack, Visit, ZoneSummary,
 };
+pub use carried::{Carried, CarriedFrame, CarriedRun};
 pub use color::{Color, Matrix};
 pub use deinterlace::{Deinterlace, InvalidDeinterlace};
 pub use event::{
@@ -86,6 +89,7 @@ pub use place::{
 };
 pub use printable::printable;
 pub use score::Score;
+pub use skipped::Skipped;
 pub use status::VideoStatus;
 pub use summary::Summary;
 pub use thumbnail::{STILLS, Thumbnail, thumbnail_slot};
