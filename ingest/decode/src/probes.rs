@@ -87,6 +87,8 @@ struct Observed {
     /// Whether the decoder receives key frames only.
     key_frames: bool,
     has_undecoded: AtomicBool,
+    /// Packets that came to the filter of key frames.
+    filtered: AtomicU64,
     /// Start and length of frames that the decoder did not receive, in decode order.
     undecoded: Mutex<Vec<(Option<u64>, Option<u64>)>>,
 }
@@ -235,7 +237,14 @@ impl Probes {
         for pad in decoder.sink_pads() {
             let probes = self.clone();
             pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-                let Some(packet) = info.buffer() else { return gst::PadProbeReturn::Ok };
+                let Some(packet) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
+                let number = probes.0.filtered.fetch_add(1, Ordering::Relaxed);
+                // A raw stream has no times, and its decoder counts the frames that it gets.
+                if packet.pts().is_none()
+                    && let Some(period) = packet.duration().or_else(|| frame_period(pad))
+                {
+                    packet.make_mut().set_pts(period.checked_mul(number));
+                }
                 if !packet.flags().contains(gst::BufferFlags::DELTA_UNIT) {
                     return gst::PadProbeReturn::Ok;
                 }
@@ -392,6 +401,13 @@ fn is_presented(pad: &gst::Pad, buffer: &gst::BufferRef) -> bool {
     let Some(start) = buffer.pts() else { return true };
     let end = buffer.duration().map(|duration| start.saturating_add(duration));
     with_segment(pad, |segment| segment.clip(start, end).is_some()).unwrap_or(true)
+}
+
+fn frame_period(pad: &gst::Pad) -> Option<gst::ClockTime> {
+    let caps = pad.current_caps()?;
+    let rate = caps.structure(0)?.get::<gst::Fraction>("framerate").ok()?;
+    let (frames, seconds) = (u64::try_from(rate.numer()).ok()?, u64::try_from(rate.denom()).ok()?);
+    gst::ClockTime::SECOND.mul_div_floor(seconds, frames.max(1))
 }
 
 fn with_segment<T>(

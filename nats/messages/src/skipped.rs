@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Frames of a video that were not analysed, by the reason. What is 0 is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(from = "BTreeMap<String, u64>")]
 pub struct Skipped {
     /// They differ so little from the analysed frame before them that they carry its objects.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -32,6 +35,22 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
+/// A reason of another release is ignored.
+impl From<BTreeMap<String, u64>> for Skipped {
+    fn from(by_reason: BTreeMap<String, u64>) -> Self {
+        let of = |reason: &str| by_reason.get(reason).copied().unwrap_or(0);
+        Self {
+            still: of("still"),
+            every: of("every"),
+            fps: of("fps"),
+            before_start: of("before_start"),
+            not_key: of("not_key"),
+            cancelled: of("cancelled"),
+            unselected: of("unselected"),
+        }
+    }
+}
+
 impl Skipped {
     /// True if there are none.
     pub fn is_none(&self) -> bool {
@@ -55,6 +74,9 @@ mod tests {
     fn only_reasons_that_apply_are_named() {
         let skipped = Skipped { still: 312, every: 3, ..Skipped::default() };
         assert_eq!(skipped.total(), 315);
+        let all = r#"{"still":1,"every":2,"fps":3,"before_start":4,"not_key":5,"cancelled":6,"unselected":7}"#;
+        let read: Skipped = serde_json::from_str(all).unwrap();
+        assert_eq!((read.total(), serde_json::to_string(&read).unwrap().as_str()), (28, all));
         let json = serde_json::to_string(&skipped).unwrap();
         assert_eq!(json, r#"{"still":312,"every":3}"#);
         assert_eq!(serde_json::from_str::<Skipped>(&json).unwrap(), skipped);
