@@ -89,6 +89,8 @@ struct Observed {
     has_undecoded: AtomicBool,
     /// Packets that came to the filter of key frames.
     filtered: AtomicU64,
+    /// The last of them that had a time, with its number.
+    last_timed: Mutex<Option<(gst::ClockTime, u64)>>,
     /// Start and length of frames that the decoder did not receive, in decode order.
     undecoded: Mutex<Vec<(Option<u64>, Option<u64>)>>,
 }
@@ -238,13 +240,21 @@ impl Probes {
             let probes = self.clone();
             pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
                 let Some(packet) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
-                let number = probes.0.filtered.fetch_add(1, Ordering::Relaxed);
-                // A raw stream has no times, and its decoder counts the frames that it gets.
-                if packet.pts().is_none()
-                    && let Some(period) = packet.duration().or_else(|| frame_period(pad))
-                {
-                    packet.make_mut().set_pts(period.checked_mul(number));
+                if is_theora_header(pad, packet) {
+                    return gst::PadProbeReturn::Ok;
                 }
+                let number = probes.0.filtered.fetch_add(1, Ordering::Relaxed);
+                // A raw stream has no times, and its decoder counts the frames that it gets. Some
+                // packets of a program stream have none either.
+                let mut last_timed = lock(&probes.0.last_timed);
+                if let Some(pts) = packet.pts() {
+                    *last_timed = Some((pts, number));
+                } else if let Some(period) = packet.duration().or_else(|| frame_period(pad)) {
+                    let (last, at) = last_timed.unwrap_or_default();
+                    let since = period.checked_mul(number.saturating_sub(at));
+                    packet.make_mut().set_pts(since.and_then(|since| last.checked_add(since)));
+                }
+                drop(last_timed);
                 if !packet.flags().contains(gst::BufferFlags::DELTA_UNIT) {
                     return gst::PadProbeReturn::Ok;
                 }
@@ -401,6 +411,15 @@ fn is_presented(pad: &gst::Pad, buffer: &gst::BufferRef) -> bool {
     let Some(start) = buffer.pts() else { return true };
     let end = buffer.duration().map(|duration| start.saturating_add(duration));
     with_segment(pad, |segment| segment.clip(start, end).is_some()).unwrap_or(true)
+}
+
+/// A header of Theora is a packet of its own, which begins with a set bit.
+fn is_theora_header(pad: &gst::Pad, packet: &gst::BufferRef) -> bool {
+    let is_theora = pad.current_caps().is_some_and(|caps| {
+        caps.structure(0).is_some_and(|format| format.name() == "video/x-theora")
+    });
+    is_theora
+        && packet.map_readable().is_ok_and(|bytes| bytes.first().is_some_and(|b| b & 0x80 > 0))
 }
 
 fn frame_period(pad: &gst::Pad) -> Option<gst::ClockTime> {

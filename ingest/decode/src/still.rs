@@ -32,10 +32,11 @@ const SIGMAS: i32 = 6;
 const LEAST: i32 = 5 * PIXELS as i32;
 /// What is more is always one.
 const MOST: i32 = 14 * PIXELS as i32;
-/// From an analysed frame to the next one at most, in nanoseconds.
-const LONGEST: u64 = 2_000_000_000;
+/// From an analysed frame to the next one at most, in nanoseconds. Key frames are often one or two
+/// seconds apart, and look different: with that distance, all analysed frames could be such.
+const LONGEST: u64 = 1_300_000_000;
 /// The same in frames, where they have no times.
-const LONGEST_FRAMES: u64 = 50;
+const LONGEST_FRAMES: u64 = 33;
 /// Frames that carry the objects of one frame: a report of them has to stay small.
 const MOST_CARRIED: usize = 500;
 
@@ -271,10 +272,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let at_25_fps = |index| Some(index * 40_000_000);
-        assert_eq!(analysed(&at_25_fps, 0), [0, 50, 100, 150, 200, 250]);
-        assert_eq!(analysed(&|_| None, 0), [0, 50, 100, 150, 200, 250]);
+        assert_eq!(analysed(&at_25_fps, 0), [0, 33, 66, 99, 132, 165, 198, 231, 264, 297]);
+        assert_eq!(analysed(&|_| None, 0), [0, 33, 66, 99, 132, 165, 198, 231, 264, 297]);
         // One that takes over at an analysed frame decides the same.
-        assert_eq!(analysed(&at_25_fps, 100), [100, 150, 200, 250]);
+        assert_eq!(analysed(&at_25_fps, 198), [198, 231, 264, 297]);
         let slow = |index| Some(index * 2_500_000_000);
         assert_eq!(analysed(&slow, 0).len(), 300);
     }
