@@ -293,7 +293,11 @@ impl UploadJob {
         stored_at: SystemTime,
     ) -> Started {
         let Context { allowed, service, .. } = &self.context;
-        let started = upload.started(stored_at, service.section.every);
+        let mut started = upload.started(stored_at, service.section.every);
+        let requested = upload.selection;
+        let selection = &mut started.selection;
+        selection.skip_still = requested.skip_still.unwrap_or(service.section.skip_still);
+        selection.key_frames = requested.key_frames.unwrap_or(service.section.key_frames);
         let unnamed = uri.filter(|uri| upload.name.is_none() && fetch::is_http(uri));
         let name = match unnamed {
             Some(uri) => remote_name(uri, allowed).await,
@@ -354,7 +358,8 @@ impl UploadJob {
         let Context { streams, service, metrics, .. } = &self.context;
         let (window, selection) = (service.section.publish_window, started.selection);
         let model = &started.model();
-        let publisher = FramePublisher { streams, metrics, video, model, window };
+        let skip_still = selection.skip_still;
+        let publisher = FramePublisher { streams, metrics, video, model, window, skip_still };
         let mut live_settings = None;
         let opened = match source {
             Ok((uri, model)) => {
@@ -487,6 +492,6 @@ impl UploadJob {
 
 /// Leaves the video to another ingest, which has to select the same frames.
 fn requeued(video: &VideoId, mut upload: Upload, selection: FrameSelection) -> Disposition {
-    upload.selection.every = selection.fps.is_none().then_some(selection.every);
+    upload.selection = selection.into();
     Disposition::Requeue(video.clone(), upload)
 }

@@ -78,7 +78,7 @@ pub async fn tracked_boxes(
     let mut objects = HashMap::new();
     let mut found = TrackedBoxes::default();
     let on_step = |_: &Started, step: Step<'_>| match step {
-        Step::Frame(result) => {
+        Step::Frame(result) | Step::Still(result) => {
             for (place, object) in (0_u32..).zip(result.objects.all()) {
                 let object = (object.label.to_owned(), object.score, object.bounds);
                 objects.insert((result.index, place), object);

@@ -26,6 +26,9 @@ use crate::summary_publisher::publish_summary;
 
 const NOT_YET_RETRY: Duration = Duration::from_secs(1);
 
+/// A report of still frames that was not stored after so many deliveries is lost.
+const MOST_DELIVERIES_OF_LATER: i64 = 60;
+
 /// Alarms of one video that are published in one go: one after the other, while other videos wait.
 pub(crate) const MAX_ALARMS: usize = 100;
 const PREDECESSOR_RETRY: Duration = Duration::from_millis(500);
@@ -145,7 +148,13 @@ pub(super) fn apply(
     let is_resumed = stored.totals.is_begun();
     let mut dispositions = Vec::with_capacity(results.len());
     for result in results {
-        dispositions.push(match stored.totals.apply(&result.event().event, now) {
+        let event = &result.event().event;
+        let is_lost = result.deliveries().is_some_and(|n| n > MOST_DELIVERIES_OF_LATER);
+        let applied = match stored.totals.apply(event, now) {
+            Applied::NotYet if is_lost => stored.totals.apply_despite_gap(event, now),
+            applied => applied,
+        };
+        dispositions.push(match applied {
             Applied::Changed => {
                 changed = true;
                 Disposition::Counted
@@ -246,7 +255,11 @@ impl AppliedResults {
                     _ => None,
                 }
             });
-            fold.advance(streams, &stored.totals, counted).await?;
+            let carried = results.iter().filter_map(|result| match &result.event().event {
+                Event::Carried(carried) => Some(carried),
+                _ => None,
+            });
+            fold.advance(streams, &stored.totals, counted, carried).await?;
             fold.report(&mut stored.totals);
         }
         Ok(FoldedResults { stored, dispositions, changed, source })

@@ -15,6 +15,7 @@ mod cluster;
 mod command_line;
 mod decoders;
 mod evaluate;
+mod fewer_frames;
 mod http;
 mod http_description;
 mod http_limits;

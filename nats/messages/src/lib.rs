@@ -27,6 +27,7 @@
 mod alarm;
 mod alarm_rule;
 mod analytics;
+mod carried;
 mod classes;
 mod color;
 mod deinterlace;
@@ -42,6 +43,7 @@ mod objects;
 mod place;
 mod printable;
 mod score;
+mod skipped;
 mod status;
 mod summary;
 mod thumbnail;
@@ -65,6 +67,7 @@ pub use analytics::{
     AnalyticsSummary, Crossing, Dwell, Instant, LineCrossed, LineSummary, Occupancy, PathPoint,
     RaisedAlarm, TimeInZone, TrackRecord, VideoTrack, Visit, ZoneSummary,
 };
+pub use carried::{Carried, CarriedFrame, CarriedRun};
 pub use classes::{Advice, UnknownClass, nearest};
 pub use color::{Color, Matrix};
 pub use deinterlace::{Deinterlace, InvalidDeinterlace};
@@ -89,6 +92,7 @@ pub use place::{
 };
 pub use printable::printable;
 pub use score::Score;
+pub use skipped::Skipped;
 pub use status::VideoStatus;
 pub use summary::Summary;
 pub use thumbnail::{STILLS, Thumbnail, thumbnail_slot};

@@ -285,8 +285,7 @@ impl Upload {
     /// The upload with `defaults` for what it leaves out. Alarms that count a class which it does
     /// not count are left out.
     pub fn with_defaults(mut self, defaults: &UploadDefaults) -> Self {
-        let RequestedSelection { every, fps, start, end, video_track, deinterlace } =
-            defaults.selection;
+        let RequestedSelection { every, fps, start, end, .. } = defaults.selection;
         let selection = &mut self.selection;
         if selection.every.is_none() && selection.fps.is_none() {
             (selection.every, selection.fps) = (every, fps);
@@ -294,8 +293,11 @@ impl Upload {
         if selection.start.is_none() && selection.end.is_none() {
             (selection.start, selection.end) = (start, end);
         }
-        selection.video_track = selection.video_track.or(video_track);
-        selection.deinterlace = selection.deinterlace.or(deinterlace);
+        let given = defaults.selection;
+        selection.video_track = selection.video_track.or(given.video_track);
+        selection.deinterlace = selection.deinterlace.or(given.deinterlace);
+        selection.skip_still = selection.skip_still.or(given.skip_still);
+        selection.key_frames = selection.key_frames.or(given.key_frames);
         self.window = self.window.or(defaults.window);
         if self.tracking == Tracking::default() {
             self.tracking = defaults.tracking.clone();

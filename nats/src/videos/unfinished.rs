@@ -5,8 +5,8 @@ use tracing::warn;
 
 use super::{KnownVideo, VideoError, Videos};
 use crate::messages::{
-    AlarmRule, Fingerprint, FrameSelection, ModelId, Offset, RequestedSelection, Started, Tracking,
-    Upload, VideoEntry, VideoState,
+    AlarmRule, Fingerprint, ModelId, Offset, RequestedSelection, Started, Tracking, Upload,
+    VideoEntry, VideoState,
 };
 use crate::{VideoId, direct, subjects};
 
@@ -34,9 +34,8 @@ pub struct UnfinishedVideo {
 impl From<Started> for UnfinishedVideo {
     fn from(started: Started) -> Self {
         let Started { uri, name, selection, alarms, tracking, fingerprint, model, .. } = started;
-        let FrameSelection { every, fps, start, end, video_track, deinterlace } = selection;
-        let every = Some(every);
-        let selection = RequestedSelection { every, fps, start, end, video_track, deinterlace };
+        let every = Some(selection.every);
+        let selection = RequestedSelection { every, ..selection.into() };
         let model = model.map(|used| used.name);
         Self { uri, name, selection, window: None, model, alarms, tracking, fingerprint }
     }

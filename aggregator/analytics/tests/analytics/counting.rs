@@ -68,6 +68,7 @@ fn ended(frames: u64, decoded: u64) -> Event {
         duration: Some(1_000_000_000),
         problem: None,
         notices: vec![],
+        skipped: None,
     })
 }
 
