@@ -1,5 +1,6 @@
 //! Publishes the frames of a video, and its end.
 
+use std::future::ready;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use moliceiro_decode::{ContainerInfo, DecodedFrame, DecodedThumbnail, Decoding, UndecodableFrame};
 use moliceiro_nats::messages::{
-    Ended, Event, Failed, Frame, ModelId, Progress, Thumbnail, VERSION, milliseconds_now, to_cbor,
+    Ended, Event, Failed, Frame, ModelId, Progress, Repair, Thumbnail, VERSION, milliseconds_now,
+    to_cbor,
 };
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
@@ -32,6 +34,8 @@ pub struct FramePublisher<'a> {
     pub model: &'a ModelId,
     /// Frames that may be unacknowledged at the same time.
     pub window: usize,
+    /// What of the video is published again, if something of it was lost.
+    pub repair: Option<&'a Repair>,
 }
 
 impl FramePublisher<'_> {
@@ -74,7 +78,7 @@ impl FramePublisher<'_> {
     }
 
     async fn publish_end(&self, ended: Ended) -> Result<Published, StoreError> {
-        let id = subjects::event_message_id(self.video, "ended");
+        let id = self.message_id(subjects::event_message_id(self.video, "ended"));
         let event = Event::Ended(ended.clone());
         self.streams.publisher.publish_event(self.video, Some(&id), event).await?;
         Ok(Published { frames: ended.frames, problem: ended.problem })
@@ -119,6 +123,36 @@ impl FramePublisher<'_> {
                 reported = watermark;
             }
         }
+    }
+
+    /// What was lost may have been stored under the same id a moment ago.
+    fn message_id(&self, id: String) -> String {
+        match self.repair {
+            Some(repair) => format!("{id}/{}", repair.token()),
+            None => id,
+        }
+    }
+
+    /// Stores the frames that a repair names, and returns how many there were.
+    pub(crate) async fn publish_again(
+        &self,
+        repair: &Repair,
+        frames: async_channel::Receiver<Result<DecodedFrame, UndecodableFrame>>,
+    ) -> Result<u64, StoreError> {
+        let index = |frame: &Result<DecodedFrame, UndecodableFrame>| match frame {
+            Ok(frame) => frame.index,
+            Err(lost) => lost.index,
+        };
+        let last = repair.last();
+        let named = frames
+            .take_while(|frame| ready(index(frame) <= last))
+            .filter(|frame| ready(repair.names(index(frame))));
+        let mut storing = pin!(named.map(|frame| self.publish_one(frame)).buffered(self.window));
+        let mut published = 0;
+        while storing.try_next().await?.is_some() {
+            published += 1;
+        }
+        Ok(published)
     }
 
     async fn publish_one(
@@ -166,7 +200,7 @@ impl FramePublisher<'_> {
         let bytes = payload.len();
         let started = Instant::now();
         let subject = subjects::frames(self.model, self.video);
-        let id = subjects::frame_message_id(self.video, index);
+        let id = self.message_id(subjects::frame_message_id(self.video, index));
         self.streams.publisher.publish(&subject, &id, payload).await?;
         self.metrics.frame_published(self.video, index, bytes, started.elapsed());
         Ok(Watermark { below: index + 1, frames: number + 1 })
@@ -177,7 +211,7 @@ impl FramePublisher<'_> {
         let UndecodableFrame { index, number, reason } = lost;
         self.metrics.frame_lost(self.video, index, &reason);
         let failed = Event::Failed(Failed { index, reason, detector: None, deliveries: 0 });
-        let id = subjects::frame_message_id(self.video, index);
+        let id = self.message_id(subjects::frame_message_id(self.video, index));
         self.streams.publisher.publish_event(self.video, Some(&id), failed).await?;
         Ok(Watermark { below: index + 1, frames: number + 1 })
     }

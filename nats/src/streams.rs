@@ -181,6 +181,12 @@ impl Streams {
         Ok(())
     }
 
+    /// Creates again what was deleted or lost: streams, consumers and buckets. What existed stays as
+    /// it is, and this value works on with what is new.
+    pub async fn restore(&self) -> Result<(), StreamsError> {
+        Box::pin(Self::open_once(&self.jetstream, &self.settings)).await.map(drop)
+    }
+
     /// Waits until everything sent has left this process, acknowledgements too; a few seconds at
     /// most.
     pub async fn flush(&self) {

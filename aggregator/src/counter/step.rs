@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use moliceiro_analytics::{Applied, VideoTotals};
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, Event, Started, TrackerKind, VideoState, milliseconds_now,
+    Alarm, AlarmRule, Event, Started, Summary, TrackerKind, VideoEntry, VideoState,
+    milliseconds_now,
 };
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
@@ -30,7 +31,7 @@ pub(crate) const MAX_ALARMS: usize = 100;
 const PREDECESSOR_RETRY: Duration = Duration::from_millis(500);
 /// A live source does not wait for its last window for longer than this many deliveries of its end.
 const MOST_DELIVERIES: i64 = 120;
-const MORE_ALARMS_RETRY: Duration = Duration::from_millis(10);
+pub(super) const MORE_ALARMS_RETRY: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Error)]
 pub(super) enum CountError {
@@ -64,6 +65,8 @@ pub(super) struct StoredTotals {
     /// Left out until the first result that may be folded, and where nothing is tracked.
     fold: Option<LiveFold>,
     is_fold_loaded: bool,
+    /// Counted from the log, because the entry was lost: its summary may be published already.
+    is_rebuilt: bool,
 }
 
 /// Totals with a batch of results in them, which are not stored yet.
@@ -107,6 +110,11 @@ impl StoredTotals {
         Self { summary_published, corrections_published, ..Self::new(totals, Some(revision)) }
     }
 
+    /// Totals that replace a lost entry. `revision` is that of a damaged one.
+    pub(super) fn rebuilt(totals: VideoTotals, revision: Option<u64>) -> Self {
+        Self { is_rebuilt: true, ..Self::new(totals, revision) }
+    }
+
     fn new(totals: VideoTotals, revision: Option<u64>) -> Self {
         Self {
             totals,
@@ -115,12 +123,38 @@ impl StoredTotals {
             corrections_published: 0,
             fold: None,
             is_fold_loaded: false,
+            is_rebuilt: false,
         }
     }
 
     /// True once the summary is published.
     pub(super) fn is_finished(&self) -> bool {
         self.summary_published
+    }
+
+    /// Writes an entry whose results are not all stored any more, and whose summary is: that holds.
+    pub(super) async fn write_with(
+        mut self,
+        entries: &Entries,
+        summary: Summary,
+    ) -> Result<(), EntryError> {
+        let video = summary.video.clone();
+        let started_at = self.totals.started().uploaded_at;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+        let wall_time = (summary.wall_time_s * 1e3) as u64;
+        let entry = VideoEntry {
+            state: summary.state,
+            counted: summary.processed_frames,
+            failed: summary.failed_frames,
+            failures: summary.failed.clone(),
+            classes: summary.classes.clone(),
+            corrections: summary.corrections,
+            finished_at: Some(started_at.saturating_add(wall_time)),
+            summary: Some(summary),
+            ..self.totals.to_entry(&video, true)
+        };
+        self.revision = Some(entries.write(&entry, self.revision).await?);
+        Ok(())
     }
 
     async fn write(&mut self, entries: &Entries, video: &VideoId) -> Result<(), EntryError> {
@@ -142,7 +176,8 @@ pub(super) fn apply(
     let is_resumed = stored.totals.is_begun();
     let mut dispositions = Vec::with_capacity(results.len());
     for result in results {
-        dispositions.push(match stored.totals.apply(&result.event().event, now) {
+        let at = result.stored_at().unwrap_or(now);
+        dispositions.push(match stored.totals.apply(&result.event().event, at) {
             Applied::Changed => {
                 changed = true;
                 Disposition::Counted
@@ -318,9 +353,11 @@ impl WrittenTotals {
         if let Some(fold) = &mut stored.fold {
             fold.finish(streams).await;
         }
-        publish_summary(streams, metrics, &summary).await?;
+        let is_new = publish_summary(streams, metrics, &summary).await?;
         // Also if another aggregator published it, which may have died before it printed it.
-        on_publication(Publication::Summary(&summary));
+        if is_new || !stored.is_rebuilt {
+            on_publication(Publication::Summary(&summary));
+        }
         stored.summary_published = true;
         stored.corrections_published = summary.corrections;
         stored.write(entries, video).await?;

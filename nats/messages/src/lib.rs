@@ -40,6 +40,7 @@ mod model;
 mod objects;
 mod place;
 mod printable;
+mod repair;
 mod score;
 mod status;
 mod summary;
@@ -66,7 +67,7 @@ pub use analytics::{
 pub use color::{Color, Matrix};
 pub use deinterlace::{Deinterlace, InvalidDeinterlace};
 pub use event::{
-    Abandoned, Cancelled, Ended, Event, Failed, Progress, RESULT_VERSION, Started, VideoEvent,
+    Abandoned, Cancelled, Ended, Event, Failed, Lost, Progress, RESULT_VERSION, Started, VideoEvent,
 };
 pub use fingerprint::Fingerprint;
 pub use fit::{Fit, InvalidFit};
@@ -85,6 +86,7 @@ pub use place::{
     Zone, check_places,
 };
 pub use printable::printable;
+pub use repair::{FrameRange, Repair, RepairState};
 pub use score::Score;
 pub use status::VideoStatus;
 pub use summary::Summary;
