@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Parser;
 use futures_util::TryStreamExt;
-use moliceiro_nats::detections::{Row, detections};
+use moliceiro_nats::detections::{Missing, Row, detections};
 use moliceiro_nats::messages::to_json;
 use moliceiro_nats::{Streams, VideoId};
 use moliceiro_replay::{Question, TrackNumbers, track_numbers};
@@ -48,6 +48,9 @@ async fn print(
         false => TrackNumbers::default(),
     };
     let mut out = BufWriter::new(stdout());
+    // Before the results: what is counted meanwhile is not missing.
+    let entry = streams.videos().entry(video).await?;
+    let mut missing = entry.as_ref().map(Missing::all_of).transpose()?;
     let mut frames = pin!(detections(streams, video));
     let mut is_empty = true;
     if csv {
@@ -55,6 +58,9 @@ async fn print(
     }
     while let Some(frame) = frames.try_next().await? {
         is_empty = false;
+        if let Some(missing) = &mut missing {
+            missing.found(frame.index);
+        }
         for row in numbers.rows(&frame) {
             match csv {
                 true if tracks => writeln!(out, "{}", row.to_tracked_csv())?,
@@ -69,6 +75,9 @@ async fn print(
     out.flush()?;
     if is_empty {
         bail!("no results of video {video} are kept; `moliceiro status` lists the videos");
+    }
+    if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
+        writeln!(std::io::stderr(), "moliceiro: {missing}")?;
     }
     Ok(())
 }

@@ -23,15 +23,23 @@ use crate::site::{Aggregator, Site};
 const FRAMES: u64 = 40;
 const PACE: Duration = Duration::from_millis(10);
 const STREAMS: [&str; 10] = [
-    "UPLOADS", "FRAMES", "RESULTS", "SUMMARIES", "ADVISORIES", "TRACKS", "DEAD", "KV_videos",
-    "KV_folds", "KV_attempts",
+    "FRAMES",
+    "RESULTS",
+    "KV_videos",
+    "UPLOADS",
+    "SUMMARIES",
+    "ADVISORIES",
+    "TRACKS",
+    "DEAD",
+    "KV_folds",
+    "KV_attempts",
 ];
 
 fn seeds() -> std::ops::Range<u64> {
     let seeds = std::env::var("MOLICEIRO_DAMAGE_SEEDS");
     let first = std::env::var("MOLICEIRO_DAMAGE_SEED").ok().map(|first| first.parse().unwrap());
     let first = first.unwrap_or(0);
-    first..first + seeds.map_or(6, |seeds| seeds.parse().unwrap())
+    first..first + seeds.map_or(5, |seeds| seeds.parse().unwrap())
 }
 
 struct Run {
@@ -71,7 +79,7 @@ impl Run {
 
     /// At any time of the run, and a while after it.
     async fn some_time(&mut self) {
-        tokio::time::sleep(Duration::from_millis(self.rng.u64(0..2_500))).await;
+        tokio::time::sleep(Duration::from_millis(self.rng.u64(0..1_600))).await;
     }
 
     async fn summaries(&self) -> Vec<Summary> {

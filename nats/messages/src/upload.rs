@@ -163,8 +163,8 @@ pub enum InvalidField {
     /// `lines`, `zones`, or rules about them.
     #[error(transparent)]
     Places(#[from] InvalidPlaces),
-    /// `repair` has no frames in order, or no video.
-    #[error("must have ranges of frames in order, {} at most, and the id of a video", Repair::MOST_RANGES)]
+    /// `repair` names too many ranges.
+    #[error("must have {} ranges of frames or fewer", Repair::MOST_RANGES)]
     Repair,
     /// `alarms` has too many rules.
     #[error("must be at most {} rules", AlarmRule::MOST)]
@@ -249,7 +249,7 @@ impl Upload {
             Self::check_name(name)?;
         }
         Self::check_models(self.model.as_ref(), &self.models)?;
-        if self.repair.as_ref().is_some_and(|repair| !repair.is_valid() || self.id.is_none()) {
+        if self.repair.as_ref().is_some_and(|repair| !repair.is_valid()) {
             return Err(InvalidField::Repair);
         }
         Self::check_counted(&self.labels, self.alarms.as_deref())?;
