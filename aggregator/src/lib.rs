@@ -117,7 +117,14 @@ async fn count_results(
             Ok(batches) => batches,
             Err(error) => {
                 warn!(%error, "cannot pull results; retrying");
-                shutdown.run_until_cancelled(tokio::time::sleep(PAUSE_AFTER_ERROR)).await;
+                // A repair may be what makes pulling possible again.
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = tokio::time::sleep(PAUSE_AFTER_ERROR) => {}
+                    Some(recount) = recounts.recv() => {
+                        answer(&mut counter, recount, &mut on_publication).await;
+                    }
+                }
                 continue;
             }
         };
@@ -128,13 +135,21 @@ async fn count_results(
                     let Some(Ok(batch)) = next else { break };
                     counter.count(batch, &mut on_publication).await;
                 }
-                Some(Recount { video, done }) = recounts.recv() => {
-                    let is_counted = Box::pin(counter.recount(&video, &mut on_publication)).await;
-                    // The receiver is dropped on shutdown.
-                    done.send(is_counted).ok();
+                Some(recount) = recounts.recv() => {
+                    answer(&mut counter, recount, &mut on_publication).await;
                 }
             }
         }
     }
     streams.flush().await;
+}
+
+async fn answer(
+    counter: &mut Counter,
+    Recount { video, done }: Recount,
+    on_publication: &mut impl FnMut(Publication<'_>),
+) {
+    let is_counted = Box::pin(counter.recount(&video, on_publication)).await;
+    // The receiver is dropped on shutdown.
+    done.send(is_counted).ok();
 }

@@ -142,7 +142,10 @@ impl Repairs<'_> {
     /// Creates streams and buckets that were lost.
     async fn restore(&mut self) -> Result<(), RepairError> {
         let is_due = self.restored_at.elapsed() >= RESTORE_INTERVAL;
-        let checked = self.streams.check().await;
+        let checked = match self.streams.check().await {
+            Ok(()) => self.streams.check_consumers().await,
+            failed => failed,
+        };
         if let Err(error) = &checked {
             warn!(%error, "creating again what is missing on the server");
         }

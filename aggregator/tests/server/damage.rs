@@ -15,12 +15,15 @@ use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Event, Summary, VideoState};
 use moliceiro_testing::events::{started, video};
 use moliceiro_testing::server::RestartableServer;
+use tokio::time::timeout;
 
 use crate::repair::impatient;
 use crate::services::{Service, assert_whole, detector, ingest, persons, upload};
 use crate::site::{Aggregator, Site};
 
 const FRAMES: u64 = 40;
+/// Far longer than a run takes, on a busy machine too.
+const LONGEST: Duration = Duration::from_secs(120);
 const PACE: Duration = Duration::from_millis(10);
 const STREAMS: [&str; 10] = [
     "FRAMES",
@@ -82,8 +85,30 @@ impl Run {
         tokio::time::sleep(Duration::from_millis(self.rng.u64(0..1_600))).await;
     }
 
-    async fn summaries(&self) -> Vec<Summary> {
-        stream::iter(&self.videos).then(|video| self.site.summary(video)).collect().await
+    async fn summaries(&self, context: &str) -> Vec<Summary> {
+        let all = stream::iter(&self.videos).then(|video| self.site.summary(video)).collect();
+        match timeout(LONGEST, all).await {
+            Ok(summaries) => summaries,
+            Err(_) => panic!("{context}: {}", self.state().await),
+        }
+    }
+
+    /// What the server has, to see why a run does not end.
+    async fn state(&self) -> String {
+        let mut state = String::new();
+        for video in &self.videos {
+            let entry = self.site.streams.videos().entry(video).await;
+            state += &format!("{video}: {entry:?}\n");
+        }
+        for stream in self.site.streams.streams() {
+            let info = stream.get_info().await.map(|info| (info.config.name, info.state));
+            state += &format!("{info:?}\n");
+        }
+        let consumers = [&self.site.streams.aggregator, &self.site.streams.ingest];
+        for consumer in consumers {
+            state += &format!("{:?}\n", consumer.get_info().await);
+        }
+        state + &format!("{:?}\n", self.site.streams.all_detectors().await)
     }
 
     fn stream_folder(&self, stream: &str) -> PathBuf {
@@ -105,14 +130,16 @@ impl Run {
         let length = fs::metadata(file).unwrap().len();
         let at = self.rng.u64(0..length);
         let name = file.strip_prefix(self.server.store()).unwrap().display();
+        // nats-server 2.15.1 takes all memory at its start if a number in this state is too large.
+        let is_state = file.ends_with("o.dat");
         match self.rng.u8(0..3) {
-            0 => {
+            0 if !is_state => {
                 let mut bytes = fs::read(file).unwrap();
                 bytes[usize::try_from(at).unwrap()] ^= 1 << self.rng.u8(0..8);
                 fs::write(file, bytes).unwrap();
                 format!("byte {at} of {length} of {name} is flipped")
             }
-            1 => {
+            0 | 1 => {
                 OpenOptions::new().write(true).open(file).unwrap().set_len(at).unwrap();
                 format!("{name} of {length} bytes is truncated at {at}")
             }
@@ -162,8 +189,9 @@ async fn a_damaged_store_changes_no_summary_or_its_frames_fail_by_name() {
         let damage = run.damage(stream);
         println!("seed {seed}: {damage}");
         run.server.restart();
-        for summary in run.summaries().await {
-            assert_accounted(&summary, &format!("seed {seed}: {damage}"));
+        let context = format!("seed {seed}: {damage}");
+        for summary in run.summaries(&context).await {
+            assert_accounted(&summary, &context);
         }
         println!("seed {seed}: whole");
     };
@@ -184,7 +212,7 @@ async fn a_power_cut_that_takes_the_store_back_in_time_changes_no_summary() {
         fs::remove_dir_all(run.server.store()).unwrap();
         copy(old.path(), &run.server.store());
         run.server.restart();
-        for summary in run.summaries().await {
+        for summary in run.summaries(&format!("seed {seed}")).await {
             assert_whole(&summary, FRAMES);
         }
         println!("seed {seed}: whole");
