@@ -18,12 +18,10 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use moliceiro_analytics::{InvalidBitmap, VideoTotals};
-use moliceiro_nats::messages::{
-    Event, Lost, Repair, RepairState, Upload, VideoEntry, to_json,
-};
+use moliceiro_nats::messages::{Event, Lost, Repair, RepairState, Upload, VideoEntry, to_json};
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::videos::UnfinishedVideo;
 use moliceiro_nats::{
@@ -31,7 +29,6 @@ use moliceiro_nats::{
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -39,13 +36,11 @@ use self::summaries::RecentSummaries;
 use self::uploads::FinishedUploads;
 use self::watch::Watch;
 use crate::metrics::Metrics;
-use crate::publication::PublicationError;
+use crate::publication::{PublicationError, last_message};
 use crate::settings::AggregatorSettings;
 
 /// How often the server is asked at most, and at least.
 const INTERVALS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
-/// How often lost consumers are created again.
-const RESTORE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A request to count a video again from its log.
 pub(crate) struct Recount {
@@ -68,7 +63,7 @@ enum RepairError {
     Bitmap(#[from] InvalidBitmap),
     #[error(transparent)]
     Publication(#[from] PublicationError),
-    #[error("the frame queue is unavailable: {0}")]
+    #[error("a queue is unavailable: {0}")]
     Queue(async_nats::Error),
 }
 
@@ -80,7 +75,6 @@ struct Repairs<'a> {
     watch: Watch,
     finished: FinishedUploads,
     summaries: RecentSummaries,
-    restored_at: Instant,
 }
 
 /// Repairs until `shutdown`.
@@ -99,7 +93,6 @@ pub(crate) async fn run(
         watch: Watch::default(),
         finished: FinishedUploads::default(),
         summaries: RecentSummaries::default(),
-        restored_at: Instant::now(),
     };
     let interval = (settings.repair_after / 4).clamp(INTERVALS[0], INTERVALS[1]);
     while shutdown.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
@@ -132,26 +125,21 @@ impl Repairs<'_> {
                 warn!(%video, %error, "a video cannot be repaired yet; retrying");
             }
         }
-        let is_needed = |uri: &str| {
-            self.watch.needs(uri) || queued.values().any(|upload| upload.uri == uri)
-        };
+        let is_needed =
+            |uri: &str| self.watch.needs(uri) || queued.values().any(|upload| upload.uri == uri);
         self.finished.delete(self.streams, expired, is_needed).await;
         Ok(())
     }
 
-    /// Creates streams and buckets that were lost.
-    async fn restore(&mut self) -> Result<(), RepairError> {
-        let is_due = self.restored_at.elapsed() >= RESTORE_INTERVAL;
+    /// Creates streams, consumers and buckets that were lost.
+    async fn restore(&self) -> Result<(), RepairError> {
         let checked = match self.streams.check().await {
             Ok(()) => self.streams.check_consumers().await,
             failed => failed,
         };
-        if let Err(error) = &checked {
-            warn!(%error, "creating again what is missing on the server");
-        }
-        if is_due || checked.is_err() {
+        if let Err(error) = checked {
+            warn!(%error, "creating what is missing on the server");
             self.streams.restore().await?;
-            self.restored_at = Instant::now();
         }
         Ok(())
     }
@@ -171,6 +159,7 @@ impl Repairs<'_> {
                 return Ok(());
             }
             Ok(Some(stored)) if self.is_queued(video, &stored.entry).await? => return Ok(()),
+            Ok(Some(_)) if self.is_unread(video).await? => return Ok(()),
             Ok(Some(stored)) => Some(stored.revision),
             Ok(None) | Err(VideoError::Malformed { .. }) => None,
             Err(error) => return Err(error.into()),
@@ -202,20 +191,37 @@ impl Repairs<'_> {
         if streams.videos().queued_frames(video).await? == 0 {
             return Ok(false);
         }
-        // Without it, nobody would get them.
-        let consumer = streams.detectors(&entry.started.model()).await?;
-        let info = consumer.get_info().await.map_err(|error| RepairError::Queue(error.into()))?;
+        let model = entry.started.model();
+        let consumers = streams.all_detectors().await?;
+        let Some(info) = consumers.into_iter().find(|of| of.model == model).map(|of| of.info)
+        else {
+            // Without it, nobody would get them.
+            streams.detectors(&model).await?;
+            return Ok(true);
+        };
         if info.num_pending > 0 || info.num_ack_pending > 0 {
             return Ok(true);
         }
-        // What ran out of deliveries is given up soon (`orphans.rs`). What cannot be read is lost.
+        // Nobody gets them: they cannot be read, the consumer's state is ahead of them, or the
+        // server's report that they ran out of deliveries is lost.
         let frames = subjects::frames_of(video);
-        if streams.frames.get_first_raw_message_by_subject(&frames, 1).await.is_ok() {
-            return Ok(true);
-        }
-        warn!(%video, "frames in the queue cannot be read: removing them");
+        warn!(%video, "frames in the queue are not delivered: removing them, to decode them again");
         let purged = streams.frames.purge().filter(frames).await;
         purged.map(|_| false).map_err(|error| RepairError::Queue(error.into()))
+    }
+
+    /// Whether aggregators have not come to the last result of the video yet.
+    async fn is_unread(&self, video: &VideoId) -> Result<bool, RepairError> {
+        let streams = self.streams;
+        let Some(last) = last_message(&streams.results, &subjects::results(video)).await? else {
+            return Ok(false);
+        };
+        let info = streams.aggregator.get_info().await;
+        let info = info.map_err(|error| RepairError::Queue(error.into()))?;
+        let active = info.delivered.last_active.map(SystemTime::from);
+        let idle = active.and_then(|active| active.elapsed().ok()).unwrap_or_default();
+        let is_read = last.sequence <= info.delivered.stream_sequence;
+        Ok(!is_read && active.is_some() && idle < self.settings.repair_after)
     }
 
     async fn recount(&self, video: &VideoId) -> bool {

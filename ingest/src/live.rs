@@ -299,7 +299,8 @@ impl Follower<'_> {
             let published = match streams.publisher.publish_event(&window, Some(&id), event).await {
                 Ok(()) => {
                     let (video, window) = (&window, publish_window);
-                    let publisher = FramePublisher { streams, metrics, video, model, window, repair: None };
+                    let publisher =
+                        FramePublisher { streams, metrics, video, model, window, repair: None };
                     publisher.publish_video(decoding, Watermark::default()).await
                 }
                 Err(error) => Err(error),

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use moliceiro_analytics::VideoTotals;
+use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Event, Started};
 use moliceiro_nats::videos::LoggedEvent;
-use moliceiro_nats::VideoId;
 use tracing::{info, warn};
 
 use super::Counter;
@@ -135,8 +135,7 @@ impl Counter {
             info!(%video, "the entry of a video is damaged or missing: rebuilding it");
         }
         for _ in 0..MOST_PASSES {
-            let (next, is_settled) =
-                self.add_log(video, stored, &outline, on_publication).await?;
+            let (next, is_settled) = self.add_log(video, stored, &outline, on_publication).await?;
             stored = next;
             if is_settled {
                 break;

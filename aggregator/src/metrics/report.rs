@@ -6,13 +6,14 @@ use std::time::Duration;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::dead::FrameIdentity;
 use moliceiro_nats::messages::{
-    Alarm, Event, Repair, Summary, TrackRecord, VideoEvent, VideoState, VideoTrack, milliseconds_now,
+    Alarm, Event, Repair, Summary, TrackRecord, VideoEvent, VideoState, VideoTrack,
+    milliseconds_now,
 };
 use tracing::{debug, info, warn};
 
 use super::{
-    ASKED, CONFLICT, COUNTED, DUPLICATE, FAILED, LATE, LOST, MALFORMED, Metrics, RECOUNTED, RETRIED,
-    WRITTEN,
+    ASKED, CONFLICT, COUNTED, DUPLICATE, FAILED, LATE, LOST, MALFORMED, Metrics, RECOUNTED,
+    RETRIED, WRITTEN,
 };
 
 /// How a write of a video's entry ended.

@@ -35,7 +35,8 @@ impl RecentSummaries {
             return Ok(());
         }
         let stored = streams.videos().summarised().await?;
-        let lost: Vec<_> = self.0.keys().filter(|video| !stored.contains(*video)).cloned().collect();
+        let lost: Vec<_> =
+            self.0.keys().filter(|video| !stored.contains(*video)).cloned().collect();
         for video in lost {
             let entry = streams.videos().entry(&video).await?;
             let summary = entry.filter(|entry| entry.summary_published);

@@ -17,10 +17,7 @@ use crate::site::Site;
 const PACE: Duration = Duration::from_millis(2);
 
 pub fn impatient() -> AggregatorSettings {
-    AggregatorSettings {
-        repair_after: Duration::from_millis(400),
-        ..AggregatorSettings::default()
-    }
+    AggregatorSettings { repair_after: Duration::from_millis(400), ..AggregatorSettings::default() }
 }
 
 impl Site {

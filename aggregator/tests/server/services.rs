@@ -97,14 +97,14 @@ pub fn detector(streams: &Streams, pace: Duration) -> Service {
     Service(tokio::spawn(async move {
         loop {
             let model = ModelId::default();
-            let Ok(consumer) = streams.frames.get_consumer(&subjects::detectors_consumer(&model)).await
+            let Ok(consumer) =
+                streams.frames.get_consumer(&subjects::detectors_consumer(&model)).await
             else {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
             let consumer: async_nats::jetstream::consumer::PullConsumer = consumer;
-            let Ok(mut messages) =
-                consumer.batch().max_messages(2).expires(PULL).messages().await
+            let Ok(mut messages) = consumer.batch().max_messages(2).expires(PULL).messages().await
             else {
                 tokio::time::sleep(PAUSE).await;
                 continue;

@@ -30,6 +30,7 @@ mod page;
 mod page_models;
 mod processes;
 mod prometheus;
+mod repair;
 mod run;
 mod settings;
 mod sources;

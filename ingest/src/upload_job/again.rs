@@ -82,7 +82,9 @@ impl UploadJob {
         let decoding = match source::open(&self.context, &uri, &started.name, settings).await {
             Ok(Source::Video(decoding)) => decoding,
             Ok(Source::Live(_)) => {
-                return Ok(Again::Unreadable("the source is live, and cannot be decoded again".into()));
+                return Ok(Again::Unreadable(
+                    "the source is live, and cannot be decoded again".into(),
+                ));
             }
             Err(error) if error.is_permanent() => return unreadable(Unreadable::Source(error)),
             Err(error) => return Err(error.into()),
@@ -97,7 +99,9 @@ impl UploadJob {
             return Ok(Again::Published(published));
         }
         match decoding.outcome().await {
-            Err(error) if !matches!(error, DecodeError::Cancelled) => Ok(Again::Unreadable(error.to_string())),
+            Err(error) if !matches!(error, DecodeError::Cancelled) => {
+                Ok(Again::Unreadable(error.to_string()))
+            }
             _ => Ok(Again::Published(0)),
         }
     }

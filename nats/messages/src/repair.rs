@@ -68,8 +68,10 @@ mod tests {
 
     #[test]
     fn a_repair_names_frames_by_their_ranges() {
-        let repair =
-            Repair { round: 2, frames: vec![FrameRange(3, 3), FrameRange(7, 9), FrameRange(20, 25)] };
+        let repair = Repair {
+            round: 2,
+            frames: vec![FrameRange(3, 3), FrameRange(7, 9), FrameRange(20, 25)],
+        };
         let named: Vec<_> = (0..30).filter(|index| repair.names(*index)).collect();
         assert_eq!(named, [3, 7, 8, 9, 20, 21, 22, 23, 24, 25]);
         assert_eq!((repair.first(), repair.last(), repair.token()), (3, 25, "repair2".into()));

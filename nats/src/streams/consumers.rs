@@ -28,7 +28,9 @@ pub(super) async fn open(
         opened = stream.get_or_create_consumer(&name, in_memory).await;
     }
     let consumer = opened.map_err(|error| match error.kind() {
-        ConsumerErrorKind::JetStream(reason) if !may_pass(&reason) && !is_damaged(&error.kind()) => {
+        ConsumerErrorKind::JetStream(reason)
+            if !may_pass(&reason) && !is_damaged(&error.kind()) =>
+        {
             refused(what, &reason, settings)
         }
         _ => unavailable(what)(error),

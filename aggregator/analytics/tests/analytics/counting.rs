@@ -325,7 +325,10 @@ fn a_video_whose_end_is_wrong_or_lost_ends_all_the_same() {
 #[test]
 fn a_video_without_almost_any_frame_names_a_bounded_number_of_ranges() {
     let mut totals = VideoTotals::new(started(1), &[]);
-    totals.apply(&Event::Progress(Progress { published: 40_000, frames: None, announced: None }), NOW);
+    totals.apply(
+        &Event::Progress(Progress { published: 40_000, frames: None, announced: None }),
+        NOW,
+    );
     for index in (0..40_000).step_by(2) {
         totals.apply(&frame(index, &[]), NOW);
     }

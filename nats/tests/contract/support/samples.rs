@@ -9,9 +9,10 @@ use moliceiro_nats::messages::{
     Deinterlace, Detection, Direction, Dwell, Encoding, Ended, Event, Failed, FailedFrame,
     Fingerprint, Fps, Frame, FrameRange, FrameResult, Instant, Letterbox, Limits, LineCrossed,
     LineSummary, LiveStatus, LiveWindow, Lost, Matrix, Object, Objects, Occupancy, Offset,
-    PathPoint, Progress, Repair, RepairState, RequestedSelection, RuleMatch, Score, Size, Started, Summary, Thumbnail, TimeInZone,
-    TrackRecord, TrackedCounts, TrackerKind, Tracking, Unconfirmed, Upload, UsedModel, VERSION,
-    VideoEntry, VideoEvent, VideoState, VideoStatus, VideoTrack, ZoneSummary,
+    PathPoint, Progress, Repair, RepairState, RequestedSelection, RuleMatch, Score, Size, Started,
+    Summary, Thumbnail, TimeInZone, TrackRecord, TrackedCounts, TrackerKind, Tracking, Unconfirmed,
+    Upload, UsedModel, VERSION, VideoEntry, VideoEvent, VideoState, VideoStatus, VideoTrack,
+    ZoneSummary,
 };
 use serde_json::{Value, json};
 use url::Url;
