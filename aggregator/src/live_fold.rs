@@ -10,6 +10,7 @@
 //! that one, whose state stays in the bucket.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv;
@@ -22,6 +23,7 @@ use moliceiro_nats::messages::{
 use moliceiro_nats::{DetectionsError, KnownVideo, Streams, VideoError, VideoId};
 use moliceiro_replay::{StoredResults, fold_frame, rules_of};
 use thiserror::Error;
+use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use crate::counter::step::MAX_ALARMS;
@@ -35,6 +37,8 @@ const LONGEST_GAP_MS: u64 = 2_000;
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 /// Tracks of one video that are published in one go.
 const MAX_TRACKS: usize = 100;
+/// With more tracks than this, results wait for their publication.
+const MOST_WAITING_TRACKS: usize = 1_000;
 /// A larger state is not stored: messages are limited to 1 MiB by default.
 const MOST_BYTES: usize = 900_000;
 
@@ -53,6 +57,13 @@ pub(crate) struct LiveFold {
     /// Results that were counted and are not stored any more.
     missing: u64,
     found: Found,
+    /// The first tracks of those found, while other results are counted.
+    publishing: Option<Publishing>,
+}
+
+struct Publishing {
+    tracks: usize,
+    task: JoinHandle<Result<(), PublicationError>>,
 }
 
 /// What was found in a video, and is not published.
@@ -123,6 +134,7 @@ impl LiveFold {
                 alarms: VecDeque::new(),
                 tracks: VecDeque::new(),
             },
+            publishing: None,
         }))
     }
 
@@ -212,6 +224,7 @@ impl LiveFold {
         (self.is_ended, self.missing) = (false, 0);
         self.found.alarms.clear();
         self.found.tracks.clear();
+        self.publishing = None;
     }
 
     /// Records in the totals what the frames up to now come to.
@@ -219,17 +232,47 @@ impl LiveFold {
         totals.set_analytics(self.fold.summary(), self.fold.alarms(), self.missing);
     }
 
-    /// Publishes what was found, and then stores the state now and then.
+    /// Publishes what was found, and then stores the state now and then. Tracks are published while
+    /// the next results are counted: what is not published is found again from the stored state.
     pub(crate) async fn publish(
         &mut self,
         streams: &Streams,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
         on_alarm: &mut impl FnMut(&Alarm),
     ) -> Result<Progress, PublicationError> {
-        let Found { video, name, alarms, tracks } = &mut self.found;
+        let Found { video, alarms, tracks, .. } = &mut self.found;
         let next: Vec<_> = alarms.iter().take(MAX_ALARMS).cloned().collect();
         publish_alarms(streams, metrics, video, &next, on_alarm).await?;
         alarms.drain(..next.len());
+        let is_write_due = self.written_at.elapsed() >= WRITE_INTERVAL;
+        let waits = self.is_ended || is_write_due || tracks.len() > MOST_WAITING_TRACKS;
+        if waits || self.publishing.as_ref().is_some_and(|now| now.task.is_finished()) {
+            self.finish_publishing().await?;
+        }
+        self.start_publishing(streams, metrics);
+        if waits {
+            self.finish_publishing().await?;
+            if !self.found.is_empty() {
+                return Ok(Progress::More);
+            }
+        }
+        if !self.found.alarms.is_empty() {
+            return Ok(Progress::More);
+        }
+        if self.predecessor.is_some() {
+            return Ok(Progress::Waiting);
+        }
+        if is_write_due {
+            self.store(streams).await;
+        }
+        Ok(Progress::All)
+    }
+
+    fn start_publishing(&mut self, streams: &Streams, metrics: &Arc<Metrics>) {
+        let Found { video, name, tracks, .. } = &self.found;
+        if self.publishing.is_some() || tracks.is_empty() {
+            return;
+        }
         let track = |track: &TrackRecord| VideoTrack {
             version: VERSION,
             video: video.clone(),
@@ -237,18 +280,21 @@ impl LiveFold {
             track: track.clone(),
         };
         let next: Vec<_> = tracks.iter().take(MAX_TRACKS).map(track).collect();
-        publish_tracks(streams, metrics, video, &next).await?;
-        tracks.drain(..next.len());
-        if !self.found.is_empty() {
-            return Ok(Progress::More);
+        let (streams, metrics, video) = (streams.clone(), Arc::clone(metrics), video.clone());
+        self.publishing = Some(Publishing {
+            tracks: next.len(),
+            task: tokio::spawn(
+                async move { publish_tracks(&streams, &metrics, &video, &next).await },
+            ),
+        });
+    }
+
+    async fn finish_publishing(&mut self) -> Result<(), PublicationError> {
+        if let Some(Publishing { tracks, task }) = self.publishing.take() {
+            task.await??;
+            self.found.tracks.drain(..tracks);
         }
-        if self.predecessor.is_some() {
-            return Ok(Progress::Waiting);
-        }
-        if self.written_at.elapsed() >= WRITE_INTERVAL {
-            self.store(streams).await;
-        }
-        Ok(Progress::All)
+        Ok(())
     }
 
     /// Failing only means that an aggregator that takes over has to fold more results.

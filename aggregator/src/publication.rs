@@ -9,6 +9,7 @@ use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind};
 use moliceiro_nats::publish::StoreError;
 use thiserror::Error;
+use tokio::task::JoinError;
 
 #[derive(Debug, Error)]
 pub(crate) enum PublicationError {
@@ -17,6 +18,8 @@ pub(crate) enum PublicationError {
     Store(#[from] StoreError),
     #[error("cannot read the last message on {subject}: {source}")]
     Lookup { subject: String, source: LastRawMessageError },
+    #[error("publishing tracks stopped: {0}")]
+    Task(#[from] JoinError),
 }
 
 /// The last message that a stream has on a subject.

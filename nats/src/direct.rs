@@ -13,6 +13,7 @@ use futures_util::stream::try_unfold;
 use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use thiserror::Error;
+use tokio::sync::mpsc;
 
 /// Messages of one request. The server sends fewer when they are large: 16 MiB by default.
 const BATCH: usize = 1000;
@@ -61,8 +62,8 @@ struct Request<'a> {
 }
 
 /// The messages of `stream` on subjects that match `filter`, in their order, from the sequence
-/// `from` up to the last one
-/// stored when the last batch is read. Holds one batch in memory.
+/// `from` up to the last one stored when the last batch is read. While one batch is used, the next
+/// one is on its way: memory holds at most three.
 pub(crate) fn messages(
     client: Client,
     stream: &stream::Stream,
@@ -74,16 +75,23 @@ pub(crate) fn messages(
         stream: stream.cached_info().config.name.clone(),
         filter: filter.to_owned(),
         next: from,
-        batch: VecDeque::new(),
         ended: false,
     };
-    try_unfold(reader, async |mut reader| {
-        while reader.batch.is_empty() && !reader.ended {
-            reader.fetch().await?;
+    let (sender, receiver) = mpsc::channel(1);
+    // It ends when the stream is dropped: nobody receives then.
+    tokio::spawn(reader.read_all(sender));
+    try_unfold((receiver, VecDeque::new()), async |(mut receiver, mut batch)| {
+        while batch.is_empty() {
+            match receiver.recv().await {
+                Some(next) => batch = next?,
+                None => return Ok(None),
+            }
         }
-        Ok(reader.batch.pop_front().map(|message| (message, reader)))
+        Ok(batch.pop_front().map(|message| (message, (receiver, batch))))
     })
 }
+
+type Batch = VecDeque<StreamMessage>;
 
 struct Reader {
     client: Client,
@@ -91,33 +99,44 @@ struct Reader {
     filter: String,
     /// The smallest sequence not read yet.
     next: u64,
-    batch: VecDeque<StreamMessage>,
     ended: bool,
 }
 
 impl Reader {
-    async fn fetch(&mut self) -> Result<(), ReadError> {
+    async fn read_all(mut self, batches: mpsc::Sender<Result<Batch, ReadError>>) {
+        while !self.ended {
+            let batch = self.fetch().await;
+            let has_failed = batch.is_err();
+            if batches.send(batch).await.is_err() || has_failed {
+                return;
+            }
+        }
+    }
+
+    async fn fetch(&mut self) -> Result<Batch, ReadError> {
         let request = Request { seq: self.next, next_by_subj: &self.filter, batch: BATCH };
         let request = Bytes::from(crate::messages::to_json(&request));
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await?;
         let subject = format!("$JS.API.DIRECT.GET.{}", self.stream);
         self.client.publish_with_reply(subject, inbox, request).await?;
+        let mut batch = Batch::new();
         let mut last_in_batch = 0;
         loop {
             let answer = tokio::time::timeout(ANSWER_TIMEOUT, answers.next()).await;
             let Ok(Some(answer)) = answer else { return Err(ReadError::TimedOut) };
             if let Some(status) = answer.status {
-                return self.end(status, &answer);
+                self.end(status, &answer)?;
+                return Ok(batch);
             }
             if number(&answer, NATS_LAST_SEQUENCE.as_ref()) != Some(last_in_batch) {
                 // A message was lost on its way. The next request starts with it.
-                return Ok(());
+                return Ok(batch);
             }
             let message = StreamMessage::try_from(answer)?;
             last_in_batch = message.sequence;
             self.next = message.sequence + 1;
-            self.batch.push_back(message);
+            batch.push_back(message);
         }
     }
 

@@ -4,6 +4,7 @@
 //!
 //! Only the last step returns what to acknowledge.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use moliceiro_analytics::{Applied, VideoTotals};
@@ -298,7 +299,7 @@ impl WrittenTotals {
         mut self,
         streams: &Streams,
         entries: &Entries,
-        metrics: &Metrics,
+        metrics: &Arc<Metrics>,
         video: &VideoId,
         on_publication: &mut impl FnMut(Publication<'_>),
     ) -> Result<PublishedTotals, CountError> {
