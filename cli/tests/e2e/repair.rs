@@ -32,7 +32,7 @@ async fn frames_that_the_server_loses_are_decoded_again() {
     site.upload_json(&by_time).await;
     ingest.wait_for_stderr("all frames are published", 2);
     lose_frames(&site, &[0, 40, 41, 100, FRAMES + 2]).await;
-    let _detector = site.ready("detector");
+    let detector = site.ready("detector");
     let summaries = site.summaries(2).await;
     ingest.wait_for_stderr("published again", 2);
     aggregator.wait_for_stderr("something of a video was lost", 2);
@@ -41,6 +41,13 @@ async fn frames_that_the_server_loses_are_decoded_again() {
     assert!(whole.notices.is_empty(), "{whole:?}");
     let by_time = summaries.iter().find(|summary| summary.name == "by time").unwrap();
     assert_eq!((by_time.processed_frames, by_time.failed_frames), (12, 0), "{by_time:?}");
+
+    let analysed = usize::try_from(FRAMES).unwrap() + 12;
+    site.upload_json(&json!({"uri": file_uri(&sample(VIDEO)), "name": "third"})).await;
+    detector.wait_for_stderr("frame done", analysed + 10);
+    site.jetstream().await.delete_stream(subjects::FRAMES).await.unwrap();
+    let third = site.summaries(3).await.remove(2);
+    assert_eq!(counts(&third), without_faults());
 }
 
 #[tokio::test(flavor = "multi_thread")]
