@@ -18,6 +18,8 @@ pub(super) struct Watch {
     known: HashSet<VideoId>,
     /// Entries before this revision were read.
     next_revision: u64,
+    /// The run of the server that they were read from.
+    server: String,
     searched_at: Option<Instant>,
 }
 
@@ -39,13 +41,12 @@ impl Watch {
     ) -> Result<bool, VideoError> {
         let videos = streams.videos();
         let last = videos.last_revision().await?;
-        if last + 1 < self.next_revision {
-            // The bucket is an older one, or a new one: power was lost.
+        let server = streams.jetstream.client().server_info().server_id;
+        if server != self.server || last + 1 < self.next_revision {
+            // The bucket may be an older one, or a new one: power was lost.
             self.next_revision = 0;
             self.known.clear();
-            for unfinished in self.unfinished.values_mut() {
-                unfinished.revision = None;
-            }
+            self.server = server;
         }
         if last >= self.next_revision {
             let mut entries = Box::pin(videos.entries_since(self.next_revision.max(1)));
