@@ -25,7 +25,7 @@ const FRAMES: u64 = 40;
 /// Far longer than a run takes, on a busy machine too.
 const LONGEST: Duration = Duration::from_secs(120);
 const PACE: Duration = Duration::from_millis(10);
-const STREAMS: [&str; 10] = [
+const STREAMS: [&str; 14] = [
     "FRAMES",
     "RESULTS",
     "KV_videos",
@@ -36,6 +36,10 @@ const STREAMS: [&str; 10] = [
     "DEAD",
     "KV_folds",
     "KV_attempts",
+    "KV_requests",
+    "STILLS",
+    "OBJ_uploads",
+    "OBJ_models",
 ];
 
 fn seeds() -> std::ops::Range<u64> {
