@@ -19,6 +19,7 @@ pub(crate) struct ResultMessage {
     source: Source,
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the large one")]
 enum Source {
     Delivered(Message),
     /// The log itself, which had it stored at this time, in milliseconds since 1970-01-01 UTC.
