@@ -19,6 +19,8 @@ pub struct AggregatorSettings {
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
     /// Alarm rules of videos whose upload has none: a list, or one text with `;` between the rules.
+    /// A rule about a line or a zone holds in the videos that have one of that name; for others, the
+    /// log says that it does not.
     #[serde(deserialize_with = "rules::deserialize")]
     pub alarms: Vec<AlarmRule>,
     /// A video that has not moved for this long, and whose frames are neither in the queue nor in

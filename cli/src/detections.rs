@@ -47,10 +47,10 @@ async fn print(
         true => track_numbers(streams, video, &Question::default()).await?,
         false => TrackNumbers::default(),
     };
-    let mut out = BufWriter::new(stdout());
-    // Before the results: what is counted meanwhile is not missing.
+    // Read before the results: what is counted in between is not missing.
     let entry = streams.videos().entry(video).await?;
     let mut missing = entry.as_ref().map(Missing::all_of).transpose()?;
+    let mut out = BufWriter::new(stdout());
     let mut frames = pin!(detections(streams, video));
     let mut is_empty = true;
     if csv {
@@ -58,9 +58,7 @@ async fn print(
     }
     while let Some(frame) = frames.try_next().await? {
         is_empty = false;
-        if let Some(missing) = &mut missing {
-            missing.found(frame.index);
-        }
+        missing.iter_mut().for_each(|missing| missing.found(frame.index));
         for row in numbers.rows(&frame) {
             match csv {
                 true if tracks => writeln!(out, "{}", row.to_tracked_csv())?,

@@ -34,10 +34,10 @@ pub(crate) fn run(arguments: &RerunArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// A name that does not exist is wrong usage.
+/// A model that does not exist, or does not have a class, is wrong usage.
 pub(crate) fn explained(error: RerunError) -> anyhow::Error {
     match error {
-        RerunError::Model(moliceiro_nats::ModelsError::Unknown { .. }) => {
+        RerunError::Model(moliceiro_nats::ModelsError::Unknown { .. }) | RerunError::Class(_) => {
             SettingsError::Invalid(vec![error.to_string()]).into()
         }
         other => other.into(),

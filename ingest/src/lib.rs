@@ -81,7 +81,7 @@ pub async fn run(
     // The setting was validated when it was read.
     let allowed = Arc::new(Allowed::new(&settings.allow).unwrap_or_default());
     let metrics = Arc::new(Metrics::new(&mut telemetry.catalogue()));
-    let default_every = settings.every;
+    let (default_every, default_model) = (settings.every, settings.model.clone());
     let context = Context {
         streams,
         allowed,
@@ -94,6 +94,7 @@ pub async fn run(
         streams: context.streams.clone(),
         uri_policy: context.allowed.clone(),
         default_every,
+        default_model,
         defaults,
     };
     let serving = async {

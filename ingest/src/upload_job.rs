@@ -9,8 +9,8 @@ use async_nats::jetstream::{AckKind, Message};
 use moliceiro_decode::live::LiveOrigin;
 use moliceiro_decode::{DecodeSettings, Observer};
 use moliceiro_nats::messages::{
-    Event, FrameSelection, LiveStatus, ModelDescription, Offset, Repair, Started, Upload,
-    VideoEntry, VideoState, to_json,
+    Event, FrameSelection, LiveStatus, ModelDescription, ModelId, Offset, Repair, Started,
+    UnknownClass, Upload, VideoEntry, VideoState, to_json,
 };
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{ModelsError, StreamsError, VideoId, subjects};
@@ -96,6 +96,8 @@ enum Unreadable {
     Live(LiveProblem),
     /// There is no such model.
     Model(ModelsError),
+    /// The upload names a class that the model does not have.
+    Class(UnknownClass),
 }
 
 impl std::fmt::Display for Unreadable {
@@ -106,6 +108,7 @@ impl std::fmt::Display for Unreadable {
             Self::Source(reason) => reason.fmt(f),
             Self::Live(reason) => reason.fmt(f),
             Self::Model(reason) => reason.fmt(f),
+            Self::Class(unknown) => write!(f, "the upload's {} {unknown}", unknown.field()),
         }
     }
 }
@@ -167,18 +170,20 @@ impl UploadJob {
         let (sequence, stored_at) = self.stored();
         let video = upload.video(sequence, stored_at);
         let ingested = if upload.models.is_empty() {
-            self.ingest_video(&video, upload, stored_at).await
+            self.ingest_video(&video, upload, stored_at, None).await
         } else {
             Box::pin(self.ingest_side_by_side(video, upload, stored_at)).await
         };
         ingested.unwrap_or_else(Disposition::Retry)
     }
 
+    /// `classes` are those of all models that analyse it side by side, if there are several.
     async fn ingest_video(
         &self,
         video: &VideoId,
         upload: Upload,
         stored_at: SystemTime,
+        classes: Option<&[String]>,
     ) -> Result<Disposition, RetryReason> {
         let Context { streams, allowed, metrics, .. } = &self.context;
         let entry = self.entry(video).await;
@@ -221,7 +226,9 @@ impl UploadJob {
             Err(error) if error.is_transient() => return Err(error.into()),
             found => found,
         };
+        let mut unknown = None;
         if let Ok(model) = &model {
+            unknown = self.unknown_class(&started, &model.model, classes).await?;
             started.model = Some(model.used());
             // Detectors learn from it that the model is needed.
             streams.detectors(&model.model).await?;
@@ -237,7 +244,10 @@ impl UploadJob {
                 None => Ok(uri),
             }
         });
-        let source = uri.and_then(|uri| Ok((uri, model.map_err(Unreadable::Model)?)));
+        let source = uri.and_then(|uri| match unknown {
+            Some(unknown) => Err(Unreadable::Class(unknown)),
+            None => Ok((uri, model.map_err(Unreadable::Model)?)),
+        });
         metrics.decoding(video, &started, stored.below);
         let selection = started.selection;
         let id = match &upload.repair {
@@ -270,6 +280,27 @@ impl UploadJob {
                 Ok(Disposition::Ack)
             }
             None => Ok(requeued(video, upload, selection)),
+        }
+    }
+
+    /// A class that the upload names and that its model does not have. Of a model whose classes
+    /// nothing says, every class is accepted.
+    async fn unknown_class(
+        &self,
+        started: &Started,
+        model: &ModelId,
+        classes: Option<&[String]>,
+    ) -> Result<Option<UnknownClass>, ModelsError> {
+        let rules = started.alarms.as_deref().unwrap_or_default();
+        let check = |known: &[String]| started.tracking.check_classes(rules, known).err();
+        if let Some(known) = classes {
+            return Ok(check(known));
+        }
+        match self.context.streams.models.labels(std::slice::from_ref(model)).await {
+            Ok(known) => Ok(known.as_deref().and_then(check)),
+            Err(error) if error.is_transient() => Err(error),
+            // It was removed just now.
+            Err(_) => Ok(None),
         }
     }
 

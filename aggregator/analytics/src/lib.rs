@@ -122,7 +122,7 @@ mod fold;
 mod totals;
 mod tracker;
 
-pub use alarms::rules_for;
+pub use alarms::{left_out, rules_for};
 pub use fold::{Finding, Fold, FrameObservations, InvalidCheckpoint, Observation, Observed, Rules};
 pub use totals::entry::InvalidBitmap;
 pub use totals::{Applied, VideoTotals};

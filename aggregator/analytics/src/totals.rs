@@ -298,6 +298,11 @@ impl VideoTotals {
         self.ended.as_ref().is_some_and(|ended| self.frames.settled() >= ended.frames)
     }
 
+    /// True once nothing can be added to the video any more.
+    pub fn is_over(&self) -> bool {
+        self.cancelled.is_some() || self.is_complete()
+    }
+
     /// How the video started.
     pub fn started(&self) -> &Started {
         &self.started

@@ -1,34 +1,23 @@
 //! What stored results come to, by any rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use moliceiro_analytics::{
     Finding, Fold, FrameObservations, Observation, Rules, VideoTotals, rules_for,
 };
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, TrackRecord,
-    TrackerKind, Tracking, Visit,
+    Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, Timeline,
+    TrackRecord, TrackerKind, Tracking, UnknownClass, Visit,
 };
 use moliceiro_nats::{Streams, VideoId};
 use serde::Serialize;
 
+use crate::question::{Classes, Question};
 use crate::{ReplayError, StoredResults};
 
 /// Runs of missing frames that are listed.
 const MOST_GAPS: usize = 20;
-
-/// What is asked of stored results; `None`: what the video's upload asked.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Question {
-    /// Count objects with a greater score than this. Results hold those above the detector's
-    /// floor.
-    pub threshold: Option<f32>,
-    /// Tracker, lines and zones.
-    pub tracking: Option<Tracking>,
-    /// Rules of alarms, which are not published.
-    pub alarms: Option<Vec<AlarmRule>>,
-}
 
 /// Frames in a row whose results are not stored any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -66,6 +55,12 @@ pub struct Analysis {
     /// Tracks, lines and zones.
     #[serde(flatten)]
     pub analytics: AnalyticsSummary,
+    /// What else there is to know about the numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
+    /// Lines and zones over time, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
     /// The alarms, in order.
     #[schema(value_type = Vec<Object>)]
     pub alarms: Vec<Alarm>,
@@ -127,18 +122,28 @@ pub(crate) enum Step<'a> {
     Found(Finding),
 }
 
-/// Folds all results of a video that are stored now, and calls `on_step` with each step. Returns
-/// the fold, and whether every frame of the video has a result.
+/// A video whose stored results were folded.
+pub(crate) struct Replayed {
+    pub(crate) fold: Fold,
+    pub(crate) started: Started,
+    /// Every frame of the video is settled.
+    pub(crate) is_complete: bool,
+    pub(crate) classes: Classes,
+}
+
+/// Folds all results of a video that are stored now, and calls `on_step` with each step. Fails if
+/// the question does not fit the video.
 pub(crate) async fn replay(
     streams: &Streams,
     video: &VideoId,
     question: &Question,
     mut on_step: impl FnMut(&Started, Step<'_>),
-) -> Result<(Fold, Started, bool), ReplayError> {
+) -> Result<Replayed, ReplayError> {
     let entry = streams.videos().entry(video).await?;
     let entry = entry.ok_or_else(|| ReplayError::Unknown(video.clone()))?;
     let totals = VideoTotals::from_entry(entry)?;
     let mut started = totals.started().clone();
+    let classes = question.check(streams, &started).await?;
     if let Some(tracking) = &question.tracking {
         started.tracking = tracking.clone();
     }
@@ -146,6 +151,7 @@ pub(crate) async fn replay(
         started.alarms = Some(alarms.clone());
     }
     let mut fold = Fold::new(&rules_of(&started, &[]));
+    fold.keep_timeline();
     let mut results = StoredResults::new(streams, video);
     for (index, is_analysed) in totals.settled_from(0) {
         let frame = if is_analysed { results.of(index).await? } else { None };
@@ -162,7 +168,7 @@ pub(crate) async fn replay(
     if totals.is_complete() {
         fold.end(&mut |finding| on_step(&started, Step::Found(finding)));
     }
-    Ok((fold, started, totals.is_complete()))
+    Ok(Replayed { fold, started, is_complete: totals.is_complete(), classes })
 }
 
 /// Folds all results of a video that are stored now.
@@ -172,16 +178,37 @@ pub async fn analyse(
     question: &Question,
 ) -> Result<Analysis, ReplayError> {
     let mut analysis = Analysis::of(video);
+    let mut seen = BTreeSet::new();
     let on_step = |started: &Started, step: Step<'_>| match step {
-        Step::Frame(frame) => analysis.count(frame, question.threshold, &started.labels),
+        Step::Frame(frame) => {
+            for object in frame.objects.all() {
+                if !seen.contains(object.label) {
+                    seen.insert(object.label.to_owned());
+                }
+            }
+            analysis.count(frame, question.threshold, &started.labels);
+        }
         Step::Failed => analysis.failed_frames += 1,
         Step::Missing(index) => analysis.miss(index, started.selection.every.max(1)),
         Step::Found(finding) => analysis.found(finding, &started.name),
     };
-    let (fold, started, is_complete) = replay(streams, video, question, on_step).await?;
+    let replayed = replay(streams, video, question, on_step).await?;
+    let Replayed { fold, started, is_complete, classes } = replayed;
+    if classes == Classes::Unknowable {
+        let seen: Vec<_> = seen.into_iter().collect();
+        analysis.notices.extend(question.check_classes(&seen).err().map(
+            |UnknownClass { label, .. }| {
+                format!(
+                    "no object of the class {label:?} was found, and the model is not stored any \
+                 more: whether it has that class is unknown"
+                )
+            },
+        ));
+    }
     analysis.name = started.name;
     analysis.complete = is_complete && analysis.missing_frames == 0;
     analysis.analytics = fold.summary();
+    analysis.timeline = fold.timeline();
     Ok(analysis)
 }
 
@@ -196,7 +223,9 @@ impl Analysis {
             missing_frames: 0,
             missing: vec![],
             classes: BTreeMap::new(),
+            notices: vec![],
             analytics: AnalyticsSummary::default(),
+            timeline: None,
             alarms: vec![],
             track_records: vec![],
             crossings: vec![],

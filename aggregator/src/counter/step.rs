@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moliceiro_analytics::{Applied, VideoTotals};
+use moliceiro_analytics::{Applied, VideoTotals, left_out};
 use moliceiro_nats::messages::{
     Alarm, AlarmRule, Event, Started, Summary, TrackerKind, VideoEntry, VideoState,
     milliseconds_now,
@@ -17,7 +17,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::entries::{Entries, EntryError};
-use crate::live_fold::{FoldError, LiveFold, Progress, of_source};
+use crate::live_fold::{FoldError, LiveFold, Progress, of_source, publish_open_tracks};
 use crate::metrics::Metrics;
 use crate::ordered_publisher::publish_alarms;
 use crate::output::Publication;
@@ -49,7 +49,9 @@ impl CountError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Entry(error) => error.is_conflict() || error.is_unavailable(),
-            Self::Publication(error) => matches!(error, PublicationError::Lookup { .. }),
+            Self::Publication(error) | Self::Fold(FoldError::Publication(error)) => {
+                matches!(error, PublicationError::Lookup { .. })
+            }
             Self::Fold(_) => true,
         }
     }
@@ -209,6 +211,7 @@ fn start(
         Some(stored) if !stored.totals.is_queued() => Some((stored, false)),
         Some(stored) => match started() {
             Some(started) => {
+                report_left_out(results, &started, rules);
                 let totals = VideoTotals::new(started, rules);
                 Some((StoredTotals::new(totals, stored.revision), true))
             }
@@ -216,10 +219,26 @@ fn start(
         },
         None => {
             let totals = started()
-                .map(|started| VideoTotals::new(started, rules))
+                .map(|started| {
+                    report_left_out(results, &started, rules);
+                    VideoTotals::new(started, rules)
+                })
                 .or_else(|| queued().map(VideoTotals::queued))?;
             Some((StoredTotals::new(totals, None), true))
         }
+    }
+}
+
+/// A rule of the settings that cannot hold in a video is not left out silently.
+fn report_left_out(results: &[ResultMessage], started: &Started, rules: &[AlarmRule]) {
+    let rules: Vec<_> = left_out(started, rules).into_iter().map(AlarmRule::to_string).collect();
+    if let Some(result) = results.first().filter(|_| !rules.is_empty()) {
+        warn!(
+            video = %result.event().video,
+            ?rules,
+            "rules of aggregator.alarms do not hold in this video: it does not have their lines, \
+             zones, tracks or classes"
+        );
     }
 }
 
@@ -240,7 +259,8 @@ impl AppliedResults {
         let is_tracked = stored.totals.started().tracking.tracker() != TrackerKind::None;
         let last = stored.totals.last_window().filter(|_| is_folded && is_tracked).cloned();
         if let Some(last) = last {
-            let (analytics, has_ended) = of_source(streams, &last).await?;
+            let is_over = stored.totals.is_over();
+            let (analytics, has_ended) = of_source(streams, &last, is_over).await?;
             let is_patient = results
                 .iter()
                 .all(|result| result.deliveries().is_some_and(|n| n < MOST_DELIVERIES));
@@ -312,6 +332,11 @@ impl WrittenTotals {
             Some(fold) => fold.publish(streams, metrics, &mut on_alarm).await?,
             None => self.source,
         };
+        if let Some(last) = self.stored.totals.last_window()
+            && self.stored.totals.is_over()
+        {
+            publish_open_tracks(streams, metrics, last).await?;
+        }
         if next.len() < alarms.len() {
             progress = Progress::More;
         }
@@ -365,8 +390,27 @@ impl WrittenTotals {
         if let Some(fold) = stored.fold.take() {
             fold.delete(streams).await;
         }
+        // A source that was cancelled may have ended before its last window.
+        if let Some(window) = &stored.totals.started().window
+            && is_last_of(streams, video, &window.source).await?
+        {
+            publish_open_tracks(streams, metrics, video).await?;
+        }
         Ok(())
     }
+}
+
+/// True if the source of this window has ended, and no window follows.
+async fn is_last_of(
+    streams: &Streams,
+    window: &VideoId,
+    source: &VideoId,
+) -> Result<bool, CountError> {
+    let source = streams.videos().entry(source).await.map_err(FoldError::from)?;
+    Ok(source.is_some_and(|source| {
+        let is_last = source.live.as_ref().is_some_and(|live| live.last.as_ref() == Some(window));
+        is_last && source.state.is_final()
+    }))
 }
 
 impl PublishedTotals {

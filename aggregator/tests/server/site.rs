@@ -34,6 +34,11 @@ impl Site {
         Self { streams, settings, nats: server::settings(url), _server: None }
     }
 
+    /// Where clients reach the server.
+    pub fn url(&self) -> String {
+        self.nats.url.clone()
+    }
+
     pub async fn store(&self, video: &VideoId, event: Event) {
         self.streams.publisher.publish_event(video, None, event).await.unwrap();
     }

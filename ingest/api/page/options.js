@@ -45,6 +45,12 @@ export class Options {
     return options;
   }
 
+  /** Sets the lines and zones. */
+  place(places, zones) {
+    this.#fields.lines.value = places.join("\n");
+    this.#fields.zones.value = zones.join("\n");
+  }
+
   /** Shows the options that a video was counted with. */
   fill({ every, fps, start, end, video_track: track, deinterlace, model, labels, rules, lines: places, zones }) {
     // The server refuses both.
@@ -56,8 +62,7 @@ export class Options {
     this.#fields.deinterlace.value = deinterlace ?? "";
     this.#fields.model.value = model?.name ?? "";
     this.#fields.labels.value = labels.join(", ");
-    this.#fields.lines.value = places.join("\n");
-    this.#fields.zones.value = zones.join("\n");
+    this.place(places, zones);
     this.#fields.alarms.value = (rules ?? []).join("\n");
   }
 }

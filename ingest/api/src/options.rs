@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    AlarmRule, Deinterlace, InvalidField, InvalidModelId, MalformedPlace, ModelId,
-    RequestedSelection, TrackerKind, Tracking, Upload,
+    AlarmRule, Deinterlace, InvalidField, Line, ModelId, RequestedSelection, TrackerKind, Tracking,
+    Upload, Zone,
 };
 use serde::Deserialize;
 use url::Url;
@@ -199,8 +199,8 @@ pub(crate) struct UploadOptions {
     pub(crate) model: Option<ModelId>,
     pub(crate) models: Vec<ModelId>,
     labels: Vec<String>,
-    alarms: Option<Vec<AlarmRule>>,
-    tracking: Tracking,
+    pub(crate) alarms: Option<Vec<AlarmRule>>,
+    pub(crate) tracking: Tracking,
 }
 
 impl UploadOptions {
@@ -264,15 +264,11 @@ impl UploadOptions {
                 let names = "must be auto, off or fields";
                 self.selection.deinterlace.replace(parsed(field, value, names)?).is_some()
             }
-            "model" => {
-                let invalid = |error: InvalidModelId| Problem::unprocessable(error.to_string());
-                self.model.replace(value.parse().map_err(invalid)?).is_some()
-            }
+            "model" => self.model.replace(value.parse::<ModelId>()?).is_some(),
             "models" => {
-                let invalid = |error: InvalidModelId| Problem::unprocessable(error.to_string());
                 let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
                 for name in names {
-                    self.models.push(name.parse().map_err(invalid)?);
+                    self.models.push(name.parse::<ModelId>()?);
                 }
                 false
             }
@@ -284,8 +280,7 @@ impl UploadOptions {
             "alarms" => {
                 let alarms = self.alarms.get_or_insert_default();
                 if !value.trim().is_empty() {
-                    let rule = value.parse::<AlarmRule>();
-                    alarms.push(rule.map_err(|error| Problem::unprocessable(error.to_string()))?);
+                    alarms.push(value.parse::<AlarmRule>()?);
                 }
                 false
             }
@@ -294,11 +289,11 @@ impl UploadOptions {
                 self.tracking.tracker.replace(parsed(field, value, names)?).is_some()
             }
             "lines" => {
-                self.tracking.lines.push(place(field, value)?);
+                self.tracking.lines.push(value.parse::<Line>()?);
                 false
             }
             "zones" => {
-                self.tracking.zones.push(place(field, value)?);
+                self.tracking.zones.push(value.parse::<Zone>()?);
                 false
             }
             _ => return Err(unknown(kind, field, Self::FIELDS)),
@@ -356,10 +351,6 @@ impl UploadOptions {
         let Self { name, selection, model, models, labels, alarms, tracking } = options;
         Ok(Upload { name, selection, model, models, labels, alarms, tracking, ..upload })
     }
-}
-
-fn place<T: FromStr<Err = MalformedPlace>>(field: &str, value: &str) -> Result<T, Problem> {
-    value.parse().map_err(|error| Problem::unprocessable(format!("{field}: {error}")))
 }
 
 fn merge_lists<T>(field: &str, own: &mut Vec<T>, other: Vec<T>) -> Result<(), Problem> {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use moliceiro_nats::messages::to_json;
+use moliceiro_nats::messages::{InvalidModelId, MalformedPlace, MalformedRule, to_json};
 use moliceiro_nats::objects::ObjectError;
 use moliceiro_nats::videos::VideoError;
 use serde::Serialize;
@@ -127,6 +127,24 @@ impl From<ObjectError> for Problem {
             }
             other => Self::unprocessable(other.to_string()),
         }
+    }
+}
+
+impl From<InvalidModelId> for Problem {
+    fn from(invalid: InvalidModelId) -> Self {
+        Self::unprocessable(invalid.to_string())
+    }
+}
+
+impl From<MalformedRule> for Problem {
+    fn from(malformed: MalformedRule) -> Self {
+        Self::unprocessable(format!("alarms: {malformed}"))
+    }
+}
+
+impl From<MalformedPlace> for Problem {
+    fn from(malformed: MalformedPlace) -> Self {
+        Self::unprocessable(format!("{}s: {malformed}", malformed.kind))
     }
 }
 

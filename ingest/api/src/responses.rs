@@ -76,6 +76,18 @@ pub(crate) enum VideoErrors {
     Damaged(ProblemBody),
 }
 
+/// Further errors of an analysis of stored results.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it only describes the responses")]
+pub(crate) enum AnalysisErrors {
+    #[response(
+        status = 409,
+        description = "The video has not been started yet",
+        content_type = "application/problem+json"
+    )]
+    Conflict(ProblemBody),
+}
+
 /// Errors of a request for one model.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it only describes the responses")]

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
     AlarmRule, AnalyticsSummary, Deinterlace, Fps, FrameSelection, Line, LiveStatus, Offset,
-    Started, Summary, Tracking, UsedModel, VideoEntry, VideoState, VideoStatus, Zone,
+    Started, Summary, UsedModel, VideoEntry, VideoState, VideoStatus, Zone,
 };
 use moliceiro_nats::videos::KnownVideo;
 use serde::{Deserialize, Serialize};
@@ -151,11 +151,6 @@ impl Video {
             live: status.live,
             summary: status.summary,
         }
-    }
-
-    /// The lines and zones of its upload.
-    pub(crate) fn tracking(&self) -> Tracking {
-        Tracking { tracker: None, lines: self.lines.clone(), zones: self.zones.clone() }
     }
 
     /// A video that no aggregator has an entry of yet.

@@ -23,9 +23,15 @@ impl UploadJob {
             // Every delivery has to name the same analyses, whatever the latest version is then.
             return Ok(Disposition::Replace(video, Upload { models, ..upload }));
         }
+        // Lines, zones and rules are for all: each class has to be known to one of the models.
+        let classes = match self.context.streams.models.labels(&models).await {
+            Err(error) if error.is_transient() => return Err(error.into()),
+            classes => classes.ok().flatten(),
+        };
         let analyses = upload.clone().analyses(&video);
-        let ingesting =
-            analyses.iter().map(|(id, of)| self.ingest_video(id, of.clone(), stored_at));
+        let ingesting = analyses
+            .iter()
+            .map(|(id, of)| self.ingest_video(id, of.clone(), stored_at, classes.as_deref()));
         let mut requeued = None;
         for disposition in try_join_all(ingesting).await? {
             match disposition {

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     AlarmRule, Fingerprint, FrameSelection, InvalidPlaces, InvalidSelection, ModelId, Offset,
-    Repair, RequestedSelection, Started, Tracking, VERSION, printable,
+    Repair, RequestedSelection, Started, Tracking, UnknownClass, VERSION, printable,
 };
 use crate::VideoId;
 
@@ -166,6 +166,9 @@ pub enum InvalidField {
     /// `repair` names too many ranges.
     #[error("must have {} ranges of frames or fewer", Repair::MOST_RANGES)]
     Repair,
+    /// `lines`, `zones` or `alarms` name a class that the model does not have.
+    #[error(transparent)]
+    Class(#[from] UnknownClass),
     /// `alarms` has too many rules.
     #[error("must be at most {} rules", AlarmRule::MOST)]
     Alarms,
@@ -183,6 +186,7 @@ impl InvalidField {
             Self::Models => "models",
             Self::Labels => "labels",
             Self::Places(invalid) => invalid.field(),
+            Self::Class(unknown) => unknown.field(),
             Self::AlarmLabel { .. } | Self::Alarms => "alarms",
         }
     }
@@ -280,8 +284,9 @@ impl Upload {
             return Err(InvalidField::Labels);
         }
         let rules = alarms.unwrap_or_default();
-        let counts = |label| labels.is_empty() || labels.contains(label);
-        if let Some(rule) = rules.iter().find(|rule| !counts(&rule.label)) {
+        let is_counted =
+            |rule: &AlarmRule| labels.is_empty() || labels.iter().any(|label| rule.counts(label));
+        if let Some(rule) = rules.iter().find(|rule| !is_counted(rule)) {
             let (rule, label) = (rule.to_string(), rule.label.clone());
             return Err(InvalidField::AlarmLabel { rule, label });
         }
@@ -442,6 +447,19 @@ mod tests {
             ("file:///data/caf%E9%0A/", "caf\\xE9\\n"),
         ] {
             assert_eq!(Upload::parse(text.as_bytes()).unwrap().name(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn rules_are_about_classes_that_are_counted_also_in_the_plural() {
+        let check = |rule: &str| {
+            Upload::check_counted(&["person".into(), "bus".into()], Some(&[rule.parse().unwrap()]))
+        };
+        for rule in ["person > 3", "3 persons in quay", "2 people in quay", "2 buses in quay"] {
+            assert_eq!(check(rule), Ok(()), "{rule}");
+        }
+        for rule in ["persons > 3", "3 boats in quay", "boat crosses gate"] {
+            assert!(matches!(check(rule), Err(InvalidField::AlarmLabel { .. })), "{rule}");
         }
     }
 

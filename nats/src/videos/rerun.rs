@@ -3,7 +3,7 @@ use url::Url;
 
 use super::{KnownVideo, VideoError, Videos};
 use crate::messages::{
-    FrameSelection, ModelId, RequestedSelection, Started, Upload, VideoEntry, to_json,
+    FrameSelection, ModelId, RequestedSelection, Started, UnknownClass, Upload, VideoEntry, to_json,
 };
 use crate::objects::{self, ObjectError};
 use crate::publish::StoreError;
@@ -30,6 +30,9 @@ pub enum RerunError {
     /// There is no such model.
     #[error(transparent)]
     Model(#[from] ModelsError),
+    /// Its lines, zones or rules are about a class that the model does not have.
+    #[error("the video's {} {}", .0.field(), .0)]
+    Class(#[from] UnknownClass),
     /// It cannot be read.
     #[error(transparent)]
     Read(#[from] VideoError),
@@ -63,7 +66,7 @@ impl Videos<'_> {
     }
 
     /// Queues a video again, to be analysed by another model as it was before: the same frames,
-    /// labels and alarms. Returns the video of that analysis, which [`VideoId::by_model`] names;
+    /// labels, lines, zones and alarms. Returns the video of that analysis, which [`VideoId::by_model`] names;
     /// one that exists already stays as it is.
     pub async fn rerun(self, video: &VideoId, model: &ModelId) -> Result<VideoId, RerunError> {
         let (started, is_live) = match self.find(video).await? {
@@ -82,7 +85,10 @@ impl Videos<'_> {
         if self.find(&id).await?.is_some() {
             return Ok(id);
         }
-        let Started { name, uri, selection, alarms, labels, fingerprint, .. } = started;
+        let Started { name, uri, selection, alarms, tracking, labels, fingerprint, .. } = started;
+        if let Some(known) = self.streams.models.labels(std::slice::from_ref(&model)).await? {
+            tracking.check_classes(alarms.as_deref().unwrap_or_default(), &known)?;
+        }
         let uri: Url = uri.parse().map_err(|_| RerunError::NoAddress(video.clone()))?;
         if uri.password() == Some("***") {
             return Err(RerunError::Password(video.clone()));
@@ -99,6 +105,7 @@ impl Videos<'_> {
             selection: RequestedSelection { every, fps, start, end, video_track, deinterlace },
             model: Some(model),
             alarms,
+            tracking,
             labels,
             fingerprint,
             ..Upload::of(uri)

@@ -230,6 +230,22 @@ fn the_rules_of_an_upload_replace_the_default_rules() {
     assert!(alarms(Some(&[])).is_empty());
 }
 
+/// Someone who expects their alarms has to be able to find that out.
+#[test]
+fn default_rules_that_cannot_hold_in_a_video_are_known() {
+    let rules = rules(&["person > 1", "person crosses gate", "boat > 2"]);
+    let left_out = |started: &Started| {
+        let left_out = moliceiro_analytics::left_out(started, &rules);
+        left_out.into_iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let plain = started(1, None, &["person"]);
+    assert_eq!(left_out(&plain), ["person crosses gate", "boat > 2"]);
+    let lines = vec!["gate: 0,0 1,1".parse().unwrap()];
+    let tracking = Tracking { lines, ..Tracking::default() };
+    assert_eq!(left_out(&Started { tracking, ..started(1, None, &[]) }), [""; 0]);
+    assert_eq!(left_out(&started(1, Some(&[]), &[])), [""; 0]);
+}
+
 #[test]
 fn classes_that_were_not_requested_neither_count_nor_raise_alarms() {
     let mut totals = VideoTotals::new(

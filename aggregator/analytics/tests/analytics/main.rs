@@ -7,6 +7,7 @@ mod alarms;
 mod counting;
 mod films;
 mod fold;
+mod timeline;
 
 use moliceiro_analytics::VideoTotals;
 use moliceiro_messages::{VideoEntry, VideoId, from_json, to_json};
