@@ -301,7 +301,9 @@ impl Follower<'_> {
                 Ok(()) => {
                     let (video, window) = (&window, publish_window);
                     let publisher =
-                        FramePublisher { streams, metrics, video, model, window, skip_still };
+                        FramePublisher {
+                            streams, metrics, video, model, window, skip_still, repair: None
+                        };
                     publisher.publish_video(decoding, Watermark::default()).await
                 }
                 Err(error) => Err(error),

@@ -1,5 +1,6 @@
 //! Publishes the frames of a video, and its end.
 
+use std::future::ready;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use moliceiro_decode::{ContainerInfo, DecodedFrame, DecodedThumbnail, Decoding, UndecodableFrame};
 use moliceiro_nats::messages::{
-    Carried, CarriedRun, Ended, Event, Failed, Frame, ModelId, Progress, Thumbnail, VERSION,
-    milliseconds_now, to_cbor,
+    Carried, CarriedRun, Ended, Event, Failed, Frame, ModelId, Progress, Repair, Thumbnail,
+    VERSION, milliseconds_now, to_cbor,
 };
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
@@ -35,6 +36,8 @@ pub struct FramePublisher<'a> {
     pub window: usize,
     /// Whether some frames carry the objects of others.
     pub skip_still: bool,
+    /// What of the video is published again, if something of it was lost.
+    pub repair: Option<&'a Repair>,
 }
 
 /// A frame that is stored.
@@ -111,7 +114,7 @@ impl FramePublisher<'_> {
     }
 
     async fn publish_end(&self, ended: Ended) -> Result<Published, StoreError> {
-        let id = subjects::event_message_id(self.video, "ended");
+        let id = self.message_id(subjects::event_message_id(self.video, "ended"));
         let event = Event::Ended(ended.clone());
         self.streams.publisher.publish_event(self.video, Some(&id), event).await?;
         Ok(Published { frames: ended.frames, problem: ended.problem })
@@ -186,6 +189,36 @@ impl FramePublisher<'_> {
         Ok(())
     }
 
+    /// What was lost may have been stored under the same id a moment ago.
+    fn message_id(&self, id: String) -> String {
+        match self.repair {
+            Some(repair) => format!("{id}/{}", repair.token()),
+            None => id,
+        }
+    }
+
+    /// Stores the frames that a repair names, and returns how many there were.
+    pub(crate) async fn publish_again(
+        &self,
+        repair: &Repair,
+        frames: async_channel::Receiver<Result<DecodedFrame, UndecodableFrame>>,
+    ) -> Result<u64, StoreError> {
+        let index = |frame: &Result<DecodedFrame, UndecodableFrame>| match frame {
+            Ok(frame) => frame.index,
+            Err(lost) => lost.index,
+        };
+        let last = repair.last();
+        let named = frames
+            .take_while(|frame| ready(index(frame) <= last))
+            .filter(|frame| ready(repair.names(index(frame))));
+        let mut storing = pin!(named.map(|frame| self.publish_one(frame)).buffered(self.window));
+        let mut published = 0;
+        while storing.try_next().await?.is_some() {
+            published += 1;
+        }
+        Ok(published)
+    }
+
     async fn publish_one(
         &self,
         frame: Result<DecodedFrame, UndecodableFrame>,
@@ -232,7 +265,7 @@ impl FramePublisher<'_> {
         let bytes = payload.len();
         let started = Instant::now();
         let subject = subjects::frames(self.model, self.video);
-        let id = subjects::frame_message_id(self.video, index);
+        let id = self.message_id(subjects::frame_message_id(self.video, index));
         self.streams.publisher.publish(&subject, &id, payload).await?;
         self.metrics.frame_published(self.video, index, bytes, started.elapsed());
         Ok(Stored::at(index, number, carried))
@@ -243,7 +276,7 @@ impl FramePublisher<'_> {
         let UndecodableFrame { index, number, reason, carried } = lost;
         self.metrics.frame_lost(self.video, index, &reason);
         let failed = Event::Failed(Failed { index, reason, detector: None, deliveries: 0 });
-        let id = subjects::frame_message_id(self.video, index);
+        let id = self.message_id(subjects::frame_message_id(self.video, index));
         self.streams.publisher.publish_event(self.video, Some(&id), failed).await?;
         Ok(Stored::at(index, number, carried))
     }

@@ -49,9 +49,6 @@ pub struct IngestSettings {
     pub key_frames: bool,
     /// Keep up to 16 thumbnails of each video, for the page.
     pub stills: bool,
-    /// Keep the bytes of uploads for `streams.keep`, so that a video can be decoded again with
-    /// another model.
-    pub keep_uploads: bool,
     /// Maximum number of videos decoded at the same time.
     pub videos: usize,
     /// Maximum number of frames of one video in flight to the server, not acknowledged yet.
@@ -85,7 +82,6 @@ impl Default for IngestSettings {
             skip_still: false,
             key_frames: false,
             stills: true,
-            keep_uploads: false,
             videos: 4,
             publish_window: 16,
             stall_timeout: Duration::from_secs(30),

@@ -8,13 +8,14 @@
 pub(crate) mod entry;
 mod frames;
 mod milestones;
+mod missing;
 mod summary;
 
 use std::collections::BTreeMap;
 
 use moliceiro_messages::{
     Alarm, AlarmRule, AnalyticsSummary, Cancelled, Carried, Ended, Event, Failed, FrameResult,
-    LiveStatus, Progress, Started, Unconfirmed, VideoId, VideoState,
+    LiveStatus, Progress, RepairState, Started, Unconfirmed, VideoId, VideoState,
 };
 
 use self::frames::Frames;
@@ -54,6 +55,7 @@ pub struct VideoTotals {
     folded_alarms: u64,
     /// Frames whose results were counted, and not found any more by the fold.
     not_folded: u64,
+    repair: Option<RepairState>,
 }
 
 /// What an event did to the totals.
@@ -91,6 +93,7 @@ impl VideoTotals {
             analytics: None,
             folded_alarms: 0,
             not_folded: 0,
+            repair: None,
         }
     }
 
@@ -113,6 +116,7 @@ impl VideoTotals {
         let applied = match event {
             Event::Queued(_) | Event::Started(_) => Applied::Duplicate,
             Event::Cancelled(cancelled) => return self.cancel(cancelled, now),
+            Event::Lost(lost) => self.lose(&lost.reason),
             _ if self.queued => Applied::NotYet,
             Event::Progress(progress) => self.confirm(progress),
             Event::Carried(carried) => self.carry(carried),

@@ -31,6 +31,7 @@ mod page;
 mod processes;
 mod prometheus;
 mod random_runs;
+mod repair;
 mod run;
 mod settings;
 mod sources;

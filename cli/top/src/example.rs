@@ -62,6 +62,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
         alarms: 0,
         alarm_state: AlarmState::default(),
         analytics: None,
+        repair: None,
         finished_at: None,
         summary_published: false,
         summary: state.is_final().then(|| summary(name, counted)),

@@ -61,6 +61,8 @@ pub enum Event {
     Ended(Ended),
     /// No ingest will publish the rest of its frames.
     Abandoned(Abandoned),
+    /// What is missing of it now cannot be decoded again: those frames fail.
+    Lost(Lost),
     /// It was cancelled: later events change nothing, unless it was finished before.
     Cancelled(Cancelled),
 }
@@ -155,6 +157,13 @@ pub struct Ended {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Abandoned {
     /// Why, on one line.
+    pub reason: String,
+}
+
+/// The frames that are missing when this comes will never come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Why they cannot be decoded again, on one line.
     pub reason: String,
 }
 

@@ -42,6 +42,7 @@ mod model;
 mod objects;
 mod place;
 mod printable;
+mod repair;
 mod score;
 mod skipped;
 mod status;
@@ -72,7 +73,7 @@ pub use classes::{Advice, UnknownClass, nearest};
 pub use color::{Color, Matrix};
 pub use deinterlace::{Deinterlace, InvalidDeinterlace};
 pub use event::{
-    Abandoned, Cancelled, Ended, Event, Failed, Progress, RESULT_VERSION, Started, VideoEvent,
+    Abandoned, Cancelled, Ended, Event, Failed, Lost, Progress, RESULT_VERSION, Started, VideoEvent,
 };
 pub use fingerprint::Fingerprint;
 pub use fit::{Fit, InvalidFit};
@@ -91,6 +92,7 @@ pub use place::{
     Zone, check_places,
 };
 pub use printable::printable;
+pub use repair::{FrameRange, Repair, RepairState};
 pub use score::Score;
 pub use skipped::Skipped;
 pub use status::VideoStatus;

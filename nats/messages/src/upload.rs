@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     AlarmRule, Fingerprint, FrameSelection, InvalidPlaces, InvalidSelection, ModelId, Offset,
-    RequestedSelection, Started, Tracking, UnknownClass, VERSION, printable,
+    Repair, RequestedSelection, Started, Tracking, UnknownClass, VERSION, printable,
 };
 use crate::VideoId;
 
@@ -62,6 +62,9 @@ pub struct Upload {
     /// file with the same path is another video.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
+    /// What of a video that exists is missing: only aggregators ask for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
 }
 
 /// What an upload gets that leaves it out.
@@ -160,6 +163,9 @@ pub enum InvalidField {
     /// `lines`, `zones`, or rules about them.
     #[error(transparent)]
     Places(#[from] InvalidPlaces),
+    /// `repair` names too many ranges.
+    #[error("must have {} ranges of frames or fewer", Repair::MOST_RANGES)]
+    Repair,
     /// `lines`, `zones` or `alarms` name a class that the model does not have.
     #[error(transparent)]
     Class(#[from] UnknownClass),
@@ -175,6 +181,7 @@ impl InvalidField {
             Self::Version(_) => "version",
             Self::Selection(invalid) => invalid.field(),
             Self::Window => "window",
+            Self::Repair => "repair",
             Self::Name => "name",
             Self::Models => "models",
             Self::Labels => "labels",
@@ -229,6 +236,7 @@ impl Upload {
             tracking: Tracking::default(),
             labels: vec![],
             fingerprint: None,
+            repair: None,
         }
     }
 
@@ -245,6 +253,9 @@ impl Upload {
             Self::check_name(name)?;
         }
         Self::check_models(self.model.as_ref(), &self.models)?;
+        if self.repair.as_ref().is_some_and(|repair| !repair.is_valid()) {
+            return Err(InvalidField::Repair);
+        }
         Self::check_counted(&self.labels, self.alarms.as_deref())?;
         Ok(self.tracking.check(self.alarms.as_deref().unwrap_or_default())?)
     }
@@ -359,6 +370,27 @@ impl Upload {
             fingerprint: self.fingerprint.clone(),
             model: None,
         }
+    }
+
+    /// The upload that a video started with, to be decoded again. `None` if its address is not
+    /// stored: it had a password.
+    pub fn again(video: &VideoId, started: &Started) -> Option<Self> {
+        let Started { name, uri, selection, alarms, tracking, labels, fingerprint, .. } =
+            started.clone();
+        let uri: Url = uri.parse().ok().filter(|uri: &Url| uri.password() != Some("***"))?;
+        let FrameSelection { every, fps, start, end, video_track, deinterlace } = selection;
+        let every = fps.is_none().then_some(every);
+        Some(Self {
+            id: Some(video.clone()),
+            name: Some(name),
+            selection: RequestedSelection { every, fps, start, end, video_track, deinterlace },
+            model: started.model.as_ref().map(|used| used.name.clone()),
+            alarms,
+            tracking,
+            labels,
+            fingerprint,
+            ..Self::of(uri)
+        })
     }
 
     /// The video's display name: the given one, or the last part of the URI. A character that

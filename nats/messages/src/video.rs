@@ -3,7 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmRule, AnalyticsSummary, Cancelled, CarriedRun, Ended, LiveStatus, RuleMatch, Started,
+    AlarmRule, AnalyticsSummary, Cancelled, CarriedRun, Ended, LiveStatus, RepairState, RuleMatch,
+    Started,
     Summary, Versioned, VideoState,
 };
 use crate::VideoId;
@@ -122,6 +123,9 @@ pub struct VideoEntry {
     /// Tracks, lines and zones up to the first frame without a result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analytics: Option<AnalyticsSummary>,
+    /// How it was repaired, if something of it was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<RepairState>,
     /// When the last frame was counted, in milliseconds since 1970-01-01 UTC.
     pub finished_at: Option<u64>,
     /// True once the summary is published.

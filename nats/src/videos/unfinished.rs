@@ -100,7 +100,9 @@ impl Videos<'_> {
         Ok(by_id)
     }
 
-    async fn queued_uploads(self) -> Result<BTreeMap<VideoId, UnfinishedVideo>, VideoError> {
+    /// The uploads in the queue by their videos: those that wait for an ingest, and those that have
+    /// one.
+    pub async fn queued_uploads(self) -> Result<BTreeMap<VideoId, UnfinishedVideo>, VideoError> {
         let client = self.streams.jetstream.client();
         let messages = direct::messages(client, &self.streams.uploads, subjects::UPLOAD_SUBJECT, 1);
         let (mut messages, mut uploads) = (Box::pin(messages), BTreeMap::new());
@@ -119,7 +121,7 @@ impl Videos<'_> {
     }
 
     /// The videos that a stream has messages of.
-    async fn subjects_of(
+    pub(super) async fn subjects_of(
         self,
         stream: &async_nats::jetstream::stream::Stream,
         filter: &str,

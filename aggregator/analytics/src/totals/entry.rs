@@ -63,6 +63,7 @@ impl VideoTotals {
             alarms: self.alarms.raised() + self.folded_alarms,
             alarm_state: self.alarms.to_state(),
             analytics: self.analytics.clone(),
+            repair: self.repair.clone(),
             finished_at: self.finished_at,
             summary_published,
             summary: self.summary(video),
@@ -105,6 +106,7 @@ impl VideoTotals {
             not_folded: 0,
             known_below: 0,
             analytics: entry.analytics,
+            repair: entry.repair,
             alarms: Alarms::from_state(entry.alarm_state, entry.alarms - folded_alarms),
         })
     }

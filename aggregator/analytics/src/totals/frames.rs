@@ -158,8 +158,31 @@ impl Frames {
         result.matches
     }
 
+    /// Settles those of these frames that are not settled: they will never have a result. Returns
+    /// how many those are.
+    pub(super) fn fail(&mut self, indexes: impl Iterator<Item = u64>, reason: &str) -> u64 {
+        let mut failed = 0;
+        for index in indexes {
+            if self.is_settled(index) {
+                continue;
+            }
+            self.failed.insert(index);
+            failed += 1;
+            if self.failures.len() < MAX_FAILURES {
+                self.failures.push(FailedFrame { index, reason: reason.to_owned() });
+            }
+        }
+        self.failures.sort_by_key(|failure| failure.index);
+        self.failed.optimize();
+        failed
+    }
+
     pub(super) fn drop_unconfirmed(&mut self) {
         self.unconfirmed.clear();
+    }
+
+    fn is_settled(&self, index: u64) -> bool {
+        self.counted.contains(index) || self.failed.contains(index)
     }
 
     /// How many frames are settled.

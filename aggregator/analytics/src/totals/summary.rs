@@ -76,6 +76,7 @@ impl VideoTotals {
     fn notices(&self) -> Vec<String> {
         let mut notices =
             self.ended.as_ref().map(|ended| ended.notices.clone()).unwrap_or_default();
+        notices.extend(self.lost_notice());
         if self.not_folded > 0 {
             notices.push(format!(
                 "the results of {} frames are not stored any more: tracks, lines and zones are \

@@ -109,6 +109,7 @@ async fn rate(
                 model: &setup.model.id,
                 window: settings.publish_window,
                 skip_still: false,
+                repair: None,
             };
             let take = publisher.publish_frames(receiver, &announced, Watermark::default());
             let ((), published) = tokio::join!(give, take);

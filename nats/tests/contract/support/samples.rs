@@ -7,17 +7,18 @@ use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
     Abandoned, Alarm, AlarmRule, AlarmState, AnalyticsSummary, Cancelled, Carried, CarriedRun,
     Color, Connection, Deinterlace, Detection, Direction, Dwell, Encoding, Ended, Event, Failed,
-    FailedFrame, Fingerprint, Fps, Frame, FrameResult, Instant, Letterbox, Limits, LineCrossed,
-    LineSummary, LiveStatus, LiveWindow, Matrix, Object, Objects, Occupancy, Offset, PathPoint,
-    Progress, RequestedSelection, RuleMatch, Score, Size, Skipped, Started, Summary, Thumbnail,
-    TimeInZone, TrackRecord, TrackedCounts, TrackerKind, Tracking, Unconfirmed, Upload, UsedModel,
-    VERSION, VideoEntry, VideoEvent, VideoState, VideoStatus, VideoTrack, ZoneSummary,
+    FailedFrame, Fingerprint, Fps, Frame, FrameRange, FrameResult, Instant, Letterbox, Limits,
+    LineCrossed, LineSummary, LiveStatus, LiveWindow, Lost, Matrix, Object, Objects, Occupancy,
+    Offset, PathPoint, Progress, Repair, RepairState, RequestedSelection, RuleMatch, Score, Size,
+    Skipped, Started, Summary, Thumbnail, TimeInZone, TrackRecord, TrackedCounts, TrackerKind,
+    Tracking, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry, VideoEvent, VideoState,
+    VideoStatus, VideoTrack, ZoneSummary,
 };
 use serde_json::{Value, json};
 use url::Url;
 
 /// The names of the messages that are events.
-pub const EVENTS: [&str; 10] = [
+pub const EVENTS: [&str; 11] = [
     "carried",
     "queued",
     "started",
@@ -27,6 +28,7 @@ pub const EVENTS: [&str; 10] = [
     "live",
     "ended",
     "abandoned",
+    "lost",
     "cancelled",
 ];
 
@@ -96,7 +98,12 @@ pub fn uploads() -> Vec<Upload> {
         models: ["nanodet", "boats@3"].map(|model| model.parse().unwrap()).to_vec(),
         ..plain.clone()
     };
-    vec![plain, alarms, labels, models]
+    let repair = Upload {
+        id: Some(video()),
+        repair: Some(Repair { round: 1, frames: vec![FrameRange(3, 3), FrameRange(7, 9)] }),
+        ..plain.clone()
+    };
+    vec![plain, alarms, labels, models, repair]
 }
 
 fn analytics() -> AnalyticsSummary {
@@ -298,6 +305,7 @@ pub fn entries() -> Vec<VideoEntry> {
         alarms: 0,
         alarm_state: AlarmState::default(),
         analytics: None,
+        repair: None,
         finished_at: None,
         summary_published: false,
         summary: None,
@@ -330,6 +338,7 @@ pub fn entries() -> Vec<VideoEntry> {
         most_at_once: classes(),
         alarm_state: AlarmState { rules: rules(), next: 3, ahead, runs: vec![0, 2], unsent },
         analytics: Some(analytics()),
+        repair: Some(RepairState { rounds: 3, lost: 1, reason: Some("no such file".into()) }),
         finished_at: Some(1_795_409_653_547),
         summary_published: true,
         summary: summaries().pop(),
@@ -431,6 +440,7 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
         Event::Ended(ended(None, None)),
         Event::Ended(ended(Some(10_000_000_000), Some("truncated"))),
         Event::Abandoned(Abandoned { reason: reason() }),
+        Event::Lost(Lost { reason: reason() }),
         Event::Cancelled(Cancelled { reason: reason() }),
     ]);
     all.map(|event| (name(&event), VideoEvent::new(video(), event))).collect()
@@ -462,6 +472,7 @@ fn name(event: &Event) -> &'static str {
         Event::Live(_) => "live",
         Event::Ended(_) => "ended",
         Event::Abandoned(_) => "abandoned",
+        Event::Lost(_) => "lost",
         Event::Cancelled(_) => "cancelled",
     }
 }
