@@ -300,10 +300,15 @@ impl Follower<'_> {
             let published = match streams.publisher.publish_event(&window, Some(&id), event).await {
                 Ok(()) => {
                     let (video, window) = (&window, publish_window);
-                    let publisher =
-                        FramePublisher {
-                            streams, metrics, video, model, window, skip_still, repair: None
-                        };
+                    let publisher = FramePublisher {
+                        streams,
+                        metrics,
+                        video,
+                        model,
+                        window,
+                        skip_still,
+                        repair: None,
+                    };
                     publisher.publish_video(decoding, Watermark::default()).await
                 }
                 Err(error) => Err(error),

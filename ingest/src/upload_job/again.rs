@@ -2,7 +2,7 @@
 
 use moliceiro_decode::DecodeError;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Event, Lost, Repair, Started, Upload, VideoEntry};
+use moliceiro_nats::messages::{Event, FrameSelection, Lost, Repair, Started, Upload, VideoEntry};
 use moliceiro_nats::subjects;
 
 use super::{Disposition, RetryReason, Unreadable, UploadJob, requeued};
@@ -78,7 +78,9 @@ impl UploadJob {
             Err(error) => return unreadable(Unreadable::Model(error)),
         };
         streams.detectors(&model.model).await?;
-        let settings = self.decode_settings(&model, started.selection, repair.first());
+        // What was lost is analysed itself, although other frames may carry objects.
+        let selection = FrameSelection { skip_still: false, ..started.selection };
+        let settings = self.decode_settings(&model, selection, repair.first());
         let decoding = match source::open(&self.context, &uri, &started.name, settings).await {
             Ok(Source::Video(decoding)) => decoding,
             Ok(Source::Live(_)) => {
@@ -91,8 +93,15 @@ impl UploadJob {
         };
         let model = &model.model;
         let window = service.section.publish_window;
-        let publisher =
-            FramePublisher { streams, metrics, video, model, window, repair: Some(repair) };
+        let publisher = FramePublisher {
+            streams,
+            metrics,
+            video,
+            model,
+            window,
+            skip_still: false,
+            repair: Some(repair),
+        };
         let published = publisher.publish_again(repair, decoding.frames.clone()).await?;
         // The rest is not needed.
         if published > 0 {

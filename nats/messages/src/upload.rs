@@ -378,12 +378,10 @@ impl Upload {
         let Started { name, uri, selection, alarms, tracking, labels, fingerprint, .. } =
             started.clone();
         let uri: Url = uri.parse().ok().filter(|uri: &Url| uri.password() != Some("***"))?;
-        let FrameSelection { every, fps, start, end, video_track, deinterlace } = selection;
-        let every = fps.is_none().then_some(every);
         Some(Self {
             id: Some(video.clone()),
             name: Some(name),
-            selection: RequestedSelection { every, fps, start, end, video_track, deinterlace },
+            selection: selection.into(),
             model: started.model.as_ref().map(|used| used.name.clone()),
             alarms,
             tracking,

@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AlarmRule, AnalyticsSummary, Cancelled, CarriedRun, Ended, LiveStatus, RepairState, RuleMatch,
-    Started,
-    Summary, Versioned, VideoState,
+    Started, Summary, Versioned, VideoState,
 };
 use crate::VideoId;
 

@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use roaring::RoaringTreemap;
 use thiserror::Error;
 
-use super::{DetectionsError, failed, stored_results};
-use crate::messages::VideoEntry;
+use super::{DetectionsError, StoredResult, failed, stored_results};
+use crate::messages::{Carried, VideoEntry};
 use crate::{Streams, VideoError, VideoId};
 
 /// The frames that a video's entry counts and whose results were not read: they have expired, made
@@ -53,7 +53,13 @@ impl Missing {
         while !missing.is_empty()
             && let Some(result) = stored.next().await
         {
-            missing.found(result?.1.index);
+            match result?.1 {
+                StoredResult::Frame(frame) => missing.found(frame.index),
+                StoredResult::Carried(Carried { runs, .. }) => {
+                    let frames = runs.iter().flat_map(|run| &run.frames);
+                    frames.for_each(|(index, _)| missing.found(*index));
+                }
+            }
         }
         Ok(Some(missing))
     }

@@ -94,7 +94,7 @@ impl Frames {
         // sender's mistake: what was found in the source is not known any more.
         let reason = format!("it equals frame {source}, which was counted before");
         for (index, _) in frames {
-            self.fail(index, reason.clone());
+            self.fail_one(index, reason.clone());
         }
     }
 
@@ -108,7 +108,7 @@ impl Frames {
         self.counted.intersection_len(&self.carried)
     }
 
-    fn fail(&mut self, index: u64, reason: String) {
+    fn fail_one(&mut self, index: u64, reason: String) {
         self.failed.insert(index);
         self.failures.push(FailedFrame { index, reason });
     }
@@ -140,7 +140,7 @@ impl Frames {
     fn settle_one(&mut self, result: Unconfirmed) -> Vec<RuleMatch> {
         let index = result.index;
         match result.failure {
-            Some(reason) => self.fail(index, reason),
+            Some(reason) => self.fail_one(index, reason),
             None => {
                 self.counted.insert(index);
                 if self.failed.remove(index) {
