@@ -160,7 +160,7 @@ impl Frames {
 
     /// Settles those of these frames that are not settled: they will never have a result. Returns
     /// how many those are.
-    pub(super) fn fail(&mut self, indexes: impl Iterator<Item = u64>, reason: &str) -> u64 {
+    pub(super) fn give_up(&mut self, indexes: impl Iterator<Item = u64>, reason: &str) -> u64 {
         let mut failed = 0;
         for index in indexes {
             if self.is_settled(index) {

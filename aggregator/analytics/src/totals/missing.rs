@@ -65,14 +65,14 @@ impl VideoTotals {
             _ if missing > MOST_LOST => 0,
             true => {
                 let estimated = format!("{reason} (the index is estimated)");
-                self.frames.fail(self.estimated(missing).into_iter(), &estimated)
+                self.frames.give_up(self.estimated(missing).into_iter(), &estimated)
             }
             false => {
                 let every = self.started.selection.every.max(1);
                 let indexes = self.missing().into_iter().flat_map(|FrameRange(first, last)| {
                     (first.next_multiple_of(every)..=last).step_by(step(every))
                 });
-                self.frames.fail(indexes, reason)
+                self.frames.give_up(indexes, reason)
             }
         };
         let left = self.missing_frames();
