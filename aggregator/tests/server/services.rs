@@ -86,7 +86,8 @@ async fn decode(streams: &Streams, message: &Message, frames: u64, pace: Duratio
     }
     if again.is_none() {
         let (duration, problem) = (None, None);
-        let ended = Ended { frames, decoded: frames, duration, problem, notices: vec![] };
+        let ended =
+            Ended { frames, decoded: frames, duration, problem, notices: vec![], skipped: None };
         publish(Event::Ended(ended), "ended").await;
     }
 }
