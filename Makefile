@@ -6,7 +6,7 @@ MINUTES ?= 10
 FILES ?= 2000
 SEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d " ")
 
-.PHONY: help setup setup-tests build run test test-media test-mutated accuracy soak licenses screenshots clean
+.PHONY: help setup setup-tests build run test test-media test-mutated accuracy benchmark soak licenses screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -33,6 +33,9 @@ test-media: setup ## compare every file of the media corpus with what ffmpeg dec
 
 accuracy: build ## measure the built-in models on labelled pictures: make accuracy PICTURES=FOLDER
 	@scripts/accuracy.py $(PICTURES)
+
+benchmark: build ## measure the ratio to the limit, and add it to docs/benchmarks/README.md
+	@scripts/record-benchmark.py $(VIDEO)
 
 soak: setup ## inject random faults for longer than the tests do: make soak MINUTES=60 SEED=42
 	cargo build --workspace --bins --tests --locked

@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 shots=$(mktemp -d)
 trap 'rm -rf "$shots"' EXIT
 cargo build --workspace --bins --tests --locked
-MOLICEIRO_SCREENSHOTS=$shots cargo test --locked -p moliceiro --test e2e page::a_video_chosen
+MOLICEIRO_SCREENSHOTS=$shots cargo test --locked -p moliceiro --test e2e page::places::ways
 for shot in "$shots"/page-*.png; do
     ffmpeg -v error -y -i "$shot" -vf 'split[a][b];[a]palettegen=max_colors=200:stats_mode=single[p];[b][p]paletteuse=dither=none' \
         "docs/$(basename "$shot")"

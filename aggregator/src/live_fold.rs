@@ -17,8 +17,8 @@ use async_nats::jetstream::kv;
 use bytes::Bytes;
 use moliceiro_analytics::{Finding, Fold, Rules, VideoTotals};
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, AnalyticsSummary, FrameResult, Started, TrackRecord, TrackerKind, VERSION,
-    VideoTrack,
+    Alarm, AlarmRule, AnalyticsSummary, Carried, FrameResult, Started, TrackRecord, TrackerKind,
+    VERSION, VideoTrack,
 };
 use moliceiro_nats::{DetectionsError, KnownVideo, Streams, VideoError, VideoId};
 use moliceiro_replay::{StoredResults, fold_frame, rules_of};
@@ -53,6 +53,9 @@ pub(crate) struct LiveFold {
     is_ended: bool,
     /// The window before it, until that has ended.
     predecessor: Option<VideoId>,
+    /// The window before it, if nothing that was in its picture can be in this one's, until the
+    /// tracks that were open at its end are published.
+    left_behind: Option<VideoId>,
     is_window: bool,
     /// Results that were counted and are not stored any more.
     missing: u64,
@@ -121,6 +124,7 @@ impl LiveFold {
         Ok(Some(Self {
             is_window: window.is_some(),
             predecessor: follows.filter(|_| stored.is_none()),
+            left_behind: None,
             fold: stored.unwrap_or(fresh),
             rules,
             results: StoredResults::new(streams, video),
@@ -139,12 +143,13 @@ impl LiveFold {
     }
 
     /// Folds all frames that can be folded now. `counted` are results that the totals contain
-    /// since the last call.
+    /// since the last call, and `carried` reports of still frames.
     pub(crate) async fn advance(
         &mut self,
         streams: &Streams,
         totals: &VideoTotals,
         counted: impl Iterator<Item = FrameResult>,
+        carried: impl Iterator<Item = &Carried>,
     ) -> Result<(), FoldError> {
         self.results.refresh();
         for frame in counted {
@@ -154,6 +159,7 @@ impl LiveFold {
             }
             self.results.offer(frame);
         }
+        carried.for_each(|carried| self.results.offer_carried(carried));
         self.continue_predecessor(streams, totals.started()).await?;
         if self.predecessor.is_some() {
             return Ok(());
@@ -193,20 +199,19 @@ impl LiveFold {
             // It was deleted.
             None => None,
         };
-        if let Some(entry) = entry {
-            let stored = streams.folds.get(before.as_str()).await?;
-            if let Some(mut fold) = stored.and_then(|bytes| Fold::from_bytes(&bytes).ok()) {
-                let ended_at = entry
-                    .ended
-                    .and_then(|ended| ended.duration)
-                    .map(|duration| entry.started.uploaded_at.saturating_add(duration / 1_000_000));
-                let gap = started.uploaded_at.saturating_sub(ended_at.unwrap_or(0));
-                if gap > LONGEST_GAP_MS {
-                    let found = &mut self.found;
-                    fold.end(&mut |finding| found.keep(finding));
-                }
-                self.fold = Fold::continue_from(fold, &self.rules);
+        if let Some(entry) = entry
+            && let Some(mut fold) = stored_fold(streams, &before).await?
+        {
+            let ended_at = entry
+                .ended
+                .and_then(|ended| ended.duration)
+                .map(|duration| entry.started.uploaded_at.saturating_add(duration / 1_000_000));
+            let gap = started.uploaded_at.saturating_sub(ended_at.unwrap_or(0));
+            if gap > LONGEST_GAP_MS {
+                fold.end(&mut drop);
+                self.left_behind = Some(before);
             }
+            self.fold = Fold::continue_from(fold, &self.rules);
         }
         self.predecessor = None;
         Ok(())
@@ -239,7 +244,11 @@ impl LiveFold {
         streams: &Streams,
         metrics: &Arc<Metrics>,
         on_alarm: &mut impl FnMut(&Alarm),
-    ) -> Result<Progress, PublicationError> {
+    ) -> Result<Progress, FoldError> {
+        if let Some(before) = &self.left_behind {
+            publish_open_tracks(streams, metrics, before).await?;
+            self.left_behind = None;
+        }
         let Found { video, alarms, tracks, .. } = &mut self.found;
         let next: Vec<_> = alarms.iter().take(MAX_ALARMS).cloned().collect();
         publish_alarms(streams, metrics, video, &next, on_alarm).await?;
@@ -273,13 +282,8 @@ impl LiveFold {
         if self.publishing.is_some() || tracks.is_empty() {
             return;
         }
-        let track = |track: &TrackRecord| VideoTrack {
-            version: VERSION,
-            video: video.clone(),
-            name: name.clone(),
-            track: track.clone(),
-        };
-        let next: Vec<_> = tracks.iter().take(MAX_TRACKS).map(track).collect();
+        let next = tracks.iter().take(MAX_TRACKS).cloned();
+        let next: Vec<_> = next.map(|track| of_video(track, video, name)).collect();
         let (streams, metrics, video) = (streams.clone(), Arc::clone(metrics), video.clone());
         self.publishing = Some(Publishing {
             tracks: next.len(),
@@ -359,21 +363,57 @@ pub(crate) enum FoldError {
     Video(#[from] VideoError),
     #[error("the bucket of folds cannot be read: {0}")]
     Bucket(#[from] kv::EntryError),
+    #[error(transparent)]
+    Publication(#[from] PublicationError),
+}
+
+async fn stored_fold(streams: &Streams, video: &VideoId) -> Result<Option<Fold>, FoldError> {
+    let stored = streams.folds.get(video.as_str()).await?;
+    Ok(stored.and_then(|bytes| Fold::from_bytes(&bytes).ok()))
+}
+
+fn of_video(track: TrackRecord, video: &VideoId, name: &str) -> VideoTrack {
+    VideoTrack { version: VERSION, video: video.clone(), name: name.to_owned(), track }
+}
+
+/// Publishes the tracks that were open at the end of a window which no other continues, once its
+/// summary is published. Does nothing before that.
+pub(crate) async fn publish_open_tracks(
+    streams: &Streams,
+    metrics: &Metrics,
+    window: &VideoId,
+) -> Result<(), FoldError> {
+    let entry = streams.videos().entry(window).await?.filter(|entry| entry.summary_published);
+    let Some((entry, mut fold)) = entry.zip(stored_fold(streams, window).await?) else {
+        return Ok(());
+    };
+    let mut tracks = Vec::new();
+    fold.end(&mut |finding| {
+        if let Finding::Track(track) = finding {
+            tracks.push(of_video(track, window, &entry.started.name));
+        }
+    });
+    Ok(publish_tracks(streams, metrics, window, &tracks).await?)
 }
 
 /// What the windows of a live source come to, as of the last state of the last one; and true once
-/// that one has ended.
+/// that one has ended. `is_over`: no window will follow it.
 pub(crate) async fn of_source(
     streams: &Streams,
     last: &VideoId,
+    is_over: bool,
 ) -> Result<(Option<AnalyticsSummary>, bool), FoldError> {
     let has_ended = match streams.videos().entry(last).await? {
         Some(entry) => entry.summary_published,
         None => false,
     };
-    let stored = streams.folds.get(last.as_str()).await?;
-    let fold = stored.and_then(|bytes| Fold::from_bytes(&bytes).ok());
-    Ok((fold.map(|fold| fold.source_summary()), has_ended))
+    let analytics = stored_fold(streams, last).await?.map(|mut fold| {
+        if is_over && has_ended {
+            fold.end(&mut drop);
+        }
+        fold.source_summary()
+    });
+    Ok((analytics, has_ended))
 }
 
 /// If no rule is about tracks, the totals judge all of them.

@@ -5,9 +5,9 @@ use anyhow::bail;
 use clap::Parser;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{AlarmRule, to_json};
-use moliceiro_replay::{Analysis, Question, analyse};
+use moliceiro_replay::{Analysis, Question, ReplayError, analyse};
 use moliceiro_run::TrackingArguments;
-use moliceiro_service::{SettingsError, stdout};
+use moliceiro_service::stdout;
 
 use crate::client::{Client, StoreArguments};
 
@@ -54,24 +54,17 @@ pub(crate) fn run(arguments: &AnalyseArguments) -> anyhow::Result<ExitCode> {
     let alarms = (!alarms.is_empty()).then(|| alarms.clone());
     let question = Question { threshold: *threshold, tracking: asked, alarms };
     Client::new(&arguments.store, "moliceiro analyse")?.run(async |streams| {
-        if let Some(started) = streams.videos().started(&video).await? {
-            check(&question, started.tracking)?;
-        }
-        print(&analyse(&streams, &video, &question).await?, arguments)
+        let analysis = analyse(&streams, &video, &question).await.map_err(explained)?;
+        print(&analysis, arguments)
     })
 }
 
-/// New rules have to fit the lines and zones of the upload, if those are not replaced.
-fn check(
-    question: &Question,
-    of_upload: moliceiro_nats::messages::Tracking,
-) -> Result<(), SettingsError> {
-    let tracking = question.tracking.clone().unwrap_or(of_upload);
-    let rules = question.alarms.as_deref().unwrap_or_default();
-    let checked = tracking.check(rules);
-    checked.map_err(|error| {
-        SettingsError::Invalid(vec![format!("--alarm: {} {error}", error.field())])
-    })
+/// What does not fit the video is wrong usage.
+fn explained(error: ReplayError) -> anyhow::Error {
+    match error {
+        ReplayError::Invalid(invalid) => moliceiro_run::wrong_option(&invalid).into(),
+        other => other.into(),
+    }
 }
 
 fn print(analysis: &Analysis, arguments: &AnalyseArguments) -> anyhow::Result<()> {
@@ -83,6 +76,9 @@ fn print(analysis: &Analysis, arguments: &AnalyseArguments) -> anyhow::Result<()
     }
     if let Some(gap) = analysis.gap() {
         writeln!(std::io::stderr(), "moliceiro: {gap}")?;
+    }
+    for notice in &analysis.notices {
+        writeln!(std::io::stderr(), "moliceiro: {notice}")?;
     }
     let mut out = stdout();
     match arguments.records.as_deref() {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Parser;
 use futures_util::TryStreamExt;
-use moliceiro_nats::detections::{Row, detections};
+use moliceiro_nats::detections::{Missing, Row, detections};
 use moliceiro_nats::messages::to_json;
 use moliceiro_nats::{Streams, VideoId};
 use moliceiro_replay::{Question, TrackNumbers, track_numbers};
@@ -47,6 +47,9 @@ async fn print(
         true => track_numbers(streams, video, &Question::default()).await?,
         false => TrackNumbers::default(),
     };
+    // Read before the results: what is counted in between is not missing.
+    let entry = streams.videos().entry(video).await?;
+    let mut missing = entry.as_ref().map(Missing::all_of).transpose()?;
     let mut out = BufWriter::new(stdout());
     let mut frames = pin!(detections(streams, video));
     let mut is_empty = true;
@@ -55,6 +58,7 @@ async fn print(
     }
     while let Some(frame) = frames.try_next().await? {
         is_empty = false;
+        missing.iter_mut().for_each(|missing| missing.found(frame.index));
         for row in numbers.rows(&frame) {
             match csv {
                 true if tracks => writeln!(out, "{}", row.to_tracked_csv())?,
@@ -69,6 +73,9 @@ async fn print(
     out.flush()?;
     if is_empty {
         bail!("no results of video {video} are kept; `moliceiro status` lists the videos");
+    }
+    if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
+        writeln!(std::io::stderr(), "moliceiro: {missing}")?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use moliceiro_evaluate::motchallenge::Row;
 use moliceiro_evaluate::{Bounds, Sequence, Tracking, motchallenge};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{TrackerKind, to_json};
-use moliceiro_replay::{Question, TrackedBox, tracked_boxes};
+use moliceiro_replay::{Question, TrackedBox, TrackedBoxes, tracked_boxes};
 use moliceiro_service::stdout;
 use serde::Serialize;
 
@@ -82,7 +82,15 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> anyhow::Result<ExitCode> {
             });
             let question = Question { threshold, tracking, ..Question::default() };
             Client::new(&arguments.store, "moliceiro evaluate")?.run(async |streams| {
-                let boxes = tracked_boxes(&streams, &video, &question).await?;
+                let found = tracked_boxes(&streams, &video, &question).await?;
+                let TrackedBoxes { boxes, missing_frames } = found;
+                if missing_frames > 0 {
+                    writeln!(
+                        std::io::stderr(),
+                        "moliceiro: the results of {missing_frames} frames are not stored any \
+                         more: in the figures, nothing was found in them"
+                    )?;
+                }
                 let of_class = boxes.into_iter().filter(|found| found.label == arguments.label);
                 let tracks = of_class.map(row).collect::<Vec<_>>();
                 print(&Tracking::of(&Sequence::new(&truth, &tracks)?), arguments.json)

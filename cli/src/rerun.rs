@@ -13,7 +13,7 @@ use crate::client::{Client, StoreArguments};
 #[derive(Clone, Debug, Parser)]
 #[command(after_help = "\
 The video is decoded again from where it came: a file, an address, or an upload whose bytes are \
-kept (ingest.keep_uploads). Its own counts stay as they are. What `moliceiro run` stored (--data) \
+kept (aggregator.keep_uploads). Its own counts stay as they are. What `moliceiro run` stored (--data) \
 is analysed by its next run; `moliceiro compare` shows what differs.")]
 pub(crate) struct RerunArguments {
     /// The video's id
@@ -34,10 +34,10 @@ pub(crate) fn run(arguments: &RerunArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// A name that does not exist is wrong usage.
+/// A model that does not exist, or does not have a class, is wrong usage.
 pub(crate) fn explained(error: RerunError) -> anyhow::Error {
     match error {
-        RerunError::Model(moliceiro_nats::ModelsError::Unknown { .. }) => {
+        RerunError::Model(moliceiro_nats::ModelsError::Unknown { .. }) | RerunError::Class(_) => {
             SettingsError::Invalid(vec![error.to_string()]).into()
         }
         other => other.into(),

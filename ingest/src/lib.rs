@@ -8,7 +8,8 @@
 //! server for its name, `source` opens it (`fetch`, `spool`) and decodes it with
 //! [`moliceiro_decode`] in a process of its own (`decode_worker`), `publisher` stores the frames as
 //! fast as the queue
-//! takes them; when the last one is stored, the message is acknowledged. A live source is followed
+//! takes them; when the last one is stored, the message is acknowledged. An upload that names frames
+//! which were lost is decoded again by `upload_job/again.rs`. A live source is followed
 //! by `live`, which makes a video of each of its windows.
 
 mod allow;
@@ -80,7 +81,7 @@ pub async fn run(
     // The setting was validated when it was read.
     let allowed = Arc::new(Allowed::new(&settings.allow).unwrap_or_default());
     let metrics = Arc::new(Metrics::new(&mut telemetry.catalogue()));
-    let default_every = settings.every;
+    let (default_every, default_model) = (settings.every, settings.model.clone());
     let context = Context {
         streams,
         allowed,
@@ -93,6 +94,7 @@ pub async fn run(
         streams: context.streams.clone(),
         uri_policy: context.allowed.clone(),
         default_every,
+        default_model,
         defaults,
     };
     let serving = async {

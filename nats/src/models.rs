@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 use async_nats::jetstream::object_store::ObjectInfo;
 use async_nats::jetstream::stream::Stream;
+use serde::Deserialize;
 use tracing::warn;
 
 pub use change::NewModel;
@@ -73,6 +74,17 @@ impl StoredModel {
         };
         (info.name == description.model.to_string() && description.has_valid_size())
             .then_some(Self { description, manifest, kept, info })
+    }
+
+    /// The names of its classes. Detectors write all of them into the manifest.
+    fn labels(&self) -> Option<Vec<String>> {
+        /// The part of a manifest that every service understands.
+        #[derive(Deserialize)]
+        struct Manifest {
+            labels: Vec<String>,
+        }
+        let Manifest { labels } = toml::from_str(self.manifest.as_ref()?).ok()?;
+        Some(labels.into_iter().map(|label| label.trim().to_owned()).collect())
     }
 }
 

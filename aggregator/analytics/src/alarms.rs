@@ -34,12 +34,22 @@ pub(crate) struct Alarms {
 /// The rules of the video's upload, or else `defaults`. Those are left out that are about classes
 /// which do not count, or about lines, zones or tracks that the video does not have.
 pub fn rules_for(started: &Started, defaults: &[AlarmRule]) -> Vec<AlarmRule> {
-    let Started { labels, tracking, alarms, .. } = started;
-    let counts =
-        |rule: &&AlarmRule| labels.is_empty() || labels.iter().any(|label| rule.counts(label));
-    let fits = |rule: &&AlarmRule| tracking.check(std::slice::from_ref(*rule)).is_ok();
-    let asked = alarms.as_deref().unwrap_or(defaults);
-    asked.iter().filter(counts).filter(fits).take(AlarmRule::MOST).cloned().collect()
+    let asked = started.alarms.as_deref().unwrap_or(defaults);
+    let fits = |rule: &&AlarmRule| fits(started, rule);
+    asked.iter().filter(fits).take(AlarmRule::MOST).cloned().collect()
+}
+
+/// Those of `defaults` that cannot hold in the video, although its upload does not say which rules
+/// do.
+pub fn left_out<'a>(started: &Started, defaults: &'a [AlarmRule]) -> Vec<&'a AlarmRule> {
+    let is_default = started.alarms.is_none();
+    defaults.iter().filter(|rule| is_default && !fits(started, rule)).collect()
+}
+
+fn fits(started: &Started, rule: &AlarmRule) -> bool {
+    let Started { labels, tracking, .. } = started;
+    let counts = labels.is_empty() || labels.iter().any(|label| rule.counts(label));
+    counts && tracking.check(std::slice::from_ref(rule)).is_ok()
 }
 
 /// What is known of a frame when it is its turn to be judged.

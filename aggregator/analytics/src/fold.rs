@@ -10,6 +10,9 @@
 //!    one before it was confirmed waits in its story.
 //! 5. Rules are judged (`fold/rules.rs`).
 //!
+//! If it is [asked to](Fold::keep_timeline), it also keeps what happens over time
+//! (`fold/timeline.rs`).
+//!
 //! The result is a function of the frames alone. Everything in the state has an order, nothing
 //! depends on an address, a thread or a random number, and all arithmetic is exactly defined.
 
@@ -22,12 +25,13 @@ mod path;
 mod rules;
 mod shapes;
 mod story;
+mod timeline;
 
 use std::collections::BTreeMap;
 
 use moliceiro_messages::{
-    AlarmRule, AnalyticsSummary, Crossing, Line, MOST_PLACES, RaisedAlarm, Size, TrackRecord,
-    TrackerKind, Visit, Zone, check_places,
+    AlarmRule, AnalyticsSummary, Crossing, Line, MOST_PLACES, RaisedAlarm, Size, Timeline,
+    TrackRecord, TrackerKind, Visit, Zone, check_places,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -36,6 +40,7 @@ use self::clock::{ASSUMED_FPS, Clock};
 use self::counts::{ByClass, Counts};
 use self::rules::RuleState;
 use self::story::Story;
+use self::timeline::Intervals;
 use crate::tracker::Tracker;
 
 /// What is asked of a video.
@@ -128,6 +133,9 @@ pub struct Fold {
     before: Option<Counts>,
     /// Finished tracks of all videos.
     finished: ByClass,
+    /// Not in a checkpoint: it is for those who read a video from its beginning.
+    #[serde(skip)]
+    intervals: Option<Intervals>,
 }
 
 /// How many there are so far.
@@ -152,7 +160,7 @@ pub enum InvalidCheckpoint {
 }
 
 /// Changes with the state's fields, and with what is computed from the same results.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl Fold {
     /// Before the first frame.
@@ -171,6 +179,7 @@ impl Fold {
             counts: Counts::new(&rules),
             before: None,
             finished: ByClass::new(),
+            intervals: None,
             rules,
         }
     }
@@ -211,7 +220,35 @@ impl Fold {
         }
         fold.clock.restart();
         let numbers = Numbers { tracks: fold.numbers.tracks, ..Numbers::default() };
-        Self { rules, counts, before: Some(before), numbers, next: 0, frames: 0, ..fold }
+        Self {
+            rules,
+            counts,
+            before: Some(before),
+            numbers,
+            next: 0,
+            frames: 0,
+            intervals: None,
+            ..fold
+        }
+    }
+
+    /// Keeps what happens over time, from the next frame on.
+    pub fn keep_timeline(&mut self) {
+        self.intervals = Some(Intervals::new(&self.rules));
+    }
+
+    /// Lines and zones over time, if it was [kept](Self::keep_timeline), and there are any.
+    pub fn timeline(&self) -> Option<Timeline> {
+        if self.rules.lines.is_empty() && self.rules.zones.is_empty() {
+            return None;
+        }
+        let mut intervals = self.intervals.clone()?;
+        let end = self.clock.now();
+        for (place, zone) in self.counts.zones.iter().enumerate() {
+            let mut hold = |held| intervals.hold(place, held);
+            zone.occupied.iter().for_each(|occupied| occupied.rest(end, &mut hold));
+        }
+        Some(intervals.timeline(&self.rules, end))
     }
 
     /// The rules it was made with, without alarms that it cannot raise.

@@ -43,6 +43,7 @@
 //!     duration: Some(80_000_000),
 //!     problem: None,
 //!     notices: vec![],
+//!     skipped: None,
 //! };
 //!
 //! let uploaded = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
@@ -122,7 +123,7 @@ mod fold;
 mod totals;
 mod tracker;
 
-pub use alarms::rules_for;
+pub use alarms::{left_out, rules_for};
 pub use fold::{Finding, Fold, FrameObservations, InvalidCheckpoint, Observation, Observed, Rules};
 pub use totals::entry::InvalidBitmap;
 pub use totals::{Applied, VideoTotals};

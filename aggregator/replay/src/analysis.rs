@@ -1,34 +1,23 @@
 //! What stored results come to, by any rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use moliceiro_analytics::{
     Finding, Fold, FrameObservations, Observation, Rules, VideoTotals, rules_for,
 };
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, TrackRecord,
-    TrackerKind, Tracking, Visit,
+    Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, Timeline,
+    TrackRecord, TrackerKind, Tracking, UnknownClass, Visit,
 };
 use moliceiro_nats::{Streams, VideoId};
 use serde::Serialize;
 
+use crate::question::{Classes, Question};
 use crate::{ReplayError, StoredResults};
 
 /// Runs of missing frames that are listed.
 const MOST_GAPS: usize = 20;
-
-/// What is asked of stored results; `None`: what the video's upload asked.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Question {
-    /// Count objects with a greater score than this. Results hold those above the detector's
-    /// floor.
-    pub threshold: Option<f32>,
-    /// Tracker, lines and zones.
-    pub tracking: Option<Tracking>,
-    /// Rules of alarms, which are not published.
-    pub alarms: Option<Vec<AlarmRule>>,
-}
 
 /// Frames in a row whose results are not stored any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -53,6 +42,10 @@ pub struct Analysis {
     pub complete: bool,
     /// Frames whose results are in it.
     pub processed_frames: u64,
+    /// Frames that are in it, too, with the objects of the frame that they equal.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub still_frames: u64,
     /// Frames that could not be analysed.
     pub failed_frames: u64,
     /// Frames that were analysed, and whose results are not stored any more: every number is what
@@ -66,6 +59,12 @@ pub struct Analysis {
     /// Tracks, lines and zones.
     #[serde(flatten)]
     pub analytics: AnalyticsSummary,
+    /// What else there is to know about the numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
+    /// Lines and zones over time, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Timeline>,
     /// The alarms, in order.
     #[schema(value_type = Vec<Object>)]
     pub alarms: Vec<Alarm>,
@@ -119,26 +118,43 @@ fn own_threshold(frame: &FrameResult) -> f32 {
     frame.objects.limits().map_or(0.0, |limits| limits.threshold.value())
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 /// What happens while stored results are folded.
 pub(crate) enum Step<'a> {
     Frame(&'a FrameResult),
+    /// A frame that carries the objects of another one.
+    Still(&'a FrameResult),
     Failed,
     Missing(u64),
     Found(Finding),
 }
 
-/// Folds all results of a video that are stored now, and calls `on_step` with each step. Returns
-/// the fold, and whether every frame of the video has a result.
+/// A video whose stored results were folded.
+pub(crate) struct Replayed {
+    pub(crate) fold: Fold,
+    pub(crate) started: Started,
+    /// Every frame of the video is settled.
+    pub(crate) is_complete: bool,
+    pub(crate) classes: Classes,
+}
+
+/// Folds all results of a video that are stored now, and calls `on_step` with each step. Fails if
+/// the question does not fit the video.
 pub(crate) async fn replay(
     streams: &Streams,
     video: &VideoId,
     question: &Question,
     mut on_step: impl FnMut(&Started, Step<'_>),
-) -> Result<(Fold, Started, bool), ReplayError> {
+) -> Result<Replayed, ReplayError> {
     let entry = streams.videos().entry(video).await?;
     let entry = entry.ok_or_else(|| ReplayError::Unknown(video.clone()))?;
     let totals = VideoTotals::from_entry(entry)?;
     let mut started = totals.started().clone();
+    let classes = question.check(streams, &started).await?;
     if let Some(tracking) = &question.tracking {
         started.tracking = tracking.clone();
     }
@@ -146,11 +162,13 @@ pub(crate) async fn replay(
         started.alarms = Some(alarms.clone());
     }
     let mut fold = Fold::new(&rules_of(&started, &[]));
+    fold.keep_timeline();
     let mut results = StoredResults::new(streams, video);
     for (index, is_analysed) in totals.settled_from(0) {
         let frame = if is_analysed { results.of(index).await? } else { None };
         if let Some(frame) = frame {
-            on_step(&started, Step::Frame(&frame));
+            let is_still = totals.is_carried(index);
+            on_step(&started, if is_still { Step::Still(&frame) } else { Step::Frame(&frame) });
             fold_frame(&mut fold, &frame, question.threshold, &mut |finding| {
                 on_step(&started, Step::Found(finding));
             });
@@ -162,7 +180,7 @@ pub(crate) async fn replay(
     if totals.is_complete() {
         fold.end(&mut |finding| on_step(&started, Step::Found(finding)));
     }
-    Ok((fold, started, totals.is_complete()))
+    Ok(Replayed { fold, started, is_complete: totals.is_complete(), classes })
 }
 
 /// Folds all results of a video that are stored now.
@@ -172,16 +190,42 @@ pub async fn analyse(
     question: &Question,
 ) -> Result<Analysis, ReplayError> {
     let mut analysis = Analysis::of(video);
+    let mut seen = BTreeSet::new();
     let on_step = |started: &Started, step: Step<'_>| match step {
-        Step::Frame(frame) => analysis.count(frame, question.threshold, &started.labels),
+        Step::Frame(frame) => {
+            for object in frame.objects.all() {
+                if !seen.contains(object.label) {
+                    seen.insert(object.label.to_owned());
+                }
+            }
+            analysis.processed_frames += 1;
+            analysis.count(frame, question.threshold, &started.labels);
+        }
+        Step::Still(frame) => {
+            analysis.still_frames += 1;
+            analysis.count(frame, question.threshold, &started.labels);
+        }
         Step::Failed => analysis.failed_frames += 1,
         Step::Missing(index) => analysis.miss(index, started.selection.every.max(1)),
         Step::Found(finding) => analysis.found(finding, &started.name),
     };
-    let (fold, started, is_complete) = replay(streams, video, question, on_step).await?;
+    let replayed = replay(streams, video, question, on_step).await?;
+    let Replayed { fold, started, is_complete, classes } = replayed;
+    if classes == Classes::Unknowable {
+        let seen: Vec<_> = seen.into_iter().collect();
+        analysis.notices.extend(question.check_classes(&seen).err().map(
+            |UnknownClass { label, .. }| {
+                format!(
+                    "no object of the class {label:?} was found, and the model is not stored any \
+                 more: whether it has that class is unknown"
+                )
+            },
+        ));
+    }
     analysis.name = started.name;
     analysis.complete = is_complete && analysis.missing_frames == 0;
     analysis.analytics = fold.summary();
+    analysis.timeline = fold.timeline();
     Ok(analysis)
 }
 
@@ -192,11 +236,14 @@ impl Analysis {
             name: String::new(),
             complete: false,
             processed_frames: 0,
+            still_frames: 0,
             failed_frames: 0,
             missing_frames: 0,
             missing: vec![],
             classes: BTreeMap::new(),
+            notices: vec![],
             analytics: AnalyticsSummary::default(),
+            timeline: None,
             alarms: vec![],
             track_records: vec![],
             crossings: vec![],
@@ -205,7 +252,6 @@ impl Analysis {
     }
 
     fn count(&mut self, frame: &FrameResult, threshold: Option<f32>, labels: &[String]) {
-        self.processed_frames += 1;
         let threshold = threshold.unwrap_or_else(|| own_threshold(frame));
         for object in frame.objects.all().filter(|object| object.score > threshold) {
             if labels.is_empty() || labels.iter().any(|label| label == object.label) {
@@ -252,7 +298,7 @@ impl Analysis {
             "the results of {} of {} frames are not stored any more ({}{more}): every number is \
              what the other frames come to",
             self.missing_frames,
-            self.missing_frames + self.processed_frames + self.failed_frames,
+            self.missing_frames + self.processed_frames + self.still_frames + self.failed_frames,
             runs.join(", ")
         ))
     }
@@ -270,6 +316,9 @@ impl fmt::Display for Analysis {
         let top = Summary::ranking(&self.classes, 3);
         let top = if top.is_empty() { "none".to_owned() } else { top.join(", ") };
         write!(f, "Top 3 objects detected: {top}")?;
+        if self.still_frames > 0 {
+            write!(f, "\nStill frames: {}", self.still_frames)?;
+        }
         if self.analytics.tracker != TrackerKind::None {
             write!(f, "\n{}", self.analytics)?;
         }

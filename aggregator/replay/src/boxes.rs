@@ -25,6 +25,15 @@ pub struct TrackedBox {
     pub bounds: [f32; 4],
 }
 
+/// The objects of a video that belong to tracks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrackedBoxes {
+    /// In the order in which their tracks are confirmed.
+    pub boxes: Vec<TrackedBox>,
+    /// Frames that were analysed, and whose results are not stored any more.
+    pub missing_frames: u64,
+}
+
 /// The number of the track of each object that has one.
 #[derive(Clone, Debug, Default)]
 pub struct TrackNumbers {
@@ -65,22 +74,24 @@ pub async fn tracked_boxes(
     streams: &Streams,
     video: &VideoId,
     question: &Question,
-) -> Result<Vec<TrackedBox>, ReplayError> {
-    let (mut objects, mut boxes) = (HashMap::new(), Vec::new());
+) -> Result<TrackedBoxes, ReplayError> {
+    let mut objects = HashMap::new();
+    let mut found = TrackedBoxes::default();
     let on_step = |_: &Started, step: Step<'_>| match step {
-        Step::Frame(result) => {
+        Step::Frame(result) | Step::Still(result) => {
             for (place, object) in (0_u32..).zip(result.objects.all()) {
-                let found = (object.label.to_owned(), object.score, object.bounds);
-                objects.insert((result.index, place), found);
+                let object = (object.label.to_owned(), object.score, object.bounds);
+                objects.insert((result.index, place), object);
             }
         }
         Step::Found(Finding::Observed(Observed { frame, object, track })) => {
             if let Some((label, score, bounds)) = objects.remove(&(frame, object)) {
-                boxes.push(TrackedBox { frame, track, label, score, bounds });
+                found.boxes.push(TrackedBox { frame, track, label, score, bounds });
             }
         }
+        Step::Missing(_) => found.missing_frames += 1,
         _ => {}
     };
     replay(streams, video, question, on_step).await?;
-    Ok(boxes)
+    Ok(found)
 }

@@ -2,7 +2,8 @@
 //! rules or with others, without decoding or detecting anything again.
 //!
 //! 1. `frames.rs` reads the stored results by their frames ([`StoredResults`]).
-//! 2. `analysis.rs` folds them ([`analyse`]) and says what is missing; `boxes.rs` says which object
+//! 2. `question.rs` checks that the rules fit the video ([`Question`]).
+//! 3. `analysis.rs` folds them ([`analyse`]) and says what is missing; `boxes.rs` says which object
 //!    belongs to which track.
 //!
 //! An aggregator folds results as they come, and reads those that another one counted.
@@ -11,8 +12,10 @@ mod analysis;
 mod boxes;
 mod error;
 mod frames;
+mod question;
 
-pub use analysis::{Analysis, MissingRun, Question, analyse, fold_frame, rules_of};
-pub use boxes::{TrackNumbers, TrackedBox, track_numbers, tracked_boxes};
+pub use analysis::{Analysis, MissingRun, analyse, fold_frame, rules_of};
+pub use boxes::{TrackNumbers, TrackedBox, TrackedBoxes, track_numbers, tracked_boxes};
 pub use error::ReplayError;
 pub use frames::StoredResults;
+pub use question::Question;

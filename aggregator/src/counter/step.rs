@@ -7,16 +7,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moliceiro_analytics::{Applied, VideoTotals};
+use moliceiro_analytics::{Applied, VideoTotals, left_out};
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, Event, Started, TrackerKind, VideoState, milliseconds_now,
+    Alarm, AlarmRule, Event, Started, Summary, TrackerKind, VideoEntry, VideoState,
+    milliseconds_now,
 };
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
 use tracing::warn;
 
 use crate::entries::{Entries, EntryError};
-use crate::live_fold::{FoldError, LiveFold, Progress, of_source};
+use crate::live_fold::{FoldError, LiveFold, Progress, of_source, publish_open_tracks};
 use crate::metrics::Metrics;
 use crate::ordered_publisher::publish_alarms;
 use crate::output::Publication;
@@ -26,12 +27,15 @@ use crate::summary_publisher::publish_summary;
 
 const NOT_YET_RETRY: Duration = Duration::from_secs(1);
 
+/// A report of still frames that was not stored after so many deliveries is lost.
+const MOST_DELIVERIES_OF_LATER: i64 = 60;
+
 /// Alarms of one video that are published in one go: one after the other, while other videos wait.
 pub(crate) const MAX_ALARMS: usize = 100;
 const PREDECESSOR_RETRY: Duration = Duration::from_millis(500);
 /// A live source does not wait for its last window for longer than this many deliveries of its end.
 const MOST_DELIVERIES: i64 = 120;
-const MORE_ALARMS_RETRY: Duration = Duration::from_millis(10);
+pub(super) const MORE_ALARMS_RETRY: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Error)]
 pub(super) enum CountError {
@@ -48,7 +52,9 @@ impl CountError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Entry(error) => error.is_conflict() || error.is_unavailable(),
-            Self::Publication(error) => matches!(error, PublicationError::Lookup { .. }),
+            Self::Publication(error) | Self::Fold(FoldError::Publication(error)) => {
+                matches!(error, PublicationError::Lookup { .. })
+            }
             Self::Fold(_) => true,
         }
     }
@@ -65,6 +71,8 @@ pub(super) struct StoredTotals {
     /// Left out until the first result that may be folded, and where nothing is tracked.
     fold: Option<LiveFold>,
     is_fold_loaded: bool,
+    /// Counted from the log, because the entry was lost: its summary may be published already.
+    is_rebuilt: bool,
 }
 
 /// Totals with a batch of results in them, which are not stored yet.
@@ -108,6 +116,11 @@ impl StoredTotals {
         Self { summary_published, corrections_published, ..Self::new(totals, Some(revision)) }
     }
 
+    /// Totals that replace a lost entry. `revision` is that of a damaged one.
+    pub(super) fn rebuilt(totals: VideoTotals, revision: Option<u64>) -> Self {
+        Self { is_rebuilt: true, ..Self::new(totals, revision) }
+    }
+
     fn new(totals: VideoTotals, revision: Option<u64>) -> Self {
         Self {
             totals,
@@ -116,12 +129,38 @@ impl StoredTotals {
             corrections_published: 0,
             fold: None,
             is_fold_loaded: false,
+            is_rebuilt: false,
         }
     }
 
     /// True once the summary is published.
     pub(super) fn is_finished(&self) -> bool {
         self.summary_published
+    }
+
+    /// Writes an entry whose results are not all stored any more, and whose summary is: that holds.
+    pub(super) async fn write_with(
+        mut self,
+        entries: &Entries,
+        summary: Summary,
+    ) -> Result<(), EntryError> {
+        let video = summary.video.clone();
+        let started_at = self.totals.started().uploaded_at;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+        let wall_time = (summary.wall_time_s * 1e3) as u64;
+        let entry = VideoEntry {
+            state: summary.state,
+            counted: summary.processed_frames,
+            failed: summary.failed_frames,
+            failures: summary.failed.clone(),
+            classes: summary.classes.clone(),
+            corrections: summary.corrections,
+            finished_at: Some(started_at.saturating_add(wall_time)),
+            summary: Some(summary),
+            ..self.totals.to_entry(&video, true)
+        };
+        self.revision = Some(entries.write(&entry, self.revision).await?);
+        Ok(())
     }
 
     async fn write(&mut self, entries: &Entries, video: &VideoId) -> Result<(), EntryError> {
@@ -143,7 +182,14 @@ pub(super) fn apply(
     let is_resumed = stored.totals.is_begun();
     let mut dispositions = Vec::with_capacity(results.len());
     for result in results {
-        dispositions.push(match stored.totals.apply(&result.event().event, now) {
+        let event = &result.event().event;
+        let at = result.stored_at().unwrap_or(now);
+        let is_lost = result.deliveries().is_some_and(|n| n > MOST_DELIVERIES_OF_LATER);
+        let applied = match stored.totals.apply(event, at) {
+            Applied::NotYet if is_lost => stored.totals.apply_despite_gap(event, at),
+            applied => applied,
+        };
+        dispositions.push(match applied {
             Applied::Changed => {
                 changed = true;
                 Disposition::Counted
@@ -174,6 +220,7 @@ fn start(
         Some(stored) if !stored.totals.is_queued() => Some((stored, false)),
         Some(stored) => match started() {
             Some(started) => {
+                report_left_out(results, &started, rules);
                 let totals = VideoTotals::new(started, rules);
                 Some((StoredTotals::new(totals, stored.revision), true))
             }
@@ -181,10 +228,26 @@ fn start(
         },
         None => {
             let totals = started()
-                .map(|started| VideoTotals::new(started, rules))
+                .map(|started| {
+                    report_left_out(results, &started, rules);
+                    VideoTotals::new(started, rules)
+                })
                 .or_else(|| queued().map(VideoTotals::queued))?;
             Some((StoredTotals::new(totals, None), true))
         }
+    }
+}
+
+/// A rule of the settings that cannot hold in a video is not left out silently.
+fn report_left_out(results: &[ResultMessage], started: &Started, rules: &[AlarmRule]) {
+    let rules: Vec<_> = left_out(started, rules).into_iter().map(AlarmRule::to_string).collect();
+    if let Some(result) = results.first().filter(|_| !rules.is_empty()) {
+        warn!(
+            video = %result.event().video,
+            ?rules,
+            "rules of aggregator.alarms do not hold in this video: it does not have their lines, \
+             zones, tracks or classes"
+        );
     }
 }
 
@@ -205,7 +268,8 @@ impl AppliedResults {
         let is_tracked = stored.totals.started().tracking.tracker() != TrackerKind::None;
         let last = stored.totals.last_window().filter(|_| is_folded && is_tracked).cloned();
         if let Some(last) = last {
-            let (analytics, has_ended) = of_source(streams, &last).await?;
+            let is_over = stored.totals.is_over();
+            let (analytics, has_ended) = of_source(streams, &last, is_over).await?;
             let is_patient = results
                 .iter()
                 .all(|result| result.deliveries().is_some_and(|n| n < MOST_DELIVERIES));
@@ -226,7 +290,11 @@ impl AppliedResults {
                     _ => None,
                 }
             });
-            fold.advance(streams, &stored.totals, counted).await?;
+            let carried = results.iter().filter_map(|result| match &result.event().event {
+                Event::Carried(carried) => Some(carried),
+                _ => None,
+            });
+            fold.advance(streams, &stored.totals, counted, carried).await?;
             fold.report(&mut stored.totals);
         }
         Ok(FoldedResults { stored, dispositions, changed, source })
@@ -277,6 +345,11 @@ impl WrittenTotals {
             Some(fold) => fold.publish(streams, metrics, &mut on_alarm).await?,
             None => self.source,
         };
+        if let Some(last) = self.stored.totals.last_window()
+            && self.stored.totals.is_over()
+        {
+            publish_open_tracks(streams, metrics, last).await?;
+        }
         if next.len() < alarms.len() {
             progress = Progress::More;
         }
@@ -319,17 +392,38 @@ impl WrittenTotals {
         if let Some(fold) = &mut stored.fold {
             fold.finish(streams).await;
         }
-        publish_summary(streams, metrics, &summary).await?;
+        let is_new = publish_summary(streams, metrics, &summary).await?;
         // Also if another aggregator published it, which may have died before it printed it.
-        on_publication(Publication::Summary(&summary));
+        if is_new || !stored.is_rebuilt {
+            on_publication(Publication::Summary(&summary));
+        }
         stored.summary_published = true;
         stored.corrections_published = summary.corrections;
         stored.write(entries, video).await?;
         if let Some(fold) = stored.fold.take() {
             fold.delete(streams).await;
         }
+        // A source that was cancelled may have ended before its last window.
+        if let Some(window) = &stored.totals.started().window
+            && is_last_of(streams, video, &window.source).await?
+        {
+            publish_open_tracks(streams, metrics, video).await?;
+        }
         Ok(())
     }
+}
+
+/// True if the source of this window has ended, and no window follows.
+async fn is_last_of(
+    streams: &Streams,
+    window: &VideoId,
+    source: &VideoId,
+) -> Result<bool, CountError> {
+    let source = streams.videos().entry(source).await.map_err(FoldError::from)?;
+    Ok(source.is_some_and(|source| {
+        let is_last = source.live.as_ref().is_some_and(|live| live.last.as_ref() == Some(window));
+        is_last && source.state.is_final()
+    }))
 }
 
 impl PublishedTotals {

@@ -7,14 +7,16 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use moliceiro_analytics::{Finding, Fold};
+use moliceiro_nats::detections::detections;
 use moliceiro_nats::messages::{
-    Alarm, AnalyticsSummary, Ended, Event, Failed, FrameResult, Limits, LiveStatus, LiveWindow,
-    Object, Objects, Score, Size, Started, Summary, TrackRecord, TrackerKind, Tracking, VideoTrack,
-    from_json,
+    Alarm, AnalyticsSummary, Cancelled, Carried, CarriedRun, Ended, Event, Failed, FrameResult,
+    Limits, LiveStatus, LiveWindow, Object, Objects, Score, Size, Skipped, Started, Summary,
+    TrackRecord, TrackerKind, Tracking, VideoTrack, from_json,
 };
 use moliceiro_nats::{VideoId, subjects};
 use moliceiro_replay::{Question, analyse, fold_frame, rules_of};
 use moliceiro_testing::events::{progress, started, video};
+use moliceiro_testing::until;
 
 use crate::site::Site;
 
@@ -43,13 +45,12 @@ fn asked() -> Started {
 /// Persons that walk across the picture in both directions; some are not found in some frames, and
 /// some frames fail.
 fn film(random: &mut Rng, first: u64) -> Vec<Event> {
-    let limits = Limits { floor: Score::nearest(0.1), threshold: Score::nearest(0.4) };
     let frame = |index: u64| {
         if random.u32(..20) == 0 {
             let reason = "no pixels".to_owned();
             return Event::Failed(Failed { index, reason, detector: None, deliveries: 5 });
         }
-        let mut objects = Objects::new(limits);
+        let mut objects = Objects::new(limits());
         for person in 0..4_u16 {
             let time = (first + index) as f32 / 25.0;
             let way = time * 90.0 + f32::from(person) * 60.0;
@@ -62,24 +63,34 @@ fn film(random: &mut Rng, first: u64) -> Vec<Event> {
                 objects.push(SIZE, Object { class: 0, label: "person", score, bounds });
             }
         }
-        Event::Frame(FrameResult {
-            index,
-            pts: Some(index * 40_000_000),
-            decoded_at: None,
-            objects,
-            size: Some(SIZE),
-            processing_us: 1000,
-            detector: "test".into(),
-            model: None,
-        })
+        result(index, objects)
     };
     (0..FRAMES).map(frame).collect()
+}
+
+/// A frame's result. There are 25 frames per second.
+fn result(index: u64, objects: Objects) -> Event {
+    Event::Frame(FrameResult {
+        index,
+        pts: Some(index * 40_000_000),
+        decoded_at: None,
+        objects,
+        size: Some(SIZE),
+        processing_us: 1000,
+        detector: "test".into(),
+        model: None,
+    })
+}
+
+fn limits() -> Limits {
+    Limits { floor: Score::nearest(0.1), threshold: Score::nearest(0.4) }
 }
 
 fn ended() -> Event {
     let duration = Some(FRAMES * 40_000_000);
     let (problem, notices) = (None, vec![]);
-    Event::Ended(Ended { frames: FRAMES, decoded: FRAMES, duration, problem, notices })
+    let (frames, decoded, skipped) = (FRAMES, FRAMES, Some(Skipped::default()));
+    Event::Ended(Ended { frames, decoded, duration, problem, notices, skipped })
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -90,35 +101,55 @@ struct Found {
 }
 
 /// What follows from all results in frame order, in one process.
-fn oracle(started: &Started, films: &[Vec<Event>]) -> (Found, AnalyticsSummary) {
+struct Oracle {
+    /// Of each film.
+    found: Vec<Found>,
+    /// Of a live source: what all its windows come to.
+    source: AnalyticsSummary,
+}
+
+/// `is_continued`: what is in the picture at the end of a window may be in the next one.
+fn oracle(started: &Started, films: &[Vec<Event>], is_continued: bool) -> Oracle {
     let rules = rules_of(started, &[]);
     let mut fold = Fold::new(&rules);
-    let mut found = Found::default();
+    let mut all = Vec::new();
     for (n, film) in films.iter().enumerate() {
         if n > 0 {
             fold = Fold::continue_from(fold, &rules);
-            found = Found::default();
         }
-        let mut keep = |finding| match finding {
-            Finding::Track(track) => found.tracks.push(track),
-            Finding::Alarm(alarm) => {
-                found.alarms.push((alarm.number, alarm.frame, alarm.rule.to_string()));
-            }
-            _ => {}
-        };
+        let mut found = Found::default();
         for event in film {
             match event {
-                Event::Frame(frame) => fold_frame(&mut fold, frame, None, &mut keep),
+                Event::Frame(frame) => {
+                    fold_frame(&mut fold, frame, None, &mut |finding| found.keep(finding));
+                }
                 Event::Failed(failed) => fold.failed(failed.index, None),
                 _ => unreachable!(),
             }
         }
-        if started.window.is_none() {
-            fold.end(&mut keep);
+        let is_window = started.window.is_some();
+        found.analytics = fold.summary();
+        if n + 1 == films.len() || !is_continued {
+            fold.end(&mut |finding| found.keep(finding));
+        }
+        if !is_window {
+            found.analytics = fold.summary();
+        }
+        all.push(found);
+    }
+    Oracle { found: all, source: fold.source_summary() }
+}
+
+impl Found {
+    fn keep(&mut self, finding: Finding) {
+        match finding {
+            Finding::Track(track) => self.tracks.push(track),
+            Finding::Alarm(alarm) => {
+                self.alarms.push((alarm.number, alarm.frame, alarm.rule.to_string()));
+            }
+            _ => {}
         }
     }
-    found.analytics = fold.summary();
-    (found, fold.source_summary())
 }
 
 async fn published(site: &Site, video: &VideoId, summary: &Summary) -> Found {
@@ -161,6 +192,53 @@ async fn store(site: &Site, video: &VideoId, film: &[Event], random: &mut Rng) {
     site.store(video, ended()).await;
 }
 
+/// A film of which about three of four frames equal the one before: as it would be without skipping
+/// them, and the events that are stored instead.
+fn still(film: &[Event], random: &mut Rng) -> (Vec<Event>, Vec<Event>) {
+    let (mut whole, mut stored, mut runs) = (vec![], vec![], Vec::<CarriedRun>::new());
+    let (mut source, mut from) = (0, 0);
+    let report = |from, published, runs| {
+        Event::Carried(Carried { from, published, frames: published, announced: None, runs })
+    };
+    for (index, event) in (0..).zip(film) {
+        if index == 0 || random.u32(..4) == 0 {
+            source = index;
+            stored.push(event.clone());
+            whole.push(event.clone());
+            if random.u32(..3) == 0 && index > 0 {
+                stored.push(report(from, index, std::mem::take(&mut runs)));
+                from = index;
+            }
+            continue;
+        }
+        let pts = Some(index * 40_000_000);
+        match runs.last_mut().filter(|run| run.source == source) {
+            Some(run) => run.frames.push((index, pts)),
+            None => runs.push(CarriedRun { source, frames: vec![(index, pts)] }),
+        }
+        whole.push(match &film[usize::try_from(source).unwrap()] {
+            Event::Frame(frame) => Event::Frame(frame.carried_by(index, pts)),
+            Event::Failed(failed) => Event::Failed(Failed { index, ..failed.clone() }),
+            other => unreachable!("{other:?}"),
+        });
+    }
+    stored.push(report(from, FRAMES, runs));
+    (whole, stored)
+}
+
+/// Stores these events out of order, in several parts, and the end perhaps before the last of them.
+async fn store_still(site: &Site, video: &VideoId, mut events: Vec<Event>, random: &mut Rng) {
+    shuffle(random, &mut events, 12);
+    events.push(ended());
+    shuffle(random, &mut events, 3);
+    for events in events.chunks(random.usize(5..35)) {
+        stream::iter(events.iter().cloned())
+            .for_each_concurrent(8, |event| site.store(video, event))
+            .await;
+        tokio::time::sleep(Duration::from_millis(random.u64(..120))).await;
+    }
+}
+
 /// `MOLICEIRO_TRACK_RUNS=200` makes more of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_order_any_batches_and_any_kill_give_the_tracks_of_all_results_in_frame_order() {
@@ -188,17 +266,36 @@ async fn any_order_any_batches_and_any_kill_give_the_tracks_of_all_results_in_fr
                 async move {
                     let mut random = Rng::with_seed(run);
                     let video = video(&format!("film-{run}"));
-                    let (started, film) = (asked(), film(&mut random, 0));
+                    let (mut started, mut film) = (asked(), film(&mut random, 0));
+                    // Of every second film, still frames are skipped.
+                    started.selection.skip_still = run % 2 == 1;
                     site.store(&video, Event::Started(started.clone())).await;
-                    store(site, &video, &film, &mut random).await;
+                    if started.selection.skip_still {
+                        let (whole, stored) = still(&film, &mut random);
+                        film = whole;
+                        store_still(site, &video, stored, &mut random).await;
+                    } else {
+                        store(site, &video, &film, &mut random).await;
+                    }
                     let summary = site.summary(&video).await;
-                    let (expected, _) = oracle(&started, &[film]);
-                    assert!(!expected.tracks.is_empty() && !expected.alarms.is_empty());
+                    let analysed = film.iter().filter_map(|event| match event {
+                        Event::Frame(frame) => Some(frame.index),
+                        _ => None,
+                    });
+                    let analysed: Vec<_> = analysed.collect();
+                    let expected = oracle(&started, &[film], true).found.remove(0);
+                    assert!(!expected.tracks.is_empty());
                     let found = published(site, &video, &summary).await;
                     assert_eq!(found.alarms, expected.alarms, "run {run}");
                     assert_eq!(found.analytics, expected.analytics, "run {run}");
                     assert_eq!(found.tracks, expected.tracks, "run {run}");
                     assert_eq!(summary.alarms, expected.alarms.len() as u64);
+                    let Summary { processed_frames, failed_frames, skipped, .. } = summary;
+                    assert_eq!(processed_frames + failed_frames + skipped.still, FRAMES);
+                    assert_eq!(skipped.still > 0, started.selection.skip_still);
+                    let rows = detections(&site.streams, &video).map(|frame| frame.unwrap().index);
+                    let rows: Vec<_> = rows.collect().await;
+                    assert_eq!(rows, analysed, "run {run}");
                     let analysis =
                         analyse(&site.streams, &video, &Question::default()).await.unwrap();
                     assert!(analysis.complete && analysis.gap().is_none(), "{analysis:?}");
@@ -217,39 +314,156 @@ async fn any_order_any_batches_and_any_kill_give_the_tracks_of_all_results_in_fr
     assert!(kept.is_none_or(|kept| kept.value.is_empty()), "{state:?}");
 }
 
-/// The windows are counted side by side, and the first one is finished last.
+/// A live source, and its windows, each of one film.
+struct Camera {
+    source: VideoId,
+    windows: Vec<VideoId>,
+    starts: Vec<Started>,
+}
+
+impl Camera {
+    /// There are so many milliseconds between the end of a window and the next one.
+    fn new(windows: u64, gap: u64) -> Self {
+        let source = video("camera");
+        let begins = |n: u64| n * (FRAMES * 40 + gap);
+        let ids: Vec<_> = (0..windows).map(|n| source.window(begins(n)).unwrap()).collect();
+        let started = |n: u64| Started {
+            uploaded_at: begins(n),
+            window: Some(LiveWindow {
+                source: source.clone(),
+                follows: n
+                    .checked_sub(1)
+                    .map(|before| ids[usize::try_from(before).unwrap()].clone()),
+            }),
+            ..asked()
+        };
+        let starts = (0..windows).map(started).collect();
+        Self { source, windows: ids, starts }
+    }
+
+    async fn start(&self, site: &Site) {
+        let last = self.windows.last().cloned();
+        let status = LiveStatus { at: 1, last, ..LiveStatus::default() };
+        site.store(&self.source, Event::Started(asked())).await;
+        site.store(&self.source, Event::Live(status)).await;
+        for (window, started) in self.windows.iter().zip(&self.starts) {
+            site.store(window, Event::Started(started.clone())).await;
+        }
+    }
+
+    async fn end(&self, site: &Site) -> Summary {
+        let end = Ended {
+            frames: 0,
+            decoded: 0,
+            duration: None,
+            problem: None,
+            notices: vec![],
+            skipped: None,
+        };
+        site.store(&self.source, Event::Ended(end)).await;
+        site.summary(&self.source).await
+    }
+}
+
+/// The windows are counted side by side, and the first one is finished last. The tracks that are
+/// open when the source ends are published like those before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_that_stands_across_the_edge_of_two_windows_is_one_person() {
-    let site = Site::start().await;
-    let source = video("camera");
-    let mut random = Rng::with_seed(5);
-    let windows: Vec<_> = [0, FRAMES * 40].map(|ms| source.window(ms).unwrap()).into();
+    let (site, camera, mut random) = (Site::start().await, Camera::new(2, 0), Rng::with_seed(5));
     let films: Vec<_> = [0, FRAMES].map(|first| film(&mut random, first)).into();
-    let of_window = |n: usize| Started {
-        uploaded_at: n as u64 * FRAMES * 40,
-        window: Some(LiveWindow {
-            source: source.clone(),
-            follows: n.checked_sub(1).map(|before| windows[before].clone()),
-        }),
-        ..asked()
-    };
-    let status = LiveStatus { at: 1, last: Some(windows[1].clone()), ..LiveStatus::default() };
-    site.store(&source, Event::Started(asked())).await;
-    site.store(&source, Event::Live(status)).await;
     let aggregator = site.aggregator();
-    for n in [0, 1] {
-        site.store(&windows[n], Event::Started(of_window(n))).await;
-    }
+    camera.start(&site).await;
     for n in [1, 0] {
-        store(&site, &windows[n], &films[n], &mut random).await;
+        store(&site, &camera.windows[n], &films[n], &mut random).await;
     }
-    let end = Ended { frames: 0, decoded: 0, duration: None, problem: None, notices: vec![] };
-    site.store(&source, Event::Ended(end)).await;
-    let (whole, all) = oracle(&of_window(1), &films);
-    let summary = site.summary(&windows[1]).await;
-    assert_eq!(published(&site, &windows[1], &summary).await, whole);
-    let of_source = site.summary(&source).await;
-    assert_eq!(of_source.tracked.analytics().unwrap(), all);
+    let of_source = camera.end(&site).await;
+    let Oracle { found, source } = oracle(&camera.starts[1], &films, true);
+    assert_eq!(of_source.tracked.analytics().unwrap(), source);
+    let mut tracks = 0;
+    for (window, expected) in camera.windows.iter().zip(&found) {
+        let summary = site.summary(window).await;
+        assert_eq!(published(&site, window, &summary).await, *expected);
+        tracks += expected.tracks.len() as u64;
+    }
+    assert_eq!(source.tracks.values().sum::<u64>(), tracks, "each is published once");
+    aggregator.stop().await;
+}
+
+/// A source that is cancelled does not wait for its last window.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tracks_of_the_last_window_of_a_cancelled_source_are_all_published() {
+    let (site, camera, mut random) = (Site::start().await, Camera::new(1, 0), Rng::with_seed(6));
+    let film = film(&mut random, 0);
+    let aggregator = site.aggregator();
+    camera.start(&site).await;
+    let cancelled = Cancelled { reason: "enough".into() };
+    site.store(&camera.source, Event::Cancelled(cancelled)).await;
+    site.summary(&camera.source).await;
+    let window = &camera.windows[0];
+    store(&site, window, &film, &mut random).await;
+    let summary = site.summary(window).await;
+    let expected = oracle(&camera.starts[0], &[film], true).found.remove(0);
+    until("all tracks", async || {
+        let found = published(&site, window, &summary).await;
+        (found.tracks.len() == expected.tracks.len()).then(|| assert_eq!(found, expected))
+    })
+    .await;
+    aggregator.stop().await;
+}
+
+/// Nobody knows who is the same one after a gap: the tracks before it are over.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tracks_before_a_gap_between_two_windows_are_published_with_their_window() {
+    let (site, camera) = (Site::start().await, Camera::new(2, 60_000));
+    let mut random = Rng::with_seed(7);
+    let films: Vec<_> = [0, FRAMES].map(|first| film(&mut random, first)).into();
+    let aggregator = site.aggregator();
+    camera.start(&site).await;
+    for n in [0, 1] {
+        store(&site, &camera.windows[n], &films[n], &mut random).await;
+    }
+    let of_source = camera.end(&site).await;
+    let Oracle { found, source } = oracle(&camera.starts[1], &films, false);
+    assert_eq!(of_source.tracked.analytics().unwrap(), source);
+    for (window, expected) in camera.windows.iter().zip(&found) {
+        let summary = site.summary(window).await;
+        assert_eq!(published(&site, window, &summary).await, *expected);
+    }
+    aggregator.stop().await;
+}
+
+/// A frame of a window that had failed is analysed after the window's summary.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrected_window_continues_the_one_before_and_is_continued() {
+    let (site, camera, mut random) = (Site::start().await, Camera::new(3, 0), Rng::with_seed(8));
+    let mut films: Vec<_> = [0, FRAMES, 2 * FRAMES].map(|first| film(&mut random, first)).into();
+    let aggregator = site.aggregator();
+    camera.start(&site).await;
+    let analysed = |event: &Event| matches!(event, Event::Frame(_));
+    let half = films[1].len() / 2;
+    let late = half + films[1][half..].iter().position(analysed).unwrap();
+    let reason = "no pixels".to_owned();
+    let failed = Failed { index: late as u64, reason, detector: None, deliveries: 5 };
+    let result = std::mem::replace(&mut films[1][late], Event::Failed(failed));
+    for n in [0, 1] {
+        store(&site, &camera.windows[n], &films[n], &mut random).await;
+    }
+    let first = site.summary(&camera.windows[1]).await;
+    let expected = &oracle(&camera.starts[1], &films[..2], true).found[1];
+    assert_eq!(first.tracked.analytics().unwrap(), expected.analytics);
+
+    films[1][late] = result.clone();
+    site.store(&camera.windows[1], result).await;
+    site.entry_where(&camera.windows[1], |entry| entry.corrections == 1 && entry.summary_published)
+        .await;
+    store(&site, &camera.windows[2], &films[2], &mut random).await;
+    let of_source = camera.end(&site).await;
+    let Oracle { found, source } = oracle(&camera.starts[1], &films, true);
+    for n in [1, 2] {
+        let summary = site.summary(&camera.windows[n]).await;
+        assert_eq!(summary.tracked.analytics().unwrap(), found[n].analytics, "window {n}");
+    }
+    assert_eq!(of_source.tracked.analytics().unwrap(), source);
     aggregator.stop().await;
 }
 
@@ -273,8 +487,8 @@ async fn an_analysis_of_a_part_of_the_results_says_what_is_missing() {
     }
     let analysis = analyse(&site.streams, &video, &Question::default()).await.unwrap();
     let failed = |event: &&Event| matches!(event, Event::Failed(_));
-    let gone = 10 - film[2..12].iter().filter(failed).count() as u64;
-    assert_eq!((analysis.complete, analysis.missing_frames), (false, gone));
+    let lost = 10 - film[2..12].iter().filter(failed).count() as u64;
+    assert_eq!((analysis.complete, analysis.missing_frames), (false, lost));
     assert!(analysis.gap().unwrap().contains("not stored any more"), "{:?}", analysis.gap());
 }
 
@@ -283,20 +497,16 @@ async fn an_analysis_of_a_part_of_the_results_says_what_is_missing() {
 #[ignore = "a measurement"]
 async fn analysing_a_hundred_thousand_stored_frames() {
     const MANY: u64 = 100_000;
-    let limits = Limits { floor: Score::nearest(0.1), threshold: Score::nearest(0.4) };
     for tracker in [TrackerKind::None, TrackerKind::Bytetrack].repeat(3) {
         let site = Site::start().await;
         let video = video("long");
         let tracking = Tracking { tracker: Some(tracker), ..Tracking::default() };
         let started = Started { tracking, alarms: Some(vec![]), ..asked() };
         site.store(&video, Event::Started(started)).await;
+        site.store(&video, progress(MANY)).await;
         stream::iter(0..MANY)
-            .for_each_concurrent(64, async |index| {
-                // As an ingest does: frames are confirmed before their results come.
-                if index % 200 == 0 {
-                    site.store(&video, progress(MANY.min(index + 400))).await;
-                }
-                let mut objects = Objects::new(limits);
+            .for_each_concurrent(64, |index| {
+                let mut objects = Objects::new(limits());
                 for person in 0..5_u16 {
                     let left = (index as f32 * 0.5 + f32::from(person) * 100.0) % 560.0;
                     let top = f32::from(person) * 60.0;
@@ -304,24 +514,17 @@ async fn analysing_a_hundred_thousand_stored_frames() {
                     let object = Object { class: 0, label: "person", score: 0.8, bounds };
                     objects.push(SIZE, object);
                 }
-                site.store(
-                    &video,
-                    Event::Frame(FrameResult {
-                        index,
-                        pts: Some(index * 40_000_000),
-                        decoded_at: None,
-                        objects,
-                        size: Some(SIZE),
-                        processing_us: 1000,
-                        detector: "test".into(),
-                        model: None,
-                    }),
-                )
-                .await;
+                site.store(&video, result(index, objects))
             })
             .await;
-        let end =
-            Ended { frames: MANY, decoded: MANY, duration: None, problem: None, notices: vec![] };
+        let end = Ended {
+            frames: MANY,
+            decoded: MANY,
+            duration: None,
+            problem: None,
+            notices: vec![],
+            skipped: None,
+        };
         site.store(&video, Event::Ended(end)).await;
         let begun = std::time::Instant::now();
         let aggregator = site.aggregator();

@@ -1,7 +1,7 @@
 //! The hidden command `bench-child`: work that runs in a process of its own, so that the benchmark
 //! measures nothing else with it.
 //!
-//! A child prints a line of JSON when it is ready. It starts working when it reads a line from
+//! A child prints a line of JSON when it is ready. It works each time when it reads a line from
 //! standard input, prints what it measured, and exits when standard input closes. So the benchmark
 //! can read the usage of the process before it exits, and the child never outlives the benchmark.
 
@@ -150,9 +150,9 @@ fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()
         iou: detector.iou,
         floor: Some(detector.floor()),
     };
-    let detectors = (0..arguments.sessions)
+    let mut detectors = (0..arguments.sessions)
         .map(|_| Detector::new(&runtime, &model, options))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
     let decoding = DecodeSettings {
         size: model.size(),
         encoding: Encoding::I420,
@@ -166,15 +166,15 @@ fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()
         vec![]
     };
     print(&"ready")?;
-    wait_for_line()?;
-    let started_at = Instant::now();
-    let measurements = match source {
-        FrameSource::Memory => alone(&frames, arguments.frames, detectors),
-        FrameSource::Decoder => fused(&arguments.videos, &decoding, detectors),
-    }?;
-    print(&summary(&measurements, started_at.elapsed()))?;
-    // The benchmark reads the usage of this process before it exits.
-    wait_for_line().ok();
+    // The benchmark reads the usage of this process before it closes its input.
+    while wait_for_line().is_ok() {
+        let started_at = Instant::now();
+        let measurements = match source {
+            FrameSource::Memory => alone(&frames, arguments.frames, &mut detectors),
+            FrameSource::Decoder => fused(&arguments.videos, &decoding, &mut detectors),
+        }?;
+        print(&summary(&measurements, started_at.elapsed()))?;
+    }
     Ok(())
 }
 
@@ -238,7 +238,7 @@ fn in_memory(videos: &[Url], decoding: &DecodeSettings) -> anyhow::Result<Vec<Fr
 fn alone(
     frames: &[Frame],
     times: u64,
-    detectors: Vec<Detector>,
+    detectors: &mut [Detector],
 ) -> anyhow::Result<Vec<Measurements>> {
     let next = AtomicU64::new(0);
     in_threads(detectors, |detector| {
@@ -261,7 +261,7 @@ fn alone(
 fn fused(
     videos: &[Url],
     decoding: &DecodeSettings,
-    detectors: Vec<Detector>,
+    detectors: &mut [Detector],
 ) -> anyhow::Result<Vec<Measurements>> {
     let videos: Vec<_> = videos.iter().map(|uri| decode::start(uri, decoding.clone())).collect();
     in_threads(detectors, |detector| {
@@ -277,15 +277,13 @@ fn fused(
 }
 
 fn in_threads(
-    detectors: Vec<Detector>,
+    detectors: &mut [Detector],
     work: impl Fn(&mut Detector) -> anyhow::Result<Measurements> + Sync,
 ) -> anyhow::Result<Vec<Measurements>> {
     std::thread::scope(|scope| {
         let work = &work;
-        let threads: Vec<_> = detectors
-            .into_iter()
-            .map(|mut detector| scope.spawn(move || work(&mut detector)))
-            .collect();
+        let threads: Vec<_> =
+            detectors.iter_mut().map(|detector| scope.spawn(move || work(detector))).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|_| bail!("a thread panicked"))
         };

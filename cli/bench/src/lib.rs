@@ -6,7 +6,7 @@
 //!    every measurement needs.
 //! 2. `throughput.rs` does the same work in several ways, in turns. The ways `alone` and `fused`
 //!    run in `child.rs`; the others are a whole `pipeline.rs`, which `observer.rs` watches from
-//!    outside. `parts.rs` and `parts/` measure single services (`part.rs` lists the parts).
+//!    outside. `quick.rs` compares two of the ways in less than a minute. `parts.rs` and `parts/` measure single services (`part.rs` lists the parts).
 //! 3. Each way runs in processes of its own (`process.rs`). `usage.rs` reads from `/proc` what they
 //!    use, and `scrape.rs` plays Prometheus.
 //! 4. `statistics.rs` condenses the repetitions, and `noise.rs` decides whether the machine was
@@ -24,6 +24,7 @@ mod picture;
 mod pipeline;
 mod process;
 mod progress;
+mod quick;
 mod report;
 mod scrape;
 mod setup;
@@ -45,6 +46,7 @@ use moliceiro_service::{
     CommonArguments, SettingsError, bundled, shutdown_on_signals, start_logging,
 };
 use procfs::Current;
+use tokio_util::sync::CancellationToken;
 
 pub use child::{ChildArguments, run as run_child};
 use part::{Part, PartContext};
@@ -70,16 +72,21 @@ Ways of doing the same work, each measured in processes of its own:
   separate   each service in a process of its own; frames travel as JPEG
 
 Examples:
+  moliceiro bench --quick bikes.mp4                the ratio of the pipeline to its limit, in a minute
   moliceiro bench bikes.mp4 bikes.mp4 bikes.mp4    the same video three times, for a longer run
   moliceiro bench --repeat 7 --scrape --svg speed.svg bikes.mp4
   moliceiro bench --part aggregator --part publish bikes.mp4
 
-Use a machine that does nothing else. The report warns you if other programs took so much time
-that its figures mean little.")]
+Use a machine that does nothing else. The report warns you if its ratios are not known exactly, or
+if other programs took much of the time. Ctrl-C prints what is measured until then.")]
 pub struct BenchArguments {
     /// Video or image files, or file:// URIs
     #[arg(value_name = "VIDEO", required = true)]
     videos: Vec<std::ffi::OsString>,
+    /// Compare the whole pipeline in one process with its limit, in short slices by turns, until the
+    /// ratio is known to ± 1 % or 40 s are over
+    #[arg(long, conflicts_with_all = ["part", "repeat", "scrape", "svg", "messages"])]
+    quick: bool,
     /// What to measure; may be repeated
     #[arg(long, value_enum, value_name = "PART", default_value = "throughput")]
     part: Vec<Part>,
@@ -92,7 +99,7 @@ pub struct BenchArguments {
     #[arg(long, value_name = "TIMES", default_value_t = 5)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
-    /// Use only the first N frames of each video
+    /// Use only the first N frames of each video [default: all; with --quick: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     frames: Option<u32>,
     /// Also measure the separate processes while their metrics are scraped every second
@@ -148,7 +155,7 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
     let folder = folder.with_context(|| format!("cannot use the folder {}", data.display()))?;
     let (videos, frames) = input::prepare(
         inputs.iter().map(|input| input.uri.clone()),
-        arguments.frames,
+        arguments.frames.or(arguments.quick.then_some(quick::FRAMES)),
         folder.path(),
     )?;
     let input = Input {
@@ -170,9 +177,11 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let report = runtime.block_on(async {
         let stopped = shutdown_on_signals().context("cannot watch for Ctrl-C")?;
-        stopped.run_until_cancelled(measure(arguments, &setup, input)).await.transpose()
+        measure(arguments, &setup, input, &stopped).await
     })?;
-    let Some(report) = report else { return Ok(ExitCode::from(INTERRUPTED)) };
+    if report.is_empty() {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     if let Some(path) = &arguments.svg {
         picture::write(&report, path)?;
     }
@@ -182,13 +191,14 @@ pub fn run(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
         table::text(&report)
     };
     write!(std::io::stdout(), "{text}").context("cannot write to standard output")?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if report.stopped { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 
 async fn measure(
     arguments: &BenchArguments,
     setup: &Setup,
     input: Input,
+    stopped: &CancellationToken,
 ) -> anyhow::Result<Report> {
     let cores = available_parallelism().map_or(1, NonZero::get);
     let machine = machine(cores);
@@ -197,9 +207,11 @@ async fn measure(
     } else {
         arguments.detectors.iter().map(|n| usize::from(*n)).collect::<Vec<_>>()
     };
-    let is_requested = |part| arguments.part.contains(&part) || arguments.part.contains(&Part::All);
+    let is_requested = |part| {
+        !arguments.quick && (arguments.part.contains(&part) || arguments.part.contains(&Part::All))
+    };
     let repeat = usize::from(arguments.repeat);
-    let mut steps = 0;
+    let mut steps = if arguments.quick { quick::PREPARATION } else { 0 };
     if is_requested(Part::Throughput) {
         steps += repeat
             * detectors.iter().map(|n| throughput::ways(*n, arguments.scrape).len()).sum::<usize>();
@@ -207,10 +219,20 @@ async fn measure(
     let parts: Vec<_> = parts::PARTS.into_iter().filter(|part| is_requested(*part)).collect();
     steps += parts.iter().map(|part| parts::steps(*part, repeat, detectors.len())).sum::<usize>();
     let progress = Progress::new(steps as u64);
+    let mut quick = None;
+    if arguments.quick {
+        let most = detectors.last().copied().unwrap_or(1);
+        quick = quick::measure(setup, most, &progress, stopped).await?;
+    }
     let mut arms = Vec::new();
     if is_requested(Part::Throughput) {
-        arms = throughput::measure(setup, &detectors, repeat, arguments.scrape, cores, &progress)
-            .await?;
+        let extent = throughput::Extent {
+            detectors: &detectors,
+            repetitions: repeat,
+            scrape: arguments.scrape,
+            cores,
+        };
+        arms = throughput::measure(setup, extent, &progress, stopped).await?;
     }
     let mut figures = Vec::new();
     let context = PartContext {
@@ -221,10 +243,13 @@ async fn measure(
         progress: &progress,
     };
     for part in parts {
-        figures.extend(parts::measure(part, &context).await?);
+        match stopped.run_until_cancelled(parts::measure(part, &context)).await {
+            Some(measured) => figures.extend(measured?),
+            None => break,
+        }
     }
     progress.close();
-    let noise = noise::reasons(&machine, &arms);
+    let noise = noise::reasons(&arms);
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     let program = format!("moliceiro {}", env!("CARGO_PKG_VERSION"));
     Ok(Report {
@@ -234,6 +259,8 @@ async fn measure(
         machine,
         input,
         repetitions: repeat,
+        stopped: stopped.is_cancelled(),
+        quick,
         arms,
         figures,
         noise,

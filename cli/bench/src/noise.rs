@@ -1,33 +1,29 @@
 //! Decides whether the machine was quiet enough for the figures to mean something.
 
-use super::report::{Arm, Machine};
+use super::report::Arm;
 
-/// The repetitions of the limit may spread by this share of their median.
-const SPREAD: f64 = 0.10;
-/// Other programs may take this share of the machine's CPU time.
-const OTHERS: f64 = 0.05;
-/// The load average before the benchmark may be this much per core.
-const LOAD: f64 = 0.3;
+/// A ratio that is known less exactly than this share of itself means little.
+const HALF_WIDTH: f64 = 0.03;
+/// Other programs may take this share of the machine's CPU time: what is compared takes turns.
+const OTHERS: f64 = 0.10;
 
 /// Why the machine was too noisy; empty if it was quiet.
-pub(crate) fn reasons(machine: &Machine, arms: &[Arm]) -> Vec<String> {
+pub(crate) fn reasons(arms: &[Arm]) -> Vec<String> {
     let mut reasons = Vec::new();
-    if machine.load_before > LOAD * machine.cores as f64 {
-        reasons.push(format!(
-            "the load average before the benchmark was {:.2} on {} cores",
-            machine.load_before, machine.cores
-        ));
+    for arm in arms {
+        let half_width = arm.ratio_interval.map_or(0.0, |interval| interval.half_width());
+        if half_width > HALF_WIDTH {
+            reasons.push(format!(
+                "the ratio of {} with {} detectors is known to ± {:.0} % only",
+                arm.arm,
+                arm.detectors,
+                half_width * 100.0
+            ));
+        }
     }
-    for arm in arms.iter().filter(|arm| arm.limit && arm.frames_per_second.spread() > SPREAD) {
-        let spread = arm.frames_per_second.spread() * 100.0;
-        reasons.push(format!(
-            "the repetitions of the limit with {} detectors differ by {spread:.0} %",
-            arm.detectors
-        ));
-    }
-    let others = arms.iter().map(|arm| arm.others.max).fold(0.0, f64::max);
+    let others = arms.iter().map(|arm| arm.others.median).fold(0.0, f64::max);
     if others > OTHERS {
-        reasons.push(format!("other programs took up to {:.0} % of the CPU time", others * 100.0));
+        reasons.push(format!("other programs took {:.0} % of the CPU time", others * 100.0));
     }
     reasons
 }
@@ -38,33 +34,26 @@ mod tests {
 
     use super::*;
 
-    fn machine(load_before: f64) -> Machine {
-        Machine { cores: 2, processor: "a processor".into(), load_before }
-    }
-
-    fn arm(limit: bool, slowest: f64, others: f64) -> Arm {
-        let measured = |min: f64, max: f64| {
-            let (mad, times) = (0.0, 5);
-            json!({ "median": max, "min": min, "max": max, "mad": mad, "times": times })
-        };
+    fn arm(half_width: f64, others: f64) -> Arm {
+        let measured = |value: f64| json!({ "median": value, "min": value, "max": value, "mad": 0.0, "times": 5 });
+        let interval = json!({ "ratio": 1.0, "low": 1.0 - half_width, "high": 1.0 + half_width });
         let arm = json!({
-            "arm": "fused", "detectors": 2, "arrangement": "2 × 1", "limit": limit,
-            "frames_per_second": measured(slowest, 50.0), "ratio": null, "over_one": null,
+            "arm": "embedded", "detectors": 2, "arrangement": "2 × 1", "limit": false,
+            "frames_per_second": measured(50.0), "ratio": measured(1.0),
+            "ratio_interval": interval, "over_one": null,
             "frames": 250, "failed": 0, "objects": 9, "latency_ms": {}, "processes": [],
-            "cpu_outside": null, "others": measured(0.0, others)
+            "cpu_outside": null, "others": measured(others)
         });
         serde_json::from_value(arm).unwrap()
     }
 
     #[test]
     fn a_quiet_machine_gives_no_reason_and_each_disturbance_gives_its_own() {
-        let arms = |others| [arm(true, 48.0, others), arm(false, 20.0, 0.0)];
-        assert_eq!(reasons(&machine(0.5), &arms(0.01)), Vec::<String>::new());
-        assert!(reasons(&machine(1.5), &arms(0.01))[0].contains("before the benchmark was 1.50"));
-        assert!(reasons(&machine(0.5), &arms(0.2))[0].contains("20 % of the CPU time"));
-        assert!(
-            reasons(&machine(0.5), &[arm(true, 40.0, 0.0)])[0]
-                .contains("with 2 detectors differ by 20 %")
+        assert_eq!(reasons(&[arm(0.01, 0.01), arm(0.02, 0.0)]), Vec::<String>::new());
+        assert_eq!(reasons(&[arm(0.01, 0.2)]), ["other programs took 20 % of the CPU time"]);
+        assert_eq!(
+            reasons(&[arm(0.06, 0.0)]),
+            ["the ratio of embedded with 2 detectors is known to ± 6 % only"]
         );
     }
 }

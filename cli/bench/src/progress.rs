@@ -12,7 +12,6 @@ const TICK_INTERVAL: Duration = Duration::from_millis(200);
 pub(crate) struct Progress {
     bar: ProgressBar,
     terminal: bool,
-    total: u64,
 }
 
 impl Progress {
@@ -24,16 +23,22 @@ impl Progress {
                 .unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
         bar.enable_steady_tick(TICK_INTERVAL);
-        Self { bar, terminal, total: steps }
+        Self { bar, terminal }
     }
 
     /// Starts a step; `what` describes it.
     pub(crate) fn begin(&self, what: &str) {
         if !self.terminal {
-            eprintln!("{}/{}: {what}", self.bar.position() + 1, self.total);
+            let (step, steps) = (self.bar.position() + 1, self.bar.length().unwrap_or(0));
+            eprintln!("{step}/{steps}: {what}");
         }
         self.bar.set_prefix(what.to_owned());
         self.bar.set_message(what.to_owned());
+    }
+
+    /// Adds steps to those that were announced.
+    pub(crate) fn expect(&self, steps: u64) {
+        self.bar.inc_length(steps);
     }
 
     /// Shows how many frames of the current step are done.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::statistics::{Latency, Measured};
+use crate::statistics::{Interval, Latency, Measured};
 
 /// The result of a benchmark. The names of its fields are those of the JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -17,12 +17,25 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) input: Input,
     pub(crate) repetitions: usize,
+    /// True if it was stopped before its end: it has what was measured until then.
+    #[serde(default)]
+    pub(crate) stopped: bool,
+    /// With `--quick` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quick: Option<Quick>,
     /// The ways that were compared; empty without the part `throughput`.
     pub(crate) arms: Vec<Arm>,
     /// What the other parts measured.
     pub(crate) figures: Vec<Figure>,
     /// Why the figures mean little; empty on a quiet machine.
     pub(crate) noise: Vec<String>,
+}
+
+impl Report {
+    /// True if nothing was measured.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.quick.is_none() && self.arms.is_empty() && self.figures.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,6 +69,24 @@ impl Input {
     }
 }
 
+/// The pipeline in one process and its limit, measured in short slices by turns.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Quick {
+    pub(crate) detectors: usize,
+    /// Sessions × threads of the limit.
+    pub(crate) arrangement: String,
+    /// Slices of each way.
+    pub(crate) slices: usize,
+    /// All of it, without the preparation.
+    pub(crate) seconds: f64,
+    pub(crate) limit: Measured,
+    pub(crate) embedded: Measured,
+    /// Speed of `embedded` divided by that of the limit.
+    pub(crate) ratio: Interval,
+    /// Objects found in a slice.
+    pub(crate) objects: u64,
+}
+
 /// One way of doing the same work.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Arm {
@@ -70,6 +101,9 @@ pub(crate) struct Arm {
     pub(crate) frames_per_second: Measured,
     /// Speed divided by that of the limit, repetition by repetition.
     pub(crate) ratio: Option<Measured>,
+    /// Where that ratio is with 95 % confidence. Left out for the limit, and for one repetition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ratio_interval: Option<Interval>,
     /// Speed divided by that of the same arm with one detector.
     pub(crate) over_one: Option<Measured>,
     pub(crate) frames: u64,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use crate::report::{Arm, Report};
+use crate::report::{Arm, Quick, Report};
 use crate::statistics::Measured;
 
 /// The whole report.
@@ -22,15 +22,18 @@ pub(crate) fn text(report: &Report) -> String {
     .ok();
     writeln!(
         text,
-        "{}: {} frames, {}, {} × {}; median of {} (min to max)",
+        "{}: {} frames, {}, {} × {}; median{} (min to max)",
         input.names(),
         input.frames,
         input.model,
         input.picture[0],
         input.picture[1],
-        report.repetitions
+        if report.quick.is_some() { String::new() } else { format!(" of {}", report.repetitions) }
     )
     .ok();
+    if let Some(quick) = &report.quick {
+        write!(text, "\n{}", self::quick(quick)).ok();
+    }
     if !report.arms.is_empty() {
         write!(text, "\nSpeed\n{}\n", speed(&report.arms)).ok();
         write!(text, "\nTime of a frame by stage, p50 / p99 in ms\n{}\n", latency(&report.arms))
@@ -49,6 +52,9 @@ pub(crate) fn text(report: &Report) -> String {
         }
         write!(text, "\nParts\n{table}\n").ok();
     }
+    if report.stopped {
+        writeln!(text, "\nStopped before its end: this is what was measured until then.").ok();
+    }
     if report.build == "debug" {
         writeln!(text, "\nThis is a debug build: its figures mean little. Use a release build.")
             .ok();
@@ -62,6 +68,21 @@ pub(crate) fn text(report: &Report) -> String {
         .ok();
     }
     text.lines().map(str::trim_end).fold(String::new(), |text, line| text + line + "\n")
+}
+
+fn quick(quick: &Quick) -> String {
+    let Quick { detectors, arrangement, slices, seconds, limit, embedded, ratio, objects } = quick;
+    format!(
+        "limit     {} frames/s, fused, sessions × threads {arrangement}\n\
+         embedded  {} frames/s, {detectors} detectors\n\
+         ratio     {:.3}, between {:.3} and {:.3} with 95 % confidence\n\
+         {slices} slices of each in {seconds:.0} s; {objects} objects in a slice\n",
+        shown(limit),
+        shown(embedded),
+        ratio.ratio,
+        ratio.low,
+        ratio.high
+    )
 }
 
 fn table(header: &[&str]) -> Table {

@@ -2,9 +2,11 @@
 //! disturbs all of them alike.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::child::ModelRun;
 use crate::observer::{self, PipelineRun};
@@ -13,7 +15,7 @@ use crate::process::{Process, StopBy};
 use crate::progress::Progress;
 use crate::report::{Arm, ProcessFigures};
 use crate::setup::Setup;
-use crate::statistics::{Latency, Measured};
+use crate::statistics::{Interval, Latency, Measured};
 use crate::usage::{MachineTime, MeasuredProcess, Meter, ProcessUsage};
 
 /// A way of doing the work.
@@ -40,7 +42,7 @@ impl Way {
         }
     }
 
-    fn arrangement(self, detectors: usize) -> String {
+    pub(crate) fn arrangement(self, detectors: usize) -> String {
         match self {
             Self::Fused { sessions, threads } => format!("{sessions} × {threads}"),
             _ => format!("{detectors} × 1"),
@@ -76,28 +78,37 @@ pub(crate) fn ways(detectors: usize, scrape: bool) -> Vec<Way> {
     ways
 }
 
-/// Measures every way with every number of detectors, `repetitions` times.
+/// How much is measured.
+pub(crate) struct Extent<'a> {
+    pub(crate) detectors: &'a [usize],
+    pub(crate) repetitions: usize,
+    pub(crate) scrape: bool,
+    pub(crate) cores: usize,
+}
+
+/// Measures every way with every number of detectors, so many times, or until `stopped`.
 pub(crate) async fn measure(
     setup: &Setup,
-    detectors: &[usize],
-    repetitions: usize,
-    scrape: bool,
-    cores: usize,
+    Extent { detectors, repetitions, scrape, cores }: Extent<'_>,
     progress: &Progress,
+    stopped: &CancellationToken,
 ) -> anyhow::Result<Vec<Arm>> {
     let plan: Vec<_> = detectors
         .iter()
         .flat_map(|n| ways(*n, scrape).into_iter().map(move |way| (*n, way)))
         .collect();
     let mut outcomes: Vec<Vec<Outcome>> = plan.iter().map(|_| vec![]).collect();
-    for repetition in 1..=repetitions {
+    'repetitions: for repetition in 1..=repetitions {
         for ((n, way), outcomes) in plan.iter().zip(&mut outcomes) {
             progress.begin(&format!(
                 "repetition {repetition}, {n} detectors, {} {}",
                 way.name(),
                 way.arrangement(*n)
             ));
-            let outcome = run(setup, *way, *n, cores, progress).await;
+            let running = run(setup, *way, *n, cores, progress);
+            let Some(outcome) = stopped.run_until_cancelled(running).await else {
+                break 'repetitions;
+            };
             outcomes.push(outcome.with_context(|| format!("{} with {n} detectors", way.name()))?);
             progress.done();
         }
@@ -114,13 +125,16 @@ pub(crate) async fn measure(
             .filter(|(_, (of, way))| *of == n && matches!(way, Way::Fused { .. }));
         fused.map(|(index, _)| index).max_by(|a, b| median(*a).total_cmp(&median(*b)))
     };
-    let arms = plan.iter().enumerate().map(|(index, (n, way))| {
+    let measured = plan.iter().enumerate().filter(|(index, _)| !outcomes[*index].is_empty());
+    let arms = measured.map(|(index, (n, way))| {
         let limit = limit_of(*n);
         let one = plan.iter().position(|(n, other)| *n == 1 && other.name() == way.name());
-        let quotient = |other: Option<usize>| {
-            Measured::of(rates[index].iter().zip(&rates[other?]).map(|(rate, other)| rate / other))
+        let quotients = |other: Option<usize>| -> Vec<f64> {
+            let other = other.map_or(&[][..], |other| &rates[other]);
+            rates[index].iter().zip(other).map(|(rate, other)| rate / other).collect()
         };
-        arm(*n, *way, &outcomes[index], limit == Some(index), quotient(limit), quotient(one))
+        let is_limit = limit == Some(index);
+        arm(*n, *way, &outcomes[index], is_limit, &quotients(limit), &quotients(one))
     });
     arms.collect()
 }
@@ -146,13 +160,13 @@ async fn run(
     }
 }
 
-async fn model(
+/// Starts the child `alone` or `fused`. It is ready to work.
+pub(crate) async fn start_model(
     setup: &Setup,
     command: &str,
     (sessions, threads): (usize, usize),
-    cores: usize,
-) -> anyhow::Result<Outcome> {
-    let folder = setup.folder()?;
+    folder: &Path,
+) -> anyhow::Result<Process> {
     let mut own: Vec<String> = [
         ("--frames", setup.frames),
         ("--sessions", sessions as u64),
@@ -169,9 +183,20 @@ async fn model(
         command,
         StopBy::ClosingInput,
         setup.call(&["bench-child", command], &own),
-        folder.path(),
+        folder,
     )?;
     let _: Value = process.until_ready().await?;
+    Ok(process)
+}
+
+async fn model(
+    setup: &Setup,
+    command: &str,
+    arrangement: (usize, usize),
+    cores: usize,
+) -> anyhow::Result<Outcome> {
+    let folder = setup.folder()?;
+    let mut process = start_model(setup, command, arrangement, folder.path()).await?;
     let bench = MeasuredProcess {
         name: "bench".into(),
         pid: i32::try_from(std::process::id())?,
@@ -222,8 +247,8 @@ fn arm(
     way: Way,
     outcomes: &[Outcome],
     limit: bool,
-    ratio: Option<Measured>,
-    over_one: Option<Measured>,
+    ratios: &[f64],
+    over_one: &[f64],
 ) -> anyhow::Result<Arm> {
     let nothing = "nothing was measured";
     let measured =
@@ -263,8 +288,9 @@ fn arm(
         arrangement: way.arrangement(n),
         limit,
         frames_per_second: measured(&Outcome::rate)?,
-        ratio,
-        over_one,
+        ratio: Measured::of(ratios.iter().copied()),
+        ratio_interval: Interval::of(ratios).filter(|_| !limit),
+        over_one: Measured::of(over_one.iter().copied()),
         frames: last.frames,
         failed: outcomes.iter().map(|outcome| outcome.failed).max().unwrap_or(0),
         objects: last.objects,

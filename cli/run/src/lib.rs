@@ -58,7 +58,7 @@ use progress::Progress;
 use server::ServerKind;
 pub use server::{default_data, start as start_server};
 pub use services::{ServiceSettings, Services};
-pub use tracking::TrackingArguments;
+pub use tracking::{TrackingArguments, wrong_option};
 
 const PUBLISHES_IN_FLIGHT: usize = 16;
 /// After a stop, services get this long to finish what they have in flight.
@@ -219,8 +219,14 @@ impl Session {
         for model in &models {
             check_size(&self.services.ingest, model)?;
         }
+        let models: Vec<_> = models.into_iter().map(|model| model.model).collect();
+        if let Some(known) = streams.models.labels(&models).await? {
+            let UploadOptions { tracking, alarms, .. } = &self.options;
+            let checked = tracking.check_classes(alarms.as_deref().unwrap_or_default(), &known);
+            checked.map_err(|unknown| wrong_option(&unknown.into()))?;
+        }
         if !is_default {
-            self.options.models = models.into_iter().map(|model| model.model).collect();
+            self.options.models = models;
             if let Err(error) = Upload::check_models(None, &self.options.models) {
                 anyhow::bail!(SettingsError::Invalid(vec![format!("--model: {error}")]));
             }

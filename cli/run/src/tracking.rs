@@ -1,6 +1,6 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use moliceiro_nats::messages::{AlarmRule, Line, TrackerKind, Tracking, Zone};
+use moliceiro_nats::messages::{AlarmRule, InvalidField, Line, TrackerKind, Tracking, Zone};
 use moliceiro_service::SettingsError;
 
 /// What the command line asks about tracks.
@@ -39,19 +39,17 @@ impl TrackingArguments {
         let Self { track, tracker, lines, zones } = self.clone();
         let tracker = tracker.or_else(|| track.then(TrackerKind::default));
         let tracking = Tracking { tracker, lines, zones };
-        match tracking.check(alarms) {
-            Ok(()) => Ok(tracking),
-            Err(invalid) => {
-                let option = match invalid.field() {
-                    "lines" => "--line",
-                    "zones" => "--zone",
-                    _ => "--alarm",
-                };
-                Err(SettingsError::Invalid(vec![format!(
-                    "{option}: {} {invalid}",
-                    invalid.field()
-                )]))
-            }
-        }
+        tracking.check(alarms).map_err(|invalid| wrong_option(&invalid.into()))?;
+        Ok(tracking)
     }
+}
+
+/// The error for an option whose value is invalid, as the upload's field.
+pub fn wrong_option(invalid: &InvalidField) -> SettingsError {
+    let option = match invalid.field() {
+        "lines" => "--line",
+        "zones" => "--zone",
+        _ => "--alarm",
+    };
+    SettingsError::Invalid(vec![format!("{option}: {} {invalid}", invalid.field())])
 }

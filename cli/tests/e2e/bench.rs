@@ -108,6 +108,12 @@ fn every_arrangement_analyses_all_frames_and_is_measured_completely() {
 fn check_arm(arm: &Value) {
     let way = arm["arm"].as_str().unwrap();
     assert_eq!((&arm["frames"], &arm["failed"]), (&FRAMES.into(), &0.into()), "{arm}");
+    let interval = &arm["ratio_interval"];
+    assert_eq!(interval.is_null(), arm["limit"] == true, "{arm}");
+    if let Some(ratio) = interval["ratio"].as_f64() {
+        let side = |name: &str| interval[name].as_f64().unwrap();
+        assert!(side("low") <= ratio && ratio <= side("high"), "{arm}");
+    }
     assert!(
         measured(&arm["frames_per_second"], 2) > 0.0 && measured(&arm["ratio"], 2) > 0.0,
         "{arm}"
@@ -217,14 +223,35 @@ fn a_model_file_is_measured_in_every_way() {
 }
 
 #[test]
-fn a_stopped_benchmark_leaves_nothing_running() {
+fn a_quick_benchmark_gives_one_ratio_and_its_interval() {
+    let data = tempfile::tempdir().unwrap();
+    let frames = FRAMES.to_string();
+    let report = figures(bench(data.path(), &["--quick", "--json", "--frames", &frames]));
+    let quick = &report["quick"];
+    assert!(report["arms"] == Value::Array(vec![]) && report["stopped"] == false, "{report}");
+    let slices = quick["slices"].as_u64().unwrap();
+    assert!(slices >= 2 && quick["objects"].as_u64().unwrap() >= FRAMES, "{quick}");
+    let ratio = |name: &str| quick["ratio"][name].as_f64().unwrap();
+    assert!(
+        0.0 < ratio("low") && ratio("low") <= ratio("ratio") && ratio("ratio") <= ratio("high")
+    );
+    let speeds = ["limit", "embedded"].map(|way| measured(&quick[way], slices));
+    assert!(speeds.iter().all(|speed| *speed > 0.0), "{quick}");
+    let stopped = eventually(|| servers_of(data.path()).is_empty().then_some(()));
+    assert!(stopped.is_some() && is_empty(data.path()), "{:?}", servers_of(data.path()));
+}
+
+#[test]
+fn a_stopped_benchmark_leaves_nothing_running_and_prints_what_it_has() {
     let data = tempfile::tempdir().unwrap();
     let mut process = bench(data.path(), &["--frames", "40", "--repeat", "9", "--detectors", "1"]);
     process.wait_for_stderr("4/36: repetition 1, 1 detectors, separate", 1);
     let found = eventually(|| (!servers_of(data.path()).is_empty()).then_some(()));
     assert!(found.is_some());
     process.signal(Signal::INT);
-    process.expect_code(130);
+    let report = process.expect_code(130).join("\n");
+    assert!(report.contains("Stopped before its end") && report.contains("fused"), "{report}");
+    assert!(!report.contains("separate"), "it was not measured to its end: {report}");
     let stopped = eventually(|| servers_of(data.path()).is_empty().then_some(()));
     assert!(stopped.is_some(), "{:?}", servers_of(data.path()));
 }

@@ -162,6 +162,46 @@ impl Browser {
         self.command("actions", json!({ "actions": [keyboard] })).await;
     }
 
+    /// Presses keys while another is held.
+    pub async fn press_with(&self, held: &str, keys: &str) {
+        let key = |kind: &str, key: &str| json!({ "type": kind, "value": key });
+        let mut actions = vec![key("keyDown", held)];
+        for pressed in keys.chars().map(String::from) {
+            actions.extend(["keyDown", "keyUp"].map(|kind| key(kind, &pressed)));
+        }
+        actions.push(key("keyUp", held));
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
+        self.command("actions", json!({ "actions": [keyboard] })).await;
+    }
+
+    /// Clicks at places of an element, in shares of its width and height from its upper left
+    /// corner.
+    pub async fn click_at(&self, css: &str, places: &[[f64; 2]]) {
+        for place in places {
+            self.drag(css, *place, *place).await;
+        }
+    }
+
+    /// Moves the mouse from one place of an element to another with its button held.
+    pub async fn drag(&self, css: &str, from: [f64; 2], to: [f64; 2]) {
+        let corner = format!(
+            "const element = document.querySelector({css:?}); \
+             element.scrollIntoView({{ block: 'center' }}); \
+             const {{ left, top, width, height }} = element.getBoundingClientRect(); \
+             return [left, top, width, height]"
+        );
+        let corner: [f64; 4] = serde_json::from_value(self.script(&corner).await).unwrap();
+        let [left, top, width, height] = corner;
+        let go = |[x, y]: [f64; 2]| {
+            let (x, y) = ((left + x * width).round() as i64, (top + y * height).round() as i64);
+            json!({ "type": "pointerMove", "duration": 0, "x": x, "y": y })
+        };
+        let button = |kind: &str| json!({ "type": kind, "button": 0 });
+        let actions = [go(from), button("pointerDown"), go(to), button("pointerUp")];
+        let mouse = json!({ "type": "pointer", "id": "mouse", "actions": actions });
+        self.command("actions", json!({ "actions": [mouse] })).await;
+    }
+
     /// The `id` of the element that has the focus, or else its text.
     pub async fn focus(&self) -> String {
         self.script(

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use moliceiro_testing::process::{Process, moliceiro};
+use moliceiro_testing::paths::sample;
+use moliceiro_testing::process::{Process, moliceiro, run};
 use serde_json::Value;
 
 const TRUTH: &str = "1,1,0,0,10,10,1\n2,1,0,0,10,10,1\n3,1,0,0,10,10,1\n3,2,50,0,10,10,1\n";
@@ -33,6 +34,51 @@ fn tracks_and_truth_give_figures_as_text_and_as_json() {
     assert_eq!(text.last().unwrap(), "different objects 3 instead of 2: +1");
     let text = evaluate(folder.path(), PICTURES, FOUND, &[]).expect_code(0);
     assert_eq!(text.last().unwrap(), "car: AP50 100.0, 1 found instead of 1");
+}
+
+/// The truth is what was tracked, so every figure is the best there is.
+#[test]
+fn stored_results_are_compared_with_the_truth() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let arguments = ["--every", "2", "--end", "2"];
+    Process::start(run(&data).args(arguments).arg(sample("carphone_pristine.mp4"))).expect_code(0);
+    let command = |arguments: &[&str]| {
+        let mut command = moliceiro();
+        Process::start(command.current_dir(folder.path()).args(arguments).arg("--data").arg(&data))
+    };
+    let status = command(&["status"]).expect_code(0);
+    let video = status[1].split_whitespace().next().unwrap();
+    let objects = command(&["detections", video, "--tracks"]).expect_code(0);
+    let truth: String = objects
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|row| row["label"] == "person" && row["track"].is_u64())
+        .map(|row| {
+            let side = |n: usize| row["box"][n].as_f64().unwrap();
+            let frame = row["frame"].as_u64().unwrap() + 1;
+            let (width, height) = (side(2) - side(0), side(3) - side(1));
+            format!("{frame},{},{},{},{width},{height},1\n", row["track"], side(0), side(1))
+        })
+        .collect();
+    assert!(truth.lines().count() > 10, "{truth}");
+    std::fs::write(folder.path().join("gt.txt"), truth).unwrap();
+    let evaluate = |arguments: &[&str]| {
+        let first = ["evaluate", video, "--truth", "gt.txt", "--json"];
+        let line = command(&[&first, arguments].concat()).expect_code(0).remove(0);
+        serde_json::from_str::<Value>(&line).unwrap()
+    };
+    let figures = evaluate(&[]);
+    for figure in ["recall", "idf1"] {
+        assert_eq!(figures[figure].as_f64(), Some(1.0), "{figures}");
+    }
+    assert_eq!(figures["switches"].as_u64(), Some(0), "{figures}");
+    let none = evaluate(&["--threshold", "0.99", "--tracker", "ocsort"]);
+    assert_eq!(none["recall"].as_f64(), Some(0.0), "{none}");
+    let mut unknown = command(&["evaluate", "no-such-video", "--truth", "gt.txt"]);
+    unknown.expect_code(1);
+    let said = unknown.stderr().join("\n");
+    assert!(said.contains("no-such-video"), "{said}");
 }
 
 #[test]

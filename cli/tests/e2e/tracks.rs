@@ -3,10 +3,13 @@
 
 use std::path::Path;
 
+use moliceiro_nats::messages::VideoState;
+use moliceiro_testing::deployment::Deployment;
 use moliceiro_testing::ingest::IngestApi;
 use moliceiro_testing::paths::sample;
 use moliceiro_testing::process::{self, Process, SLOWER, moliceiro, run, summaries};
 use moliceiro_testing::server::Server;
+use moliceiro_testing::video::file_uri;
 use serde_json::{Value, json};
 
 const VIDEO: &str = "carphone_pristine.mp4";
@@ -90,6 +93,56 @@ fn an_invalid_line_zone_or_rule_starts_nothing() {
     assert!(!data.path().join("none").exists());
 }
 
+/// Which model analyses the videos is known only on the server, so that is started.
+#[test]
+fn an_unknown_class_is_wrong_usage_and_analyses_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    for (arguments, part) in [
+        (&["--line", "gate[persn]: 0.5,0 0.5,1"][..], "--line: lines have \"gate[persn]\""),
+        (&["--zone", "quay[car,boats]: 0,0 1,0 1,1"], "did you mean \"boat\"?"),
+        (&["--alarm", "Person > 3"], "did you mean \"person\"?"),
+        (&["--alarm", "zzz > 3"], "its 80 classes are person, bicycle"),
+    ] {
+        let mut process = Process::start(run(data.path()).args(arguments).arg(sample(VIDEO)));
+        assert!(process.expect_code(64).is_empty());
+        let said = process.stderr().join("\n");
+        assert!(said.contains(part), "{arguments:?}: {said}");
+    }
+    let mut status = Process::start(moliceiro().arg("status").arg("--data").arg(data.path()));
+    assert!(status.expect_code(0).len() <= 1, "{:?}", status.stdout());
+
+    assert!(
+        !run_sample(data.path(), &["--every", "4", "--alarm", "3 people in seat", "--zone", ZONE])
+            .is_empty()
+    );
+    let status =
+        Process::start(moliceiro().arg("status").arg("--data").arg(data.path())).expect_code(0);
+    let video = status[1].split_whitespace().next().unwrap();
+    let (_, said) = analyse(data.path(), video, &["--line", "gate[persn]: 0.5,0 0.5,1"], 64);
+    assert!(said.contains("--line: lines have") && said.contains("\"person\"?"), "{said}");
+    let (_, said) = analyse(data.path(), video, &["--alarm", "persn in seat"], 64);
+    assert!(said.contains("--alarm: alarms have"), "{said}");
+}
+
+/// Over NATS, there is no answer: the video says it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_over_nats_with_an_unknown_class_fails_before_it_is_decoded() {
+    let server = Server::start();
+    let site = Deployment::new(server.url(), &[]);
+    let _services = ["aggregator", "ingest"].map(|service| site.ready(service));
+    let uri = file_uri(&sample(VIDEO));
+    site.upload_json(&json!({"uri": uri, "lines": ["gate[persn]: 0,0 1,1"]})).await;
+    site.upload_json(&json!({
+        "uri": uri, "models": ["nanodet", "nanodet-int8"], "alarms": ["persn > 1"]
+    }))
+    .await;
+    for summary in site.summaries(3).await {
+        let problem = summary.problem.unwrap();
+        assert!(problem.contains("have \"") && problem.contains("mean \"person\"?"), "{problem}");
+        assert_eq!((summary.state, summary.processed_frames), (VideoState::Failed, 0));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tracks_crossings_and_visits_are_served_over_http() {
     let server = Server::start();
@@ -121,6 +174,12 @@ async fn tracks_crossings_and_visits_are_served_over_http() {
     assert!(!zones["records"].as_array().unwrap().is_empty(), "{zones}");
     let lines = http.get(&format!("/videos/{id}/lines")).json();
     assert_eq!(lines["lines"], summary["lines"]);
+    for answer in [&zones, &lines, &tracks] {
+        let most = answer["timeline"]["zones"]["seat"]["most"].as_array().unwrap();
+        let most = most.iter().map(|most| most.as_u64().unwrap()).max();
+        assert_eq!(most, summary["zones"]["seat"]["occupancy"]["most"].as_u64(), "{answer}");
+        assert!(answer["timeline"]["lines"]["gate"]["in"].is_array(), "{answer}");
+    }
 
     let ask = |body: &Value| {
         let first = [&format!("POST /videos/{id}/analyses")[..], "Content-Type: application/json"];
@@ -128,16 +187,34 @@ async fn tracks_crossings_and_visits_are_served_over_http() {
     };
     let other = ask(&json!({ "lines": ["other: 0.2,0 0.2,1"], "threshold": 0.3 })).json();
     assert!(other["lines"]["other"].is_object() && other["zones"].is_null(), "{other}");
+    assert!(other["timeline"]["lines"]["other"]["out"].is_array(), "{other}");
     for (body, part) in [
         (json!({ "lines": ["other: 0.2,0 0.2,0"] }), "no length"),
         (json!({ "zones": ["quay: 0,0 1,1 1,0 0,1"] }), "cross"),
         (json!({ "alarms": ["person crosses bridge"] }), "bridge"),
+        (json!({ "alarms": ["persn crosses gate"] }), "mean \\\"person\\\"?"),
+        (json!({ "zones": ["quay[persn]: 0,0 1,0 1,1"] }), "zones have"),
         (json!({ "threshold": 2 }), "threshold"),
         (json!({ "line": [] }), "unknown field"),
     ] {
         let refused = ask(&body);
         assert_eq!(refused.status, 422, "{body}: {}", refused.text());
         assert!(refused.text().contains(part), "{body}: {}", refused.text());
+    }
+    let json = |body: &Value| {
+        let first = ["POST /videos", "Content-Type: application/json"];
+        http.send(&first, body.to_string().as_bytes())
+    };
+    let uri = file_uri(&sample(VIDEO));
+    for refused in [
+        http.send(&["POST /videos?alarms=persn+%3E+3"], &bytes),
+        json(&json!({ "uri": uri, "zones": ["quay[persn]: 0,0 1,0 1,1"] })),
+        json(
+            &json!({ "uri": uri, "models": ["nanodet", "nanodet-int8"], "alarms": ["persn > 3"] }),
+        ),
+    ] {
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert!(refused.text().contains("did you mean \\\"person\\\"?"), "{}", refused.text());
     }
     let refused = http.send(&["POST /videos?lines=gate%3A+0,0+0,0"], &bytes);
     assert_eq!(refused.status, 422, "{}", refused.text());

@@ -3,6 +3,7 @@
 import { $, clock, showError, count, element, objects, paint, announce, plural } from "./dom.js";
 import { again, forget, isRepeatable } from "./again.js";
 import { Problem, request, requestJson, follow, pause } from "./api.js";
+import * as ask from "./ask.js";
 import * as comparison from "./compare.js";
 import { copies, row } from "./copy.js";
 import { Detections } from "./detections.js";
@@ -199,8 +200,19 @@ class Opened {
     this.complete = Boolean(summary);
     this.drawLine();
     thumbnails.draw(kept, this.detections, this.video);
-    await places.draw(this.video, kept, signal);
+    await this.drawPlaces(kept, signal);
     if (!this.complete) await pause(MIN_PAUSE, signal);
+  }
+
+  /** The ways of objects, and what happened at lines and in zones. Once the video is finished, other ones can be asked for. */
+  async drawPlaces(kept, signal) {
+    const { video, complete } = this;
+    const isAsked = video.lines.length > 0 || video.zones.length > 0;
+    if (!this.loaded || !(complete || isAsked)) return;
+    const tracks = await places.load(video, signal);
+    if (signal.aborted) return;
+    places.draw(video, kept, tracks);
+    if (complete) ask.show(video, kept, tracks, signal);
   }
 }
 
@@ -273,6 +285,7 @@ export function open(id) {
   line.clear();
   thumbnails.clear();
   places.clear();
+  ask.clear();
   comparison.clear();
   $("waiting").hidden = true;
   $("alarms-card").hidden = true;
@@ -292,6 +305,7 @@ export const isBusy = () => Boolean(opened && !(opened.video && hasEnded(opened.
 /** Calls `whenAccepted` with a video that is counted again. */
 export function start(whenAccepted) {
   line.start();
+  ask.start();
   comparison.start();
   $("curl").textContent = `curl -F 'video=@street.mp4' ${location.origin}`;
   $("cancel").addEventListener("click", cancel);

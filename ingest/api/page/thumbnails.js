@@ -2,6 +2,7 @@
 
 import { $, clock, count, element, objects, paint, svg } from "./dom.js";
 import { requestJson } from "./api.js";
+import { overlay } from "./places.js";
 
 /** More do not fit on a screen. The server keeps some more to choose from. */
 const SHOWN = 8;
@@ -28,7 +29,7 @@ function boxes({ width, height }, rows) {
     const text = svg("text", { ...place, y, "font-size": letters, "stroke-width": letters / 5 }, `${label} ${Math.round(100 * score)} %`);
     return [paint(svg("rect", { x: left, y: top, width: right - left, height: bottom - top }), label), text];
   });
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, ...marks);
+  return overlay({ width, height }, ...marks);
 }
 
 function figure(thumbnail, rows) {

@@ -122,6 +122,12 @@ function add(chosen) {
   for (const file of chosen) send(file, options.read());
 }
 
+/** Sets the lines and zones of the next upload, where they can be seen. */
+export function usePlaces(lines, zones) {
+  options.place(lines, zones);
+  $("options").closest("details").open = true;
+}
+
 /** Calls `whenAccepted` with each video that the server has accepted. */
 export function start(whenAccepted) {
   accepted = whenAccepted;

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::options::invalid_field;
 use crate::problem::Problem;
-use crate::responses::VideoErrors;
+use crate::responses::{AnalysisErrors, VideoErrors};
 use crate::state::{ApiState, SharedState};
 use crate::video::find_video;
 
@@ -70,7 +70,7 @@ pub(crate) struct Visits {
 /// Analyses stored results again
 ///
 /// With another threshold, tracker, lines, zones or alarm rules: nothing is decoded or detected
-/// again, and nothing is stored. If some results are not stored any more, `complete` is false and
+/// again, and nothing is stored, so `GET` does not list it. If some results are not stored any more, `complete` is false and
 /// `missing_frames` says how many.
 #[utoipa::path(
     post, path = "/videos/{id}/analyses", tag = "videos",
@@ -78,10 +78,7 @@ pub(crate) struct Visits {
     request_body = AnalysisRequest,
     responses(
         (status = 200, description = "What the results come to", body = Analysis),
-        (
-            status = 409, description = "The video has not been started yet",
-            content_type = "application/problem+json", body = crate::problem::ProblemBody
-        ),
+        AnalysisErrors,
         (
             status = 422, description = "A field is invalid",
             content_type = "application/problem+json", body = crate::problem::ProblemBody
@@ -108,11 +105,8 @@ pub(crate) async fn analyse_video(
         lines: lines.unwrap_or_default(),
         zones: zones.unwrap_or_default(),
     });
-    let video = find_video(&state, &id).await?;
-    let checked =
-        tracking.as_ref().unwrap_or(&video.tracking()).check(alarms.as_deref().unwrap_or_default());
-    checked.map_err(|invalid| invalid_field(&invalid.into()))?;
-    answer(&state, &video.id, &Question { threshold, tracking, alarms }).await.map(Json)
+    let video = find_video(&state, &id).await?.id;
+    answer(&state, &video, &Question { threshold, tracking, alarms }).await.map(Json)
 }
 
 /// Lists the tracks of a video
@@ -124,10 +118,7 @@ pub(crate) async fn analyse_video(
     params(("id" = VideoId, Path, description = "The video's id")),
     responses(
         (status = 200, description = "The tracks", body = Tracks),
-        (
-            status = 409, description = "The video has not been started yet",
-            content_type = "application/problem+json", body = crate::problem::ProblemBody
-        ),
+        AnalysisErrors,
         VideoErrors
     )
 )]
@@ -145,10 +136,7 @@ pub(crate) async fn list_tracks(
     params(("id" = VideoId, Path, description = "The video's id")),
     responses(
         (status = 200, description = "The crossings", body = Crossings),
-        (
-            status = 409, description = "The video has not been started yet",
-            content_type = "application/problem+json", body = crate::problem::ProblemBody
-        ),
+        AnalysisErrors,
         VideoErrors
     )
 )]
@@ -166,10 +154,7 @@ pub(crate) async fn list_crossings(
     params(("id" = VideoId, Path, description = "The video's id")),
     responses(
         (status = 200, description = "The visits", body = Visits),
-        (
-            status = 409, description = "The video has not been started yet",
-            content_type = "application/problem+json", body = crate::problem::ProblemBody
-        ),
+        AnalysisErrors,
         VideoErrors
     )
 )]
@@ -220,6 +205,7 @@ fn problem(error: ReplayError) -> Problem {
             axum::http::StatusCode::CONFLICT,
             "nothing is counted yet: the video has not been started",
         ),
+        ReplayError::Invalid(invalid) => invalid_field(&invalid),
         ReplayError::Video(error) => error.into(),
         other => Problem::unavailable(other),
     }

@@ -5,10 +5,11 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use moliceiro_nats::ModelsError;
-use moliceiro_nats::messages::{ModelDescription, ModelId};
+use moliceiro_nats::messages::{AlarmRule, ModelDescription, ModelId, Tracking};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::options::{UploadOptions, invalid_field};
 use crate::problem::Problem;
 use crate::responses::{ModelErrors, RemoveModelErrors, RequestErrors};
 use crate::state::{ApiState, SharedState};
@@ -69,6 +70,53 @@ pub(crate) async fn versions_of(
         versions.extend(version.filter(|version| !versions.contains(version)));
     }
     Ok(versions)
+}
+
+/// Chooses the versions of the models that an upload names.
+pub(crate) async fn resolve_models(
+    state: &ApiState,
+    options: &mut UploadOptions,
+) -> Result<(), Problem> {
+    options.model = version_of(state, options.model.as_ref()).await?;
+    options.models = versions_of(state, &options.models).await?;
+    Ok(())
+}
+
+/// As [`check_classes`], before the video's bytes are received.
+pub(crate) async fn check_options(
+    state: &ApiState,
+    options: &UploadOptions,
+) -> Result<(), Problem> {
+    let UploadOptions { model, models, tracking, alarms, .. } = options;
+    check_classes(state, model.as_ref(), models, tracking, alarms.as_deref()).await
+}
+
+/// Checks that the models of an upload have the classes that its lines, zones and rules name.
+/// Accepts what cannot be known.
+pub(crate) async fn check_classes(
+    state: &ApiState,
+    model: Option<&ModelId>,
+    models: &[ModelId],
+    tracking: &Tracking,
+    alarms: Option<&[AlarmRule]>,
+) -> Result<(), Problem> {
+    let defaults = &state.defaults;
+    let models = match (model, models, defaults.model.as_ref()) {
+        (None, [], Some(default)) => std::slice::from_ref(default),
+        (None, [], None) if !defaults.models.is_empty() => &defaults.models[..],
+        (None, [], None) => std::slice::from_ref(&state.default_model),
+        (None, several, _) => several,
+        (Some(model), _, _) => std::slice::from_ref(model),
+    };
+    let known = match state.streams.models.labels(models).await {
+        Ok(known) => known,
+        // The setting `ingest.model` names it; the video will say so.
+        Err(ModelsError::Unknown { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let Some(known) = known else { return Ok(()) };
+    let checked = tracking.check_classes(alarms.unwrap_or_default(), &known);
+    checked.map_err(|unknown| invalid_field(&unknown.into()))
 }
 
 /// Lists the models

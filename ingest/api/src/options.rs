@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    AlarmRule, Deinterlace, InvalidField, InvalidModelId, MalformedPlace, ModelId,
-    RequestedSelection, TrackerKind, Tracking, Upload,
+    AlarmRule, Deinterlace, InvalidField, Line, ModelId, RequestedSelection, TrackerKind, Tracking,
+    Upload, Zone,
 };
 use serde::Deserialize;
 use url::Url;
@@ -19,6 +19,7 @@ use crate::problem::Problem;
 use crate::suggestion::unknown;
 
 const MAX_EVERY: u64 = 1_000_000;
+const BOOLEAN: &str = "must be true or false";
 const TIME: &str = "must be seconds, such as 90 or 7.5, or a time such as 1m30s";
 
 /// The options of an upload: the OpenAPI description of [`UploadOptions`], in a query, in a form
@@ -57,6 +58,11 @@ pub(crate) struct OptionFields {
     #[param(inline)]
     #[schema(inline)]
     deinterlace: Option<Deinterlace>,
+    /// True: a frame that differs little from the analysed one before it is not analysed, and
+    /// carries the objects of that one. Default: the setting `ingest.skip_still`.
+    skip_still: Option<bool>,
+    /// True: decode only key frames. Default: the setting `ingest.key_frames`.
+    key_frames: Option<bool>,
     /// The model that analyses the video, such as `boats`, or `boats@3` for that version of it.
     /// Default: the setting `ingest.model`.
     #[param(pattern = "^[a-z0-9_-]{1,48}(@[1-9][0-9]{0,8})?$")]
@@ -199,13 +205,13 @@ pub(crate) struct UploadOptions {
     pub(crate) model: Option<ModelId>,
     pub(crate) models: Vec<ModelId>,
     labels: Vec<String>,
-    alarms: Option<Vec<AlarmRule>>,
-    tracking: Tracking,
+    pub(crate) alarms: Option<Vec<AlarmRule>>,
+    pub(crate) tracking: Tracking,
 }
 
 impl UploadOptions {
     /// The names of [`OptionFields`].
-    pub(crate) const FIELDS: [&str; 14] = [
+    pub(crate) const FIELDS: [&str; 16] = [
         "name",
         "every",
         "fps",
@@ -213,6 +219,8 @@ impl UploadOptions {
         "end",
         "video_track",
         "deinterlace",
+        "skip_still",
+        "key_frames",
         "model",
         "models",
         "labels",
@@ -264,15 +272,17 @@ impl UploadOptions {
                 let names = "must be auto, off or fields";
                 self.selection.deinterlace.replace(parsed(field, value, names)?).is_some()
             }
-            "model" => {
-                let invalid = |error: InvalidModelId| Problem::unprocessable(error.to_string());
-                self.model.replace(value.parse().map_err(invalid)?).is_some()
+            "skip_still" => {
+                self.selection.skip_still.replace(parsed(field, value, BOOLEAN)?).is_some()
             }
+            "key_frames" => {
+                self.selection.key_frames.replace(parsed(field, value, BOOLEAN)?).is_some()
+            }
+            "model" => self.model.replace(value.parse::<ModelId>()?).is_some(),
             "models" => {
-                let invalid = |error: InvalidModelId| Problem::unprocessable(error.to_string());
                 let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
                 for name in names {
-                    self.models.push(name.parse().map_err(invalid)?);
+                    self.models.push(name.parse::<ModelId>()?);
                 }
                 false
             }
@@ -284,8 +294,7 @@ impl UploadOptions {
             "alarms" => {
                 let alarms = self.alarms.get_or_insert_default();
                 if !value.trim().is_empty() {
-                    let rule = value.parse::<AlarmRule>();
-                    alarms.push(rule.map_err(|error| Problem::unprocessable(error.to_string()))?);
+                    alarms.push(value.parse::<AlarmRule>()?);
                 }
                 false
             }
@@ -294,11 +303,11 @@ impl UploadOptions {
                 self.tracking.tracker.replace(parsed(field, value, names)?).is_some()
             }
             "lines" => {
-                self.tracking.lines.push(place(field, value)?);
+                self.tracking.lines.push(value.parse::<Line>()?);
                 false
             }
             "zones" => {
-                self.tracking.zones.push(place(field, value)?);
+                self.tracking.zones.push(value.parse::<Zone>()?);
                 false
             }
             _ => return Err(unknown(kind, field, Self::FIELDS)),
@@ -337,6 +346,8 @@ impl UploadOptions {
         merge("end", &mut own.end, selection.end)?;
         merge("video_track", &mut own.video_track, selection.video_track)?;
         merge("deinterlace", &mut own.deinterlace, selection.deinterlace)?;
+        merge("skip_still", &mut own.skip_still, selection.skip_still)?;
+        merge("key_frames", &mut own.key_frames, selection.key_frames)?;
         merge("model", &mut self.model, model)?;
         merge("alarms", &mut self.alarms, alarms)?;
         merge_lists("models", &mut self.models, models)?;
@@ -356,10 +367,6 @@ impl UploadOptions {
         let Self { name, selection, model, models, labels, alarms, tracking } = options;
         Ok(Upload { name, selection, model, models, labels, alarms, tracking, ..upload })
     }
-}
-
-fn place<T: FromStr<Err = MalformedPlace>>(field: &str, value: &str) -> Result<T, Problem> {
-    value.parse().map_err(|error| Problem::unprocessable(format!("{field}: {error}")))
 }
 
 fn merge_lists<T>(field: &str, own: &mut Vec<T>, other: Vec<T>) -> Result<(), Problem> {
@@ -436,6 +443,9 @@ mod tests {
         assert_eq!(query("alarms=").unwrap().alarms, Some(vec![]), "none, instead of the default");
         let fields = query("deinterlace=fields").unwrap().selection.deinterlace;
         assert_eq!(fields, Some(Deinterlace::Fields));
+        let fewer = query("skip_still=true&key_frames=false").unwrap().selection;
+        assert_eq!((fewer.skip_still, fewer.key_frames), (Some(true), Some(false)));
+        assert!(query("skip_still=yes").unwrap_err().contains("true or false"));
         assert!(query("deinterlace=on").unwrap_err().contains("auto, off or fields"));
         assert_eq!(query(""), Ok(UploadOptions::default()));
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use moliceiro_nats::messages::to_json;
+use moliceiro_nats::messages::{InvalidModelId, MalformedPlace, MalformedRule, to_json};
 use moliceiro_nats::objects::ObjectError;
 use moliceiro_nats::storage::StuckStream;
 use moliceiro_nats::videos::VideoError;
@@ -143,9 +143,37 @@ impl From<ObjectError> for Problem {
     }
 }
 
+impl From<InvalidModelId> for Problem {
+    fn from(invalid: InvalidModelId) -> Self {
+        Self::unprocessable(invalid.to_string())
+    }
+}
+
+impl From<MalformedRule> for Problem {
+    fn from(malformed: MalformedRule) -> Self {
+        Self::unprocessable(format!("alarms: {malformed}"))
+    }
+}
+
+impl From<MalformedPlace> for Problem {
+    fn from(malformed: MalformedPlace) -> Self {
+        Self::unprocessable(format!("{}s: {malformed}", malformed.kind))
+    }
+}
+
 impl From<VideoError> for Problem {
     fn from(error: VideoError) -> Self {
-        Self::unavailable(error)
+        match error {
+            VideoError::Malformed { key, source } => {
+                warn!(video = key, %source, "a request failed: the entry of a video is damaged");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    format!("the entry of video {key} is damaged; an aggregator rebuilds it"),
+                )
+                .retry()
+            }
+            error @ VideoError::Unavailable { .. } => Self::unavailable(error),
+        }
     }
 }
 

@@ -68,6 +68,24 @@ pub(crate) enum VideoErrors {
         content_type = "application/problem+json"
     )]
     Unavailable(ProblemBody),
+    #[response(
+        status = 500,
+        description = "The video's entry is damaged; an aggregator rebuilds it",
+        content_type = "application/problem+json"
+    )]
+    Damaged(ProblemBody),
+}
+
+/// Further errors of an analysis of stored results.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it only describes the responses")]
+pub(crate) enum AnalysisErrors {
+    #[response(
+        status = 409,
+        description = "The video has not been started yet",
+        content_type = "application/problem+json"
+    )]
+    Conflict(ProblemBody),
 }
 
 /// Errors of a request for one model.

@@ -5,7 +5,7 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::ContextBuilder;
 use axum::http::HeaderValue;
 use moliceiro_nats::Streams;
-use moliceiro_nats::messages::UploadDefaults;
+use moliceiro_nats::messages::{ModelId, UploadDefaults};
 use moliceiro_nats::objects::Objects;
 use moliceiro_nats::publish::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -33,6 +33,8 @@ pub struct Backend {
     pub uri_policy: Arc<dyn UriPolicy>,
     /// Every how many frames a video is analysed if its upload does not say.
     pub default_every: u64,
+    /// The model that analyses a video if neither its upload nor `defaults` name one.
+    pub default_model: ModelId,
     /// What else an upload gets that leaves it out.
     pub defaults: UploadDefaults,
 }
@@ -42,6 +44,7 @@ pub(crate) struct ApiState {
     pub(crate) streams: Streams,
     pub(crate) uri_policy: Arc<dyn UriPolicy>,
     pub(crate) default_every: u64,
+    pub(crate) default_model: ModelId,
     pub(crate) defaults: UploadDefaults,
     /// Has a context of its own, so that uploads do not use up the frames' share of publishes.
     pub(crate) objects: Objects,
@@ -65,7 +68,7 @@ impl ApiState {
         settings: &HttpSettings,
         shutdown: &CancellationToken,
     ) -> Self {
-        let Backend { streams, uri_policy, default_every, defaults } = backend;
+        let Backend { streams, uri_policy, default_every, default_model, defaults } = backend;
         let origins =
             settings.origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
         Self {
@@ -74,6 +77,7 @@ impl ApiState {
             streams,
             uri_policy,
             default_every,
+            default_model,
             defaults,
             tokens: Tokens::new(&settings.tokens),
             origins: origins.collect(),

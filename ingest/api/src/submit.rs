@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use crate::idempotency::{Key, RecordedUpload, SentUpload, digest};
-use crate::models::{version_of, versions_of};
+use crate::models::{check_classes, version_of, versions_of};
 use crate::options::UploadOptions;
 use crate::problem::Problem;
 use crate::state::{ApiState, SharedState, stored_in_time};
@@ -78,6 +78,10 @@ pub(crate) async fn submit_bytes(
     let video = VideoId::for_name(&name, &nuid::next());
     let uri = object_uri(&video).parse().map_err(Problem::unavailable)?;
     let upload = options.upload(video.clone(), name, uri).with_defaults(&state.defaults);
+    if let Err(problem) = check_upload(state, &upload).await {
+        state.tasks.spawn(bytes.discard());
+        return Err(problem);
+    }
     let (digest, size) = (bytes.digest.clone(), bytes.size());
     bytes.keep(video.as_str(), video.as_str()).await?;
     info!(%video, size, "upload stored");
@@ -121,11 +125,18 @@ pub(crate) async fn submit_uri(
     let model = version_of(state, upload.model.as_ref()).await?;
     let models = versions_of(state, &upload.models).await?;
     let upload = Upload { id: Some(video), model, models, ..upload }.with_defaults(&state.defaults);
+    check_upload(state, &upload).await?;
     let sent = SentUpload { digest: digest.clone(), upload };
     match record(state, key, sent, replaces.as_ref()).await? {
         Recorded::First(upload) => queue(state, upload).await,
         Recorded::Repeated(earlier) => submit_again(state, earlier, &digest).await,
     }
+}
+
+/// As [`check_classes`], of an upload with its defaults.
+async fn check_upload(state: &ApiState, upload: &Upload) -> Result<(), Problem> {
+    let Upload { model, models, tracking, alarms, .. } = upload;
+    check_classes(state, model.as_ref(), models, tracking, alarms.as_deref()).await
 }
 
 enum Recorded {

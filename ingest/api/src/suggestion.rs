@@ -1,9 +1,8 @@
 //! The error for a name that does not exist, with the nearest one that does.
 
-use crate::problem::Problem;
+use moliceiro_nats::messages::nearest;
 
-/// Names that are less alike are not suggested.
-const SIMILAR: f64 = 0.7;
+use crate::problem::Problem;
 
 /// The error for an unknown `kind`, such as a query parameter, of this name.
 pub(crate) fn unknown<'a>(
@@ -12,13 +11,7 @@ pub(crate) fn unknown<'a>(
     known: impl IntoIterator<Item = &'a str>,
 ) -> Problem {
     let known: Vec<_> = known.into_iter().collect();
-    let lower = name.to_lowercase();
-    let likeness = |other: &&&str| strsim::jaro_winkler(&lower, other);
-    let nearest = known
-        .iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-        .filter(|nearest| likeness(nearest) >= SIMILAR);
-    let advice = match nearest {
+    let advice = match nearest(name, known.iter().copied()) {
         Some(nearest) => format!("did you mean {nearest}?"),
         None if known.is_empty() => format!("this request has no {kind}"),
         None => format!("known are {}", known.join(", ")),

@@ -11,7 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::body::LimitedBody;
 use crate::idempotency::{Key, KeyHeader};
-use crate::models::{version_of, versions_of};
+use crate::models::{check_options, resolve_models};
 use crate::options::{OptionFields, UploadOptions, VideoByUri, invalid_field};
 use crate::problem::Problem;
 use crate::responses::UploadErrors;
@@ -70,8 +70,7 @@ pub(crate) async fn upload_video(
 ) -> Result<Accepted, Problem> {
     let permit = state.admit_upload().await?;
     let mut options = UploadOptions::from_query(query.as_deref())?;
-    options.model = version_of(&state, options.model.as_ref()).await?;
-    options.models = versions_of(&state, &options.models).await?;
+    resolve_models(&state, &mut options).await?;
     let key = Key::from_headers(&headers)?;
     let max_bytes = state.settings.upload_max_bytes;
     let idle_timeout = state.settings.idle_timeout;
@@ -85,6 +84,7 @@ pub(crate) async fn upload_video(
             "POST / takes forms; send a video's bytes or JSON to POST /videos",
         )),
         _ => {
+            check_options(&state, &options).await?;
             let name = options.name.take().unwrap_or_else(|| UNNAMED.to_owned());
             let body = LimitedBody::new(&headers, body, max_bytes, idle_timeout)?;
             // If the client disconnects, the handler is dropped; this task still cleans up.

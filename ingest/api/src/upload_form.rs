@@ -18,7 +18,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::body::{LimitedBody, refuse_encoding};
 use crate::idempotency::{Key, KeyHeader};
-use crate::models::{version_of, versions_of};
+use crate::models::{check_options, resolve_models};
 use crate::options::{OptionFields, UploadOptions, text_fields};
 use crate::problem::Problem;
 use crate::responses::UploadErrors;
@@ -135,9 +135,8 @@ async fn receive_form(
     let complete = read.and_then(|()| name_only(&mut files, &mut options, fields));
     let complete = async {
         complete?;
-        options.model = version_of(state, options.model.as_ref()).await?;
-        options.models = versions_of(state, &options.models).await?;
-        Ok(())
+        resolve_models(state, &mut options).await?;
+        check_options(state, &options).await
     };
     if let Err(problem) = complete.await {
         discard(state, files);

@@ -23,21 +23,27 @@ impl UploadJob {
             // Every delivery has to name the same analyses, whatever the latest version is then.
             return Ok(Disposition::Replace(video, Upload { models, ..upload }));
         }
+        // Lines, zones and rules are for all: each class has to be known to one of the models.
+        let classes = match self.context.streams.models.labels(&models).await {
+            Err(error) if error.is_transient() => return Err(error.into()),
+            classes => classes.ok().flatten(),
+        };
         let analyses = upload.clone().analyses(&video);
-        let ingesting =
-            analyses.iter().map(|(id, of)| self.ingest_video(id, of.clone(), stored_at));
+        let ingesting = analyses
+            .iter()
+            .map(|(id, of)| self.ingest_video(id, of.clone(), stored_at, classes.as_deref()));
         let mut requeued = None;
         for disposition in try_join_all(ingesting).await? {
             match disposition {
                 Disposition::Requeue(_, of) => requeued = Some(of.selection),
-                Disposition::Cancelled(id, _) => self.discard_frames(&id).await,
+                Disposition::Cancelled(id) => self.discard_frames(&id).await,
                 Disposition::Retry(reason) => return Err(reason),
-                Disposition::Ack(..) | Disposition::Drop | Disposition::Replace(..) => {}
+                Disposition::Ack | Disposition::Drop | Disposition::Replace(..) => {}
             }
         }
         Ok(match requeued {
             Some(selection) => Disposition::Requeue(video, Upload { selection, ..upload }),
-            None => Disposition::Ack(video, upload.uri),
+            None => Disposition::Ack,
         })
     }
 

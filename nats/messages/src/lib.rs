@@ -9,8 +9,8 @@
 //! 3. A detector reports a [`FrameResult`] with its [`Objects`], or [`Failed`].
 //! 4. The aggregator keeps a [`VideoEntry`], from which [`VideoStatus`] and [`VideoProgress`]
 //!    follow; it raises an [`Alarm`] when an [`AlarmRule`] holds, and publishes the [`Summary`].
-//! 5. Where objects are tracked ([`TrackerKind`]), it counts them at [`Line`]s and in [`Zone`]s, and
-//!    an [`AnalyticsSummary`] says what they come to.
+//! 5. Where objects are tracked ([`TrackerKind`]), it counts them at [`Line`]s and in [`Zone`]s: an
+//!    [`AnalyticsSummary`] says what they come to, and a [`Timeline`] when.
 //!
 //! Every message has a `version`. Readers ignore unknown fields, so they can read newer senders.
 //!
@@ -27,6 +27,8 @@
 mod alarm;
 mod alarm_rule;
 mod analytics;
+mod carried;
+mod classes;
 mod color;
 mod deinterlace;
 mod event;
@@ -40,10 +42,13 @@ mod model;
 mod objects;
 mod place;
 mod printable;
+mod repair;
 mod score;
+mod skipped;
 mod status;
 mod summary;
 mod thumbnail;
+mod timeline;
 mod tracker_kind;
 mod tracking;
 mod upload;
@@ -63,10 +68,12 @@ pub use analytics::{
     AnalyticsSummary, Crossing, Dwell, Instant, LineCrossed, LineSummary, Occupancy, PathPoint,
     RaisedAlarm, TimeInZone, TrackRecord, VideoTrack, Visit, ZoneSummary,
 };
+pub use carried::{Carried, CarriedFrame, CarriedRun};
+pub use classes::{Advice, UnknownClass, nearest};
 pub use color::{Color, Matrix};
 pub use deinterlace::{Deinterlace, InvalidDeinterlace};
 pub use event::{
-    Abandoned, Cancelled, Ended, Event, Failed, Progress, RESULT_VERSION, Started, VideoEvent,
+    Abandoned, Cancelled, Ended, Event, Failed, Lost, Progress, RESULT_VERSION, Started, VideoEvent,
 };
 pub use fingerprint::Fingerprint;
 pub use fit::{Fit, InvalidFit};
@@ -85,10 +92,13 @@ pub use place::{
     Zone, check_places,
 };
 pub use printable::printable;
+pub use repair::{FrameRange, Repair, RepairState};
 pub use score::Score;
+pub use skipped::Skipped;
 pub use status::VideoStatus;
 pub use summary::Summary;
 pub use thumbnail::{STILLS, Thumbnail, thumbnail_slot};
+pub use timeline::{LineTimeline, Timeline, ZoneTimeline};
 pub use tracker_kind::{InvalidTracker, TrackerKind};
 pub use tracking::{TrackedCounts, Tracking};
 pub use upload::{InvalidField, MalformedUpload, Upload, UploadDefaults, WINDOWS, shown_uri};

@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::classes::check_classes;
 use super::{
-    AlarmRule, AnalyticsSummary, InvalidPlaces, Line, LineSummary, TrackerKind, Zone, ZoneSummary,
-    check_places,
+    AlarmRule, AnalyticsSummary, InvalidPlaces, Line, LineSummary, TrackerKind, UnknownClass, Zone,
+    ZoneSummary, check_places,
 };
 
 /// What an upload asks about tracks; part of [`Upload`](super::Upload) and
@@ -38,6 +39,16 @@ impl Tracking {
     /// Checks that lines, zones and rules fit together.
     pub fn check(&self, alarms: &[AlarmRule]) -> Result<(), InvalidPlaces> {
         check_places(self.tracker(), &self.lines, &self.zones, alarms)
+    }
+
+    /// Checks that lines, zones and rules name classes that are `known`: those of the models that
+    /// analyse the video.
+    pub fn check_classes(
+        &self,
+        alarms: &[AlarmRule],
+        known: &[String],
+    ) -> Result<(), UnknownClass> {
+        check_classes(self, alarms, known)
     }
 }
 

@@ -1,9 +1,6 @@
 use super::{Models, ModelsError, StoredModel};
-use crate::messages::{ModelDescription, ModelId};
+use crate::messages::{ModelDescription, ModelId, nearest};
 use crate::objects::ObjectError;
-
-/// Names that are less alike are not suggested.
-const SIMILAR: f64 = 0.7;
 
 impl Models {
     /// All models: the built-in ones, then those of the store by name and version.
@@ -47,6 +44,20 @@ impl Models {
         }
     }
 
+    /// The names of the classes of all these models. `None` if nothing says what those of one are.
+    pub async fn labels(&self, models: &[ModelId]) -> Result<Option<Vec<String>>, ModelsError> {
+        let mut all: Vec<String> = Vec::new();
+        for model in models {
+            let labels = match ModelDescription::builtin_named(model) {
+                Some(_) => Some(ModelDescription::builtin_labels()),
+                None => self.find_stored(model).await?.labels(),
+            };
+            let Some(labels) = labels else { return Ok(None) };
+            all.extend(labels);
+        }
+        Ok(Some(all))
+    }
+
     /// The models of the store, by name and version.
     pub(super) async fn stored(&self) -> Result<Vec<StoredModel>, ModelsError> {
         Ok(self.stored_and_removed().await?.0)
@@ -68,16 +79,14 @@ impl Models {
 
 /// With the nearest name that exists; of the same name, its latest version.
 fn unknown(model: &ModelId, stored: &[StoredModel]) -> ModelsError {
-    let known = ModelDescription::builtin().map(|builtin| builtin.model);
-    let known: Vec<_> =
-        known.into_iter().chain(stored.iter().map(|s| s.description.model.clone())).collect();
-    let likeness = |other: &ModelId| strsim::jaro_winkler(model.name(), other.name());
-    let nearest = known
-        .iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)).then(a.cmp(b)))
-        .filter(|nearest| likeness(nearest) >= SIMILAR);
-    let nearest = nearest.map(|nearest| {
-        if nearest.name() == model.name() { nearest.clone() } else { nearest.unversioned() }
+    let builtin = ModelDescription::builtin().map(|builtin| builtin.model);
+    let stored = stored.iter().map(|stored| stored.description.model.clone());
+    let known: Vec<_> = builtin.into_iter().chain(stored).collect();
+    let name = nearest(model.name(), known.iter().map(ModelId::name));
+    let latest = known.iter().filter(|known| Some(known.name()) == name).max();
+    let nearest = latest.map(|latest| match latest.name() == model.name() {
+        true => latest.clone(),
+        false => latest.unversioned(),
     });
     ModelsError::Unknown { model: model.clone(), nearest }
 }

@@ -2,9 +2,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::{KnownVideo, VideoError, Videos};
-use crate::messages::{
-    FrameSelection, ModelId, RequestedSelection, Started, Upload, VideoEntry, to_json,
-};
+use crate::messages::{ModelId, Started, UnknownClass, Upload, VideoEntry, to_json};
 use crate::objects::{self, ObjectError};
 use crate::publish::StoreError;
 use crate::{ModelsError, VideoId, subjects};
@@ -30,6 +28,9 @@ pub enum RerunError {
     /// There is no such model.
     #[error(transparent)]
     Model(#[from] ModelsError),
+    /// Its lines, zones or rules are about a class that the model does not have.
+    #[error("the video's {} {}", .0.field(), .0)]
+    Class(#[from] UnknownClass),
     /// It cannot be read.
     #[error(transparent)]
     Read(#[from] VideoError),
@@ -63,7 +64,7 @@ impl Videos<'_> {
     }
 
     /// Queues a video again, to be analysed by another model as it was before: the same frames,
-    /// labels and alarms. Returns the video of that analysis, which [`VideoId::by_model`] names;
+    /// labels, lines, zones and alarms. Returns the video of that analysis, which [`VideoId::by_model`] names;
     /// one that exists already stays as it is.
     pub async fn rerun(self, video: &VideoId, model: &ModelId) -> Result<VideoId, RerunError> {
         let (started, is_live) = match self.find(video).await? {
@@ -82,7 +83,10 @@ impl Videos<'_> {
         if self.find(&id).await?.is_some() {
             return Ok(id);
         }
-        let Started { name, uri, selection, alarms, labels, fingerprint, .. } = started;
+        let Started { name, uri, selection, alarms, tracking, labels, fingerprint, .. } = started;
+        if let Some(known) = self.streams.models.labels(std::slice::from_ref(&model)).await? {
+            tracking.check_classes(alarms.as_deref().unwrap_or_default(), &known)?;
+        }
         let uri: Url = uri.parse().map_err(|_| RerunError::NoAddress(video.clone()))?;
         if uri.password() == Some("***") {
             return Err(RerunError::Password(video.clone()));
@@ -91,14 +95,13 @@ impl Videos<'_> {
             let found = self.streams.objects.info(&uri).await;
             found.map_err(|error| error.named(&name))?;
         }
-        let FrameSelection { every, fps, start, end, video_track, deinterlace } = selection;
-        let every = fps.is_none().then_some(every);
         let upload = Upload {
             id: Some(id.clone()),
             name: Some(name),
-            selection: RequestedSelection { every, fps, start, end, video_track, deinterlace },
+            selection: selection.into(),
             model: Some(model),
             alarms,
+            tracking,
             labels,
             fingerprint,
             ..Upload::of(uri)

@@ -113,6 +113,11 @@ impl RestartableServer {
         format!("nats://{}", self.loopback.port(0))
     }
 
+    /// Where its streams are.
+    pub fn store(&self) -> PathBuf {
+        self.store.clone()
+    }
+
     pub fn kill(&mut self) {
         self.process.take().expect("the server runs").kill();
     }

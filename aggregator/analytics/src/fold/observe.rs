@@ -11,6 +11,7 @@ use super::counts;
 use super::rules::Judged;
 use super::shapes::{LineShape, Point, ZoneShape};
 use super::story::{At, Happened, Stop, Story};
+use super::timeline::Intervals;
 use super::{Finding, Fold, FrameObservations, Observed};
 use crate::tracker::boxes::Box4;
 use crate::tracker::{MOST_TRACKS, Seen, Step, Tuning};
@@ -35,6 +36,7 @@ impl Fold {
         self.frames += 1;
         let Tick { now, step, usual } = self.clock.tick(frame.index, frame.pts);
         self.counts.start(now);
+        self.intervals.iter_mut().for_each(|intervals| intervals.start(now));
         let at = At { frame: frame.index, pts: frame.pts, seconds: now };
         let mut judged = Judged::default();
         if self.rules.tracker != TrackerKind::None {
@@ -55,8 +57,11 @@ impl Fold {
                 None => story.first.seconds,
             };
             let settled = self.stories.values().map(is_open).fold(now, f64::min);
-            for zone in &mut self.counts.zones {
-                zone.occupied.iter_mut().for_each(|occupied| occupied.settle(settled));
+            for (place, zone) in self.counts.zones.iter_mut().enumerate() {
+                let Some(occupied) = &mut zone.occupied else { continue };
+                occupied.settle(settled, &mut |held| {
+                    self.intervals.iter_mut().for_each(|intervals| intervals.hold(place, held));
+                });
             }
         }
         self.judge(frame, now, &judged, sink);
@@ -65,7 +70,7 @@ impl Fold {
     /// Finishes what is open: no frame follows.
     pub fn end(&mut self, sink: &mut impl FnMut(Finding)) {
         // A video of two frames, or of one, cannot show anything three times.
-        if self.frames <= 2 {
+        if self.frames <= 2 && self.before.is_none() {
             let serials = self.tracker.confirm_all();
             self.confirm(&serials, &mut Judged::default(), sink);
         }
@@ -151,6 +156,7 @@ impl Fold {
                             labels: &self.labels,
                             counts: &mut self.counts,
                             numbers: &mut self.numbers,
+                            intervals: &mut self.intervals,
                         };
                         counting.count(serial, number, story, happened, judged, sink);
                     }
@@ -177,6 +183,7 @@ impl Fold {
                     labels: &self.labels,
                     counts: &mut self.counts,
                     numbers: &mut self.numbers,
+                    intervals: &mut self.intervals,
                 };
                 counting.count(serial, track, story, happened, judged, sink);
             }
@@ -192,9 +199,10 @@ impl Fold {
             labels: &self.labels,
             counts: &mut self.counts,
             numbers: &mut self.numbers,
+            intervals: &mut self.intervals,
         };
         for (line, direction, at) in std::mem::take(&mut story.last_crossings) {
-            counting.cross(number, &mut story, line, direction, at.into(), sink);
+            counting.cross(number, &mut story, line, direction, at, sink);
         }
         for (zone, (entered, at)) in std::mem::take(&mut story.visits) {
             counting.visit(number, &mut story, zone, (entered, at), left, sink);
@@ -305,6 +313,7 @@ struct Counting<'a> {
     labels: &'a [String],
     counts: &'a mut super::Counts,
     numbers: &'a mut super::Numbers,
+    intervals: &'a mut Option<Intervals>,
 }
 
 impl Counting<'_> {
@@ -324,7 +333,7 @@ impl Counting<'_> {
         match happened {
             Happened::Crossed { line, direction, at } => {
                 judged.crossed.push((serial, line, direction));
-                self.cross(number, story, line, direction, at.into(), sink);
+                self.cross(number, story, line, direction, at, sink);
             }
             Happened::Entered { zone, at } => {
                 let counts = &mut self.counts.zones[usize::from(zone)];
@@ -343,11 +352,15 @@ impl Counting<'_> {
         story: &mut Story,
         line: u8,
         direction: Direction,
-        at: Instant,
+        at: At,
         sink: &mut impl FnMut(Finding),
     ) {
         let place = usize::from(line);
         self.counts.lines[place].add(direction, story.class);
+        self.intervals
+            .iter_mut()
+            .for_each(|intervals| intervals.cross(place, direction, at.seconds));
+        let at = Instant::from(at);
         self.numbers.crossings += 1;
         let (number, line) = (self.numbers.crossings, self.rules.lines[place].name.clone());
         story.keep_crossing(LineCrossed { line: line.clone(), direction, at });

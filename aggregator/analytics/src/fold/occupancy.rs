@@ -7,6 +7,14 @@
 use moliceiro_messages::Occupancy;
 use serde::{Deserialize, Serialize};
 
+/// So many tracks were there from one time to another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Held {
+    pub(super) from: f64,
+    pub(super) to: f64,
+    pub(super) tracks: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Occupied {
     /// When the video began.
@@ -42,22 +50,23 @@ impl Occupied {
         self.changes.insert(after, (at, difference));
     }
 
-    /// No change before this time follows.
-    pub(super) fn settle(&mut self, until: f64) {
+    /// No change before this time follows. Calls `held` with what is settled, in order.
+    pub(super) fn settle(&mut self, until: f64, held: &mut impl FnMut(Held)) {
         let n = self.changes.partition_point(|(time, _)| *time < until);
         if n == 0 {
             return;
         }
         let changes: Vec<_> = self.changes.drain(..n).collect();
         for (time, difference) in changes {
-            self.hold(time);
+            self.hold(time, held);
             self.now += i64::from(difference);
         }
     }
 
     /// It was `now` up to this time.
-    fn hold(&mut self, time: f64) {
+    fn hold(&mut self, time: f64, held: &mut impl FnMut(Held)) {
         if time > self.settled {
+            held(Held { from: self.settled, to: time, tracks: self.now.max(0).unsigned_abs() });
             self.integral += (time - self.settled) * self.now as f64;
             self.least = Some(self.least.map_or(self.now, |least| least.min(self.now)));
             self.most = self.most.max(self.now);
@@ -68,17 +77,18 @@ impl Occupied {
     /// The video ends at this time; that of another one follows.
     pub(super) fn restart(&mut self, end: f64) -> Self {
         let mut next = Self::new(end);
-        self.close(end);
+        self.close(end, &mut |_| {});
         next.now = self.now;
         next
     }
 
-    fn close(&mut self, end: f64) {
-        self.settle(f64::INFINITY);
+    fn close(&mut self, end: f64, held: &mut impl FnMut(Held)) {
+        self.settle(f64::INFINITY, held);
         if self.settled > self.start || end > self.settled {
-            self.hold(end);
+            self.hold(end, held);
         } else {
             // A single frame has no length.
+            held(Held { from: end, to: end, tracks: self.now.max(0).unsigned_abs() });
             (self.least, self.most) = (Some(self.now), self.now);
         }
     }
@@ -87,9 +97,14 @@ impl Occupied {
         self.start
     }
 
+    /// Calls `held` with what would be settled if the video ended at this time.
+    pub(super) fn rest(&self, end: f64, held: &mut impl FnMut(Held)) {
+        self.clone().close(end, held);
+    }
+
     pub(super) fn summary(&self, end: f64) -> Occupancy {
         let mut closed = self.clone();
-        closed.close(end);
+        closed.close(end, &mut |_| {});
         let duration = closed.settled - closed.start;
         let mean =
             if duration > 0.0 { closed.integral / duration } else { closed.now.max(0) as f64 };
@@ -116,7 +131,7 @@ mod tests {
         zone.enter(12.0);
         zone.enter(10.0);
         zone.leave(11.0);
-        zone.settle(11.5);
+        zone.settle(11.5, &mut |_| {});
         zone.enter(13.0);
         zone.leave(13.0);
         zone.leave(14.0);

@@ -134,12 +134,17 @@ impl LineState {
     }
 }
 
+/// A point on the lower or right edge of the picture counts as so far within it.
+const EDGE: f64 = 1e-9;
+
 /// A zone of a picture of this width.
 #[derive(Clone, Debug)]
 pub(super) struct ZoneShape {
     corners: Vec<Point>,
     /// Half of this is the largest margin: a zone may be narrow.
     breadth: f64,
+    /// Of the picture.
+    width: f64,
 }
 
 impl ZoneShape {
@@ -152,7 +157,7 @@ impl ZoneShape {
             around += ((x2 - x1) * (x2 - x1) + (y2 - y1) * (y2 - y1)).sqrt();
         }
         // The radius of a circle, and half the breadth of a long strip.
-        Self { corners, breadth: 2.0 * area.abs() / around }
+        Self { corners, breadth: 2.0 * area.abs() / around, width }
     }
 
     /// Whether a track is in it, that was or was not before.
@@ -167,6 +172,9 @@ impl ZoneShape {
     }
 
     pub(super) fn contains(&self, [x, y]: Point) -> bool {
+        // What the edge of the picture cuts off is in a zone that reaches the edge.
+        let within = |n: f64, end: f64| n.min(end - EDGE).max(0.0);
+        let (x, y) = (within(x, self.width), within(y, 1.0));
         let sides = self.corners.iter().zip(self.corners.iter().cycle().skip(1));
         let crossed = |([x1, y1], [x2, y2]): &(&Point, &Point)| {
             (*y1 > y) != (*y2 > y) && x < (x2 - x1) * (y - y1) / (y2 - y1) + x1
@@ -186,5 +194,22 @@ impl ZoneShape {
             to_x * to_x + to_y * to_y
         };
         sides.map(squared).fold(f64::INFINITY, f64::min).sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_edge_of_the_picture_cuts_off_is_in_a_zone_that_reaches_the_edge() {
+        let width = 2.0;
+        let all = ZoneShape::new(&"all: 0,0 1,0 1,1 0,1".parse().unwrap(), width);
+        let inner = ZoneShape::new(&"inner: 0,0 0.9,0 0.9,0.9 0,0.9".parse().unwrap(), width);
+        for at in [[width, 0.5], [width / 2.0, 1.0], [width, 1.01], [-0.1, 0.5]] {
+            assert_eq!((all.contains(at), inner.contains(at)), (true, at[0] < 0.0), "{at:?}");
+        }
+        let narrow = ZoneShape::new(&"all: 0,0 1,0 1,1 0,1".parse().unwrap(), 1e-12);
+        assert!(narrow.contains([2.0, 2.0]), "of a picture of hardly any width");
     }
 }

@@ -61,7 +61,14 @@ fn failed(index: u64) -> Event {
 }
 
 fn ended(frames: u64, decoded: u64) -> Event {
-    Event::Ended(Ended { frames, decoded, duration: None, problem: None, notices: vec![] })
+    Event::Ended(Ended {
+        frames,
+        decoded,
+        duration: None,
+        problem: None,
+        notices: vec![],
+        skipped: None,
+    })
 }
 
 fn progress(published: u64) -> Event {
@@ -228,6 +235,22 @@ fn the_rules_of_an_upload_replace_the_default_rules() {
     assert_eq!(alarms(None), ["Frame 0: 2 <person> detected"]);
     assert_eq!(alarms(Some(&["boat > 0"])), ["Frame 0: 1 <boat> detected"]);
     assert!(alarms(Some(&[])).is_empty());
+}
+
+/// Someone who expects their alarms has to be able to find that out.
+#[test]
+fn default_rules_that_cannot_hold_in_a_video_are_known() {
+    let rules = rules(&["person > 1", "person crosses gate", "boat > 2"]);
+    let left_out = |started: &Started| {
+        let left_out = moliceiro_analytics::left_out(started, &rules);
+        left_out.into_iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let plain = started(1, None, &["person"]);
+    assert_eq!(left_out(&plain), ["person crosses gate", "boat > 2"]);
+    let lines = vec!["gate: 0,0 1,1".parse().unwrap()];
+    let tracking = Tracking { lines, ..Tracking::default() };
+    assert_eq!(left_out(&Started { tracking, ..started(1, None, &[]) }), [""; 0]);
+    assert_eq!(left_out(&started(1, Some(&[]), &[])), [""; 0]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ const FRAME: u64 = 40_000_000;
 
 /// A frame: pts, and objects by class, score and box.
 #[derive(Clone)]
-struct Shot {
+pub struct Shot {
     index: u64,
     pts: Option<u64>,
     objects: Option<Vec<(&'static str, f32, [f32; 4])>>,
@@ -30,7 +30,7 @@ fn shot(index: u64, objects: &[(&'static str, f32, f32)]) -> Shot {
     Shot { index, pts: Some(index.saturating_mul(FRAME)), objects: Some(objects) }
 }
 
-fn add(fold: &mut Fold, shot: &Shot, found: &mut Vec<Finding>) {
+pub fn add(fold: &mut Fold, shot: &Shot, found: &mut Vec<Finding>) {
     let Some(objects) = &shot.objects else { return fold.failed(shot.index, shot.pts) };
     let observation =
         |&(label, score, bounds): &(&'static str, _, _)| Observation { label, score, bounds };
@@ -85,7 +85,7 @@ fn tracks(found: &[Finding]) -> Vec<&TrackRecord> {
 }
 
 /// Something that has all parts of the fold at work.
-fn busy(seed: u64) -> (Rules, Vec<Shot>) {
+pub fn busy(seed: u64) -> (Rules, Vec<Shot>) {
     let random = &mut Random::new(seed);
     let tracker = [TrackerKind::Bytetrack, TrackerKind::Ocsort][(random.share() * 2.0) as usize];
     let rules = Rules {

@@ -7,6 +7,8 @@ mod alarms;
 mod counting;
 mod films;
 mod fold;
+mod still;
+mod timeline;
 
 use moliceiro_analytics::VideoTotals;
 use moliceiro_messages::{VideoEntry, VideoId, from_json, to_json};

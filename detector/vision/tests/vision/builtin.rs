@@ -19,6 +19,7 @@ fn the_descriptions_of_the_built_in_models_are_true() {
         assert_eq!((description.digest, description.bytes), (hex, bytes.len() as u64), "{name}");
         assert_eq!(description.size, model.size(), "{name}");
         assert_eq!(description.classes as usize, model.labels().len(), "{name}");
+        assert_eq!(ModelDescription::builtin_labels(), model.labels(), "{name}");
         assert_eq!(description.fit, model.fit(), "{name}");
         let step = description.multiple_of.unwrap();
         let size = |step: u32| Size { width: 3 * step, height: 5 * step };

@@ -15,7 +15,15 @@ const FILES: [(&str, u64); 2] = [
     ("65197178cf7d53067b2bc57257786a25e31ca3203bd9d00955bfd38d88631394", 3_951_627),
 ];
 
+/// The names of the classes of each, one on a line.
+const LABELS: &str = include_str!("builtin-labels.txt");
+
 impl ModelDescription {
+    /// The names of the classes of each built-in model.
+    pub fn builtin_labels() -> Vec<String> {
+        LABELS.lines().map(str::to_owned).collect()
+    }
+
     /// The descriptions of all built-in models.
     pub fn builtin() -> [Self; 2] {
         std::array::from_fn(|at| {
