@@ -293,7 +293,7 @@ async fn a_frame_that_the_model_never_finishes_fails_alone() {
 
 /// The only detector of a run is in its process.
 #[test]
-fn a_run_ends_at_a_frame_that_the_model_never_finishes_and_the_next_one_counts_the_rest() {
+fn a_run_ends_at_a_frame_that_the_model_never_finishes_and_later_ones_count_the_rest() {
     const HANGING: u64 = 20;
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let [video, _] = videos_with_and_without_a_white_frame(folder.path(), HANGING);
@@ -308,7 +308,9 @@ fn a_run_ends_at_a_frame_that_the_model_never_finishes_and_the_next_one_counts_t
     let error = first.stderr().join("\n");
     assert!(error.contains(&format!("frame {HANGING} of with-mkv-")), "{error}");
     assert!(error.contains("(detector.deadline)") && error.contains("Start it again"), "{error}");
-    let summary = summaries(&start().expect_code(1)).remove(0);
+    // The second run ends there too, perhaps before the last of the others is analysed.
+    let mut next = (0..2).flat_map(|_| summaries(&start().expect_code(1)));
+    let summary = next.next().expect("it fails at its second delivery");
     assert_eq!(
         (summary.state, summary.processed_frames, summary.failed_frames),
         (VideoState::Done, FRAMES - 1, 1)
