@@ -394,18 +394,22 @@ pub(crate) async fn publish_open_tracks(
     Ok(publish_tracks(streams, metrics, window, &tracks).await?)
 }
 
-/// What the windows of a live source come to, as of the last state of the last one; and true once
-/// that one has ended. `is_over`: no window will follow it.
+/// What the windows of a live source come to, as of the last state of the last one, or of the one
+/// before it until there is one; and true once the last one has ended. `is_over`: no window will
+/// follow it.
 pub(crate) async fn of_source(
     streams: &Streams,
     last: &VideoId,
     is_over: bool,
 ) -> Result<(Option<AnalyticsSummary>, bool), FoldError> {
-    let has_ended = match streams.videos().entry(last).await? {
-        Some(entry) => entry.summary_published,
-        None => false,
+    let entry = streams.videos().entry(last).await?;
+    let has_ended = entry.as_ref().is_some_and(|entry| entry.summary_published);
+    let before = entry.and_then(|entry| entry.started.window?.follows);
+    let fold = match (stored_fold(streams, last).await?, before) {
+        (None, Some(before)) if !has_ended => stored_fold(streams, &before).await?,
+        (fold, _) => fold,
     };
-    let analytics = stored_fold(streams, last).await?.map(|mut fold| {
+    let analytics = fold.map(|mut fold| {
         if is_over && has_ended {
             fold.end(&mut drop);
         }

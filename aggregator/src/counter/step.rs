@@ -235,6 +235,10 @@ impl AppliedResults {
             if let Some(analytics) = analytics {
                 stored.totals.set_analytics(analytics, 0, 0);
             }
+            // Until its first window, it was a video without frames, whose fold has nothing.
+            if let Some(fold) = stored.fold.take() {
+                fold.delete(streams).await;
+            }
         } else if is_folded && !stored.is_fold_loaded {
             stored.fold = LiveFold::load(streams, video, &stored.totals, rules, is_resumed).await?;
             stored.is_fold_loaded = true;
