@@ -400,11 +400,16 @@ pub(crate) async fn publish_open_tracks(
 pub(crate) async fn of_source(
     streams: &Streams,
     last: &VideoId,
+    last_before: Option<VideoId>,
     is_over: bool,
 ) -> Result<(Option<AnalyticsSummary>, bool), FoldError> {
     let entry = streams.videos().entry(last).await?;
     let has_ended = entry.as_ref().is_some_and(|entry| entry.summary_published);
-    let before = entry.and_then(|entry| entry.started.window?.follows);
+    // A window has an entry a moment after its source names it.
+    let before = match entry {
+        Some(entry) => entry.started.window.and_then(|window| window.follows),
+        None => last_before,
+    };
     let fold = match (stored_fold(streams, last).await?, before) {
         (None, Some(before)) if !has_ended => stored_fold(streams, &before).await?,
         (fold, _) => fold,

@@ -338,6 +338,21 @@ async fn the_tracks_of_the_last_window_of_a_cancelled_source_are_all_published()
     aggregator.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_totals_of_a_source_grow_when_its_next_window_is_opened() {
+    let (site, camera, mut random) = (Site::start().await, Camera::new(1, 0), Rng::with_seed(9));
+    let aggregator = site.aggregator();
+    camera.start(&site).await;
+    let window = &camera.windows[0];
+    store(&site, window, &film(&mut random, 0), &mut random).await;
+    let expected = site.summary(window).await.tracked.analytics().unwrap();
+    let last = camera.source.window(FRAMES * 40);
+    let status = LiveStatus { at: 2, last, windows: 1, ..LiveStatus::default() };
+    site.store(&camera.source, Event::Live(status)).await;
+    site.entry_where(&camera.source, |entry| entry.analytics.as_ref() == Some(&expected)).await;
+    aggregator.stop().await;
+}
+
 /// Its totals are what is known by then, although nothing of its last window is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_is_cancelled_has_the_totals_of_the_windows_before_the_last_one() {
