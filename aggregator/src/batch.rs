@@ -26,6 +26,8 @@ pub(crate) struct Batches {
     log: Stream,
     linger: Duration,
     last_returned: Option<Instant>,
+    /// What the next batch has so far.
+    collected: Vec<ResultMessage>,
     metrics: Arc<Metrics>,
 }
 
@@ -53,6 +55,7 @@ impl Batches {
             log: streams.results.clone(),
             linger,
             last_returned: None,
+            collected: vec![],
             metrics: Arc::clone(metrics),
         })
     }
@@ -61,28 +64,27 @@ impl Batches {
     /// So a result after a pause is counted at once, and a steady flow costs one write per
     /// `linger`.
     ///
-    /// Dropping the future before it is ready loses nothing: results that are not acknowledged are
-    /// redelivered.
+    /// Dropping the future before it is ready loses nothing: the next call continues.
     pub(crate) async fn next(&mut self) -> Result<Vec<ResultMessage>, PullEnded> {
-        let mut batch = Vec::new();
-        while batch.is_empty() {
-            self.receive_into(&mut batch).await?;
+        while self.collected.is_empty() {
+            self.receive().await?;
         }
         let deadline = self.last_returned.map_or_else(Instant::now, |last| last + self.linger);
-        while batch.len() < MAX_RESULTS {
-            match timeout_at(deadline, self.receive_into(&mut batch)).await {
+        while self.collected.len() < MAX_RESULTS {
+            match timeout_at(deadline, self.receive()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(PullEnded)) | Err(_) => break,
             }
         }
         self.last_returned = Some(Instant::now());
-        Ok(batch)
+        Ok(std::mem::take(&mut self.collected))
     }
 
-    async fn receive_into(&mut self, batch: &mut Vec<ResultMessage>) -> Result<(), PullEnded> {
+    async fn receive(&mut self) -> Result<(), PullEnded> {
         match self.messages.next().await.ok_or(PullEnded)? {
             Ok(message) => {
-                batch.extend(ResultMessage::accept(message, &self.log, &self.metrics).await);
+                let accepted = ResultMessage::accept(message, &self.log, &self.metrics).await;
+                self.collected.extend(accepted);
             }
             // A missed heartbeat or a lost connection: the stream recovers by itself.
             Err(error) => warn!(%error, "pulling results failed; retrying"),

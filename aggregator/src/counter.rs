@@ -1,11 +1,12 @@
 //! Counts results: adds them to their videos' totals, stores those, and only then acknowledges the
 //! results.
 
+mod recount;
 pub(crate) mod step;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use moliceiro_analytics::VideoTotals;
@@ -41,18 +42,24 @@ pub(crate) struct Counter {
     metrics: Arc<Metrics>,
     /// The totals of the videos in progress, as last written.
     videos: HashMap<VideoId, StoredTotals>,
+    /// How long a log that does not say how its video started is kept for readers of videos.
+    keep: Duration,
+    /// Videos that could not be counted from their log, and when that was tried.
+    hopeless: HashMap<VideoId, Instant>,
 }
 
 impl Counter {
-    /// `rules` are for videos whose upload has none.
+    /// `rules` are for videos whose upload has none; entries are kept for so long.
     pub(crate) fn new(
         streams: Streams,
         rules: Vec<AlarmRule>,
+        keep: Duration,
         metrics: Arc<Metrics>,
         shutdown: CancellationToken,
     ) -> Self {
         let entries = Entries::new(streams.clone(), Arc::clone(&metrics), shutdown);
-        Self { streams, entries, rules, metrics, videos: HashMap::new() }
+        let (videos, hopeless) = (HashMap::new(), HashMap::new());
+        Self { streams, entries, rules, metrics, videos, keep, hopeless }
     }
 
     /// Counts a batch, stores the totals, publishes what follows from them, and then acknowledges
@@ -93,8 +100,10 @@ impl Counter {
                 Ok(Some(dispositions)) => {
                     return Some(Settled::with_dispositions(results, dispositions));
                 }
-                Ok(None) => return Some(self.unknown(video, results).await),
+                Ok(None) => return Some(self.unknown(video, results, on_publication).await),
                 Err(CountError::Entry(error)) if error.is_conflict() => {}
+                Err(CountError::Entry(error))
+                    if error.is_damaged() && self.rebuild(video, on_publication).await => {}
                 Err(error) if error.is_transient() => {
                     warn!(%video, %error, "results are not counted yet; they will be redelivered");
                     return None;
@@ -118,6 +127,25 @@ impl Counter {
             Some(stored) => Some(stored),
             None => self.load(video).await?,
         };
+        let Some(counted) = self.add(video, stored, results, on_publication).await? else {
+            return Ok(None);
+        };
+        let (stored, dispositions) = counted;
+        if !stored.is_finished() {
+            self.videos.insert(video.clone(), stored);
+        }
+        Ok(Some(dispositions))
+    }
+
+    /// Adds results to these totals, writes those and publishes what follows from them. Returns
+    /// `None` if the video is unknown.
+    async fn add(
+        &mut self,
+        video: &VideoId,
+        stored: Option<StoredTotals>,
+        results: &[ResultMessage],
+        on_publication: &mut impl FnMut(Publication<'_>),
+    ) -> Result<Option<(StoredTotals, Vec<Disposition>)>, CountError> {
         let Some(applied) = apply(stored, results, &self.rules) else { return Ok(None) };
         // These futures are large: boxed, they do not enlarge the task.
         let folding = Box::pin(applied.fold(&self.streams, video, &self.rules, results));
@@ -126,11 +154,7 @@ impl Counter {
         let Self { streams, entries, metrics, .. } = self;
         let publishing = written.publish(streams, entries, metrics, video, on_publication);
         let published = Box::pin(publishing).await?;
-        let (stored, dispositions) = published.finish();
-        if !stored.is_finished() {
-            self.videos.insert(video.clone(), stored);
-        }
-        Ok(Some(dispositions))
+        Ok(Some(published.finish()))
     }
 
     async fn load(&self, video: &VideoId) -> Result<Option<StoredTotals>, EntryError> {
@@ -142,14 +166,25 @@ impl Counter {
     }
 
     /// Results whose video has no entry.
-    async fn unknown(&self, video: &VideoId, results: Vec<ResultMessage>) -> Settled {
+    async fn unknown(
+        &mut self,
+        video: &VideoId,
+        results: Vec<ResultMessage>,
+        on_publication: &mut impl FnMut(Publication<'_>),
+    ) -> Settled {
         let is_early = |result: &ResultMessage| {
             result.deliveries().is_some_and(|deliveries| deliveries < MAX_DELIVERIES_UNKNOWN)
         };
-        let disposition = if results.iter().all(is_early) || self.may_start(video).await {
+        let disposition = if results.iter().all(is_early)
+            || self.may_start(video).await
+            || self.rebuild(video, on_publication).await
+        {
             Disposition::Retry(UNKNOWN_RETRY)
+        } else if self.streams.videos().was_forgotten(video).await.unwrap_or(false) {
+            Disposition::Drop("its video was deleted")
         } else {
-            Disposition::Drop("its video is unknown")
+            // Its beginning may still come: then they are counted from the log.
+            Disposition::GiveUp("its video is unknown")
         };
         Settled::new(results, |_| disposition)
     }
@@ -184,6 +219,6 @@ fn uncountable(result: &ResultMessage) -> Disposition {
         Some(deliveries) if deliveries < MAX_DELIVERIES_UNCOUNTABLE => {
             Disposition::Retry(UNCOUNTABLE_RETRY)
         }
-        _ => Disposition::GiveUp,
+        _ => Disposition::GiveUp("its video cannot be counted"),
     }
 }

@@ -40,6 +40,11 @@ impl EntryError {
         matches!(self, Self::Write(WriteError::Conflict))
     }
 
+    /// True if what is stored is not an entry.
+    pub(crate) fn is_damaged(&self) -> bool {
+        matches!(self, Self::Read(VideoError::Malformed { .. }) | Self::Bitmap(_))
+    }
+
     /// True if the server does not answer: a later attempt may succeed.
     pub(crate) fn is_unavailable(&self) -> bool {
         matches!(

@@ -10,7 +10,8 @@
 //!    (`summary_publisher.rs`). `output.rs` says what that prints, `printer.rs` prints it.
 //! 4. `result_message.rs` acknowledges the results: only now, so that nothing is lost.
 //!
-//! Beside that, `max_deliveries.rs` fails messages that ran out of deliveries, `orphans.rs` finds
+//! Beside that, `repair.rs` notices videos of which something was lost, counts them again
+//! (`counter/recount.rs`) and asks for frames to be decoded again. `max_deliveries.rs` fails messages that ran out of deliveries, `orphans.rs` finds
 //! those whose advisory was lost, `retention.rs` removes old results when their stream gets full,
 //! `status.rs` answers requests for a video's status, and `gauges.rs` watches streams and videos.
 //!
@@ -29,6 +30,7 @@ mod orphans;
 mod output;
 mod printer;
 mod publication;
+mod repair;
 mod result_message;
 mod retention;
 mod settings;
@@ -41,12 +43,14 @@ use std::time::Duration;
 use moliceiro_nats::Streams;
 use moliceiro_service::{OpenError, Telemetry, connect_streams};
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::batch::Batches;
 use crate::counter::Counter;
 use crate::metrics::Metrics;
+use crate::repair::Recount;
 
 pub use arguments::AggregatorArguments;
 pub use output::{Printed, Publication};
@@ -79,8 +83,10 @@ pub async fn run(
         return Ok(());
     };
     metrics.ready();
+    let (recounts, requests) = mpsc::channel(1);
     tokio::join!(
-        count_results(&streams, &service.section, &metrics, on_publication, &shutdown),
+        count_results(&streams, &service, &metrics, requests, on_publication, &shutdown),
+        repair::run(&streams, &service.section, &metrics, recounts, &shutdown),
         gauges::run(&streams, service.streams.keep, &metrics, &shutdown),
         max_deliveries::run(&streams, &metrics, &shutdown),
         orphans::run(&streams, &metrics, &shutdown),
@@ -92,14 +98,17 @@ pub async fn run(
 
 async fn count_results(
     streams: &Streams,
-    settings: &AggregatorSettings,
+    service: &AggregatorService,
     metrics: &Arc<Metrics>,
+    mut recounts: mpsc::Receiver<Recount>,
     mut on_publication: impl FnMut(Publication<'_>),
     shutdown: &CancellationToken,
 ) {
+    let settings = &service.section;
     let mut counter = Counter::new(
         streams.clone(),
         settings.alarms.clone(),
+        service.streams.keep,
         Arc::clone(metrics),
         shutdown.clone(),
     );
@@ -108,14 +117,39 @@ async fn count_results(
             Ok(batches) => batches,
             Err(error) => {
                 warn!(%error, "cannot pull results; retrying");
-                shutdown.run_until_cancelled(tokio::time::sleep(PAUSE_AFTER_ERROR)).await;
+                // A repair may be what makes pulling possible again.
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = tokio::time::sleep(PAUSE_AFTER_ERROR) => {}
+                    Some(recount) = recounts.recv() => {
+                        answer(&mut counter, recount, &mut on_publication).await;
+                    }
+                }
                 continue;
             }
         };
         // A batch in flight is finished even on shutdown: its totals may be written already.
-        while let Some(Ok(batch)) = shutdown.run_until_cancelled(batches.next()).await {
-            counter.count(batch, &mut on_publication).await;
+        loop {
+            tokio::select! {
+                next = shutdown.run_until_cancelled(batches.next()) => {
+                    let Some(Ok(batch)) = next else { break };
+                    counter.count(batch, &mut on_publication).await;
+                }
+                Some(recount) = recounts.recv() => {
+                    answer(&mut counter, recount, &mut on_publication).await;
+                }
+            }
         }
     }
     streams.flush().await;
+}
+
+async fn answer(
+    counter: &mut Counter,
+    Recount { video, done }: Recount,
+    on_publication: &mut impl FnMut(Publication<'_>),
+) {
+    let is_counted = Box::pin(counter.recount(&video, on_publication)).await;
+    // The receiver is dropped on shutdown.
+    done.send(is_counted).ok();
 }

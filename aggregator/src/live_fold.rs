@@ -17,8 +17,8 @@ use async_nats::jetstream::kv;
 use bytes::Bytes;
 use moliceiro_analytics::{Finding, Fold, Rules, VideoTotals};
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, AnalyticsSummary, FrameResult, Started, TrackRecord, TrackerKind, VERSION,
-    VideoTrack,
+    Alarm, AlarmRule, AnalyticsSummary, Carried, FrameResult, Started, TrackRecord, TrackerKind,
+    VERSION, VideoTrack,
 };
 use moliceiro_nats::{DetectionsError, KnownVideo, Streams, VideoError, VideoId};
 use moliceiro_replay::{StoredResults, fold_frame, rules_of};
@@ -143,12 +143,13 @@ impl LiveFold {
     }
 
     /// Folds all frames that can be folded now. `counted` are results that the totals contain
-    /// since the last call.
+    /// since the last call, and `carried` reports of still frames.
     pub(crate) async fn advance(
         &mut self,
         streams: &Streams,
         totals: &VideoTotals,
         counted: impl Iterator<Item = FrameResult>,
+        carried: impl Iterator<Item = &Carried>,
     ) -> Result<(), FoldError> {
         self.results.refresh();
         for frame in counted {
@@ -158,6 +159,7 @@ impl LiveFold {
             }
             self.results.offer(frame);
         }
+        carried.for_each(|carried| self.results.offer_carried(carried));
         self.continue_predecessor(streams, totals.started()).await?;
         if self.predecessor.is_some() {
             return Ok(());

@@ -21,6 +21,7 @@ pub(crate) struct Metrics {
     tracks: IntCounterVec,
     crossings: IntCounterVec,
     dead_frames: IntCounter,
+    repairs: IntCounterVec,
     videos: IntGaugeVec,
     longest_silence: Gauge,
     stream_messages: IntGaugeVec,
@@ -48,6 +49,12 @@ const WRITE_OUTCOMES: [&str; 3] = [WRITTEN, CONFLICT, FAILED];
 const WRITTEN: &str = "written";
 const CONFLICT: &str = "conflict";
 const FAILED: &str = "failed";
+
+/// Values of `outcome` of `moliceiro_aggregator_repairs_total`.
+const REPAIR_OUTCOMES: [&str; 3] = [RECOUNTED, ASKED, LOST];
+const RECOUNTED: &str = "recounted";
+const ASKED: &str = "asked";
+const LOST: &str = "lost";
 
 impl Metrics {
     pub(crate) fn new(catalogue: &mut Catalogue) -> Self {
@@ -107,6 +114,13 @@ impl Metrics {
                 "moliceiro_aggregator_dead_frames_total",
                 "Frames that ran out of deliveries and were dead-lettered on behalf of detectors \
                  that could not do it",
+            ),
+            repairs: catalogue.counters(
+                "moliceiro_aggregator_repairs_total",
+                "Videos that did not move any more, by what was done: recounted, results were \
+                 counted that their entry did not contain; asked, frames that were lost are decoded \
+                 again; lost, that is not possible, and they fail",
+                ("outcome", &REPAIR_OUTCOMES),
             ),
             videos: catalogue.gauges("moliceiro_videos", "Known videos, by state", &["state"]),
             longest_silence: catalogue.fraction(

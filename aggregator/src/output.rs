@@ -94,7 +94,9 @@ fn complaints(summary: &Summary) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use moliceiro_nats::VideoId;
-    use moliceiro_nats::messages::{AlarmRule, FailedFrame, LiveStatus, TrackedCounts, VERSION};
+    use moliceiro_nats::messages::{
+        AlarmRule, FailedFrame, LiveStatus, Skipped, TrackedCounts, VERSION,
+    };
 
     use super::*;
 
@@ -108,7 +110,9 @@ mod tests {
             problem: problem.map(Into::into),
             notices: vec![],
             corrections: 0,
+            total_frames: Some(2),
             processed_frames: 2,
+            skipped: Skipped::default(),
             failed_frames: 0,
             failed: vec![],
             average_processing_ms: 25.0,

@@ -1,20 +1,29 @@
 //! A result together with the message to acknowledge for it, and the one place that acknowledges.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{AckKind, Message};
 use moliceiro_nats::messages::{MalformedMessage, VideoEvent, from_cbor};
+use moliceiro_nats::videos::LoggedEvent;
 use moliceiro_nats::{VideoId, subjects};
 use thiserror::Error;
 use tracing::warn;
 
 use crate::metrics::Metrics;
 
-/// A result that was delivered. Only [`Settled::acknowledge`] acknowledges it.
+/// A result that was delivered, which only [`Settled::acknowledge`] acknowledges, or one that is
+/// counted again.
 pub(crate) struct ResultMessage {
     event: VideoEvent,
-    message: Message,
+    source: Source,
+}
+
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the large one")]
+enum Source {
+    Delivered(Message),
+    /// The log itself, which had it stored at this time, in milliseconds since 1970-01-01 UTC.
+    Log(u64),
 }
 
 /// What becomes of a result.
@@ -28,8 +37,8 @@ pub(crate) enum Disposition {
     Retry(Duration),
     /// It can never be counted, for this reason: remove it from the log.
     Drop(&'static str),
-    /// Its video cannot be counted: do not redeliver it, but keep it in the log.
-    GiveUp,
+    /// Its video cannot be counted, for this reason: do not redeliver it, but keep it in the log.
+    GiveUp(&'static str),
 }
 
 /// Results whose disposition is final: what they change is stored and published.
@@ -48,7 +57,7 @@ impl ResultMessage {
     /// Reads a message. One that is not a result is reported and removed from the log.
     pub(crate) async fn accept(message: Message, log: &Stream, metrics: &Metrics) -> Option<Self> {
         match read(&message) {
-            Ok(event) => Some(Self { event, message }),
+            Ok(event) => Some(Self { event, source: Source::Delivered(message) }),
             Err(error) => {
                 metrics.malformed(&message.subject, &error);
                 discard(log, &message).await;
@@ -64,7 +73,18 @@ impl ResultMessage {
     /// How often the message was delivered, this time included. `None` if its reply subject does
     /// not say so.
     pub(crate) fn deliveries(&self) -> Option<i64> {
-        self.message.info().ok().map(|info| info.delivered)
+        match &self.source {
+            Source::Delivered(message) => message.info().ok().map(|info| info.delivered),
+            Source::Log(_) => Some(1),
+        }
+    }
+
+    /// When a result that is counted again was stored.
+    pub(crate) fn stored_at(&self) -> Option<u64> {
+        match self.source {
+            Source::Delivered(_) => None,
+            Source::Log(stored_at) => Some(stored_at),
+        }
     }
 }
 
@@ -74,6 +94,13 @@ fn read(message: &Message) -> Result<VideoEvent, InvalidResult> {
         Ok(event)
     } else {
         Err(InvalidResult::WrongSubject(event.video))
+    }
+}
+
+impl From<LoggedEvent> for ResultMessage {
+    fn from(LoggedEvent { event, stored_at }: LoggedEvent) -> Self {
+        let since = stored_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        Self { event, source: Source::Log(u64::try_from(since).unwrap_or(u64::MAX)) }
     }
 }
 
@@ -99,7 +126,8 @@ impl Settled {
 
     /// Reports and acknowledges each result.
     pub(crate) async fn acknowledge(self, log: &Stream, metrics: &Metrics) {
-        for (ResultMessage { event, message }, disposition) in self.0 {
+        for (ResultMessage { event, source }, disposition) in self.0 {
+            let Source::Delivered(message) = source else { continue };
             let ack = match disposition {
                 Disposition::Counted => {
                     metrics.counted(&event);
@@ -118,8 +146,8 @@ impl Settled {
                     discard(log, &message).await;
                     continue;
                 }
-                Disposition::GiveUp => {
-                    metrics.late(&event, "its video cannot be counted");
+                Disposition::GiveUp(reason) => {
+                    metrics.late(&event, reason);
                     AckKind::Term
                 }
             };

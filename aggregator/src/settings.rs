@@ -23,6 +23,16 @@ pub struct AggregatorSettings {
     /// log says that it does not.
     #[serde(deserialize_with = "rules::deserialize")]
     pub alarms: Vec<AlarmRule>,
+    /// A video that has not moved for this long, and whose frames are neither in the queue nor in
+    /// the results, has lost them: they are decoded again.
+    #[serde(with = "humantime_serde")]
+    pub repair_after: Duration,
+    /// How often lost frames of a video are decoded again. Then they fail.
+    pub repair_rounds: u32,
+    /// How long the bytes of an upload are kept after its summary, so that it can be analysed
+    /// again. `streams.keep` ends it in any case.
+    #[serde(with = "humantime_serde")]
+    pub keep_uploads: Duration,
 }
 
 /// The default alarm is `person > 10`, as in the system that this one replaced.
@@ -30,6 +40,8 @@ const MAX_PERSONS: u32 = 10;
 
 /// A longer delay would make progress hard to follow.
 const MAX_LINGER: Duration = Duration::from_secs(5);
+/// Sooner, a frame that is just being analysed would seem to be lost.
+const LEAST_REPAIR_AFTER: Duration = Duration::from_millis(100);
 
 /// How alarms and summaries are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +61,9 @@ impl Default for AggregatorSettings {
             output: OutputFormat::Text,
             linger: Duration::from_millis(100),
             alarms: vec![AlarmRule::more_than("person", MAX_PERSONS)],
+            repair_after: Duration::from_secs(30),
+            repair_rounds: 3,
+            keep_uploads: Duration::ZERO,
         }
     }
 }
@@ -60,6 +75,9 @@ impl Section for AggregatorSettings {
         let mut problems = Vec::new();
         if self.linger > MAX_LINGER {
             problems.push(Problem::new("linger", "5s or shorter"));
+        }
+        if self.repair_after < LEAST_REPAIR_AFTER {
+            problems.push(Problem::new("repair_after", "100ms or longer"));
         }
         if self.alarms.len() > AlarmRule::MOST {
             problems.push(Problem::new("alarms", format!("{} rules or fewer", AlarmRule::MOST)));

@@ -62,7 +62,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     #[cfg(feature = "top")]
     Top(TopArguments),
     #[cfg(not(feature = "top"))]

@@ -13,7 +13,7 @@ use crate::client::{Client, StoreArguments};
 #[derive(Clone, Debug, Parser)]
 #[command(after_help = "\
 The video is decoded again from where it came: a file, an address, or an upload whose bytes are \
-kept (ingest.keep_uploads). Its own counts stay as they are. What `moliceiro run` stored (--data) \
+kept (aggregator.keep_uploads). Its own counts stay as they are. What `moliceiro run` stored (--data) \
 is analysed by its next run; `moliceiro compare` shows what differs.")]
 pub(crate) struct RerunArguments {
     /// The video's id

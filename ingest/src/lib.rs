@@ -8,7 +8,8 @@
 //! server for its name, `source` opens it (`fetch`, `spool`) and decodes it with
 //! [`moliceiro_decode`] in a process of its own (`decode_worker`), `publisher` stores the frames as
 //! fast as the queue
-//! takes them; when the last one is stored, the message is acknowledged. A live source is followed
+//! takes them; when the last one is stored, the message is acknowledged. An upload that names frames
+//! which were lost is decoded again by `upload_job/again.rs`. A live source is followed
 //! by `live`, which makes a video of each of its windows.
 
 mod allow;

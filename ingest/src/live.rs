@@ -153,6 +153,7 @@ pub(crate) async fn follow(
         duration: None,
         problem: problem.clone(),
         notices: vec![],
+        skipped: None,
     };
     let id = subjects::event_message_id(source.video, "ended");
     source.streams.publisher.publish_event(source.video, Some(&id), Event::Ended(ended)).await?;
@@ -291,7 +292,7 @@ impl Follower<'_> {
         let started =
             Started { name, uploaded_at: opened_at, window: Some(of_source), ..started.clone() };
         metrics.decoding(&window, &started, 0);
-        let model = started.model();
+        let (model, skip_still) = (started.model(), started.selection.skip_still);
         self.open.push(Box::pin(async move {
             let id = subjects::event_message_id(&window, "started");
             let event = Event::Started(started);
@@ -299,7 +300,15 @@ impl Follower<'_> {
             let published = match streams.publisher.publish_event(&window, Some(&id), event).await {
                 Ok(()) => {
                     let (video, window) = (&window, publish_window);
-                    let publisher = FramePublisher { streams, metrics, video, model, window };
+                    let publisher = FramePublisher {
+                        streams,
+                        metrics,
+                        video,
+                        model,
+                        window,
+                        skip_still,
+                        repair: None,
+                    };
                     publisher.publish_video(decoding, Watermark::default()).await
                 }
                 Err(error) => Err(error),

@@ -13,8 +13,17 @@ use tracing::{debug, error, info, warn};
 use crate::published::Published;
 
 /// The label values of [`Metrics::uploads`].
-const OUTCOMES: [&str; 8] =
-    ["done", "incomplete", "failed", "cancelled", "known", "malformed", "handed_back", "retried"];
+const OUTCOMES: [&str; 9] = [
+    "done",
+    "incomplete",
+    "failed",
+    "cancelled",
+    "known",
+    "malformed",
+    "handed_back",
+    "retried",
+    "repaired",
+];
 
 /// What one ingest counts.
 #[derive(Debug)]
@@ -39,7 +48,8 @@ impl Metrics {
                 "Uploads taken from the queue, by outcome: done, all frames published; \
                  incomplete, some; failed, none; cancelled, its video was cancelled; known, \
                  published before; malformed, not an upload; handed_back, returned to the queue \
-                 for another ingest; retried, to be tried again",
+                 for another ingest; retried, to be tried again; repaired, frames that were lost \
+                 were decoded again",
                 ("outcome", &OUTCOMES),
             ),
             videos: catalogue.gauge("moliceiro_ingest_videos", "Videos being decoded now"),
@@ -133,6 +143,18 @@ impl Metrics {
             Some(_) => "incomplete",
         });
         info!(%video, frames, problem, "all frames are published");
+    }
+
+    /// Frames that were lost are published again.
+    pub(crate) fn published_again(&self, video: &VideoId, round: u32, frames: u64) {
+        self.upload("repaired");
+        info!(%video, round, frames, "frames that were lost are published again");
+    }
+
+    /// Frames that were lost cannot be decoded again.
+    pub(crate) fn unreadable_again(&self, video: &VideoId, round: u32, reason: &str) {
+        self.upload("repaired");
+        warn!(%video, round, reason, "frames that were lost cannot be decoded again");
     }
 
     pub(crate) fn decode_event(&self, event: DecodeEvent) {

@@ -1,5 +1,6 @@
 //! Publishes the frames of a video, and its end.
 
+use std::future::ready;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use moliceiro_decode::{ContainerInfo, DecodedFrame, DecodedThumbnail, Decoding, UndecodableFrame};
 use moliceiro_nats::messages::{
-    Ended, Event, Failed, Frame, ModelId, Progress, Thumbnail, VERSION, milliseconds_now, to_cbor,
+    Carried, CarriedRun, Ended, Event, Failed, Frame, ModelId, Progress, Repair, Thumbnail,
+    VERSION, milliseconds_now, to_cbor,
 };
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
@@ -32,6 +34,32 @@ pub struct FramePublisher<'a> {
     pub model: &'a ModelId,
     /// Frames that may be unacknowledged at the same time.
     pub window: usize,
+    /// Whether some frames carry the objects of others.
+    pub skip_still: bool,
+    /// What of the video is published again, if something of it was lost.
+    pub repair: Option<&'a Repair>,
+}
+
+/// A frame that is stored.
+struct Stored {
+    /// What is stored before it, frames that carry objects included.
+    before: Watermark,
+    /// The same with the frame.
+    after: Watermark,
+    /// Frames before it that carry objects.
+    carried: Vec<CarriedRun>,
+}
+
+/// How far a video is published.
+#[derive(Default)]
+struct Extent {
+    stored: Watermark,
+    /// What aggregators were sent.
+    reported: Watermark,
+    /// What they may be sent. More frames may carry the objects of the last one that is stored.
+    reportable: Watermark,
+    /// Frames that carry objects, and were not reported.
+    carried: Vec<CarriedRun>,
 }
 
 impl FramePublisher<'_> {
@@ -43,24 +71,36 @@ impl FramePublisher<'_> {
         stored: Watermark,
     ) -> Result<Published, StoreError> {
         let container_info = decoding.container_info();
-        let published = self.publish_frames(decoding.frames.clone(), &container_info, stored).await;
+        let mut extent = Extent::from(stored);
+        let frames = decoding.frames.clone();
+        let published = self.publish_all(frames, &container_info, &mut extent).await;
+        let stored = extent.stored;
         let ended = match published {
             // A frame that the server never accepts ends the video after the frames before it.
-            Err((stored, error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. }))) => {
+            Err(error @ (StoreError::TooLarge { .. } | StoreError::Refused { .. })) => {
                 truncated(stored, error.to_string())
             }
-            Err((_, error)) => return Err(error),
-            Ok(stored) => match decoding.outcome().await {
-                Ok(decoded) => Ended {
-                    frames: decoded.frames,
-                    decoded: decoded.decoded,
-                    duration: decoded.duration,
-                    problem: decoded.incomplete.map(|incomplete| incomplete.to_string()),
-                    notices: decoded.notices.iter().map(ToString::to_string).collect(),
-                },
+            Err(error) => return Err(error),
+            Ok(()) => match decoding.outcome().await {
+                Ok(decoded) => {
+                    extent.carried.extend(decoded.carried);
+                    Ended {
+                        frames: decoded.frames,
+                        decoded: decoded.decoded,
+                        duration: decoded.duration,
+                        problem: decoded.incomplete.map(|incomplete| incomplete.to_string()),
+                        notices: decoded.notices.iter().map(ToString::to_string).collect(),
+                        skipped: decoded.skipped,
+                    }
+                }
                 Err(error) => truncated(stored, error.to_string()),
             },
         };
+        if self.skip_still {
+            // Totals take the end only after all that carries objects.
+            extent.reportable = Watermark { below: ended.decoded, frames: ended.frames };
+            self.report(&mut extent, &container_info).await?;
+        }
         self.publish_end(ended).await
     }
 
@@ -74,7 +114,7 @@ impl FramePublisher<'_> {
     }
 
     async fn publish_end(&self, ended: Ended) -> Result<Published, StoreError> {
-        let id = subjects::event_message_id(self.video, "ended");
+        let id = self.message_id(subjects::event_message_id(self.video, "ended"));
         let event = Event::Ended(ended.clone());
         self.streams.publisher.publish_event(self.video, Some(&id), event).await?;
         Ok(Published { frames: ended.frames, problem: ended.problem })
@@ -88,50 +128,108 @@ impl FramePublisher<'_> {
         container_info: &ContainerInfo,
         stored: Watermark,
     ) -> Result<Watermark, (Watermark, StoreError)> {
-        let mut watermark = stored;
-        let mut reported = stored;
+        let mut extent = Extent::from(stored);
+        let published = self.publish_all(frames, container_info, &mut extent).await;
+        published.map(|()| extent.stored).map_err(|error| (extent.stored, error))
+    }
+
+    async fn publish_all(
+        &self,
+        frames: async_channel::Receiver<Result<DecodedFrame, UndecodableFrame>>,
+        container_info: &ContainerInfo,
+        extent: &mut Extent,
+    ) -> Result<(), StoreError> {
+        let first = extent.stored;
         let mut storing = pin!(frames.map(|frame| self.publish_one(frame)).buffered(self.window));
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         loop {
             let due = tokio::select! {
                 next = storing.try_next() => match next {
-                    Ok(Some(now)) => {
-                        watermark = now;
-                        reported == stored || watermark.below - reported.below >= PROGRESS_FRAMES
+                    Ok(Some(Stored { before, after, carried })) => {
+                        extent.stored = after;
+                        extent.reportable = if self.skip_still { before } else { after };
+                        extent.carried.extend(carried);
+                        let Extent { reported, reportable, .. } = extent;
+                        *reported == first || reportable.below - reported.below >= PROGRESS_FRAMES
                     }
-                    Ok(None) => return Ok(watermark),
-                    Err(error) => return Err((watermark, error)),
+                    Ok(None) => return Ok(()),
+                    Err(error) => return Err(error),
                 },
                 // While the queue is full no frame is stored, but those before must be confirmed.
-                _ = ticks.tick() => watermark != reported,
+                _ = ticks.tick() => true,
             };
             if due {
-                let progress = Event::Progress(Progress {
-                    published: watermark.below,
-                    frames: Some(watermark.frames),
-                    announced: container_info.frames(),
-                });
-                self.streams
-                    .publisher
-                    .publish_event(self.video, None, progress)
-                    .await
-                    .map_err(|error| (watermark, error))?;
-                reported = watermark;
+                self.report(extent, container_info).await?;
             }
         }
+    }
+
+    /// Reports what is stored, if that is more than before.
+    async fn report(
+        &self,
+        extent: &mut Extent,
+        container_info: &ContainerInfo,
+    ) -> Result<(), StoreError> {
+        let Watermark { below: published, frames } = extent.reportable;
+        if extent.reportable == extent.reported {
+            return Ok(());
+        }
+        let announced = container_info.frames();
+        let (id, event) = if self.skip_still {
+            let from = extent.reported.below;
+            let runs = extent.carried.clone();
+            let id = subjects::event_message_id(self.video, &format!("carried/{from}/{published}"));
+            (Some(id), Event::Carried(Carried { from, published, frames, announced, runs }))
+        } else {
+            (None, Event::Progress(Progress { published, frames: Some(frames), announced }))
+        };
+        self.streams.publisher.publish_event(self.video, id.as_deref(), event).await?;
+        extent.reported = extent.reportable;
+        extent.carried.clear();
+        Ok(())
+    }
+
+    /// What was lost may have been stored under the same id a moment ago.
+    fn message_id(&self, id: String) -> String {
+        match self.repair {
+            Some(repair) => format!("{id}/{}", repair.token()),
+            None => id,
+        }
+    }
+
+    /// Stores the frames that a repair names, and returns how many there were.
+    pub(crate) async fn publish_again(
+        &self,
+        repair: &Repair,
+        frames: async_channel::Receiver<Result<DecodedFrame, UndecodableFrame>>,
+    ) -> Result<u64, StoreError> {
+        let index = |frame: &Result<DecodedFrame, UndecodableFrame>| match frame {
+            Ok(frame) => frame.index,
+            Err(lost) => lost.index,
+        };
+        let last = repair.last();
+        let named = frames
+            .take_while(|frame| ready(index(frame) <= last))
+            .filter(|frame| ready(repair.names(index(frame))));
+        let mut storing = pin!(named.map(|frame| self.publish_one(frame)).buffered(self.window));
+        let mut published = 0;
+        while storing.try_next().await?.is_some() {
+            published += 1;
+        }
+        Ok(published)
     }
 
     async fn publish_one(
         &self,
         frame: Result<DecodedFrame, UndecodableFrame>,
-    ) -> Result<Watermark, StoreError> {
+    ) -> Result<Stored, StoreError> {
         match frame {
             Ok(frame) => self.publish_frame(frame).await,
             Err(lost) => self.publish_failed(lost).await,
         }
     }
 
-    async fn publish_frame(&self, frame: DecodedFrame) -> Result<Watermark, StoreError> {
+    async fn publish_frame(&self, frame: DecodedFrame) -> Result<Stored, StoreError> {
         let DecodedFrame {
             index,
             number,
@@ -142,6 +240,7 @@ impl FramePublisher<'_> {
             encoding,
             pixels,
             thumbnail,
+            carried,
         } = frame;
         let video = self.video.clone();
         if let Some(DecodedThumbnail { slot, jpeg }) = thumbnail {
@@ -166,20 +265,20 @@ impl FramePublisher<'_> {
         let bytes = payload.len();
         let started = Instant::now();
         let subject = subjects::frames(self.model, self.video);
-        let id = subjects::frame_message_id(self.video, index);
+        let id = self.message_id(subjects::frame_message_id(self.video, index));
         self.streams.publisher.publish(&subject, &id, payload).await?;
         self.metrics.frame_published(self.video, index, bytes, started.elapsed());
-        Ok(Watermark { below: index + 1, frames: number + 1 })
+        Ok(Stored::at(index, number, carried))
     }
 
     /// A frame that cannot be decoded gets its result at once, and never enters the queue.
-    async fn publish_failed(&self, lost: UndecodableFrame) -> Result<Watermark, StoreError> {
-        let UndecodableFrame { index, number, reason } = lost;
+    async fn publish_failed(&self, lost: UndecodableFrame) -> Result<Stored, StoreError> {
+        let UndecodableFrame { index, number, reason, carried } = lost;
         self.metrics.frame_lost(self.video, index, &reason);
         let failed = Event::Failed(Failed { index, reason, detector: None, deliveries: 0 });
-        let id = subjects::frame_message_id(self.video, index);
+        let id = self.message_id(subjects::frame_message_id(self.video, index));
         self.streams.publisher.publish_event(self.video, Some(&id), failed).await?;
-        Ok(Watermark { below: index + 1, frames: number + 1 })
+        Ok(Stored::at(index, number, carried))
     }
 
     /// A thumbnail is only for display: a missing one does not fail the video.
@@ -194,6 +293,19 @@ impl FramePublisher<'_> {
     }
 }
 
+impl Stored {
+    fn at(index: u64, number: u64, carried: Vec<CarriedRun>) -> Self {
+        let before = Watermark { below: index, frames: number };
+        Self { before, after: Watermark { below: index + 1, frames: number + 1 }, carried }
+    }
+}
+
+impl From<Watermark> for Extent {
+    fn from(stored: Watermark) -> Self {
+        Self { stored, reported: stored, reportable: stored, carried: vec![] }
+    }
+}
+
 /// The end of a video of which only these frames are stored.
 fn truncated(stored: Watermark, problem: String) -> Ended {
     Ended {
@@ -202,5 +314,6 @@ fn truncated(stored: Watermark, problem: String) -> Ended {
         duration: None,
         problem: Some(problem),
         notices: vec![],
+        skipped: None,
     }
 }

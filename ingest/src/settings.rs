@@ -42,11 +42,13 @@ pub struct IngestSettings {
     pub deinterlace: Deinterlace,
     /// Analyse every Nth frame only. Default for uploads that do not say.
     pub every: u64,
+    /// Do not analyse a frame that differs little from the analysed one before it: it carries the
+    /// objects of that one. Default for uploads that do not say.
+    pub skip_still: bool,
+    /// Decode only key frames. Default for uploads that do not say.
+    pub key_frames: bool,
     /// Keep up to 16 thumbnails of each video, for the page.
     pub stills: bool,
-    /// Keep the bytes of uploads for `streams.keep`, so that a video can be decoded again with
-    /// another model.
-    pub keep_uploads: bool,
     /// Maximum number of videos decoded at the same time.
     pub videos: usize,
     /// Maximum number of frames of one video in flight to the server, not acknowledged yet.
@@ -77,8 +79,9 @@ impl Default for IngestSettings {
             jpeg_quality: 95,
             deinterlace: Deinterlace::Auto,
             every: 1,
+            skip_still: false,
+            key_frames: false,
             stills: true,
-            keep_uploads: false,
             videos: 4,
             publish_window: 16,
             stall_timeout: Duration::from_secs(30),

@@ -1,17 +1,17 @@
 //! One upload, from its message to the acknowledgement.
 
+mod again;
 mod side_by_side;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::{AckKind, Message};
 use moliceiro_decode::live::LiveOrigin;
 use moliceiro_decode::{DecodeSettings, Observer};
 use moliceiro_nats::messages::{
-    Event, FrameSelection, LiveStatus, ModelDescription, ModelId, Offset, Started, UnknownClass,
-    Upload, VideoEntry, VideoState, to_json,
+    Event, FrameSelection, LiveStatus, ModelDescription, ModelId, Offset, Repair, Started,
+    UnknownClass, Upload, VideoEntry, VideoState, to_json,
 };
-use moliceiro_nats::objects;
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{ModelsError, StreamsError, VideoId, subjects};
 use thiserror::Error;
@@ -30,6 +30,8 @@ use crate::remote_name::remote_name;
 use crate::source::{self, Source, SourceError};
 
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Aggregators know a video sooner.
+const UNKNOWN_AFTER: Duration = Duration::from_secs(2);
 
 /// One upload being ingested.
 pub(crate) struct UploadJob {
@@ -42,11 +44,11 @@ pub(crate) struct UploadJob {
 /// What becomes of an upload's message.
 enum Disposition {
     /// Every frame and the end are stored.
-    Ack(VideoId, Url),
+    Ack,
     /// It is not an upload.
     Drop,
     /// Its video was cancelled.
-    Cancelled(VideoId, Url),
+    Cancelled(VideoId),
     /// This ingest is stopping: another resumes the video, and it costs no delivery attempt.
     Requeue(VideoId, Upload),
     /// The same upload in other words takes its place.
@@ -133,9 +135,9 @@ impl UploadJob {
         };
         let metrics = &self.context.metrics;
         let done = match disposition {
-            Disposition::Ack(video, uri) => self.finish(&video, &uri).await,
+            Disposition::Ack => self.message.double_ack().await,
             Disposition::Drop => self.message.ack_with(AckKind::Term).await,
-            Disposition::Cancelled(video, uri) => self.discard(&video, &uri).await,
+            Disposition::Cancelled(video) => self.discard(&video).await,
             Disposition::Requeue(video, upload) => {
                 metrics.upload_requeued(&video);
                 self.requeue(video, upload).await
@@ -187,11 +189,16 @@ impl UploadJob {
         let entry = self.entry(video).await;
         if entry.as_ref().is_some_and(VideoEntry::is_cancelled) {
             live::take_over(streams, video, entry.as_ref()).await?;
-            return Ok(Disposition::Cancelled(video.clone(), upload.uri));
+            return Ok(Disposition::Cancelled(video.clone()));
+        }
+        if let Some(entry) = entry.as_ref().filter(|entry| entry.ended.is_some())
+            && let Some(repair) = upload.repair.clone()
+        {
+            return Box::pin(self.ingest_again(video, upload, &repair, entry)).await;
         }
         if entry.as_ref().is_some_and(|entry| entry.ended.is_some()) {
             metrics.upload_known(video);
-            return Ok(Disposition::Ack(video.clone(), upload.uri));
+            return Ok(Disposition::Ack);
         }
         let uri = match allowed.check(&upload.uri).await {
             Err(refused) if !self.is_last_delivery() => return Err(refused.into()),
@@ -243,13 +250,19 @@ impl UploadJob {
         });
         metrics.decoding(video, &started, stored.below);
         let selection = started.selection;
-        let id = subjects::event_message_id(video, "started");
+        let id = match &upload.repair {
+            Some(repair) => format!("started/{}", repair.token()),
+            None => "started".to_owned(),
+        };
+        let id = subjects::event_message_id(video, &id);
         streams.publisher.publish_event(video, Some(&id), Event::Started(started.clone())).await?;
-        let decoding = self.decode(video, source, &started, stored);
+        let began = Instant::now();
+        let repair = upload.repair.as_ref();
+        let decoding = self.decode(video, source, &started, stored, repair);
         let decoded = tokio::select! {
             decoded = self.requeue.run_until_cancelled(decoding) => decoded.transpose()?,
             () = streams.videos().until_cancelled(video) => {
-                return Ok(Disposition::Cancelled(video.clone(), upload.uri));
+                return Ok(Disposition::Cancelled(video.clone()));
             }
         };
         match decoded {
@@ -258,7 +271,13 @@ impl UploadJob {
             }
             Some(Decoded::Video(published)) => {
                 metrics.all_published(video, &published);
-                Ok(Disposition::Ack(video.clone(), upload.uri))
+                if began.elapsed() >= UNKNOWN_AFTER && self.entry(video).await.is_none() {
+                    // Its first event was lost: nobody else knows how it started.
+                    let id = subjects::event_message_id(video, "started/again");
+                    let event = Event::Started(started.clone());
+                    streams.publisher.publish_event(video, Some(&id), event).await?;
+                }
+                Ok(Disposition::Ack)
             }
             None => Ok(requeued(video, upload, selection)),
         }
@@ -293,7 +312,11 @@ impl UploadJob {
         stored_at: SystemTime,
     ) -> Started {
         let Context { allowed, service, .. } = &self.context;
-        let started = upload.started(stored_at, service.section.every);
+        let mut started = upload.started(stored_at, service.section.every);
+        let requested = upload.selection;
+        let selection = &mut started.selection;
+        selection.skip_still = requested.skip_still.unwrap_or(service.section.skip_still);
+        selection.key_frames = requested.key_frames.unwrap_or(service.section.key_frames);
         let unnamed = uri.filter(|uri| upload.name.is_none() && fetch::is_http(uri));
         let name = match unnamed {
             Some(uri) => remote_name(uri, allowed).await,
@@ -336,10 +359,10 @@ impl UploadJob {
         match followed {
             Some(published) => {
                 metrics.all_published(video, &published);
-                Ok(Disposition::Ack(video.clone(), upload.uri))
+                Ok(Disposition::Ack)
             }
             None if self.requeue.is_cancelled() => Ok(requeued(video, upload, selection)),
-            None => Ok(Disposition::Cancelled(video.clone(), upload.uri)),
+            None => Ok(Disposition::Cancelled(video.clone())),
         }
     }
 
@@ -350,11 +373,16 @@ impl UploadJob {
         source: Result<(Url, ModelDescription), Unreadable>,
         started: &Started,
         stored: Watermark,
+        repair: Option<&Repair>,
     ) -> Result<Decoded, RetryReason> {
         let Context { streams, service, metrics, .. } = &self.context;
-        let (window, selection) = (service.section.publish_window, started.selection);
+        let window = service.section.publish_window;
         let model = &started.model();
-        let publisher = FramePublisher { streams, metrics, video, model, window };
+        // What was lost is analysed itself, although other frames may carry objects.
+        let skip_still = started.selection.skip_still && repair.is_none();
+        let selection = FrameSelection { skip_still, ..started.selection };
+        let publisher =
+            FramePublisher { streams, metrics, video, model, window, skip_still, repair };
         let mut live_settings = None;
         let opened = match source {
             Ok((uri, model)) => {
@@ -413,23 +441,6 @@ impl UploadJob {
         self.message.info().is_ok_and(|info| max_deliver > 0 && info.delivered >= max_deliver)
     }
 
-    /// Acknowledges the upload, and only then removes the uploaded bytes.
-    async fn finish(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
-        self.message.double_ack().await?;
-        let keeps = self.context.service.section.keep_uploads;
-        if uri.scheme() == objects::SCHEME
-            && !keeps
-            && let Err(error) = self.context.streams.objects.remove_of(uri, video.as_str()).await
-        {
-            warn!(
-                %video,
-                %error,
-                "cannot delete an uploaded video's bytes: they stay until streams.keep is over"
-            );
-        }
-        Ok(())
-    }
-
     /// Sequence and time of the upload in its stream: the same for each of its deliveries.
     fn stored(&self) -> (u64, SystemTime) {
         match self.message.info() {
@@ -458,9 +469,9 @@ impl UploadJob {
     }
 
     /// Removes a cancelled video from the queues.
-    async fn discard(&self, video: &VideoId, uri: &Url) -> Result<(), async_nats::Error> {
+    async fn discard(&self, video: &VideoId) -> Result<(), async_nats::Error> {
         self.discard_frames(video).await;
-        self.finish(video, uri).await
+        self.message.double_ack().await
     }
 
     /// The aggregator removed the frames of a cancelled video too, but more may have been published
@@ -487,6 +498,6 @@ impl UploadJob {
 
 /// Leaves the video to another ingest, which has to select the same frames.
 fn requeued(video: &VideoId, mut upload: Upload, selection: FrameSelection) -> Disposition {
-    upload.selection.every = selection.fps.is_none().then_some(selection.every);
+    upload.selection = selection.into();
     Disposition::Requeue(video.clone(), upload)
 }

@@ -2,24 +2,22 @@
 //! results are not kept any more.
 
 mod missing;
+mod order;
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
 use async_nats::jetstream::stream;
 use futures_util::{Stream, StreamExt, stream::try_unfold};
-use roaring::RoaringTreemap;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::messages::{Event, FrameResult, Object, VideoEvent, from_cbor};
+use self::order::Order;
+use crate::messages::{Carried, Event, FrameResult, Object, VideoEvent, from_cbor};
 use crate::{Streams, VideoId, direct, subjects};
 pub use missing::{InvalidFrames, Missing};
 
-/// Frames that are reordered: detectors finish out of order, but seldom by more than this.
-const WINDOW: usize = 256;
 /// Messages of one fetch.
 const BATCH: usize = 256;
 /// The server deletes the consumer of a reader that is idle for longer.
@@ -35,7 +33,8 @@ pub struct DetectionsError {
     pub reason: String,
 }
 
-/// The results that are stored now: each frame once, in order of index.
+/// The results that are stored now: each frame once, in order of index. A frame that carries the
+/// objects of another one is among them.
 ///
 /// A result that was stored more than some hundred frames late is yielded late. Failed frames are
 /// left out, and so are expired results: [`Missing`] lists them. Memory holds only the frames that are being reordered.
@@ -53,13 +52,22 @@ pub fn detections(
     try_unfold(reader, async |mut reader| Ok(reader.next().await?.map(|frame| (frame, reader))))
 }
 
+/// What is stored about frames.
+#[derive(Clone, Debug)]
+pub enum StoredResult {
+    /// A frame was analysed.
+    Frame(FrameResult),
+    /// Frames carry the objects of others.
+    Carried(Carried),
+}
+
 /// The results that are stored from this sequence on, in the order in which they were stored, each
 /// with its sequence. A frame may have two.
 pub fn stored_results(
     streams: &Streams,
     video: &VideoId,
     from: u64,
-) -> impl Stream<Item = Result<(u64, FrameResult), DetectionsError>> + Send + Sync + use<> {
+) -> impl Stream<Item = Result<(u64, StoredResult), DetectionsError>> + Send + Sync + use<> {
     let (client, video) = (streams.jetstream.client(), video.clone());
     let subject = subjects::results(&video);
     direct::messages(client, &streams.results, &subject, from).filter_map(move |message| {
@@ -67,7 +75,10 @@ pub fn stored_results(
             // Aggregators drop malformed messages too.
             Ok(message) => match from_cbor(&message.payload) {
                 Ok(VideoEvent { event: Event::Frame(frame), .. }) => {
-                    Some(Ok((message.sequence, frame)))
+                    Some(Ok((message.sequence, StoredResult::Frame(frame))))
+                }
+                Ok(VideoEvent { event: Event::Carried(carried), .. }) => {
+                    Some(Ok((message.sequence, StoredResult::Carried(carried))))
                 }
                 _ => None,
             },
@@ -105,10 +116,13 @@ impl Reader {
         while let Some(message) = batch.next().await {
             self.ended = false;
             // Aggregators drop malformed messages too.
-            if let Ok(VideoEvent { event: Event::Frame(frame), .. }) =
-                from_cbor(&message.map_err(failed(&video))?.payload)
-            {
-                self.order.push(frame);
+            match from_cbor(&message.map_err(failed(&video))?.payload) {
+                Ok(VideoEvent { event: Event::Frame(frame), .. }) => self.order.push(frame),
+                Ok(VideoEvent { event: Event::Carried(carried), .. }) => self.order.carry(&carried),
+                Ok(VideoEvent { event: Event::Started(started), .. }) => {
+                    self.order.expect_carried(started.selection.skip_still);
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -132,29 +146,6 @@ async fn open(
 fn failed<E: Display>(video: &VideoId) -> impl FnOnce(E) -> DetectionsError {
     let video = video.clone();
     move |error| DetectionsError { video, reason: error.to_string() }
-}
-
-/// Sorts frames that are nearly sorted, and drops duplicates.
-#[derive(Default)]
-struct Order {
-    waiting: BTreeMap<u64, FrameResult>,
-    seen: RoaringTreemap,
-}
-
-impl Order {
-    fn push(&mut self, frame: FrameResult) {
-        if self.seen.insert(frame.index) {
-            self.waiting.insert(frame.index, frame);
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.waiting.len() > WINDOW
-    }
-
-    fn pop(&mut self) -> Option<FrameResult> {
-        self.waiting.pop_first().map(|(_, frame)| frame)
-    }
 }
 
 /// One object in one frame, for programs and spreadsheets.
@@ -233,21 +224,6 @@ mod tests {
             detector: "d".into(),
             model: Some("nanodet".into()),
         }
-    }
-
-    #[test]
-    fn frames_come_once_and_in_order_within_the_window() {
-        let mut order = Order::default();
-        let mut given = Vec::new();
-        for index in (0..2000_u64).map(|n| n ^ 127).flat_map(|n| [n, n / 2]) {
-            order.push(frame(index));
-            while order.is_full() {
-                given.extend(order.pop().map(|frame| frame.index));
-            }
-        }
-        given.extend(std::iter::from_fn(|| order.pop()).map(|frame| frame.index));
-        assert_eq!(given, (0..2048).filter(|n| given.contains(n)).collect::<Vec<_>>());
-        assert_eq!(given.len(), 2000);
     }
 
     #[test]

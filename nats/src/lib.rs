@@ -33,7 +33,7 @@ pub mod videos;
 
 pub use backoff::backoff;
 pub use connect::{ConnectError, NatsSettings, Patience, connect, connect_reporting};
-pub use detections::{DetectionsError, stored_results};
+pub use detections::{DetectionsError, StoredResult, stored_results};
 pub use models::{Models, ModelsError};
 pub use moliceiro_messages as messages;
 pub use moliceiro_messages::{InvalidVideoId, VideoId};

@@ -1,6 +1,7 @@
 //! The streams, consumers and buckets: the first service creates them, every service checks them.
 
 mod check;
+mod consumers;
 mod detectors;
 mod error;
 mod settings;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{ConsumerErrorKind, StorageType, Stream};
+use async_nats::jetstream::stream::{StorageType, Stream};
 use async_nats::jetstream::{Context, ErrorCode, kv, object_store};
 use backon::{ExponentialBuilder, Retryable};
 use tracing::warn;
@@ -181,6 +182,21 @@ impl Streams {
         Ok(())
     }
 
+    /// Checks that the consumers of uploads and results still exist.
+    pub async fn check_consumers(&self) -> Result<(), StreamsError> {
+        for consumer in [&self.ingest, &self.aggregator, &self.exhausted] {
+            let what = format!("consumer {}", consumer.cached_info().name);
+            consumer.get_info().await.map_err(unavailable(what))?;
+        }
+        Ok(())
+    }
+
+    /// Creates again what was deleted or lost: streams, consumers and buckets. What existed stays as
+    /// it is, and this value works on with what is new.
+    pub async fn restore(&self) -> Result<(), StreamsError> {
+        Box::pin(Self::open_once(&self.jetstream, &self.settings)).await.map(drop)
+    }
+
     /// Waits until everything sent has left this process, acknowledgements too; a few seconds at
     /// most.
     pub async fn flush(&self) {
@@ -273,7 +289,7 @@ async fn open_consumers(
     streams: &[Stream],
     settings: &StreamsSettings,
 ) -> Result<Vec<Consumer<pull::Config>>, StreamsError> {
-    let mut consumers = Vec::new();
+    let mut opened = Vec::new();
     for (stream, config) in settings.consumer_configs() {
         let name = config.durable_name.clone().unwrap_or_default();
         let what = format!("consumer {name} of stream {stream}");
@@ -282,18 +298,10 @@ async fn open_consumers(
             .find(|s| s.cached_info().config.name == stream)
             .ok_or("not opened")
             .map_err(unavailable(&what))?;
-        let consumer = stream.get_or_create_consumer(&name, config.clone()).await.map_err(
-            |error| match error.kind() {
-                ConsumerErrorKind::JetStream(reason) if !may_pass(&reason) => {
-                    refused(&what, &reason, settings)
-                }
-                _ => unavailable(&what)(error),
-            },
-        )?;
-        check::consumer(&what, &consumer.cached_info().config, &config)?;
-        consumers.push(consumer);
+        let consumer = Box::pin(consumers::open(stream, &what, config, settings)).await?;
+        opened.push(consumer);
     }
-    Ok(consumers)
+    Ok(opened)
 }
 
 /// The buckets in the order in which [`Streams`] takes them apart.

@@ -8,6 +8,7 @@
 mod compare;
 mod error;
 mod forget;
+mod log;
 mod rerun;
 mod unfinished;
 mod watch;
@@ -31,6 +32,7 @@ use crate::{Streams, VideoId, direct, subjects};
 
 pub use compare::{CompareError, ComparedAnalysis, ComparedClass, Comparison};
 pub use error::VideoError;
+pub use log::LoggedEvent;
 pub use rerun::RerunError;
 pub use unfinished::UnfinishedVideo;
 pub use watch::{VideoChange, VideoChanges, watch_all};
@@ -93,10 +95,18 @@ impl<'a> Videos<'a> {
     /// An entry that does not parse is yielded as [`VideoError::Malformed`], and the stream
     /// continues; after any other error it ends.
     pub fn entries(self) -> impl Stream<Item = Result<StoredEntry, VideoError>> + Send + use<> {
+        self.entries_since(1)
+    }
+
+    /// As [`entries`](Self::entries), of entries that were written at this revision or later.
+    pub fn entries_since(
+        self,
+        revision: u64,
+    ) -> impl Stream<Item = Result<StoredEntry, VideoError>> + Send + use<> {
         let prefix = self.streams.videos.prefix.clone();
         let client = self.streams.jetstream.client();
         let filter = format!("{prefix}>");
-        let messages = direct::messages(client, &self.streams.videos.stream, &filter, 1);
+        let messages = direct::messages(client, &self.streams.videos.stream, &filter, revision);
         let reader = (Box::pin(messages), HashSet::new());
         let entries = try_unfold(reader, move |(mut messages, mut seen)| {
             let prefix = prefix.clone();

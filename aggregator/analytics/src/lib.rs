@@ -43,6 +43,7 @@
 //!     duration: Some(80_000_000),
 //!     problem: None,
 //!     notices: vec![],
+//!     skipped: None,
 //! };
 //!
 //! let uploaded = UNIX_EPOCH + Duration::from_secs(1_700_000_000);

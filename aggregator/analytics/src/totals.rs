@@ -8,13 +8,14 @@
 pub(crate) mod entry;
 mod frames;
 mod milestones;
+mod missing;
 mod summary;
 
 use std::collections::BTreeMap;
 
 use moliceiro_messages::{
-    Alarm, AlarmRule, AnalyticsSummary, Cancelled, Ended, Event, Failed, FrameResult, LiveStatus,
-    Progress, Started, Unconfirmed, VideoId, VideoState,
+    Alarm, AlarmRule, AnalyticsSummary, Cancelled, Carried, Ended, Event, Failed, FrameResult,
+    LiveStatus, Progress, RepairState, Started, Unconfirmed, VideoId, VideoState,
 };
 
 use self::frames::Frames;
@@ -54,6 +55,7 @@ pub struct VideoTotals {
     folded_alarms: u64,
     /// Frames whose results were counted, and not found any more by the fold.
     not_folded: u64,
+    repair: Option<RepairState>,
 }
 
 /// What an event did to the totals.
@@ -65,7 +67,8 @@ pub enum Applied {
     Duplicate,
     /// The video does not have the event's frame.
     NoSuchFrame,
-    /// Too many results are unconfirmed, or the video is still queued: apply it again later.
+    /// Too many results are unconfirmed, the video is still queued, or an earlier report of still
+    /// frames is missing: apply it again later.
     NotYet,
 }
 
@@ -90,6 +93,7 @@ impl VideoTotals {
             analytics: None,
             folded_alarms: 0,
             not_folded: 0,
+            repair: None,
         }
     }
 
@@ -112,8 +116,18 @@ impl VideoTotals {
         let applied = match event {
             Event::Queued(_) | Event::Started(_) => Applied::Duplicate,
             Event::Cancelled(cancelled) => return self.cancel(cancelled, now),
+            Event::Lost(lost) => self.lose(&lost.reason),
             _ if self.queued => Applied::NotYet,
             Event::Progress(progress) => self.confirm(progress),
+            Event::Carried(carried) => self.carry(carried),
+            // What follows its last report of still frames is the end.
+            Event::Ended(ended)
+                if self.started.selection.skip_still
+                    && self.ended.is_none()
+                    && ended.decoded > self.published =>
+            {
+                Applied::NotYet
+            }
             Event::Live(live) => self.update_live(live),
             Event::Ended(ended) if ended.decoded < self.published => {
                 let fewer = || {
@@ -139,6 +153,19 @@ impl VideoTotals {
         applied
     }
 
+    /// Adds an event although the report of still frames before it is lost. The frames that were in
+    /// that one have no result then.
+    pub fn apply_despite_gap(&mut self, event: &Event, now: u64) -> Applied {
+        let known = match event {
+            _ if self.queued || self.ended.is_some() => None,
+            Event::Carried(carried) => Some(carried.from),
+            Event::Ended(ended) if self.started.selection.skip_still => Some(ended.decoded),
+            _ => None,
+        };
+        self.published = self.published.max(known.unwrap_or(0));
+        self.apply(event, now)
+    }
+
     fn cancel(&mut self, cancelled: &Cancelled, now: u64) -> Applied {
         if self.finished_at.is_some() {
             return Applied::Duplicate;
@@ -159,6 +186,25 @@ impl VideoTotals {
             self.announced = progress.announced.or(self.announced);
         }
         changed_if(is_new)
+    }
+
+    /// Reports follow each other without a gap: the results that one confirms count at once, and
+    /// once for each frame that carries them.
+    fn carry(&mut self, carried: &Carried) -> Applied {
+        if carried.published <= self.published || self.ended.is_some() {
+            return Applied::Duplicate;
+        }
+        if carried.from > self.published {
+            return Applied::NotYet;
+        }
+        for run in &carried.runs {
+            self.frames.carry(run, self.published..carried.published);
+        }
+        self.confirm(&Progress {
+            published: carried.published,
+            frames: Some(carried.frames),
+            announced: carried.announced,
+        })
     }
 
     fn update_live(&mut self, live: &LiveStatus) -> Applied {
@@ -184,6 +230,7 @@ impl VideoTotals {
             duration: None,
             problem: Some(problem),
             notices: vec![],
+            skipped: None,
         }
     }
 
@@ -230,8 +277,9 @@ impl VideoTotals {
         if index >= self.published && self.frames.unconfirmed.len() >= MAX_UNCONFIRMED {
             return Applied::NotYet;
         }
-        let is_correction = self.frames.failed.contains(index) && self.finished_at.is_some();
-        self.corrections += u64::from(is_correction);
+        if self.frames.failed.contains(index) && self.finished_at.is_some() {
+            self.corrections += 1 + self.frames.carried_of(index);
+        }
         self.frames.unconfirmed.insert(index, result);
         Applied::Changed
     }
@@ -282,6 +330,11 @@ impl VideoTotals {
             _ => self.frames.first_unsettled(next, self.started.selection.every.max(1)),
         };
         self.frames.settled_between(next, end)
+    }
+
+    /// True if the frame carries the objects of another one.
+    pub fn is_carried(&self, index: u64) -> bool {
+        self.frames.carried.contains(index)
     }
 
     /// True once a frame has a result.

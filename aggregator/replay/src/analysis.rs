@@ -46,6 +46,10 @@ pub struct Analysis {
     pub complete: bool,
     /// Frames whose results are in it.
     pub processed_frames: u64,
+    /// Frames that are in it, too, with the objects of the frame that they equal.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub still_frames: u64,
     /// Frames that could not be analysed.
     pub failed_frames: u64,
     /// Frames that were analysed, and whose results are not stored any more: every number is what
@@ -118,9 +122,16 @@ pub(crate) fn own_threshold(frame: &FrameResult) -> f32 {
     frame.objects.limits().map_or(0.0, |limits| limits.threshold.value())
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 /// What happens while stored results are folded.
 pub(crate) enum Step<'a> {
     Frame(&'a FrameResult),
+    /// A frame that carries the objects of another one.
+    Still(&'a FrameResult),
     Failed,
     Missing(u64),
     Found(Finding),
@@ -158,7 +169,8 @@ pub(crate) async fn replay(
     for (index, is_analysed) in totals.settled_from(0) {
         let frame = if is_analysed { results.of(index).await? } else { None };
         if let Some(frame) = frame {
-            on_step(&started, Step::Frame(&frame));
+            let is_still = totals.is_carried(index);
+            on_step(&started, if is_still { Step::Still(&frame) } else { Step::Frame(&frame) });
             fold_frame(&mut fold, &frame, question.threshold, &mut |finding| {
                 on_step(&started, Step::Found(finding));
             });
@@ -191,6 +203,12 @@ pub async fn analyse(
                 }
             }
             floor = frame.objects.limits().map_or(floor, |of| floor.max(of.floor.value()));
+            analysis.processed_frames += 1;
+            analysis.count(frame, question.threshold, &started.labels);
+        }
+        Step::Still(frame) => {
+            floor = frame.objects.limits().map_or(floor, |of| floor.max(of.floor.value()));
+            analysis.still_frames += 1;
             analysis.count(frame, question.threshold, &started.labels);
         }
         Step::Failed => analysis.failed_frames += 1,
@@ -233,6 +251,7 @@ impl Analysis {
             problem: None,
             complete: false,
             processed_frames: 0,
+            still_frames: 0,
             failed_frames: 0,
             missing_frames: 0,
             missing: vec![],
@@ -248,7 +267,6 @@ impl Analysis {
     }
 
     fn count(&mut self, frame: &FrameResult, threshold: Option<f32>, labels: &[String]) {
-        self.processed_frames += 1;
         let threshold = threshold.unwrap_or_else(|| own_threshold(frame));
         for object in frame.objects.all().filter(|object| object.score > threshold) {
             if labels.is_empty() || labels.iter().any(|label| label == object.label) {
@@ -321,7 +339,7 @@ impl Analysis {
             "the results of {} of {} frames are not stored any more ({}{more}): every number is \
              what the other frames come to",
             self.missing_frames,
-            self.missing_frames + self.processed_frames + self.failed_frames,
+            self.missing_frames + self.processed_frames + self.still_frames + self.failed_frames,
             runs.join(", ")
         ))
     }
@@ -348,6 +366,9 @@ impl fmt::Display for Analysis {
         let top = Summary::ranking(&self.classes, 3);
         let top = if top.is_empty() { "none".to_owned() } else { top.join(", ") };
         write!(f, "Top 3 objects detected: {top}")?;
+        if self.still_frames > 0 {
+            write!(f, "\nStill frames: {}", self.still_frames)?;
+        }
         if self.analytics.tracker != TrackerKind::None {
             write!(f, "\n{}", self.analytics)?;
         }

@@ -90,7 +90,7 @@ pub async fn tracked_boxes(
     let mut objects = HashMap::new();
     let mut found = TrackedBoxes::default();
     let on_step = |_: &Started, step: Step<'_>| match step {
-        Step::Frame(result) => {
+        Step::Frame(result) | Step::Still(result) => {
             found.frames.insert(result.index);
             for (place, object) in (0_u32..).zip(result.objects.all()) {
                 let object = (object.label.to_owned(), object.score, object.bounds);
@@ -145,7 +145,7 @@ pub async fn counted_boxes(
 ) -> Result<CountedBoxes, ReplayError> {
     let mut found = CountedBoxes::default();
     let on_step = |_: &Started, step: Step<'_>| match step {
-        Step::Frame(result) => {
+        Step::Frame(result) | Step::Still(result) => {
             let threshold = threshold.unwrap_or_else(|| own_threshold(result));
             let counted = result.objects.all().filter(|object| object.score > threshold);
             found.boxes.extend(counted.map(|object| CountedBox {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use moliceiro_analytics::{Applied, VideoTotals, left_out};
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, Event, Started, TrackerKind, VideoState, milliseconds_now,
+    Alarm, AlarmRule, Event, Started, Summary, TrackerKind, VideoEntry, VideoState,
+    milliseconds_now,
 };
 use moliceiro_nats::{Streams, VideoId, subjects};
 use thiserror::Error;
@@ -26,12 +27,15 @@ use crate::summary_publisher::publish_summary;
 
 const NOT_YET_RETRY: Duration = Duration::from_secs(1);
 
+/// A report of still frames that was not stored after so many deliveries is lost.
+const MOST_DELIVERIES_OF_LATER: i64 = 60;
+
 /// Alarms of one video that are published in one go: one after the other, while other videos wait.
 pub(crate) const MAX_ALARMS: usize = 100;
 const PREDECESSOR_RETRY: Duration = Duration::from_millis(500);
 /// A live source does not wait for its last window for longer than this many deliveries of its end.
 const MOST_DELIVERIES: i64 = 120;
-const MORE_ALARMS_RETRY: Duration = Duration::from_millis(10);
+pub(super) const MORE_ALARMS_RETRY: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Error)]
 pub(super) enum CountError {
@@ -67,6 +71,8 @@ pub(super) struct StoredTotals {
     /// Left out until the first result that may be folded, and where nothing is tracked.
     fold: Option<LiveFold>,
     is_fold_loaded: bool,
+    /// Counted from the log, because the entry was lost: its summary may be published already.
+    is_rebuilt: bool,
 }
 
 /// Totals with a batch of results in them, which are not stored yet.
@@ -112,6 +118,11 @@ impl StoredTotals {
         Self { summary_published, corrections_published, ..Self::new(totals, Some(revision)) }
     }
 
+    /// Totals that replace a lost entry. `revision` is that of a damaged one.
+    pub(super) fn rebuilt(totals: VideoTotals, revision: Option<u64>) -> Self {
+        Self { is_rebuilt: true, ..Self::new(totals, revision) }
+    }
+
     fn new(totals: VideoTotals, revision: Option<u64>) -> Self {
         Self {
             totals,
@@ -120,12 +131,38 @@ impl StoredTotals {
             corrections_published: 0,
             fold: None,
             is_fold_loaded: false,
+            is_rebuilt: false,
         }
     }
 
     /// True once the summary is published.
     pub(super) fn is_finished(&self) -> bool {
         self.summary_published
+    }
+
+    /// Writes an entry whose results are not all stored any more, and whose summary is: that holds.
+    pub(super) async fn write_with(
+        mut self,
+        entries: &Entries,
+        summary: Summary,
+    ) -> Result<(), EntryError> {
+        let video = summary.video.clone();
+        let started_at = self.totals.started().uploaded_at;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+        let wall_time = (summary.wall_time_s * 1e3) as u64;
+        let entry = VideoEntry {
+            state: summary.state,
+            counted: summary.processed_frames,
+            failed: summary.failed_frames,
+            failures: summary.failed.clone(),
+            classes: summary.classes.clone(),
+            corrections: summary.corrections,
+            finished_at: Some(started_at.saturating_add(wall_time)),
+            summary: Some(summary),
+            ..self.totals.to_entry(&video, true)
+        };
+        self.revision = Some(entries.write(&entry, self.revision).await?);
+        Ok(())
     }
 
     async fn write(&mut self, entries: &Entries, video: &VideoId) -> Result<(), EntryError> {
@@ -148,7 +185,14 @@ pub(super) fn apply(
     let last_before = stored.totals.last_window().cloned();
     let mut dispositions = Vec::with_capacity(results.len());
     for result in results {
-        dispositions.push(match stored.totals.apply(&result.event().event, now) {
+        let event = &result.event().event;
+        let at = result.stored_at().unwrap_or(now);
+        let is_lost = result.deliveries().is_some_and(|n| n > MOST_DELIVERIES_OF_LATER);
+        let applied = match stored.totals.apply(event, at) {
+            Applied::NotYet if is_lost => stored.totals.apply_despite_gap(event, at),
+            applied => applied,
+        };
+        dispositions.push(match applied {
             Applied::Changed => {
                 changed = true;
                 Disposition::Counted
@@ -253,7 +297,11 @@ impl AppliedResults {
                     _ => None,
                 }
             });
-            fold.advance(streams, &stored.totals, counted).await?;
+            let carried = results.iter().filter_map(|result| match &result.event().event {
+                Event::Carried(carried) => Some(carried),
+                _ => None,
+            });
+            fold.advance(streams, &stored.totals, counted, carried).await?;
             fold.report(&mut stored.totals);
         }
         Ok(FoldedResults { stored, dispositions, changed, source })
@@ -351,9 +399,11 @@ impl WrittenTotals {
         if let Some(fold) = &mut stored.fold {
             fold.finish(streams).await;
         }
-        publish_summary(streams, metrics, &summary).await?;
+        let is_new = publish_summary(streams, metrics, &summary).await?;
         // Also if another aggregator published it, which may have died before it printed it.
-        on_publication(Publication::Summary(&summary));
+        if is_new || !stored.is_rebuilt {
+            on_publication(Publication::Summary(&summary));
+        }
         stored.summary_published = true;
         stored.corrections_published = summary.corrections;
         stored.write(entries, video).await?;

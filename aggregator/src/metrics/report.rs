@@ -6,11 +6,15 @@ use std::time::Duration;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::dead::FrameIdentity;
 use moliceiro_nats::messages::{
-    Alarm, Event, Summary, TrackRecord, VideoEvent, VideoState, VideoTrack, milliseconds_now,
+    Alarm, Event, Repair, Summary, TrackRecord, VideoEvent, VideoState, VideoTrack,
+    milliseconds_now,
 };
 use tracing::{debug, info, warn};
 
-use super::{CONFLICT, COUNTED, DUPLICATE, FAILED, LATE, MALFORMED, Metrics, RETRIED, WRITTEN};
+use super::{
+    ASKED, CONFLICT, COUNTED, DUPLICATE, FAILED, LATE, LOST, MALFORMED, Metrics, RECOUNTED,
+    RETRIED, WRITTEN,
+};
 
 /// How a write of a video's entry ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +129,25 @@ impl Metrics {
                  its counts depend on which detector received which frame"
             );
         }
+    }
+
+    pub(crate) fn recounted(&self, video: &VideoId) {
+        self.repairs.with_label_values(&[RECOUNTED]).inc();
+        warn!(%video, "a video had results that its entry did not contain: counted them");
+    }
+
+    pub(crate) fn repair_asked(&self, video: &VideoId, repair: &Repair, missing: u64) {
+        self.repairs.with_label_values(&[ASKED]).inc();
+        let (round, first) = (repair.round, repair.first());
+        warn!(
+            %video, round, missing, first,
+            "something of a video was lost: its source is decoded again"
+        );
+    }
+
+    pub(crate) fn frames_lost(&self, video: &VideoId, reason: &str) {
+        self.repairs.with_label_values(&[LOST]).inc();
+        warn!(%video, reason, "frames of a video were lost, and are not decoded again");
     }
 
     pub(crate) fn frame_given_up(&self, frame: &FrameIdentity, reason: &str) {

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod damage;
 mod memory;
+mod repair;
+mod services;
 mod site;
 mod tracks;
 

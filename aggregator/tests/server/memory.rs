@@ -91,7 +91,8 @@ async fn ten_hours_take_as_much_memory_as_ten_minutes() {
     let after_ten_hours = resident_bytes(&aggregator);
     println!("after ten hours: {:.1} MB", after_ten_hours as f64 / 1e6);
     let (frames, decoded) = (TEN_HOURS, TEN_HOURS * EVERY);
-    let end = Ended { frames, decoded, duration: None, problem: None, notices: vec![] };
+    let end =
+        Ended { frames, decoded, duration: None, problem: None, notices: vec![], skipped: None };
     site.store(&video, Event::Ended(end)).await;
     let summary = site.summary(&video).await;
     let tracks = summary.tracked.tracks.unwrap().values().sum::<u64>();

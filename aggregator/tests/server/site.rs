@@ -13,7 +13,7 @@ pub struct Site {
     pub streams: Streams,
     pub settings: StreamsSettings,
     nats: NatsSettings,
-    _server: Server,
+    _server: Option<Server>,
 }
 
 impl Site {
@@ -23,10 +23,15 @@ impl Site {
 
     pub async fn start_with(settings: StreamsSettings) -> Self {
         let server = Server::start();
-        let nats = server::settings(&server.url());
-        let client = server.client().await;
+        let site = Self::at(&server.url(), settings).await;
+        Self { _server: Some(server), ..site }
+    }
+
+    /// On a server that is the caller's.
+    pub async fn at(url: &str, settings: StreamsSettings) -> Self {
+        let client = server::client(url).await;
         let streams = Streams::open(client, &settings, 16).await.unwrap();
-        Self { streams, settings, nats, _server: server }
+        Self { streams, settings, nats: server::settings(url), _server: None }
     }
 
     /// Where clients reach the server.
@@ -39,6 +44,10 @@ impl Site {
     }
 
     pub fn aggregator(&self) -> Aggregator {
+        self.aggregator_with(AggregatorSettings::default())
+    }
+
+    pub fn aggregator_with(&self, section: AggregatorSettings) -> Aggregator {
         let base = Base {
             log: LogSettings::default(),
             metrics: MetricsSettings { listen: "off".parse().unwrap() },
@@ -48,7 +57,7 @@ impl Site {
             base,
             nats: self.nats.clone(),
             streams: self.settings.clone(),
-            section: AggregatorSettings::default(),
+            section,
         };
         let shutdown = CancellationToken::new();
         let ignore = |_: Publication<'_>| {};

@@ -7,10 +7,11 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use moliceiro_analytics::{Finding, Fold};
+use moliceiro_nats::detections::detections;
 use moliceiro_nats::messages::{
-    Alarm, AnalyticsSummary, Cancelled, Ended, Event, Failed, FrameResult, Limits, LiveStatus,
-    LiveWindow, Object, Objects, Score, Size, Started, Summary, TrackRecord, TrackerKind, Tracking,
-    VideoTrack, from_json,
+    Alarm, AnalyticsSummary, Cancelled, Carried, CarriedRun, Ended, Event, Failed, FrameResult,
+    Limits, LiveStatus, LiveWindow, Object, Objects, Score, Size, Skipped, Started, Summary,
+    TrackRecord, TrackerKind, Tracking, VideoTrack, from_json,
 };
 use moliceiro_nats::{VideoId, subjects};
 use moliceiro_replay::{Question, analyse, fold_frame, rules_of};
@@ -88,7 +89,8 @@ fn limits() -> Limits {
 fn ended() -> Event {
     let duration = Some(FRAMES * 40_000_000);
     let (problem, notices) = (None, vec![]);
-    Event::Ended(Ended { frames: FRAMES, decoded: FRAMES, duration, problem, notices })
+    let (frames, decoded, skipped) = (FRAMES, FRAMES, Some(Skipped::default()));
+    Event::Ended(Ended { frames, decoded, duration, problem, notices, skipped })
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -190,6 +192,53 @@ async fn store(site: &Site, video: &VideoId, film: &[Event], random: &mut Rng) {
     site.store(video, ended()).await;
 }
 
+/// A film of which about three of four frames equal the one before: as it would be without skipping
+/// them, and the events that are stored instead.
+fn still(film: &[Event], random: &mut Rng) -> (Vec<Event>, Vec<Event>) {
+    let (mut whole, mut stored, mut runs) = (vec![], vec![], Vec::<CarriedRun>::new());
+    let (mut source, mut from) = (0, 0);
+    let report = |from, published, runs| {
+        Event::Carried(Carried { from, published, frames: published, announced: None, runs })
+    };
+    for (index, event) in (0..).zip(film) {
+        if index == 0 || random.u32(..4) == 0 {
+            source = index;
+            stored.push(event.clone());
+            whole.push(event.clone());
+            if random.u32(..3) == 0 && index > 0 {
+                stored.push(report(from, index, std::mem::take(&mut runs)));
+                from = index;
+            }
+            continue;
+        }
+        let pts = Some(index * 40_000_000);
+        match runs.last_mut().filter(|run| run.source == source) {
+            Some(run) => run.frames.push((index, pts)),
+            None => runs.push(CarriedRun { source, frames: vec![(index, pts)] }),
+        }
+        whole.push(match &film[usize::try_from(source).unwrap()] {
+            Event::Frame(frame) => Event::Frame(frame.carried_by(index, pts)),
+            Event::Failed(failed) => Event::Failed(Failed { index, ..failed.clone() }),
+            other => unreachable!("{other:?}"),
+        });
+    }
+    stored.push(report(from, FRAMES, runs));
+    (whole, stored)
+}
+
+/// Stores these events out of order, in several parts, and the end perhaps before the last of them.
+async fn store_still(site: &Site, video: &VideoId, mut events: Vec<Event>, random: &mut Rng) {
+    shuffle(random, &mut events, 12);
+    events.push(ended());
+    shuffle(random, &mut events, 3);
+    for events in events.chunks(random.usize(5..35)) {
+        stream::iter(events.iter().cloned())
+            .for_each_concurrent(8, |event| site.store(video, event))
+            .await;
+        tokio::time::sleep(Duration::from_millis(random.u64(..120))).await;
+    }
+}
+
 /// `MOLICEIRO_TRACK_RUNS=200` makes more of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_order_any_batches_and_any_kill_give_the_tracks_of_all_results_in_frame_order() {
@@ -217,17 +266,36 @@ async fn any_order_any_batches_and_any_kill_give_the_tracks_of_all_results_in_fr
                 async move {
                     let mut random = Rng::with_seed(run);
                     let video = video(&format!("film-{run}"));
-                    let (started, film) = (asked(), film(&mut random, 0));
+                    let (mut started, mut film) = (asked(), film(&mut random, 0));
+                    // Of every second film, still frames are skipped.
+                    started.selection.skip_still = run % 2 == 1;
                     site.store(&video, Event::Started(started.clone())).await;
-                    store(site, &video, &film, &mut random).await;
+                    if started.selection.skip_still {
+                        let (whole, stored) = still(&film, &mut random);
+                        film = whole;
+                        store_still(site, &video, stored, &mut random).await;
+                    } else {
+                        store(site, &video, &film, &mut random).await;
+                    }
                     let summary = site.summary(&video).await;
+                    let analysed = film.iter().filter_map(|event| match event {
+                        Event::Frame(frame) => Some(frame.index),
+                        _ => None,
+                    });
+                    let analysed: Vec<_> = analysed.collect();
                     let expected = oracle(&started, &[film], true).found.remove(0);
-                    assert!(!expected.tracks.is_empty() && !expected.alarms.is_empty());
+                    assert!(!expected.tracks.is_empty());
                     let found = published(site, &video, &summary).await;
                     assert_eq!(found.alarms, expected.alarms, "run {run}");
                     assert_eq!(found.analytics, expected.analytics, "run {run}");
                     assert_eq!(found.tracks, expected.tracks, "run {run}");
                     assert_eq!(summary.alarms, expected.alarms.len() as u64);
+                    let Summary { processed_frames, failed_frames, skipped, .. } = summary;
+                    assert_eq!(processed_frames + failed_frames + skipped.still, FRAMES);
+                    assert_eq!(skipped.still > 0, started.selection.skip_still);
+                    let rows = detections(&site.streams, &video).map(|frame| frame.unwrap().index);
+                    let rows: Vec<_> = rows.collect().await;
+                    assert_eq!(rows, analysed, "run {run}");
                     let analysis =
                         analyse(&site.streams, &video, &Question::default()).await.unwrap();
                     assert!(analysis.complete && analysis.gap().is_none(), "{analysis:?}");
@@ -286,7 +354,14 @@ impl Camera {
     }
 
     async fn end(&self, site: &Site) -> Summary {
-        let end = Ended { frames: 0, decoded: 0, duration: None, problem: None, notices: vec![] };
+        let end = Ended {
+            frames: 0,
+            decoded: 0,
+            duration: None,
+            problem: None,
+            notices: vec![],
+            skipped: None,
+        };
         site.store(&self.source, Event::Ended(end)).await;
         site.summary(&self.source).await
     }
@@ -477,8 +552,14 @@ async fn analysing_a_hundred_thousand_stored_frames() {
                 site.store(&video, result(index, objects))
             })
             .await;
-        let end =
-            Ended { frames: MANY, decoded: MANY, duration: None, problem: None, notices: vec![] };
+        let end = Ended {
+            frames: MANY,
+            decoded: MANY,
+            duration: None,
+            problem: None,
+            notices: vec![],
+            skipped: None,
+        };
         site.store(&video, Event::Ended(end)).await;
         let begun = std::time::Instant::now();
         let aggregator = site.aggregator();

@@ -96,6 +96,13 @@ pub struct RunArguments {
     /// stored) or fields (each field as a frame) [default: the setting ingest.deinterlace]
     #[arg(long, value_name = "HOW", value_parser = deinterlace_parser())]
     deinterlace: Option<Deinterlace>,
+    /// Do not analyse a frame that differs little from the analysed one before it: it keeps the
+    /// objects of that one. Much faster where a camera stands still
+    #[arg(long)]
+    skip_still: bool,
+    /// Decode key frames only: much faster, and sees an object only if one shows it
+    #[arg(long)]
+    key_frames: bool,
     /// Model to use: nanodet, nanodet-int8, one that was added such as boats or boats@3, or a model
     /// file, which is added; may be given up to 4 times, for an analysis by each [default: the
     /// setting ingest.model]
@@ -140,6 +147,8 @@ impl RunArguments {
     /// Fails if the end is not later than the start, or if the window length is out of range.
     pub(crate) fn upload_options(&self) -> Result<UploadOptions, SettingsError> {
         let Self { every, fps, start, end, video_track, deinterlace, window, .. } = *self;
+        let asked = |is_given: bool| is_given.then_some(true);
+        let (skip_still, key_frames) = (asked(self.skip_still), asked(self.key_frames));
         if end.is_some_and(|end| end <= start.unwrap_or(Offset::ZERO)) {
             return Err(SettingsError::Invalid(vec!["--end must be later than --start".into()]));
         }
@@ -150,7 +159,16 @@ impl RunArguments {
         let alarms: Vec<_> = self.alarms.iter().cloned().chain(max).collect();
         let tracking = self.tracking.tracking(&alarms)?;
         let alarms = (!alarms.is_empty()).then_some(alarms);
-        let selection = RequestedSelection { every, fps, start, end, video_track, deinterlace };
+        let selection = RequestedSelection {
+            every,
+            fps,
+            start,
+            end,
+            video_track,
+            deinterlace,
+            skip_still,
+            key_frames,
+        };
         Ok(UploadOptions { selection, window, models: vec![], alarms, tracking })
     }
 

@@ -43,8 +43,12 @@ impl UploadOptions {
     /// Whether an unfinished video is what these options ask for. An option that is not given
     /// accepts any value.
     pub(crate) fn accepts(&self, unfinished: &UnfinishedVideo) -> bool {
-        let RequestedSelection { every, fps, start, end, video_track, deinterlace } =
+        let RequestedSelection { every, fps, start, end, video_track, deinterlace, .. } =
             self.selection;
+        let RequestedSelection { skip_still, key_frames, .. } = self.selection;
+        let is_same = |asked: Option<bool>, found: Option<bool>| {
+            asked.is_none_or(|asked| asked == found.unwrap_or(false))
+        };
         let found = unfinished.selection;
         every.is_none_or(|every| Some(every) == found.every)
             && fps.is_none_or(|fps| Some(fps) == found.fps)
@@ -52,6 +56,8 @@ impl UploadOptions {
             && end.is_none_or(|end| Some(end) == found.end)
             && video_track.is_none_or(|track| Some(track) == found.video_track)
             && deinterlace.is_none_or(|how| Some(how) == found.deinterlace)
+            && is_same(skip_still, found.skip_still)
+            && is_same(key_frames, found.key_frames)
             && self.models.first().is_none_or(|model| unfinished.model.as_ref() == Some(model))
             && (self.alarms.is_none() || self.alarms == unfinished.alarms)
             && (self.tracking == Tracking::default() || self.tracking == unfinished.tracking)

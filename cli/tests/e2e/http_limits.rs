@@ -292,6 +292,9 @@ async fn an_upload_of_two_gigabytes_needs_little_memory() {
     const SIZE: u64 = 2_000_000_000;
     const LIMIT_KIB: u64 = 150 * 1024;
     let server = Server::start();
+    // It deletes the bytes.
+    let _aggregator =
+        Process::start(process::service("aggregator").args(["--nats", &server.url()]));
     let spool = tempfile::tempdir().unwrap();
     let http = IngestApi::start(
         &server,

@@ -152,6 +152,7 @@ async fn a_video_with_more_results_than_their_stream_holds_is_counted_completely
                 duration: None,
                 problem: None,
                 notices: vec![],
+                skipped: None,
             }),
         )
         .await;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    AlarmState, Ended, FrameResult, FrameSelection, Objects, Started, Summary, TrackedCounts,
-    Tracking, VERSION, VideoEntry, VideoState,
+    AlarmState, Ended, FrameResult, FrameSelection, Objects, Skipped, Started, Summary,
+    TrackedCounts, Tracking, VERSION, VideoEntry, VideoState,
 };
 
 use crate::queues::{LastAlarm, Queues, StreamLevel};
@@ -19,6 +19,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
         duration: None,
         problem: None,
         notices: vec![],
+        skipped: None,
     });
     VideoEntry {
         version: VERSION,
@@ -49,6 +50,8 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
         unconfirmed: vec![],
         counted_frames: String::new(),
         failed_frames: String::new(),
+        carried_frames: String::new(),
+        carried: vec![],
         corrections: 0,
         processing_us: 0,
         classes: [("car", 80), ("person", 52), ("bicycle", 52), ("dog", 1)]
@@ -59,6 +62,7 @@ pub(crate) fn entry(name: &str, state: VideoState, counted: u64, total: u64) -> 
         alarms: 0,
         alarm_state: AlarmState::default(),
         analytics: None,
+        repair: None,
         finished_at: None,
         summary_published: false,
         summary: state.is_final().then(|| summary(name, counted)),
@@ -75,7 +79,9 @@ fn summary(name: &str, processed_frames: u64) -> Summary {
         problem: None,
         notices: vec![],
         corrections: 0,
+        total_frames: Some(processed_frames),
         processed_frames,
+        skipped: Skipped::default(),
         failed_frames: 0,
         failed: vec![],
         average_processing_ms: 50.0,

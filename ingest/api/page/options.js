@@ -23,7 +23,8 @@ export class Options {
 
   /** The options that are set, as JSON for an upload. */
   read() {
-    const { every, fps, start, end, track, deinterlace, model, labels, alarms, lines: places, zones } = this.#fields;
+    const { every, fps, start, end, track, deinterlace, still, keys, model, labels, alarms, lines: places, zones } =
+      this.#fields;
     const options = {};
     if (every.value) options.every = every.valueAsNumber;
     if (fps.value) options.fps = fps.valueAsNumber;
@@ -31,6 +32,8 @@ export class Options {
     if (end.value.trim()) options.end = end.value.trim();
     if (track.value) options.video_track = track.valueAsNumber;
     if (deinterlace.value) options.deinterlace = deinterlace.value;
+    if (still.value) options.skip_still = still.value === "true";
+    if (keys.value) options.key_frames = keys.value === "true";
     const models = lines(model.value, ",");
     if (models.length === 1) [options.model] = models;
     if (models.length > 1) options.models = models;
@@ -52,7 +55,8 @@ export class Options {
   }
 
   /** Shows the options that a video was counted with. */
-  fill({ every, fps, start, end, video_track: track, deinterlace, model, labels, rules, lines: places, zones }) {
+  fill(video) {
+    const { every, fps, start, end, video_track: track, deinterlace, model, labels, rules, lines: places, zones } = video;
     // The server refuses both.
     this.#fields.every.value = fps ? "" : every;
     this.#fields.fps.value = fps ?? "";
@@ -60,6 +64,8 @@ export class Options {
     this.#fields.end.value = end ?? "";
     this.#fields.track.value = track ?? "";
     this.#fields.deinterlace.value = deinterlace ?? "";
+    this.#fields.still.value = String(video.skip_still);
+    this.#fields.keys.value = String(video.key_frames);
     this.#fields.model.value = model?.name ?? "";
     this.#fields.labels.value = labels.join(", ");
     this.place(places, zones);

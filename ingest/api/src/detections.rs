@@ -14,7 +14,7 @@ use crate::analyses::track_numbers;
 use crate::negotiation::preferred;
 use crate::problem::{Problem, ProblemBody};
 use crate::responses::VideoErrors;
-use crate::result_stream::stream_results;
+use crate::result_stream::{missing_header, stream_results};
 use crate::state::SharedState;
 use crate::video::find_video;
 
@@ -78,7 +78,9 @@ pub(crate) struct DetectionOptions {
 /// Lists the detections
 ///
 /// One line for each object, by frame: those detected so far if the video has not ended. They are
-/// kept for `streams.keep_detections`.
+/// kept for `streams.keep_detections`. If results of counted frames are not stored any more, the
+/// header `Moliceiro-Missing-Frames` has their number, and the first and the last of them:
+/// `2; first=3; last=7`.
 #[utoipa::path(
     get, path = "/videos/{id}/detections", tag = "videos",
     params(("id" = VideoId, Path, description = "The video's id"), DetectionOptions),
@@ -108,10 +110,11 @@ pub(crate) async fn list_detections(
         true => Some(track_numbers(&state, &video).await?),
         false => None,
     };
+    let missing = missing_header(&state, &video).await?;
     let head = format.head(options.tracks);
     let lines = move |frame| format.lines(&frame, numbers.as_ref());
     let body = stream_results(&state, &video, head, lines).await?;
-    Ok(([(header::CONTENT_TYPE, format.content_type())], body).into_response())
+    Ok((missing, [(header::CONTENT_TYPE, format.content_type())], body).into_response())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::problem::Problem;
 use crate::responses::VideoErrors;
-use crate::result_stream::stream_results;
+use crate::result_stream::{missing_header, stream_results};
 use crate::state::SharedState;
 use crate::video::find_video;
 
@@ -36,7 +36,9 @@ fn line(FrameResult { index, pts, objects, .. }: FrameResult) -> Bytes {
 /// Lists the analysed frames
 ///
 /// One line for each frame analysed so far, including frames without objects. They are kept for
-/// `streams.keep_detections`. Nearly in order: a frame whose analysis took longer may be late.
+/// `streams.keep_detections`. Nearly in order: a frame whose analysis took longer may be late. If
+/// results of counted frames are not stored any more, the header `Moliceiro-Missing-Frames` has
+/// their number, and the first and the last of them: `2; first=3; last=7`.
 #[utoipa::path(
     get, path = "/videos/{id}/frames", tag = "videos",
     params(("id" = VideoId, Path, description = "The video's id")),
@@ -54,6 +56,7 @@ pub(crate) async fn list_frames(
 ) -> Result<Response, Problem> {
     let Path(id) = id?;
     let video = find_video(&state, &id).await?.id;
+    let missing = missing_header(&state, &video).await?;
     let body = stream_results(&state, &video, Bytes::new(), line).await?;
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+    Ok((missing, [(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }

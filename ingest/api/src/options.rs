@@ -19,6 +19,7 @@ use crate::problem::Problem;
 use crate::suggestion::unknown;
 
 const MAX_EVERY: u64 = 1_000_000;
+const BOOLEAN: &str = "must be true or false";
 const TIME: &str = "must be seconds, such as 90 or 7.5, or a time such as 1m30s";
 
 /// The options of an upload: the OpenAPI description of [`UploadOptions`], in a query, in a form
@@ -57,6 +58,11 @@ pub(crate) struct OptionFields {
     #[param(inline)]
     #[schema(inline)]
     deinterlace: Option<Deinterlace>,
+    /// True: a frame that differs little from the analysed one before it is not analysed, and
+    /// carries the objects of that one. Default: the setting `ingest.skip_still`.
+    skip_still: Option<bool>,
+    /// True: decode only key frames. Default: the setting `ingest.key_frames`.
+    key_frames: Option<bool>,
     /// The model that analyses the video, such as `boats`, or `boats@3` for that version of it.
     /// Default: the setting `ingest.model`.
     #[param(pattern = "^[a-z0-9_-]{1,48}(@[1-9][0-9]{0,8})?$")]
@@ -205,7 +211,7 @@ pub(crate) struct UploadOptions {
 
 impl UploadOptions {
     /// The names of [`OptionFields`].
-    pub(crate) const FIELDS: [&str; 14] = [
+    pub(crate) const FIELDS: [&str; 16] = [
         "name",
         "every",
         "fps",
@@ -213,6 +219,8 @@ impl UploadOptions {
         "end",
         "video_track",
         "deinterlace",
+        "skip_still",
+        "key_frames",
         "model",
         "models",
         "labels",
@@ -263,6 +271,12 @@ impl UploadOptions {
             "deinterlace" => {
                 let names = "must be auto, off or fields";
                 self.selection.deinterlace.replace(parsed(field, value, names)?).is_some()
+            }
+            "skip_still" => {
+                self.selection.skip_still.replace(parsed(field, value, BOOLEAN)?).is_some()
+            }
+            "key_frames" => {
+                self.selection.key_frames.replace(parsed(field, value, BOOLEAN)?).is_some()
             }
             "model" => self.model.replace(value.parse::<ModelId>()?).is_some(),
             "models" => {
@@ -332,6 +346,8 @@ impl UploadOptions {
         merge("end", &mut own.end, selection.end)?;
         merge("video_track", &mut own.video_track, selection.video_track)?;
         merge("deinterlace", &mut own.deinterlace, selection.deinterlace)?;
+        merge("skip_still", &mut own.skip_still, selection.skip_still)?;
+        merge("key_frames", &mut own.key_frames, selection.key_frames)?;
         merge("model", &mut self.model, model)?;
         merge("alarms", &mut self.alarms, alarms)?;
         merge_lists("models", &mut self.models, models)?;
@@ -427,6 +443,9 @@ mod tests {
         assert_eq!(query("alarms=").unwrap().alarms, Some(vec![]), "none, instead of the default");
         let fields = query("deinterlace=fields").unwrap().selection.deinterlace;
         assert_eq!(fields, Some(Deinterlace::Fields));
+        let fewer = query("skip_still=true&key_frames=false").unwrap().selection;
+        assert_eq!((fewer.skip_still, fewer.key_frames), (Some(true), Some(false)));
+        assert!(query("skip_still=yes").unwrap_err().contains("true or false"));
         assert!(query("deinterlace=on").unwrap_err().contains("auto, off or fields"));
         assert_eq!(query(""), Ok(UploadOptions::default()));
     }

@@ -150,7 +150,17 @@ impl From<MalformedPlace> for Problem {
 
 impl From<VideoError> for Problem {
     fn from(error: VideoError) -> Self {
-        Self::unavailable(error)
+        match error {
+            VideoError::Malformed { key, source } => {
+                warn!(video = key, %source, "a request failed: the entry of a video is damaged");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    format!("the entry of video {key} is damaged; an aggregator rebuilds it"),
+                )
+                .retry()
+            }
+            error @ VideoError::Unavailable { .. } => Self::unavailable(error),
+        }
     }
 }
 

@@ -68,6 +68,12 @@ pub(crate) enum VideoErrors {
         content_type = "application/problem+json"
     )]
     Unavailable(ProblemBody),
+    #[response(
+        status = 500,
+        description = "The video's entry is damaged; an aggregator rebuilds it",
+        content_type = "application/problem+json"
+    )]
+    Damaged(ProblemBody),
 }
 
 /// Further errors of an analysis of stored results.

@@ -1,12 +1,31 @@
 use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use moliceiro_nats::VideoId;
-use moliceiro_nats::detections::detections;
+use moliceiro_nats::detections::{Missing, detections};
 use moliceiro_nats::messages::FrameResult;
 
 use crate::problem::Problem;
 use crate::state::ApiState;
+
+/// How many frames that are counted are not in the response, as their results are not stored any
+/// more, and the first and the last of them.
+const MISSING: HeaderName = HeaderName::from_static("moliceiro-missing-frames");
+
+/// Says in a header what a list of results lacks: once the body has started, it is too late.
+pub(crate) async fn missing_header(
+    state: &ApiState,
+    video: &VideoId,
+) -> Result<HeaderMap, Problem> {
+    let missing = Missing::of(&state.streams, video).await.map_err(Problem::unavailable)?;
+    let text = missing.as_ref().and_then(|missing| {
+        let (first, last) = missing.span()?;
+        Some(format!("{}; first={first}; last={last}", missing.len()))
+    });
+    let value = text.and_then(|text| HeaderValue::try_from(text).ok());
+    Ok(value.map(|value| (MISSING, value)).into_iter().collect())
+}
 
 /// A response body with `head`, and then what `write` makes of each frame's result.
 ///

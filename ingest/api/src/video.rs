@@ -79,6 +79,10 @@ pub(crate) struct Video {
     /// How interlaced video is analysed, if the upload asked for that.
     #[schema(inline)]
     deinterlace: Option<Deinterlace>,
+    /// Whether frames that differ little from the analysed one before them carry its objects.
+    skip_still: bool,
+    /// Whether only key frames are decoded.
+    key_frames: bool,
     /// The model that analyses it; null until an ingest has started it.
     model: Option<UsedModel>,
     /// Why its frames are not analysed now, if no detector serves its model.
@@ -118,7 +122,9 @@ impl Video {
         let decoded = entry.published;
         let Started { labels, alarms: rules, tracking, .. } = entry.started.clone();
         let status = VideoStatus::from(entry);
-        let FrameSelection { every, fps, start, end, video_track, deinterlace } = status.selection;
+        let FrameSelection { every, fps, start, end, video_track, deinterlace, .. } =
+            status.selection;
+        let FrameSelection { skip_still, key_frames, .. } = status.selection;
         Self {
             links: Links::of(&status.video),
             id: status.video,
@@ -132,6 +138,8 @@ impl Video {
             end,
             video_track,
             deinterlace,
+            skip_still,
+            key_frames,
             model: status.model,
             waiting: None,
             frames: Frames {
@@ -155,7 +163,9 @@ impl Video {
 
     /// A video that no aggregator has an entry of yet.
     fn without_entry(id: VideoId, state: VideoState, started: Started) -> Self {
-        let FrameSelection { every, fps, start, end, video_track, deinterlace } = started.selection;
+        let FrameSelection { every, fps, start, end, video_track, deinterlace, .. } =
+            started.selection;
+        let FrameSelection { skip_still, key_frames, .. } = started.selection;
         Self {
             links: Links::of(&id),
             id,
@@ -169,6 +179,8 @@ impl Video {
             end,
             video_track,
             deinterlace,
+            skip_still,
+            key_frames,
             model: started.model,
             waiting: None,
             frames: Frames { total: None, decoded: 0, counted: 0, failed: 0 },

@@ -43,6 +43,7 @@ pub(crate) fn configure_plugged_elements(
             if element.has_property("direct-rendering") {
                 element.set_property("direct-rendering", false);
             }
+            probes.filter_key_frames(element);
             frame_times::restore(element, &of_decoding);
             probes.attach_to_decoder(element);
         }

@@ -25,12 +25,14 @@ pub(crate) fn decode(
     let checked = file::check(input)?;
     let name = checked.name().to_owned();
     let (stall_timeout, deinterlace) = (settings.stall_timeout, settings.deinterlace);
-    let FrameSelection { fps, start, end, video_track: requested_track, .. } = settings.selection;
+    let FrameSelection { fps, start, end, video_track: requested_track, key_frames, .. } =
+        settings.selection;
     let has_times = fps.is_some() || start.is_some() || end.is_some();
     let output = Output::new(settings, sender).map_err(|error| error.into_decode_error(&name))?;
     let mut run = Run {
         stall_timeout,
         deinterlace,
+        key_frames,
         requested_track,
         stored_frames: 0,
         output,

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use moliceiro_messages::{Color, Encoding, Letterbox, Size};
+use moliceiro_messages::{CarriedRun, Color, Encoding, Letterbox, Size, Skipped};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -28,6 +28,8 @@ pub struct DecodedFrame {
     pub pixels: Vec<u8>,
     /// Set for the frames that [`thumbnail_slot`](moliceiro_messages::thumbnail_slot) picks.
     pub thumbnail: Option<DecodedThumbnail>,
+    /// Selected frames before it, and after the one delivered before it, that equal one of those.
+    pub carried: Vec<CarriedRun>,
 }
 
 /// A small JPEG of a frame, for people.
@@ -50,14 +52,16 @@ pub struct UndecodableFrame {
     pub number: u64,
     /// The cause, with the name of the file.
     pub reason: String,
+    /// As in [`DecodedFrame`].
+    pub carried: Vec<CarriedRun>,
 }
 
 /// What was decoded of a video.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecodedVideo {
-    /// Number of selected frames, whether they were delivered or skipped.
+    /// Number of selected frames, whether they were delivered, skipped or equal to another one.
     pub frames: u64,
-    /// Number of all frames before the end of the range.
+    /// Number of all decoded frames before the end of the range.
     pub decoded: u64,
     /// Time from the start of the range's first frame to the end of its last one, in nanoseconds,
     /// if frames have times.
@@ -66,6 +70,10 @@ pub struct DecodedVideo {
     pub incomplete: Option<Incomplete>,
     /// What a user should know about it although it is complete.
     pub notices: Vec<Notice>,
+    /// Selected frames after the last one that was delivered, which equal it.
+    pub carried: Vec<CarriedRun>,
+    /// Frames that are not selected, by the reason, if that is known.
+    pub skipped: Option<Skipped>,
 }
 
 /// How many other tracks a notice names.
@@ -85,6 +93,11 @@ pub enum Notice {
     BeginsBetweenKeyFrames {
         /// How many frames are not shown for that reason.
         frames: u64,
+    },
+    /// Only key frames were asked for, and packets of this codec do not say whether they are.
+    UnknownKeyFrames {
+        /// The codec, as GStreamer calls it.
+        format: String,
     },
     /// A folder has files that are not pictures.
     IgnoredFiles {
@@ -119,6 +132,10 @@ impl fmt::Display for Notice {
                      two key frames"
                 )
             }
+            Self::UnknownKeyFrames { format } => write!(
+                f,
+                "every frame was decoded: which of them are key frames is not known for {format}"
+            ),
             Self::IgnoredFiles { count, names } => {
                 let more = if *count > names.len() as u64 { ", …" } else { "" };
                 let (files, pictures) = match count {

@@ -13,6 +13,7 @@ use crate::explain;
 use crate::file::{LocalFile, unreadable};
 use crate::packet_source;
 use crate::pipeline::FilePipeline;
+use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::run::{FramesEnd, Run};
 use crate::timeline::Timeline;
@@ -32,12 +33,13 @@ impl Run {
         file: &LocalFile,
         video: &FlvVideo,
     ) -> Result<Option<Incomplete>, DecodeError> {
+        let key_frames = self.key_frames;
         let open = |excluded: &[String]| {
             let packets = File::open(&file.path)
                 .and_then(FlvVideo::packets)
                 .map_err(|error| unreadable(&file.name, &error))?;
             let caps = packet_source::flv_caps(&video.codec);
-            FilePipeline::open_packets(&file.name, caps, packets, excluded)
+            FilePipeline::open_packets(&file.name, caps, packets, Probes::new(key_frames), excluded)
         };
         self.with_fallback(file, open, |run, pipeline| run.decode_flv_once(file, pipeline, video))
     }

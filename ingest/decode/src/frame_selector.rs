@@ -4,9 +4,17 @@ use moliceiro_messages::FrameSelection;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Selected {
     Yes,
-    No,
+    No(LeftOut),
     /// This frame and all after it lie past the end.
     EndOfRange,
+}
+
+/// Why a frame is not selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeftOut {
+    BeforeStart,
+    Every,
+    Fps,
 }
 
 /// Selects the frames that are analysed.
@@ -34,13 +42,13 @@ impl FrameSelector {
         if self.selection.end.is_some_and(|end| time >= end.nanoseconds()) {
             return Selected::EndOfRange;
         }
-        if !self.is_in_range(Some(time))
-            || self.by_index(index) == Selected::No
-            || !self.is_due(time)
-        {
-            return Selected::No;
+        if !self.is_in_range(Some(time)) {
+            return Selected::No(LeftOut::BeforeStart);
         }
-        Selected::Yes
+        match self.by_index(index) {
+            Selected::Yes if !self.is_due(time) => Selected::No(LeftOut::Fps),
+            by_index => by_index,
+        }
     }
 
     /// Whether a time lies between start (inclusive) and end (exclusive).
@@ -54,7 +62,11 @@ impl FrameSelector {
     }
 
     fn by_index(&self, index: u64) -> Selected {
-        if index.is_multiple_of(self.selection.every.max(1)) { Selected::Yes } else { Selected::No }
+        if index.is_multiple_of(self.selection.every.max(1)) {
+            Selected::Yes
+        } else {
+            Selected::No(LeftOut::Every)
+        }
     }
 
     /// Whether the next tick has passed. A tick without a frame, because the video's rate is

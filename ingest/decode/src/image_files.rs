@@ -13,6 +13,7 @@ use crate::format::{FileFormat, ImageFormat, Unsupported};
 use crate::images::{self, Image, Opened};
 use crate::output::{NextFrame, Picture, SelectedFrame, Taken};
 use crate::pipeline::{FilePipeline, Next};
+use crate::probes::Probes;
 use crate::run::Run;
 
 impl Run {
@@ -132,7 +133,8 @@ fn first_picture(
         return Ok((picture, missing));
     }
     let shown = copy.as_ref().map_or(&file, |(_, video)| video);
-    let mut pipeline = FilePipeline::open(shown, 1, FileSource::Whole, None, &[])?;
+    let mut pipeline =
+        FilePipeline::open(shown, 1, FileSource::Whole, None, Probes::default(), &[])?;
     let stopped = match pipeline.next_frame(stall_timeout, || selected.is_cancelled())? {
         Next::Frame(frame) => {
             let picture = selected.picture(&frame.without_time()).map_err(failed)?;

@@ -40,6 +40,8 @@
 //!    `packet_source` feeds the decoder with them (`pes`), as it does with damaged Flash Video
 //!    (`flv`).
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
+//!    `still` leaves out frames that equal the one before, and `probes` what is not a key frame, if
+//!    that is asked for.
 //! 4. `interlacing` makes one moment of an interlaced frame's two. `picture` scales it (`scale`,
 //!    `color`), turns it upright and fits it into the picture (`geometry`); `jpeg` and `thumbnail` encode it.
 //! 5. The bounded channel of a [`Decoding`] delivers it, and `output` counts it.
@@ -112,6 +114,7 @@ mod sei;
 mod settings;
 mod signature;
 mod start;
+mod still;
 mod thumbnail;
 mod timeline;
 mod tracks;
@@ -126,7 +129,8 @@ pub use decoding::Decoding;
 pub use error::{DecodeError, Incomplete};
 pub use folder::is_picture;
 pub use moliceiro_messages::{
-    Area, Color, Deinterlace, Encoding, Fit, FrameSelection, Letterbox, Matrix, Size,
+    Area, CarriedRun, Color, Deinterlace, Encoding, Fit, FrameSelection, Letterbox, Matrix, Size,
+    Skipped,
 };
 pub use observer::{DecodeEvent, Observer};
 pub use settings::DecodeSettings;

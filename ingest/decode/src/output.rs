@@ -1,19 +1,20 @@
 //! The way of one frame after the decoder: selected, made a picture, delivered, counted.
 
 use gstreamer_video::VideoFormat;
-use moliceiro_messages::{Encoding, Size, thumbnail_slot};
+use moliceiro_messages::{CarriedRun, Encoding, Size, Skipped, thumbnail_slot};
 
 use crate::container_info::ContainerInfo;
 use crate::decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, Notice, UndecodableFrame};
 use crate::decoding::{DecodingSender, FrameSender};
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
-use crate::frame_selector::{FrameSelector, Selected};
+use crate::frame_selector::{FrameSelector, LeftOut, Selected};
 use crate::interlacing;
 use crate::jpeg::JpegEncoder;
 use crate::observer::DecodeEvent;
 use crate::picture::{Chroma, PictureMaker};
 use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
+use crate::still::StillFilter;
 use crate::thumbnail;
 use crate::timeline::{Coverage, Timeline};
 
@@ -25,6 +26,10 @@ pub(crate) struct Output {
     frames: FrameSender,
     jpeg: Option<JpegEncoder>,
     selector: FrameSelector,
+    /// If still frames are skipped.
+    still: Option<StillFilter>,
+    /// Of a still frame: the next one that is analysed is shown in its place.
+    due_thumbnail: Option<u8>,
     timeline: Timeline,
     picture_maker: Option<PictureMaker>,
     totals: Totals,
@@ -35,6 +40,8 @@ pub(crate) struct Output {
 struct Totals {
     decoded: u64,
     selected: u64,
+    /// Those that are not selected.
+    skipped: Skipped,
     covered: Coverage,
     covered_in_range: Coverage,
 }
@@ -56,13 +63,15 @@ pub(crate) struct SelectedFrame<'a>(&'a mut Output);
 #[must_use]
 pub(crate) struct SkippedFrame<'a> {
     output: &'a mut Output,
-    /// Whether it was delivered by an earlier run.
-    is_selected: bool,
+    /// Left out if an earlier run delivered it.
+    reason: Option<LeftOut>,
 }
 
 /// A picture of a selected frame.
 pub(crate) struct Picture {
-    frame: DecodedFrame,
+    /// Left out if it equals an analysed one.
+    frame: Option<DecodedFrame>,
+    pts: Option<u64>,
     /// Display time of the frame, in nanoseconds.
     length: Option<u64>,
 }
@@ -85,12 +94,15 @@ impl Output {
             Encoding::I420 => None,
         };
         let selector = FrameSelector::new(settings.selection);
+        let still = settings.selection.skip_still.then(StillFilter::default);
         Ok(Self {
             settings,
             container_info: sender.container_info().clone(),
             frames: sender.frames().clone(),
             jpeg,
             selector,
+            still,
+            due_thumbnail: None,
             timeline: Timeline::default(),
             picture_maker: None,
             totals: Totals::default(),
@@ -131,7 +143,7 @@ impl Output {
 
     /// Counts a frame, and delivers it if it is selected.
     pub(crate) fn take(&mut self, mut frame: RawFrame) -> Result<Taken, Cancelled> {
-        let nominal = self.nominal_start(self.totals.decoded);
+        let nominal = self.nominal_start(self.totals.decoded + self.totals.skipped.not_key);
         frame.pts = self.timeline.place(frame.pts, nominal);
         let (width, height) = (frame.info.width(), frame.info.height());
         self.container_info.set_pixels(u64::from(width) * u64::from(height));
@@ -149,13 +161,16 @@ impl Output {
     /// Decides about the next frame. `pts` is in nanoseconds from the first frame.
     pub(crate) fn next_frame(&mut self, pts: Option<u64>) -> NextFrame<'_> {
         let index = self.totals.decoded;
-        match self.selector.select(index, pts.or_else(|| self.nominal_start(index))) {
+        let nominal = self.nominal_start(index + self.totals.skipped.not_key);
+        match self.selector.select(index, pts.or(nominal)) {
             Selected::EndOfRange => NextFrame::EndOfRange,
             Selected::Yes if index >= self.settings.skip_before => {
                 NextFrame::Selected(SelectedFrame(self))
             }
-            Selected::Yes => NextFrame::Skipped(SkippedFrame { output: self, is_selected: true }),
-            Selected::No => NextFrame::Skipped(SkippedFrame { output: self, is_selected: false }),
+            Selected::Yes => NextFrame::Skipped(SkippedFrame { output: self, reason: None }),
+            Selected::No(reason) => {
+                NextFrame::Skipped(SkippedFrame { output: self, reason: Some(reason) })
+            }
         }
     }
 
@@ -168,15 +183,45 @@ impl Output {
         .ok()
     }
 
-    fn count(&mut self, is_selected: bool, pts: Option<u64>, length: Option<u64>) {
+    /// Counts a frame that was not decoded because it is not a key frame. `pts` is on the same
+    /// timeline as those of decoded frames.
+    pub(crate) fn leave_out(&mut self, pts: Option<u64>, length: Option<u64>) {
+        let pts = self.timeline.place(pts, None);
+        let end = self.settings.selection.end;
+        if pts.zip(end).is_some_and(|(pts, end)| pts >= end.nanoseconds()) {
+            return;
+        }
+        self.totals.skipped.not_key += 1;
+        self.cover(pts, length);
+    }
+
+    /// The same of frames of a live source.
+    pub(crate) fn leave_out_untimed(&mut self, frames: u64) {
+        self.totals.skipped.not_key += frames;
+    }
+
+    fn count(&mut self, left_out: Option<LeftOut>, pts: Option<u64>, length: Option<u64>) {
         self.totals.decoded += 1;
         self.settings.observer.report(DecodeEvent::FrameDecoded);
-        self.totals.selected += u64::from(is_selected);
+        match left_out {
+            None => self.totals.selected += 1,
+            Some(LeftOut::BeforeStart) => self.totals.skipped.before_start += 1,
+            Some(LeftOut::Every) => self.totals.skipped.every += 1,
+            Some(LeftOut::Fps) => self.totals.skipped.fps += 1,
+        }
+        self.cover(pts, length);
+    }
+
+    fn cover(&mut self, pts: Option<u64>, length: Option<u64>) {
         let rate = self.container_info.frame_rate();
         self.totals.covered.add(pts, length, rate);
         if self.selector.is_in_range(pts) {
             self.totals.covered_in_range.add(pts, length, rate);
         }
+    }
+
+    fn take_runs(&mut self) -> Vec<CarriedRun> {
+        self.still.as_mut().map(StillFilter::take_runs).unwrap_or_default()
     }
 
     /// The outcome of the video, which errors call `name`.
@@ -185,7 +230,7 @@ impl Output {
         name: &str,
         incomplete: Option<Incomplete>,
     ) -> Result<DecodedVideo, DecodeError> {
-        let Totals { decoded, selected, covered_in_range, .. } = self.totals;
+        let Totals { decoded, selected, skipped, covered_in_range, .. } = self.totals;
         match incomplete {
             Some(incomplete) if selected == 0 => Err(incomplete.into_error(name)),
             None if selected == 0 => Err(DecodeError::OutOfRange { video: name.to_owned() }),
@@ -195,6 +240,8 @@ impl Output {
                 duration: covered_in_range.duration(),
                 incomplete,
                 notices: self.notices,
+                carried: self.still.map(|mut still| still.take_runs()).unwrap_or_default(),
+                skipped: Some(skipped),
             }),
         }
     }
@@ -203,7 +250,7 @@ impl Output {
 impl SkippedFrame<'_> {
     /// Counts it. Times are in nanoseconds.
     pub(crate) fn count(self, pts: Option<u64>, length: Option<u64>) {
-        self.output.count(self.is_selected, pts, length);
+        self.output.count(self.reason, pts, length);
     }
 }
 
@@ -212,7 +259,7 @@ impl SelectedFrame<'_> {
         self.0.is_cancelled()
     }
 
-    /// Scales, turns upright, letterboxes and encodes it.
+    /// Scales, turns upright, letterboxes and encodes it, unless it equals an analysed one.
     pub(crate) fn picture(&mut self, frame: &RawFrame) -> Result<Picture, PictureError> {
         let output = &mut *self.0;
         let &RawFrame { pts, length, .. } = frame;
@@ -227,17 +274,23 @@ impl SelectedFrame<'_> {
             Some(maker) => maker,
             None => PictureMaker::new(frame, size, fit)?,
         });
+        maker.scale(frame)?;
+        let (index, number) = (output.totals.decoded, output.totals.selected);
+        let slot = thumbnail_slot(number).filter(|_| output.settings.thumbnails);
+        if let Some(still) = &mut output.still
+            && still.is_still(index, number, pts, maker.cells()?)
+        {
+            output.due_thumbnail = slot.or(output.due_thumbnail);
+            return Ok(Picture { frame: None, pts, length });
+        }
         let (size, letterbox, color) = (maker.size(), maker.letterbox(), maker.color());
         let (encoding, pixels) = match &mut output.jpeg {
-            Some(encoder) => {
-                (Encoding::Jpeg, encoder.encode(maker.make(frame, Chroma::Full)?, size)?)
-            }
-            None => (Encoding::I420, maker.make(frame, Chroma::Halved)?),
+            Some(encoder) => (Encoding::Jpeg, encoder.encode(maker.compose(Chroma::Full)?, size)?),
+            None => (Encoding::I420, maker.compose(Chroma::Halved)?),
         };
-        let (index, number) = (output.totals.decoded, output.totals.selected);
-        let thumbnail = match thumbnail_slot(number).filter(|_| output.settings.thumbnails) {
+        let thumbnail = match slot.or(output.due_thumbnail.take()) {
             Some(slot) => {
-                let planes = maker.make(frame, Chroma::Full)?;
+                let planes = maker.compose(Chroma::Full)?;
                 let jpeg = thumbnail::encode(&planes, size, letterbox, color)?;
                 Some(DecodedThumbnail { slot, jpeg })
             }
@@ -253,23 +306,30 @@ impl SelectedFrame<'_> {
             encoding,
             pixels,
             thumbnail,
+            carried: output.take_runs(),
         };
-        Ok(Picture { frame, length })
+        Ok(Picture { frame: Some(frame), pts, length })
     }
 
     /// Delivers and counts it. Blocks while the consumer's buffer is full.
     pub(crate) fn deliver(self, picture: Picture) -> Result<(), Cancelled> {
-        let (pts, length) = (picture.frame.pts, picture.length);
-        self.send(Ok(picture.frame))?;
-        self.0.count(true, pts, length);
+        let Picture { frame, pts, length } = picture;
+        if let Some(frame) = frame {
+            self.send(Ok(frame))?;
+        }
+        self.0.count(None, pts, length);
         Ok(())
     }
 
     /// Reports that it cannot be decoded, and counts it.
     pub(crate) fn fail(self, reason: String) -> Result<(), Cancelled> {
         let Totals { decoded: index, selected: number, .. } = self.0.totals;
-        self.send(Err(UndecodableFrame { index, number, reason }))?;
-        self.0.count(true, None, None);
+        let carried = self.0.take_runs();
+        if let Some(still) = &mut self.0.still {
+            still.reset();
+        }
+        self.send(Err(UndecodableFrame { index, number, reason, carried }))?;
+        self.0.count(None, None, None);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use crate::explain;
 use crate::file::{LocalFile, unreadable};
 use crate::packet_source;
 use crate::pipeline::FilePipeline;
+use crate::probes::Probes;
 use crate::raw_frame::RawFrame;
 use crate::run::{FramesEnd, Run};
 use crate::timeline::Timeline;
@@ -60,13 +61,15 @@ impl Run {
         let duration =
             program.parts.iter().try_fold(0, |sum: u64, part| sum.checked_add(part.duration?));
         let mut lacking = None;
+        let key_frames = self.key_frames;
+        let probes = || Probes::new(key_frames);
         for part in &program.parts {
             let open = |excluded: &[String]| {
                 let input =
                     File::open(&file.path).map_err(|error| unreadable(&file.name, &error))?;
                 let packets = video.packets(input, part);
                 let caps = packet_source::caps(part.codec);
-                FilePipeline::open_packets(&file.name, caps, packets, excluded)
+                FilePipeline::open_packets(&file.name, caps, packets, probes(), excluded)
             };
             let decode =
                 |run: &mut Self, pipeline| run.decode_pes_part(file, pipeline, part, duration);

@@ -6,6 +6,7 @@ use crate::color;
 use crate::geometry::{Orientation, place};
 use crate::raw_frame::RawFrame;
 use crate::scale::Scaler;
+use crate::still::Cells;
 
 /// A chroma sample without colour.
 const NO_CHROMA: u8 = 128;
@@ -88,14 +89,23 @@ impl PictureMaker {
         self.color
     }
 
-    /// The planes of the picture, without padding. With halved chroma, they are those of the
+    /// Scales a frame, for [`compose`](Self::compose) and [`cells`](Self::cells).
+    pub(crate) fn scale(&mut self, frame: &RawFrame) -> Result<(), gst::glib::BoolError> {
+        self.scaler.scale(&frame.buffer, &frame.info)
+    }
+
+    /// What is compared of the scaled frame.
+    pub(crate) fn cells(&self) -> Result<Cells, gst::glib::BoolError> {
+        let scaled = self.scaler.scaled()?;
+        let Plane { data, stride, width, height } = Self::plane(&scaled, 0)?;
+        // A frame that is not as wide as a row has no rows.
+        let rows = data.chunks(stride.max(1)).take(height).filter_map(|row| row.get(..width));
+        Ok(Cells::of(width, rows))
+    }
+
+    /// The planes of the picture of the scaled frame, without padding. With halved chroma, they are those of the
     /// letterbox's sampled area.
-    pub(crate) fn make(
-        &mut self,
-        frame: &RawFrame,
-        chroma: Chroma,
-    ) -> Result<Vec<u8>, gst::glib::BoolError> {
-        self.scaler.scale(&frame.buffer, &frame.info)?;
+    pub(crate) fn compose(&mut self, chroma: Chroma) -> Result<Vec<u8>, gst::glib::BoolError> {
         let scaled = self.scaler.scaled()?;
         let area = match chroma {
             Chroma::Full => Area { left: 0, top: 0, size: self.picture },

@@ -87,9 +87,10 @@ impl FilePipeline {
         track: u32,
         source: FileSource<'_>,
         description: Option<&Description>,
+        probes: Probes,
         excluded: &[String],
     ) -> Result<Self, DecodeError> {
-        Self::start(&file.name, track, description, |sink, tracks| {
+        Self::start(&file.name, track, description, probes, |sink, tracks| {
             build(&source.element(file)?, file.format, sink, tracks, excluded)
         })
     }
@@ -99,15 +100,19 @@ impl FilePipeline {
         name: &str,
         caps: gst::Caps,
         packets: impl Packets,
+        probes: Probes,
         excluded: &[String],
     ) -> Result<Self, DecodeError> {
-        Self::start(name, 1, None, |sink, _| packet_source::build(&caps, packets, sink, excluded))
+        Self::start(name, 1, None, probes, |sink, _| {
+            packet_source::build(&caps, packets, sink, excluded)
+        })
     }
 
     fn start(
         name: &str,
         track: u32,
         description: Option<&Description>,
+        probes: Probes,
         build: impl FnOnce(&AppSink, &Tracks) -> Result<gst::Pipeline, gst::glib::Error>,
     ) -> Result<Self, DecodeError> {
         let failed = |reason: String| DecodeError::Failed { video: name.to_owned(), reason };
@@ -122,7 +127,6 @@ impl FilePipeline {
         accept_strides(&sink);
         let tracks = Tracks::new(track);
         let pipeline = build(&sink, &tracks).map_err(|error| failed(error.to_string()))?;
-        let probes = Probes::default();
         configure_plugged_elements(&pipeline, &probes, description);
         if let Some(bus) = pipeline.bus() {
             bus::drop_unread_messages(&bus);

@@ -5,6 +5,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use moliceiro_messages::Size;
 
+use crate::decoded::Notice;
 use crate::geometry::Orientation;
 use crate::limits::is_within_limits;
 use crate::nal::{self, Leading};
@@ -16,6 +17,42 @@ use crate::timeline::stream_time;
 /// Formats with exactly one frame in each packet. Others have hidden frames, or several frames in a
 /// packet.
 const ONE_FRAME_PER_PACKET: [&str; 3] = ["video/x-h264", "video/x-h265", "image/jpeg"];
+
+/// Formats whose packets say whether their frame needs others: their parsers or containers know.
+const WITH_KEY_FRAMES: [&str; 16] = [
+    "video/x-h264",
+    "video/x-h265",
+    "video/x-vp8",
+    "video/x-vp9",
+    "video/x-av1",
+    "video/mpeg",
+    "video/x-divx",
+    "video/x-xvid",
+    "video/x-msmpeg",
+    "video/x-h263",
+    "video/x-flash-video",
+    "video/x-theora",
+    "video/x-wmv",
+    "video/x-vp6-flash",
+    "video/x-vp6",
+    "video/x-svq",
+];
+
+/// Formats without frames that need others.
+const ONLY_KEY_FRAMES: [&str; 9] = [
+    "image/",
+    "video/x-raw",
+    "video/x-prores",
+    "video/x-dnxhd",
+    "video/x-dv",
+    "video/x-huffyuv",
+    "video/x-ffv",
+    "video/x-cineform",
+    "video/x-jpc",
+];
+
+/// Frames between two key frames whose times are kept.
+const MOST_UNDECODED: usize = 1 << 20;
 
 /// More changes of orientation than this do not fit between a packet and its frame.
 const KEPT_ORIENTATIONS: usize = 64;
@@ -47,9 +84,51 @@ struct Observed {
     framing: Mutex<Option<Framing>>,
     orientations: Mutex<Vec<(Option<gst::ClockTime>, Orientation)>>,
     demuxers: Mutex<Vec<gst::glib::WeakRef<gst::Element>>>,
+    /// Whether the decoder receives key frames only.
+    key_frames: bool,
+    has_undecoded: AtomicBool,
+    /// Packets that came to the filter of key frames.
+    filtered: AtomicU64,
+    /// The last of them that had a time, with its number.
+    last_timed: Mutex<Option<(gst::ClockTime, u64)>>,
+    /// Start and length of frames that the decoder did not receive, in decode order.
+    undecoded: Mutex<Vec<(Option<u64>, Option<u64>)>>,
 }
 
 impl Probes {
+    /// With `key_frames`, packets that are not key frames are kept from the decoder.
+    pub(crate) fn new(key_frames: bool) -> Self {
+        Self(Arc::new(Observed { key_frames, ..Observed::default() }))
+    }
+
+    /// The frames that were kept from the decoder and are shown before a time, or all of them, each
+    /// with its start and length. Each is returned once.
+    pub(crate) fn take_undecoded(&self, before: Option<u64>) -> Vec<(Option<u64>, Option<u64>)> {
+        let mut undecoded = lock(&self.0.undecoded);
+        let is_before =
+            |start: Option<u64>| before.is_none_or(|end| start.is_none_or(|start| start < end));
+        let (mut taken, rest): (Vec<_>, Vec<_>) =
+            undecoded.drain(..).partition(|(start, _)| is_before(*start));
+        *undecoded = rest;
+        taken.sort_unstable();
+        taken
+    }
+
+    /// Forgets frames that are shown before the first key frame: they cannot be decoded anyway.
+    pub(crate) fn forget_undecoded(&self, before: u64) {
+        lock(&self.0.undecoded).retain(|(start, _)| start.is_none_or(|start| start >= before));
+    }
+
+    /// What to say if only key frames are wanted, and packets do not say whether they are.
+    pub(crate) fn unknown_key_frames(&self) -> Option<Notice> {
+        let is_known = !self.0.key_frames || self.0.has_undecoded.load(Ordering::Relaxed);
+        let format = self.decoded_format().filter(|_| !is_known)?;
+        let name = format.structure(0)?.name().as_str();
+        let is_any = |of: &[&str]| of.iter().any(|known| name.starts_with(known));
+        (!is_any(&WITH_KEY_FRAMES) && !is_any(&ONLY_KEY_FRAMES))
+            .then(|| Notice::UnknownKeyFrames { format: name.to_owned() })
+    }
+
     /// Where the container's streams end, sound included, whether they are decoded or not, in
     /// nanoseconds of the container's timeline; `None` if nothing was demuxed.
     pub(crate) fn demuxed_end(&self) -> Option<u64> {
@@ -151,6 +230,43 @@ impl Probes {
         self.0.demuxed_end.fetch_max(end, Ordering::Relaxed);
     }
 
+    /// If only key frames are wanted, keeps the others from `decoder`, and counts them. Call it before
+    /// anything else observes what enters the decoder.
+    pub(crate) fn filter_key_frames(&self, decoder: &gst::Element) {
+        if !self.0.key_frames {
+            return;
+        }
+        for pad in decoder.sink_pads() {
+            let probes = self.clone();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+                let Some(packet) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
+                if is_theora_header(pad, packet) {
+                    return gst::PadProbeReturn::Ok;
+                }
+                let number = probes.0.filtered.fetch_add(1, Ordering::Relaxed);
+                // A raw stream has no times, and its decoder counts the frames that it gets. Some
+                // packets of a program stream have none either.
+                let mut last_timed = lock(&probes.0.last_timed);
+                if let Some(pts) = packet.pts() {
+                    *last_timed = Some((pts, number));
+                } else if let Some(period) = packet.duration().or_else(|| frame_period(pad)) {
+                    let (last, at) = last_timed.unwrap_or_default();
+                    let since = period.checked_mul(number.saturating_sub(at));
+                    packet.make_mut().set_pts(since.and_then(|since| last.checked_add(since)));
+                }
+                drop(last_timed);
+                if !packet.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+                    return gst::PadProbeReturn::Ok;
+                }
+                if is_presented(pad, packet) {
+                    probes.count(packet);
+                    probes.leave_out(pad, packet);
+                }
+                gst::PadProbeReturn::Drop
+            });
+        }
+    }
+
     /// Observes what enters `decoder`, and keeps frames that exceed the limits from it.
     pub(crate) fn attach_to_decoder(&self, decoder: &gst::Element) {
         *lock(&self.0.decoder) = decoder.factory().map(|factory| factory.name().to_string());
@@ -209,6 +325,17 @@ impl Probes {
             Some((true, false)) | None => {
                 self.0.packets.fetch_add(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    fn leave_out(&self, pad: &gst::Pad, packet: &gst::BufferRef) {
+        self.0.has_undecoded.store(true, Ordering::Relaxed);
+        let start = packet.pts().and_then(|pts| {
+            with_segment(pad, |segment| stream_time(segment, pts)).unwrap_or(Some(pts.nseconds()))
+        });
+        let mut undecoded = lock(&self.0.undecoded);
+        if undecoded.len() < MOST_UNDECODED {
+            undecoded.push((start, packet.duration().map(gst::ClockTime::nseconds)));
         }
     }
 
@@ -284,6 +411,22 @@ fn is_presented(pad: &gst::Pad, buffer: &gst::BufferRef) -> bool {
     let Some(start) = buffer.pts() else { return true };
     let end = buffer.duration().map(|duration| start.saturating_add(duration));
     with_segment(pad, |segment| segment.clip(start, end).is_some()).unwrap_or(true)
+}
+
+/// A header of Theora is a packet of its own, which begins with a set bit.
+fn is_theora_header(pad: &gst::Pad, packet: &gst::BufferRef) -> bool {
+    let is_theora = pad.current_caps().is_some_and(|caps| {
+        caps.structure(0).is_some_and(|format| format.name() == "video/x-theora")
+    });
+    is_theora
+        && packet.map_readable().is_ok_and(|bytes| bytes.first().is_some_and(|b| b & 0x80 > 0))
+}
+
+fn frame_period(pad: &gst::Pad) -> Option<gst::ClockTime> {
+    let caps = pad.current_caps()?;
+    let rate = caps.structure(0)?.get::<gst::Fraction>("framerate").ok()?;
+    let (frames, seconds) = (u64::try_from(rate.numer()).ok()?, u64::try_from(rate.denom()).ok()?);
+    gst::ClockTime::SECOND.mul_div_floor(seconds, frames.max(1))
 }
 
 fn with_segment<T>(

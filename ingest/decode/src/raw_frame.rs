@@ -39,6 +39,11 @@ impl RawFrame {
         Self { buffer, info, shown, orientation, field: None, pts: None, length: None }
     }
 
+    /// The same frame: its pixels are shared.
+    pub(crate) fn same(&self) -> Self {
+        Self { buffer: self.buffer.clone(), info: self.info.clone(), ..*self }
+    }
+
     /// The frame as a picture of a folder, which has no timeline.
     pub(crate) fn without_time(self) -> Self {
         Self { pts: None, length: None, ..self }

@@ -19,8 +19,11 @@ use crate::raw_frame::RawFrame;
 pub(crate) struct Run {
     pub(crate) stall_timeout: Duration,
     pub(crate) deinterlace: Deinterlace,
+    /// Whether only key frames are decoded.
+    pub(crate) key_frames: bool,
     pub(crate) requested_track: Option<u32>,
-    /// Frames that GStreamer returned: fewer than are analysed if their fields are separated.
+    /// Frames that GStreamer returned, or did not get because they are not key frames: fewer than
+    /// are analysed if their fields are separated.
     pub(crate) stored_frames: u64,
     pub(crate) output: Output,
     /// Whether all selected frames are decoded.
@@ -74,13 +77,28 @@ impl Run {
         mut place: impl FnMut(RawFrame) -> Option<RawFrame>,
         duration: impl Fn(&FilePipeline) -> Option<u64>,
     ) -> Result<FramesEnd, Cancelled> {
+        let mut last = None::<RawFrame>;
         loop {
             let next = pipeline.next_frame(self.stall_timeout, || self.output.is_cancelled())?;
             let frame = match next {
-                Next::End => return Ok(FramesEnd::Last),
+                Next::End => {
+                    self.leave_out(pipeline, last.as_ref(), None, &mut place);
+                    if let Some(notice) = pipeline.probes().unknown_key_frames() {
+                        self.output.notice(notice);
+                    }
+                    return Ok(FramesEnd::Last);
+                }
                 Next::Stopped(incomplete) => return Ok(FramesEnd::Stopped(incomplete)),
                 Next::Frame(frame) => frame,
             };
+            if self.key_frames {
+                match (&last, frame.pts) {
+                    (_, None) => {}
+                    (None, Some(before)) => pipeline.probes().forget_undecoded(before),
+                    (last, before) => self.leave_out(pipeline, last.as_ref(), before, &mut place),
+                }
+                last = Some(frame.same());
+            }
             let Some(frame) = place(frame) else { continue };
             if self.output.decoded() == 0 {
                 let doubled = interlacing::doubles(&frame, self.deinterlace);
@@ -95,6 +113,23 @@ impl Run {
                 Taken::EndOfRange => return Ok(FramesEnd::OfRange),
                 Taken::Broken(error) => return Ok(FramesEnd::Broken(error)),
             }
+        }
+    }
+
+    /// Counts the frames that were kept from the decoder since `last`, and are shown before a time.
+    fn leave_out(
+        &mut self,
+        pipeline: &FilePipeline,
+        last: Option<&RawFrame>,
+        before: Option<u64>,
+        place: &mut impl FnMut(RawFrame) -> Option<RawFrame>,
+    ) {
+        // Without a key frame, they could not be decoded.
+        let Some(last) = last else { return };
+        for (pts, length) in pipeline.probes().take_undecoded(before) {
+            let Some(frame) = place(RawFrame { pts, length, ..last.same() }) else { continue };
+            self.stored_frames += 1;
+            self.output.leave_out(frame.pts, frame.length);
         }
     }
 

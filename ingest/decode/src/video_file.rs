@@ -147,6 +147,8 @@ impl Run {
             .map(|_| SEPARATES.to_owned())
             .into_iter()
             .collect();
+        let key_frames = self.key_frames;
+        let probes = || Probes::new(key_frames);
         let Some((last, earlier)) = parts.split_last() else {
             let part = Part { track, shift: 0, avi_duration, orientation, contents, movie };
             // A flat movie has only the track that is wanted.
@@ -156,7 +158,7 @@ impl Run {
                     file,
                     |excluded| {
                         let excluded = [excluded, &separating].concat();
-                        FilePipeline::open(file, track, source, description, &excluded)
+                        FilePipeline::open(file, track, source, description, probes(), &excluded)
                     },
                     |run, pipeline| run.decode_part(file, pipeline, &part, Check::Whole),
                 )
@@ -180,8 +182,9 @@ impl Run {
             let shift = self.output.covered().end().unwrap_or(0);
             let part = Part { track, shift, avi_duration, orientation, contents, movie: None };
             let source = FileSource::Part(bytes);
-            let decoded = FilePipeline::open(file, track, source, description, &separating)
-                .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
+            let decoded =
+                FilePipeline::open(file, track, source, description, probes(), &separating)
+                    .and_then(|pipeline| self.decode_part(file, pipeline, &part, check));
             match decoded {
                 Ok(None) if self.is_past_range => return Ok(None),
                 Ok(None) => {}

@@ -36,14 +36,14 @@ impl UploadJob {
         for disposition in try_join_all(ingesting).await? {
             match disposition {
                 Disposition::Requeue(_, of) => requeued = Some(of.selection),
-                Disposition::Cancelled(id, _) => self.discard_frames(&id).await,
+                Disposition::Cancelled(id) => self.discard_frames(&id).await,
                 Disposition::Retry(reason) => return Err(reason),
-                Disposition::Ack(..) | Disposition::Drop | Disposition::Replace(..) => {}
+                Disposition::Ack | Disposition::Drop | Disposition::Replace(..) => {}
             }
         }
         Ok(match requeued {
             Some(selection) => Disposition::Requeue(video, Upload { selection, ..upload }),
-            None => Disposition::Ack(video, upload.uri),
+            None => Disposition::Ack,
         })
     }
 

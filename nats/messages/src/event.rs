@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmRule, Fingerprint, FrameResult, FrameSelection, LiveStatus, LiveWindow, ModelId, Tracking,
-    UsedModel, VERSION, Versioned,
+    AlarmRule, Carried, Fingerprint, FrameResult, FrameSelection, LiveStatus, LiveWindow, ModelId,
+    Skipped, Tracking, UsedModel, VERSION, Versioned,
 };
 use crate::VideoId;
 
@@ -49,6 +49,8 @@ pub enum Event {
     Started(Started),
     /// How far its frames are published; sent now and then.
     Progress(Progress),
+    /// As `Progress`, of a video whose still frames are skipped.
+    Carried(Carried),
     /// A frame was analysed.
     Frame(FrameResult),
     /// A frame cannot be analysed.
@@ -59,6 +61,8 @@ pub enum Event {
     Ended(Ended),
     /// No ingest will publish the rest of its frames.
     Abandoned(Abandoned),
+    /// What is missing of it now cannot be decoded again: those frames fail.
+    Lost(Lost),
     /// It was cancelled: later events change nothing, unless it was finished before.
     Cancelled(Cancelled),
 }
@@ -132,7 +136,8 @@ pub struct Failed {
 /// The end of a video's frames.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
-    /// Frames published: each is counted or failed before the video is done.
+    /// Frames published, those included that carry the objects of another one: each is counted or
+    /// failed before the video is done.
     pub frames: u64,
     /// Frames decoded. All indexes are below it.
     pub decoded: u64,
@@ -143,12 +148,22 @@ pub struct Ended {
     /// What a user should know about it although nothing is missing, each on one line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,
+    /// Frames that are not among `frames`, by the reason. Left out: it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<Skipped>,
 }
 
 /// A video whose remaining frames will not be published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Abandoned {
     /// Why, on one line.
+    pub reason: String,
+}
+
+/// The frames that are missing when this comes will never come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Why they cannot be decoded again, on one line.
     pub reason: String,
 }
 

@@ -26,6 +26,13 @@ pub struct FrameResult {
     pub model: Option<String>,
 }
 
+impl FrameResult {
+    /// The result of a frame that carries its objects.
+    pub fn carried_by(&self, index: u64, pts: Option<u64>) -> Self {
+        Self { index, pts, decoded_at: None, processing_us: 0, ..self.clone() }
+    }
+}
+
 /// One object in one frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detection {

@@ -32,6 +32,12 @@ pub struct FrameSelection {
     /// How interlaced frames are analysed; left out: as the ingest's settings say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deinterlace: Option<Deinterlace>,
+    /// Frames that differ little from the analysed one before them carry its objects.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_still: bool,
+    /// Only frames that can be decoded without others are decoded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub key_frames: bool,
 }
 
 /// Which frames an upload asks for. What it leaves out, the ingest's settings decide.
@@ -55,6 +61,14 @@ pub struct RequestedSelection {
     /// How to analyse interlaced frames. Left out, the ingest's own setting holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deinterlace: Option<Deinterlace>,
+    /// Do not analyse frames that differ little from the analysed one before them: they carry its
+    /// objects. Left out, the ingest's own setting holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip_still: Option<bool>,
+    /// Decode only frames that can be decoded without others. Left out, the ingest's own setting
+    /// holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_frames: Option<bool>,
 }
 
 /// A selection that contradicts itself.
@@ -89,20 +103,48 @@ impl InvalidSelection {
 impl FrameSelection {
     /// Every `every`th frame of the whole video.
     pub fn every(every: u64) -> Self {
-        Self { every, fps: None, start: None, end: None, video_track: None, deinterlace: None }
+        Self {
+            every,
+            fps: None,
+            start: None,
+            end: None,
+            video_track: None,
+            deinterlace: None,
+            skip_still: false,
+            key_frames: false,
+        }
     }
 
-    /// How many of a video's `frames` are selected; `None` if that depends on their times.
+    /// How many of a video's `frames` are selected; `None` if that depends on their times, or on
+    /// how many of them are key frames.
     pub fn count(&self, frames: u64) -> Option<u64> {
-        let by_index = self.fps.is_none() && self.start.is_none() && self.end.is_none();
+        let by_time = self.fps.is_some() || self.start.is_some() || self.end.is_some();
+        let by_index = !by_time && !self.key_frames;
         by_index.then(|| frames.div_ceil(self.every.max(1)))
+    }
+}
+
+/// The upload that asks for exactly these frames, whatever the ingest's settings are.
+impl From<FrameSelection> for RequestedSelection {
+    fn from(selection: FrameSelection) -> Self {
+        let FrameSelection { every, fps, start, end, video_track, deinterlace, .. } = selection;
+        Self {
+            every: fps.is_none().then_some(every),
+            fps,
+            start,
+            end,
+            video_track,
+            deinterlace,
+            skip_still: Some(selection.skip_still),
+            key_frames: Some(selection.key_frames),
+        }
     }
 }
 
 impl RequestedSelection {
     /// Checks that the fields do not contradict each other.
     pub fn check(&self) -> Result<(), InvalidSelection> {
-        let Self { every, fps, start, end, video_track, deinterlace: _ } = *self;
+        let Self { every, fps, start, end, video_track, .. } = *self;
         if every == Some(0) {
             return Err(InvalidSelection::EveryZero);
         }
@@ -121,10 +163,20 @@ impl RequestedSelection {
     /// The selection that holds, with `default_every` for what is left out. An upload that gives
     /// `fps` selects among all frames.
     pub fn or_every(&self, default_every: u64) -> FrameSelection {
-        let Self { every, fps, start, end, video_track, deinterlace } = *self;
+        let Self { every, fps, start, end, video_track, deinterlace, skip_still, key_frames } =
+            *self;
         let default_every = if fps.is_some() { 1 } else { default_every };
         let every = every.unwrap_or(default_every);
-        FrameSelection { every, fps, start, end, video_track, deinterlace }
+        FrameSelection {
+            every,
+            fps,
+            start,
+            end,
+            video_track,
+            deinterlace,
+            skip_still: skip_still.unwrap_or(false),
+            key_frames: key_frames.unwrap_or(false),
+        }
     }
 }
 

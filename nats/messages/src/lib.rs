@@ -27,6 +27,7 @@
 mod alarm;
 mod alarm_rule;
 mod analytics;
+mod carried;
 mod classes;
 mod color;
 mod deinterlace;
@@ -41,7 +42,9 @@ mod model;
 mod objects;
 mod place;
 mod printable;
+mod repair;
 mod score;
+mod skipped;
 mod status;
 mod summary;
 mod thumbnail;
@@ -65,11 +68,12 @@ pub use analytics::{
     AnalyticsSummary, Crossing, Dwell, Instant, LineCrossed, LineSummary, Occupancy, PathPoint,
     RaisedAlarm, TimeInZone, TrackRecord, VideoTrack, Visit, ZoneSummary,
 };
+pub use carried::{Carried, CarriedFrame, CarriedRun};
 pub use classes::{Advice, UnknownClass, nearest, plural};
 pub use color::{Color, Matrix};
 pub use deinterlace::{Deinterlace, InvalidDeinterlace};
 pub use event::{
-    Abandoned, Cancelled, Ended, Event, Failed, Progress, RESULT_VERSION, Started, VideoEvent,
+    Abandoned, Cancelled, Ended, Event, Failed, Lost, Progress, RESULT_VERSION, Started, VideoEvent,
 };
 pub use fingerprint::Fingerprint;
 pub use fit::{Fit, InvalidFit};
@@ -88,7 +92,9 @@ pub use place::{
     Zone, check_places,
 };
 pub use printable::printable;
+pub use repair::{FrameRange, Repair, RepairState};
 pub use score::Score;
+pub use skipped::Skipped;
 pub use status::VideoStatus;
 pub use summary::Summary;
 pub use thumbnail::{STILLS, Thumbnail, thumbnail_slot};

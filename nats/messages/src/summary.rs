@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FailedFrame, LiveStatus, TrackedCounts, UsedModel, Versioned, VideoState};
+use super::{FailedFrame, LiveStatus, Skipped, TrackedCounts, UsedModel, Versioned, VideoState};
 use crate::VideoId;
 
 /// The objects in a video, as JSON on `summaries.<video>`; its [`Display`](fmt::Display) is the
@@ -29,8 +29,16 @@ pub struct Summary {
     /// replaces an earlier one.
     #[serde(default)]
     pub corrections: u64,
+    /// The frames of the video: those that were analysed, skipped or failed. Frames from `end` on do
+    /// not belong to it. Left out of summaries of earlier releases, and of live sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_frames: Option<u64>,
     /// Frames that were analysed.
     pub processed_frames: u64,
+    /// Frames that were not analysed, by the reason. Objects of `still` frames are counted.
+    #[serde(default, skip_serializing_if = "Skipped::is_none")]
+    #[schema(required = false)]
+    pub skipped: Skipped,
     /// Frames that could not be analysed.
     pub failed_frames: u64,
     /// The first failed frames, with reasons.
@@ -67,7 +75,7 @@ pub struct Summary {
     pub duration_s: Option<f64>,
     /// Time from the upload to the last frame counted, in seconds.
     pub wall_time_s: f64,
-    /// Frames processed per second of that time.
+    /// Frames whose objects were counted, still ones included, per second of that time.
     pub frames_per_second: f64,
 }
 
@@ -118,6 +126,9 @@ impl fmt::Display for Summary {
         writeln!(f, "Total classes detected: {}", self.classes.len())?;
         let top = if self.top.is_empty() { "none".to_owned() } else { self.top.join(", ") };
         write!(f, "Top 3 objects detected: {top}")?;
+        if self.skipped.still > 0 {
+            write!(f, "\nStill frames: {}", self.skipped.still)?;
+        }
         match self.tracked.analytics() {
             Some(analytics) if self.tracks_printed => write!(f, "\n{analytics}"),
             _ => Ok(()),
@@ -140,7 +151,9 @@ mod tests {
             problem: None,
             notices: vec![],
             corrections: 0,
+            total_frames: Some(250),
             processed_frames: 250,
+            skipped: Skipped::default(),
             failed_frames: 0,
             failed: vec![],
             average_processing_ms: 25.6,
@@ -168,6 +181,26 @@ mod tests {
             summary(&[("person", 109), ("motorcycle", 11), ("car", 154), ("chair", 1)]).to_string(),
             text
         );
+    }
+
+    #[test]
+    fn still_frames_have_a_line_of_their_own_after_the_old_ones() {
+        let mut summary = summary(&[("boat", 1)]);
+        let text = summary.to_string();
+        summary.skipped.still = 312;
+        assert_eq!(summary.to_string(), format!("{text}\nStill frames: 312"));
+        // Its line is absent where nothing was skipped for another reason, too.
+        summary.skipped = Skipped { every: 9, ..Skipped::default() };
+        assert_eq!(summary.to_string(), text);
+    }
+
+    #[test]
+    fn a_summary_of_an_earlier_release_can_be_read() {
+        let mut json = serde_json::to_value(summary(&[])).unwrap();
+        let fields = json.as_object_mut().unwrap();
+        assert!(fields.remove("total_frames").is_some() && !fields.contains_key("skipped"));
+        let read: Summary = serde_json::from_value(json).unwrap();
+        assert_eq!((read.total_frames, read.skipped), (None, Skipped::default()));
     }
 
     #[test]

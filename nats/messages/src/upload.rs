@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{
     AlarmRule, Fingerprint, FrameSelection, InvalidPlaces, InvalidSelection, ModelId, Offset,
-    RequestedSelection, Started, Tracking, UnknownClass, VERSION, printable,
+    Repair, RequestedSelection, Started, Tracking, UnknownClass, VERSION, printable,
 };
 use crate::VideoId;
 
@@ -63,6 +63,9 @@ pub struct Upload {
     /// file with the same path is another video.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
+    /// What of a video that exists is missing: only aggregators ask for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
 }
 
 /// What an upload gets that leaves it out.
@@ -197,6 +200,9 @@ pub enum InvalidField {
     /// `lines`, `zones`, or rules about them.
     #[error(transparent)]
     Places(#[from] InvalidPlaces),
+    /// `repair` names too many ranges.
+    #[error("must have {} ranges of frames or fewer", Repair::MOST_RANGES)]
+    Repair,
     /// `lines`, `zones` or `alarms` name a class that the model does not have.
     #[error(transparent)]
     Class(#[from] UnknownClass),
@@ -212,6 +218,7 @@ impl InvalidField {
             Self::Version(_) => "version",
             Self::Selection(invalid) => invalid.field(),
             Self::Window => "window",
+            Self::Repair => "repair",
             Self::Name => "name",
             Self::Models => "models",
             Self::Labels => "labels",
@@ -267,6 +274,7 @@ impl Upload {
             tracking: Tracking::default(),
             labels: vec![],
             fingerprint: None,
+            repair: None,
         }
     }
 
@@ -283,6 +291,9 @@ impl Upload {
             Self::check_name(name)?;
         }
         Self::check_models(self.model.as_ref(), &self.models)?;
+        if self.repair.as_ref().is_some_and(|repair| !repair.is_valid()) {
+            return Err(InvalidField::Repair);
+        }
         Self::check_counted(&self.labels, self.alarms.as_deref())?;
         Ok(self.tracking.check(self.alarms.as_deref().unwrap_or_default())?)
     }
@@ -323,8 +334,7 @@ impl Upload {
     /// The upload with `defaults` for what it leaves out. Alarms that count a class which it does
     /// not count are left out.
     pub fn with_defaults(mut self, defaults: &UploadDefaults) -> Self {
-        let RequestedSelection { every, fps, start, end, video_track, deinterlace } =
-            defaults.selection;
+        let RequestedSelection { every, fps, start, end, .. } = defaults.selection;
         let selection = &mut self.selection;
         if selection.every.is_none() && selection.fps.is_none() {
             (selection.every, selection.fps) = (every, fps);
@@ -332,8 +342,11 @@ impl Upload {
         if selection.start.is_none() && selection.end.is_none() {
             (selection.start, selection.end) = (start, end);
         }
-        selection.video_track = selection.video_track.or(video_track);
-        selection.deinterlace = selection.deinterlace.or(deinterlace);
+        let given = defaults.selection;
+        selection.video_track = selection.video_track.or(given.video_track);
+        selection.deinterlace = selection.deinterlace.or(given.deinterlace);
+        selection.skip_still = selection.skip_still.or(given.skip_still);
+        selection.key_frames = selection.key_frames.or(given.key_frames);
         self.window = self.window.or(defaults.window);
         if self.tracking == Tracking::default() {
             self.tracking = defaults.tracking.clone();
@@ -395,6 +408,25 @@ impl Upload {
             fingerprint: self.fingerprint.clone(),
             model: None,
         }
+    }
+
+    /// The upload that a video started with, to be decoded again. `None` if its address is not
+    /// stored: it had a password.
+    pub fn again(video: &VideoId, started: &Started) -> Option<Self> {
+        let Started { name, uri, selection, alarms, tracking, labels, fingerprint, .. } =
+            started.clone();
+        let uri: Url = uri.parse().ok().filter(|uri: &Url| uri.password() != Some("***"))?;
+        Some(Self {
+            id: Some(video.clone()),
+            name: Some(name),
+            selection: selection.into(),
+            model: started.model.as_ref().map(|used| used.name.clone()),
+            alarms,
+            tracking,
+            labels,
+            fingerprint,
+            ..Self::of(uri)
+        })
     }
 
     /// The video's display name: the given one, or the last part of the URI. A character that

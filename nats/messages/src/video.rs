@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmRule, AnalyticsSummary, Cancelled, Ended, LiveStatus, RuleMatch, Started, Summary,
-    Versioned, VideoState,
+    AlarmRule, AnalyticsSummary, Cancelled, CarriedRun, Ended, LiveStatus, RepairState, RuleMatch,
+    Started, Summary, Versioned, VideoState,
 };
 use crate::VideoId;
 
@@ -82,7 +82,8 @@ pub struct VideoEntry {
     /// Who cancelled it, or why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<Cancelled>,
-    /// Frames counted, without the unconfirmed ones.
+    /// Frames counted, without the unconfirmed ones. Frames that carry the objects of a counted one
+    /// are counted.
     pub counted: u64,
     /// Frames failed, without the unconfirmed ones.
     pub failed: u64,
@@ -94,6 +95,12 @@ pub struct VideoEntry {
     pub counted_frames: String,
     /// Which frames failed, in the same format.
     pub failed_frames: String,
+    /// Which frames carry the objects of another one, in the same format; left out: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub carried_frames: String,
+    /// Frames that carry the objects of one that is not counted yet, or that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<CarriedRun>,
     /// Frames that had failed when the summary was written, and were counted afterwards.
     pub corrections: u64,
     /// Time that detectors spent on the counted frames, without waiting, in microseconds.
@@ -115,6 +122,9 @@ pub struct VideoEntry {
     /// Tracks, lines and zones up to the first frame without a result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analytics: Option<AnalyticsSummary>,
+    /// How it was repaired, if something of it was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repair: Option<RepairState>,
     /// When the last frame was counted, in milliseconds since 1970-01-01 UTC.
     pub finished_at: Option<u64>,
     /// True once the summary is published.

@@ -3,13 +3,16 @@ use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use futures_util::StreamExt;
 use roaring::RoaringTreemap;
 use thiserror::Error;
 
-use crate::messages::VideoEntry;
+use super::{DetectionsError, StoredResult, failed, stored_results};
+use crate::messages::{Carried, VideoEntry};
+use crate::{Streams, VideoError, VideoId};
 
-/// The frames that a video's entry counts and whose results were not read: they have expired, or
-/// made space for others. What is computed from the rest does not hold for the whole video.
+/// The frames that a video's entry counts and whose results were not read: they have expired, made
+/// space for others, or were lost. What is computed from the rest does not hold for the whole video.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Missing {
     counted: u64,
@@ -37,6 +40,30 @@ impl Missing {
         Ok(Self { counted: frames.len(), frames })
     }
 
+    /// The frames that the video's entry counts and whose results are not stored. `None` if the
+    /// video does not have an entry that can be read.
+    pub async fn of(streams: &Streams, video: &VideoId) -> Result<Option<Self>, DetectionsError> {
+        let entry = match streams.videos().entry(video).await {
+            Ok(Some(entry)) => entry,
+            Ok(None) | Err(VideoError::Malformed { .. }) => return Ok(None),
+            Err(error) => return Err(failed(video)(error)),
+        };
+        let Ok(mut missing) = Self::all_of(&entry) else { return Ok(None) };
+        let mut stored = std::pin::pin!(stored_results(streams, video, 1));
+        while !missing.is_empty()
+            && let Some(result) = stored.next().await
+        {
+            match result?.1 {
+                StoredResult::Frame(frame) => missing.found(frame.index),
+                StoredResult::Carried(Carried { runs, .. }) => {
+                    let frames = runs.iter().flat_map(|run| &run.frames);
+                    frames.for_each(|(index, _)| missing.found(*index));
+                }
+            }
+        }
+        Ok(Some(missing))
+    }
+
     /// The result of a frame was read.
     pub fn found(&mut self, index: u64) {
         self.frames.remove(index);
@@ -50,6 +77,11 @@ impl Missing {
     /// True if no frame is missing.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
+    }
+
+    /// The first and the last of the frames that are missing.
+    pub fn span(&self) -> Option<(u64, u64)> {
+        self.frames.min().zip(self.frames.max())
     }
 
     /// The indexes of the frames that are missing, in order.
@@ -77,7 +109,6 @@ impl fmt::Display for Missing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::VideoId;
     use crate::messages::{Upload, VideoState, from_json};
 
     fn entry(counted_frames: String) -> VideoEntry {

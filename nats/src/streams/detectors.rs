@@ -7,8 +7,8 @@ use async_nats::jetstream::consumer::{Consumer, Info, pull};
 use async_nats::jetstream::stream::ConsumerErrorKind;
 use futures_util::TryStreamExt;
 
-use super::error::{may_pass, refused, unavailable};
-use super::{Streams, StreamsError, check};
+use super::error::unavailable;
+use super::{Streams, StreamsError, consumers};
 use crate::messages::ModelId;
 use crate::subjects::{FRAMES, detectors_consumer, frames_for, model_of_consumer};
 
@@ -41,17 +41,7 @@ impl Streams {
         let config = self.settings.detectors_config(model);
         let name = detectors_consumer(model);
         let what = format!("consumer {name} of stream {FRAMES}");
-        let consumer =
-            self.frames.get_or_create_consumer(&name, config.clone()).await.map_err(|error| {
-                match error.kind() {
-                    ConsumerErrorKind::JetStream(reason) if !may_pass(&reason) => {
-                        refused(&what, &reason, &self.settings)
-                    }
-                    _ => unavailable(&what)(error),
-                }
-            })?;
-        check::consumer(&what, &consumer.cached_info().config, &config)?;
-        Ok(consumer)
+        Box::pin(consumers::open(&self.frames, &what, config, &self.settings)).await
     }
 
     /// The consumers of all models that were needed so far.

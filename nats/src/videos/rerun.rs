@@ -2,9 +2,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::{KnownVideo, VideoError, Videos};
-use crate::messages::{
-    FrameSelection, ModelId, RequestedSelection, Started, UnknownClass, Upload, VideoEntry, to_json,
-};
+use crate::messages::{ModelId, Started, UnknownClass, Upload, VideoEntry, to_json};
 use crate::objects::{self, ObjectError};
 use crate::publish::StoreError;
 use crate::{ModelsError, VideoId, subjects};
@@ -97,12 +95,10 @@ impl Videos<'_> {
             let found = self.streams.objects.info(&uri).await;
             found.map_err(|error| error.named(&name))?;
         }
-        let FrameSelection { every, fps, start, end, video_track, deinterlace } = selection;
-        let every = fps.is_none().then_some(every);
         let upload = Upload {
             id: Some(id.clone()),
             name: Some(name),
-            selection: RequestedSelection { every, fps, start, end, video_track, deinterlace },
+            selection: selection.into(),
             model: Some(model),
             alarms,
             tracking,

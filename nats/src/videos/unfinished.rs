@@ -5,8 +5,8 @@ use tracing::warn;
 
 use super::{KnownVideo, VideoError, Videos};
 use crate::messages::{
-    AlarmRule, Fingerprint, FrameSelection, ModelId, Offset, RequestedSelection, Started, Tracking,
-    Upload, VideoEntry, VideoState,
+    AlarmRule, Fingerprint, ModelId, Offset, RequestedSelection, Started, Tracking, Upload,
+    VideoEntry, VideoState,
 };
 use crate::{VideoId, direct, subjects};
 
@@ -34,9 +34,8 @@ pub struct UnfinishedVideo {
 impl From<Started> for UnfinishedVideo {
     fn from(started: Started) -> Self {
         let Started { uri, name, selection, alarms, tracking, fingerprint, model, .. } = started;
-        let FrameSelection { every, fps, start, end, video_track, deinterlace } = selection;
-        let every = Some(every);
-        let selection = RequestedSelection { every, fps, start, end, video_track, deinterlace };
+        let every = Some(selection.every);
+        let selection = RequestedSelection { every, ..selection.into() };
         let model = model.map(|used| used.name);
         Self { uri, name, selection, window: None, model, alarms, tracking, fingerprint }
     }
@@ -101,7 +100,9 @@ impl Videos<'_> {
         Ok(by_id)
     }
 
-    async fn queued_uploads(self) -> Result<BTreeMap<VideoId, UnfinishedVideo>, VideoError> {
+    /// The uploads in the queue by their videos: those that wait for an ingest, and those that have
+    /// one.
+    pub async fn queued_uploads(self) -> Result<BTreeMap<VideoId, UnfinishedVideo>, VideoError> {
         let client = self.streams.jetstream.client();
         let messages = direct::messages(client, &self.streams.uploads, subjects::UPLOAD_SUBJECT, 1);
         let (mut messages, mut uploads) = (Box::pin(messages), BTreeMap::new());
@@ -120,7 +121,7 @@ impl Videos<'_> {
     }
 
     /// The videos that a stream has messages of.
-    async fn subjects_of(
+    pub(super) async fn subjects_of(
         self,
         stream: &async_nats::jetstream::stream::Stream,
         filter: &str,

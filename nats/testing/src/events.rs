@@ -52,5 +52,12 @@ pub fn progress(published: u64) -> Event {
 
 /// The video's end, without a problem.
 pub fn ended(frames: u64) -> Event {
-    Event::Ended(Ended { frames, decoded: frames, duration: None, problem: None, notices: vec![] })
+    Event::Ended(Ended {
+        frames,
+        decoded: frames,
+        duration: None,
+        problem: None,
+        notices: vec![],
+        skipped: None,
+    })
 }

@@ -105,6 +105,11 @@ impl RestartableServer {
         format!("nats://{}", self.loopback.port(0))
     }
 
+    /// Where its streams are.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
     pub fn kill(&mut self) {
         self.process.take().expect("the server runs").kill();
     }
@@ -114,7 +119,7 @@ impl RestartableServer {
         let config = self.folder.path().join("server.conf");
         let mut text = format!("listen: \"{}\"\n", self.loopback.port(0));
         if self.has_jetstream {
-            let store = self.folder.path().join("store");
+            let store = self.store();
             text += &format!("jetstream {{ store_dir: {store:?}, sync_interval: always }}\n");
         }
         std::fs::write(&config, text).unwrap();

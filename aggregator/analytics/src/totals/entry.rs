@@ -4,7 +4,7 @@ use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use moliceiro_messages::{VERSION, VideoEntry, VideoId, VideoState};
+use moliceiro_messages::{CarriedRun, VERSION, VideoEntry, VideoId, VideoState};
 use roaring::RoaringTreemap;
 use thiserror::Error;
 
@@ -46,6 +46,15 @@ impl VideoTotals {
             unconfirmed: frames.unconfirmed.values().cloned().collect(),
             counted_frames: to_base64(&frames.counted),
             failed_frames: to_base64(&frames.failed),
+            carried_frames: match frames.carried.is_empty() {
+                true => String::new(),
+                false => to_base64(&frames.carried),
+            },
+            carried: frames
+                .runs
+                .iter()
+                .map(|(source, frames)| CarriedRun { source: *source, frames: frames.clone() })
+                .collect(),
             corrections: self.corrections,
             processing_us: frames.processing_us,
             classes: frames.classes.clone(),
@@ -54,6 +63,7 @@ impl VideoTotals {
             alarms: self.alarms.raised() + self.folded_alarms,
             alarm_state: self.alarms.to_state(),
             analytics: self.analytics.clone(),
+            repair: self.repair.clone(),
             finished_at: self.finished_at,
             summary_published,
             summary: self.summary(video),
@@ -66,6 +76,11 @@ impl VideoTotals {
             counted: from_base64(&entry.counted_frames)?,
             failed: from_base64(&entry.failed_frames)?,
             failures: entry.failures,
+            carried: match entry.carried_frames.is_empty() {
+                true => RoaringTreemap::new(),
+                false => from_base64(&entry.carried_frames)?,
+            },
+            runs: entry.carried.into_iter().map(|run| (run.source, run.frames)).collect(),
             unconfirmed: entry.unconfirmed.into_iter().map(|u| (u.index, u)).collect(),
             processing_us: entry.processing_us,
             classes: entry.classes,
@@ -91,6 +106,7 @@ impl VideoTotals {
             not_folded: 0,
             known_below: 0,
             analytics: entry.analytics,
+            repair: entry.repair,
             alarms: Alarms::from_state(entry.alarm_state, entry.alarms - folded_alarms),
         })
     }

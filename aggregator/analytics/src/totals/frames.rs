@@ -1,14 +1,19 @@
 //! Which frames of a video are counted and which failed, and what was found in them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use moliceiro_messages::{FailedFrame, RuleMatch, Unconfirmed};
+use moliceiro_messages::{CarriedFrame, CarriedRun, FailedFrame, RuleMatch, Unconfirmed};
 use roaring::RoaringTreemap;
 
 use crate::alarms::FrameStatus;
 
 /// Failed frames whose reasons are kept: enough to see a pattern, few enough for one entry.
 const MAX_FAILURES: usize = 20;
+
+/// Failed frames that others equal, and that are remembered: if one is analysed later, those count
+/// too. Of more, they stay failed.
+const MAX_FAILED_SOURCES: usize = 64;
 
 /// Names of models kept. A video should have one.
 const MAX_MODELS: usize = 8;
@@ -23,6 +28,10 @@ pub(super) struct Frames {
     pub(super) failures: Vec<FailedFrame>,
     /// Results of frames that ingest has not confirmed, by index.
     pub(super) unconfirmed: BTreeMap<u64, Unconfirmed>,
+    /// Those of the confirmed frames that have no result of their own.
+    pub(super) carried: RoaringTreemap,
+    /// By the frame that they equal: which of them are not counted.
+    pub(super) runs: BTreeMap<u64, Vec<CarriedFrame>>,
     /// The detectors' own time on the counted frames, in microseconds.
     pub(super) processing_us: u64,
     /// Objects found, by class.
@@ -36,6 +45,9 @@ impl Frames {
     /// True if the result adds nothing. A failure adds nothing to a frame that has a result; a
     /// frame that was analysed takes the place of its failure.
     pub(super) fn contain(&self, result: &Unconfirmed) -> bool {
+        if self.carried.contains(result.index) {
+            return true;
+        }
         let is_failure = result.failure.is_some();
         match self.unconfirmed.get(&result.index) {
             Some(known) => known.failure.is_none() || is_failure,
@@ -58,18 +70,77 @@ impl Frames {
         // Frames counted in a row become one run.
         self.counted.optimize();
         self.failed.optimize();
+        self.carried.optimize();
         self.failures.sort_by_key(|failure| failure.index);
         self.failures.truncate(MAX_FAILURES);
         matches
     }
 
+    /// Adds frames in `range` that equal the run's source. They are settled with it.
+    pub(super) fn carry(&mut self, run: &CarriedRun, range: Range<u64>) {
+        let frames = run.frames.iter().filter(|(index, _)| range.contains(index));
+        let frames: Vec<_> =
+            frames.filter(|(index, _)| self.carried.insert(*index)).copied().collect();
+        for (index, _) in &frames {
+            // Another decoder of the same video may have analysed it.
+            self.unconfirmed.remove(index);
+        }
+        let source = run.source;
+        let is_known = self.counted.contains(source) || self.failed.contains(source);
+        if !is_known && !self.carried.contains(source) {
+            return self.runs.entry(source).or_default().extend(frames);
+        }
+        // An ingest begins where an earlier one ended with a frame that is analysed. So this is a
+        // sender's mistake: what was found in the source is not known any more.
+        let reason = format!("it equals frame {source}, which was counted before");
+        for (index, _) in frames {
+            self.fail_one(index, reason.clone());
+        }
+    }
+
+    /// How many frames wait for this one.
+    pub(super) fn carried_of(&self, source: u64) -> u64 {
+        self.runs.get(&source).map_or(0, |frames| frames.len() as u64)
+    }
+
+    /// How many of the counted frames have no result of their own.
+    pub(super) fn counted_still(&self) -> u64 {
+        self.counted.intersection_len(&self.carried)
+    }
+
+    fn fail_one(&mut self, index: u64, reason: String) {
+        self.failed.insert(index);
+        self.failures.push(FailedFrame { index, reason });
+    }
+
+    /// Settles a result, and as often again as there are frames that carry it.
     fn settle(&mut self, result: Unconfirmed) -> Vec<RuleMatch> {
+        let source = result.index;
+        let Some(frames) = self.runs.remove(&source) else { return self.settle_one(result) };
+        let mut matches = Vec::new();
+        for &(index, pts) in &frames {
+            let at = |found: &RuleMatch| RuleMatch { frame: index, pts, ..*found };
+            let failure = result.failure.as_ref();
+            matches.extend(self.settle_one(Unconfirmed {
+                index,
+                processing_us: 0,
+                failure:
+                    failure.map(|reason| format!("as frame {source}, which it equals: {reason}")),
+                matches: result.matches.iter().map(at).collect(),
+                ..result.clone()
+            }));
+        }
+        if result.failure.is_some() && self.runs.len() < MAX_FAILED_SOURCES {
+            self.runs.insert(source, frames);
+        }
+        matches.extend(self.settle_one(result));
+        matches
+    }
+
+    fn settle_one(&mut self, result: Unconfirmed) -> Vec<RuleMatch> {
         let index = result.index;
         match result.failure {
-            Some(reason) => {
-                self.failed.insert(index);
-                self.failures.push(FailedFrame { index, reason });
-            }
+            Some(reason) => self.fail_one(index, reason),
             None => {
                 self.counted.insert(index);
                 if self.failed.remove(index) {
@@ -87,8 +158,31 @@ impl Frames {
         result.matches
     }
 
+    /// Settles those of these frames that are not settled: they will never have a result. Returns
+    /// how many those are.
+    pub(super) fn give_up(&mut self, indexes: impl Iterator<Item = u64>, reason: &str) -> u64 {
+        let mut failed = 0;
+        for index in indexes {
+            if self.is_settled(index) {
+                continue;
+            }
+            self.failed.insert(index);
+            failed += 1;
+            if self.failures.len() < MAX_FAILURES {
+                self.failures.push(FailedFrame { index, reason: reason.to_owned() });
+            }
+        }
+        self.failures.sort_by_key(|failure| failure.index);
+        self.failed.optimize();
+        failed
+    }
+
     pub(super) fn drop_unconfirmed(&mut self) {
         self.unconfirmed.clear();
+    }
+
+    fn is_settled(&self, index: u64) -> bool {
+        self.counted.contains(index) || self.failed.contains(index)
     }
 
     /// How many frames are settled.

@@ -61,7 +61,14 @@ fn failed(index: u64) -> Event {
 }
 
 fn ended(frames: u64, decoded: u64) -> Event {
-    Event::Ended(Ended { frames, decoded, duration: None, problem: None, notices: vec![] })
+    Event::Ended(Ended {
+        frames,
+        decoded,
+        duration: None,
+        problem: None,
+        notices: vec![],
+        skipped: None,
+    })
 }
 
 fn progress(published: u64) -> Event {

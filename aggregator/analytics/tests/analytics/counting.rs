@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use moliceiro_analytics::{Applied, VideoTotals};
 use moliceiro_messages::{
-    Abandoned, Detection, Ended, Event, Failed, Fps, FrameResult, FrameSelection, LiveStatus,
-    Progress, Started, Summary, Tracking, VideoState,
+    Abandoned, Detection, Ended, Event, Failed, Fps, FrameRange, FrameResult, FrameSelection,
+    LiveStatus, Lost, Progress, Repair, Started, Summary, Tracking, VideoState,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -68,6 +68,7 @@ fn ended(frames: u64, decoded: u64) -> Event {
         duration: Some(1_000_000_000),
         problem: None,
         notices: vec![],
+        skipped: None,
     })
 }
 
@@ -257,6 +258,85 @@ fn a_summary_names_every_model_that_analysed_a_counted_frame() {
         [float].into(),
         "the video does not have frame 4"
     );
+}
+
+fn lost() -> Event {
+    Event::Lost(Lost { reason: "no file".into() })
+}
+
+#[test]
+fn what_is_missing_is_named_and_fails_by_name_once_it_is_lost() {
+    let mut totals = VideoTotals::new(started(2), &[]);
+    assert!(totals.missing().is_empty(), "nobody knows how many there are");
+    for index in [0, 2, 6, 14] {
+        totals.apply(&frame(index, &["person"]), NOW);
+    }
+    totals.apply(&ended(8, 16), NOW);
+    assert_eq!((totals.missing_frames(), totals.state()), (4, VideoState::Counting));
+    assert_eq!(totals.missing(), [FrameRange(3, 5), FrameRange(7, 13)]);
+    assert_eq!(totals.apply(&frame(8, &["person"]), NOW), Applied::Changed);
+    let mut totals = restarted(&totals);
+    assert_eq!(totals.apply(&lost(), NOW), Applied::Changed);
+    let after = summary(&totals);
+    assert_eq!((after.state, after.processed_frames), (VideoState::Done, 5));
+    let failed: Vec<_> = after.failed.iter().map(|frame| frame.index).collect();
+    assert_eq!(failed, [4, 10, 12]);
+    assert_eq!(after.notices, ["3 frames were lost and not decoded again: no file"]);
+    assert_eq!(totals.apply(&lost(), NOW), Applied::Duplicate);
+    // A detector had it after all.
+    totals.apply(&frame(4, &["person"]), NOW);
+    let corrected = summary(&totals);
+    assert_eq!((corrected.processed_frames, corrected.failed_frames), (6, 2));
+    assert_eq!(corrected.count("person"), 6);
+}
+
+#[test]
+fn frames_selected_by_time_fail_about_where_they_were() {
+    let mut totals = VideoTotals::new(at_two_fps(), &[]);
+    for index in [0, 12, 36, 48] {
+        totals.apply(&frame(index, &[]), NOW);
+    }
+    totals.apply(&ended(5, 50), NOW);
+    assert_eq!(totals.missing_frames(), 1);
+    assert!(totals.missing().contains(&FrameRange(13, 35)));
+    totals.apply(&lost(), NOW);
+    let failed = summary(&totals).failed;
+    assert_eq!((failed.len(), failed[0].index), (1, 24));
+    assert!(failed[0].reason.contains("estimated"));
+}
+
+#[test]
+fn a_video_whose_end_is_wrong_or_lost_ends_all_the_same() {
+    let mut totals = VideoTotals::new(started(1), &[]);
+    totals.apply(&frame(0, &[]), NOW);
+    totals.apply(&ended(u64::MAX, 2), NOW);
+    totals.apply(&lost(), NOW);
+    let ends = summary(&totals);
+    assert_eq!((ends.state, ends.processed_frames), (VideoState::Incomplete, 1));
+
+    let mut totals = VideoTotals::new(started(1), &[]);
+    totals.apply(&frame(1, &[]), NOW);
+    totals.apply(&Event::Progress(Progress { published: 2, frames: None, announced: None }), NOW);
+    totals.apply(&lost(), NOW);
+    let ends = summary(&totals);
+    assert_eq!((ends.state, ends.processed_frames), (VideoState::Incomplete, 1));
+    assert_eq!((ends.failed_frames, ends.failed[0].index), (1, 0));
+}
+
+#[test]
+fn a_video_without_almost_any_frame_names_a_bounded_number_of_ranges() {
+    let mut totals = VideoTotals::new(started(1), &[]);
+    totals.apply(
+        &Event::Progress(Progress { published: 40_000, frames: None, announced: None }),
+        NOW,
+    );
+    for index in (0..40_000).step_by(2) {
+        totals.apply(&frame(index, &[]), NOW);
+    }
+    totals.apply(&ended(40_000, 40_000), NOW);
+    let missing = totals.missing();
+    assert_eq!(missing.len(), Repair::MOST_RANGES);
+    assert_eq!((missing[0], missing.last().unwrap().1), (FrameRange(1, 1), 39_999));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod alarms;
 mod counting;
 mod films;
 mod fold;
+mod still;
 mod timeline;
 
 use moliceiro_analytics::VideoTotals;

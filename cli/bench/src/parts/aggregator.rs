@@ -75,6 +75,7 @@ async fn rate(context: &PartContext<'_>, videos: u64) -> anyhow::Result<f64> {
             duration: None,
             problem: None,
             notices: vec![],
+            skipped: None,
         });
         let head = [("started", Event::Started(started())), ("progress", progress)];
         let head = head.map(|(id, event)| message(&video, id, event));

@@ -108,6 +108,8 @@ async fn rate(
                 video: &video,
                 model: &setup.model.id,
                 window: settings.publish_window,
+                skip_still: false,
+                repair: None,
             };
             let take = publisher.publish_frames(receiver, &announced, Watermark::default());
             let ((), published) = tokio::join!(give, take);

@@ -74,7 +74,10 @@ struct Receiving {
 impl Receiving {
     fn run(&self, origin: &LiveOrigin) -> Disconnected {
         let stall_timeout = self.settings.stall_timeout;
-        let stream = match Stream::open(origin, &self.name, stall_timeout, &self.drop_counter) {
+        let key_frames = self.settings.selection.key_frames;
+        let opened =
+            Stream::open(origin, &self.name, stall_timeout, &self.drop_counter, key_frames);
+        let stream = match opened {
             Ok(stream) => stream,
             Err(error) => return Disconnected::Unusable(error),
         };
@@ -89,6 +92,9 @@ impl Receiving {
                     last_frame = Instant::now();
                     if let Some(window) = open.take_if(|window| window.age() >= self.window) {
                         window.end(&self.name, None);
+                    }
+                    if let Some(window) = &mut open {
+                        window.leave_out(stream.undecoded());
                     }
                     if let Err(error) = self.offer(&sample, &mut open) {
                         break Disconnected::Unusable(error);

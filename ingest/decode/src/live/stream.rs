@@ -37,6 +37,7 @@ impl Stream {
         name: &str,
         timeout: Duration,
         drop_counter: &DropCounter,
+        key_frames: bool,
     ) -> Result<Self, DecodeError> {
         elements::init()?;
         let failed = |error: gst::glib::BoolError| DecodeError::Failed {
@@ -47,7 +48,7 @@ impl Stream {
         let tail = Tail::default();
         let sink = sink(sender, drop_counter.clone());
         let pipeline = build(origin, timeout, &sink, &tail).map_err(failed)?;
-        let probes = Probes::default();
+        let probes = Probes::new(key_frames);
         configure_plugged_elements(&pipeline, &probes, None);
         let running = RunningPipeline::new(pipeline);
         if let Err(error) = running.play() {
@@ -60,6 +61,11 @@ impl Stream {
     /// The next decoded frame.
     pub(super) fn recv_timeout(&self, timeout: Duration) -> Result<gst::Sample, RecvTimeoutError> {
         self.samples.recv_timeout(timeout)
+    }
+
+    /// How many frames were not decoded since the last call, because they are not key frames.
+    pub(super) fn undecoded(&self) -> u64 {
+        self.probes.take_undecoded(None).len() as u64
     }
 
     /// How the source ended, if it has.

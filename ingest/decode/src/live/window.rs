@@ -62,6 +62,11 @@ impl OpenWindow {
         self.opened.elapsed()
     }
 
+    /// Counts frames that were not decoded.
+    pub(super) fn leave_out(&mut self, frames: u64) {
+        self.output.leave_out_untimed(frames);
+    }
+
     pub(super) fn offer(&mut self, sample: &gst::Sample) -> Result<Offered, PictureError> {
         if self.sender.frames().is_full() {
             return Ok(Offered::NoSpace);

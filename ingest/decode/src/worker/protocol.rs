@@ -2,7 +2,7 @@
 
 use std::io;
 
-use moliceiro_messages::{Color, Encoding, Letterbox, Size};
+use moliceiro_messages::{CarriedRun, Color, Encoding, Letterbox, Size};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -45,6 +45,7 @@ pub(crate) enum Message {
         index: u64,
         number: u64,
         reason: String,
+        carried: Vec<CarriedRun>,
     },
     /// Nothing follows.
     Outcome(Result<DecodedVideo, DecodeError>),
@@ -72,6 +73,7 @@ pub(crate) struct FrameHeader {
     pub(crate) length: u64,
     /// Slot and bytes of the thumbnail.
     pub(crate) thumbnail: Option<(u8, u64)>,
+    carried: Vec<CarriedRun>,
 }
 
 impl FrameHeader {
@@ -80,21 +82,34 @@ impl FrameHeader {
         let length = frame.pixels.len() as u64;
         let thumbnail =
             frame.thumbnail.as_ref().map(|thumbnail| (thumbnail.slot, thumbnail.jpeg.len() as u64));
-        Self { index, number, pts, size, letterbox, color, encoding, length, thumbnail }
+        let carried = frame.carried.clone();
+        Self { index, number, pts, size, letterbox, color, encoding, length, thumbnail, carried }
     }
 
     pub(crate) fn into_frame(self, pixels: Vec<u8>, jpeg: Option<Vec<u8>>) -> DecodedFrame {
-        let Self { index, number, pts, size, letterbox, color, encoding, thumbnail, .. } = self;
+        let Self { index, number, pts, size, letterbox, color, encoding, .. } = self;
+        let Self { thumbnail, carried, .. } = self;
         let thumbnail =
             thumbnail.zip(jpeg).map(|((slot, _), jpeg)| DecodedThumbnail { slot, jpeg });
-        DecodedFrame { index, number, pts, size, letterbox, color, encoding, pixels, thumbnail }
+        DecodedFrame {
+            index,
+            number,
+            pts,
+            size,
+            letterbox,
+            color,
+            encoding,
+            pixels,
+            thumbnail,
+            carried,
+        }
     }
 }
 
 impl From<UndecodableFrame> for Message {
     fn from(frame: UndecodableFrame) -> Self {
-        let UndecodableFrame { index, number, reason } = frame;
-        Self::Undecodable { index, number, reason }
+        let UndecodableFrame { index, number, reason, carried } = frame;
+        Self::Undecodable { index, number, reason, carried }
     }
 }
 

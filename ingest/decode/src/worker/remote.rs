@@ -174,8 +174,8 @@ impl Remote<'_> {
                     self.send(Ok(frame))?;
                     self.delivered(index, number, pts);
                 }
-                Message::Undecodable { index, number, reason } => {
-                    self.send(Err(UndecodableFrame { index, number, reason }))?;
+                Message::Undecodable { index, number, reason, carried } => {
+                    self.send(Err(UndecodableFrame { index, number, reason, carried }))?;
                     self.delivered(index, number, None);
                 }
                 Message::Outcome(outcome) => {
@@ -369,6 +369,8 @@ impl Remote<'_> {
             duration,
             incomplete: Some(incomplete),
             notices: Vec::new(),
+            carried: Vec::new(),
+            skipped: None,
         })
     }
 }

@@ -60,7 +60,7 @@ async fn each_picture_is_a_frame_and_a_broken_one_does_not_stop_the_others() {
     );
     let indexes: Vec<_> = lost.iter().map(|lost| lost.index).collect();
     assert_eq!(indexes, [3, 6]);
-    for UndecodableFrame { index, number, reason } in lost {
+    for UndecodableFrame { index, number, reason, .. } in lost {
         assert_eq!(index, number);
         assert!(reason.contains(PICTURES[index as usize].0), "{reason}");
     }

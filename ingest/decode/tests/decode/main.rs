@@ -9,6 +9,7 @@ mod consumer;
 mod containers;
 mod cut;
 mod errors;
+mod fewer;
 mod folder;
 mod holes;
 mod images;

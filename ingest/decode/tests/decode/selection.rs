@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::videos::{H264, SOURCE, Videos, decode_with, media, settings};
 use moliceiro_decode::{DecodeError, DecodeSettings, DecodedFrame, DecodedVideo, Incomplete};
-use moliceiro_messages::{Fps, FrameSelection, Offset};
+use moliceiro_messages::{Fps, FrameSelection, Offset, Skipped};
 
 fn selection(fps: Option<f64>, start: Option<f64>, end: Option<f64>) -> FrameSelection {
     let offset = |seconds: f64| Offset::try_from(seconds).unwrap();
@@ -72,6 +72,8 @@ async fn a_range_keeps_the_indexes_of_the_whole_video_and_stops_at_its_end() {
             duration: Some(200_000_000),
             incomplete: None,
             notices: vec![],
+            carried: vec![],
+            skipped: Some(Skipped { before_start: 10, ..Skipped::default() }),
         }
     );
     let (frames, decoded) = selected(&video, selection(Some(5.0), Some(1.0), None)).await;

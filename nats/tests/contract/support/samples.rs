@@ -5,19 +5,21 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Abandoned, Alarm, AlarmRule, AlarmState, AnalyticsSummary, Cancelled, Color, Connection,
-    Deinterlace, Detection, Direction, Dwell, Encoding, Ended, Event, Failed, FailedFrame,
-    Fingerprint, Fps, Frame, FrameResult, Instant, Letterbox, Limits, LineCrossed, LineSummary,
-    LiveStatus, LiveWindow, Matrix, Object, Objects, Occupancy, Offset, PathPoint, Progress,
-    RequestedSelection, RuleMatch, Score, Size, Started, Summary, Thumbnail, TimeInZone,
-    TrackRecord, TrackedCounts, TrackerKind, Tracking, Unconfirmed, Upload, UsedModel, VERSION,
-    VideoEntry, VideoEvent, VideoState, VideoStatus, VideoTrack, ZoneSummary,
+    Abandoned, Alarm, AlarmRule, AlarmState, AnalyticsSummary, Cancelled, Carried, CarriedRun,
+    Color, Connection, Deinterlace, Detection, Direction, Dwell, Encoding, Ended, Event, Failed,
+    FailedFrame, Fingerprint, Fps, Frame, FrameRange, FrameResult, Instant, Letterbox, Limits,
+    LineCrossed, LineSummary, LiveStatus, LiveWindow, Lost, Matrix, Object, Objects, Occupancy,
+    Offset, PathPoint, Progress, Repair, RepairState, RequestedSelection, RuleMatch, Score, Size,
+    Skipped, Started, Summary, Thumbnail, TimeInZone, TrackRecord, TrackedCounts, TrackerKind,
+    Tracking, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry, VideoEvent, VideoState,
+    VideoStatus, VideoTrack, ZoneSummary,
 };
 use serde_json::{Value, json};
 use url::Url;
 
 /// The names of the messages that are events.
-pub const EVENTS: [&str; 9] = [
+pub const EVENTS: [&str; 11] = [
+    "carried",
     "queued",
     "started",
     "progress",
@@ -26,6 +28,7 @@ pub const EVENTS: [&str; 9] = [
     "live",
     "ended",
     "abandoned",
+    "lost",
     "cancelled",
 ];
 
@@ -71,6 +74,8 @@ pub fn uploads() -> Vec<Upload> {
             end: Some("2m".parse().unwrap()),
             video_track: Some(2),
             deinterlace: Some(Deinterlace::Fields),
+            skip_still: Some(true),
+            key_frames: Some(true),
         },
         window: Some("5m".parse().unwrap()),
         model: Some("boats@3".parse().unwrap()),
@@ -93,7 +98,12 @@ pub fn uploads() -> Vec<Upload> {
         models: ["nanodet", "boats@3"].map(|model| model.parse().unwrap()).to_vec(),
         ..plain.clone()
     };
-    vec![plain, alarms, labels, models]
+    let repair = Upload {
+        id: Some(video()),
+        repair: Some(Repair { round: 1, frames: vec![FrameRange(3, 3), FrameRange(7, 9)] }),
+        ..plain.clone()
+    };
+    vec![plain, alarms, labels, models, repair]
 }
 
 fn analytics() -> AnalyticsSummary {
@@ -150,7 +160,9 @@ pub fn summaries() -> Vec<Summary> {
         problem: Some("truncated".into()),
         notices: notices(),
         corrections: 1,
+        total_frames: Some(332),
         processed_frames: 9,
+        skipped: skipped(),
         failed_frames: 1,
         failed: vec![FailedFrame { index: 40, reason: "no pixels".into() }],
         average_processing_ms: 71.5,
@@ -171,6 +183,8 @@ pub fn summaries() -> Vec<Summary> {
     let empty = Summary {
         problem: None,
         notices: vec![],
+        total_frames: None,
+        skipped: Skipped::default(),
         duration_s: None,
         live: None,
         tracked: TrackedCounts::default(),
@@ -224,7 +238,25 @@ fn notices() -> Vec<String> {
 
 fn ended(duration: Option<u64>, problem: Option<&str>) -> Ended {
     let notices = if problem.is_some() { notices() } else { vec![] };
-    Ended { frames: 10, decoded: 250, duration, problem: problem.map(str::to_owned), notices }
+    let skipped = problem.map(|_| skipped());
+    let problem = problem.map(str::to_owned);
+    Ended { frames: 10, decoded: 250, duration, problem, notices, skipped }
+}
+
+fn skipped() -> Skipped {
+    Skipped {
+        still: 312,
+        every: 2,
+        fps: 3,
+        before_start: 1,
+        not_key: 2,
+        cancelled: 1,
+        unselected: 1,
+    }
+}
+
+fn runs() -> Vec<CarriedRun> {
+    vec![CarriedRun { source: 7, frames: vec![(8, None), (9, Some(360_000_000))] }]
 }
 
 fn live(reason: Option<&str>) -> LiveStatus {
@@ -263,6 +295,8 @@ pub fn entries() -> Vec<VideoEntry> {
         unconfirmed: vec![],
         counted_frames: String::new(),
         failed_frames: String::new(),
+        carried_frames: String::new(),
+        carried: vec![],
         corrections: 0,
         processing_us: 0,
         classes: BTreeMap::new(),
@@ -271,6 +305,7 @@ pub fn entries() -> Vec<VideoEntry> {
         alarms: 0,
         alarm_state: AlarmState::default(),
         analytics: None,
+        repair: None,
         finished_at: None,
         summary_published: false,
         summary: None,
@@ -297,10 +332,13 @@ pub fn entries() -> Vec<VideoEntry> {
             waiting(Some("no pixels"), vec![]),
         ],
         counted_frames: "AAAAAAAAAAA=".into(),
+        carried_frames: "AAAAAAAAAAA=".into(),
+        carried: runs(),
         classes: classes(),
         most_at_once: classes(),
         alarm_state: AlarmState { rules: rules(), next: 3, ahead, runs: vec![0, 2], unsent },
         analytics: Some(analytics()),
+        repair: Some(RepairState { rounds: 3, lost: 1, reason: Some("no such file".into()) }),
         finished_at: Some(1_795_409_653_547),
         summary_published: true,
         summary: summaries().pop(),
@@ -383,10 +421,15 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
         |detector| Failed { index: 40, reason: "no pixels".into(), detector, deliveries: 2 };
     let progress =
         |announced| Event::Progress(Progress { published: 223, frames: announced, announced });
+    let carried = |announced| {
+        Event::Carried(Carried { from: 3, published: 17, frames: 14, announced, runs: runs() })
+    };
     let reason = || "no longer wanted".to_owned();
     let all = starts().map(Event::Queued).chain(starts().map(Event::Started)).chain([
         progress(None),
         progress(Some(250)),
+        carried(None),
+        carried(Some(250)),
         Event::Frame(FrameResult { objects: objects(), ..result(None, None, vec![]) }),
         Event::Frame(result(None, None, vec![])),
         Event::Frame(result(Some(40_000_000), Some(SIZE), detections)),
@@ -397,6 +440,7 @@ pub fn events() -> Vec<(&'static str, VideoEvent)> {
         Event::Ended(ended(None, None)),
         Event::Ended(ended(Some(10_000_000_000), Some("truncated"))),
         Event::Abandoned(Abandoned { reason: reason() }),
+        Event::Lost(Lost { reason: reason() }),
         Event::Cancelled(Cancelled { reason: reason() }),
     ]);
     all.map(|event| (name(&event), VideoEvent::new(video(), event))).collect()
@@ -422,11 +466,13 @@ fn name(event: &Event) -> &'static str {
         Event::Queued(_) => "queued",
         Event::Started(_) => "started",
         Event::Progress(_) => "progress",
+        Event::Carried(_) => "carried",
         Event::Frame(_) => "frameResult",
         Event::Failed(_) => "failed",
         Event::Live(_) => "live",
         Event::Ended(_) => "ended",
         Event::Abandoned(_) => "abandoned",
+        Event::Lost(_) => "lost",
         Event::Cancelled(_) => "cancelled",
     }
 }

@@ -1,0 +1,120 @@
+//! Which videos are not finished, and how long each has not moved.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use moliceiro_nats::messages::VideoEntry;
+use moliceiro_nats::{StoredEntry, Streams, VideoError, VideoId};
+use tokio::time::Instant;
+
+/// How often the log is searched for videos without an entry, at most.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub(super) struct Watch {
+    unfinished: HashMap<VideoId, Unfinished>,
+    /// All videos that have an entry, or had one.
+    known: HashSet<VideoId>,
+    /// Entries before this revision were read.
+    next_revision: u64,
+    /// The run of the server that they were read from.
+    server: String,
+    searched_at: Option<Instant>,
+}
+
+struct Unfinished {
+    /// That of its entry; `None` if it does not have one that can be read.
+    revision: Option<u64>,
+    since: Instant,
+    uri: Option<String>,
+}
+
+impl Watch {
+    /// Reads what was written since the last call, and now and then which videos have results:
+    /// then it returns true. `on_finished` gets the entries of finished videos.
+    pub(super) async fn update(
+        &mut self,
+        streams: &Streams,
+        pause: Duration,
+        mut on_finished: impl FnMut(&VideoEntry),
+    ) -> Result<bool, VideoError> {
+        let videos = streams.videos();
+        let last = videos.last_revision().await?;
+        let server = streams.jetstream.client().server_info().server_id;
+        if server != self.server || last + 1 < self.next_revision {
+            // The bucket may be an older one, or a new one: power was lost.
+            self.next_revision = 0;
+            self.known.clear();
+            self.server = server;
+        }
+        if last >= self.next_revision {
+            let mut entries = Box::pin(videos.entries_since(self.next_revision.max(1)));
+            while let Some(entry) = entries.next().await {
+                match entry {
+                    Ok(stored) => self.read(stored, &mut on_finished),
+                    Err(VideoError::Malformed { key, .. }) => self.damaged(key),
+                    Err(error) => return Err(error),
+                }
+            }
+            self.next_revision = last + 1;
+        }
+        if self.searched_at.is_none_or(|at| at.elapsed() >= pause.max(LEAST_PAUSE)) {
+            for video in videos.logged().await? {
+                if !self.known.contains(&video) {
+                    self.note(video, None, None);
+                }
+            }
+            self.searched_at = Some(Instant::now());
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn read(&mut self, stored: StoredEntry, on_finished: &mut impl FnMut(&VideoEntry)) {
+        let StoredEntry { entry, revision, .. } = stored;
+        let (video, uri) = (entry.video.clone(), entry.started.uri.clone());
+        self.known.insert(video.clone());
+        if entry.summary_published {
+            self.unfinished.remove(&video);
+            on_finished(&entry);
+        } else {
+            self.note(video, Some(revision), Some(uri));
+        }
+    }
+
+    fn damaged(&mut self, key: String) {
+        if let Ok(video) = VideoId::try_from(key) {
+            self.known.insert(video.clone());
+            self.note(video, None, None);
+        }
+    }
+
+    fn note(&mut self, video: VideoId, revision: Option<u64>, uri: Option<String>) {
+        let is_same = |known: &Unfinished| known.revision == revision;
+        if !self.unfinished.get(&video).is_some_and(is_same) {
+            self.unfinished.insert(video, Unfinished { revision, since: Instant::now(), uri });
+        }
+    }
+
+    /// The videos that have not moved for so long. Each is returned again after the same time.
+    pub(super) fn unmoved(&mut self, time: Duration) -> Vec<VideoId> {
+        let due = self.unfinished.iter_mut().filter(|(_, of)| of.since.elapsed() >= time);
+        due.map(|(video, of)| {
+            of.since = Instant::now();
+            video.clone()
+        })
+        .collect()
+    }
+
+    /// The video needs no repair, or there is none for it.
+    pub(super) fn finished(&mut self, video: &VideoId) {
+        self.unfinished.remove(video);
+        self.known.insert(video.clone());
+    }
+
+    /// Whether a video that is not finished may be decoded again from here.
+    pub(super) fn needs(&self, uri: &str) -> bool {
+        self.unfinished.values().any(|of| of.uri.as_deref().is_none_or(|known| known == uri))
+    }
+}
