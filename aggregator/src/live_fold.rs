@@ -396,18 +396,27 @@ pub(crate) async fn publish_open_tracks(
     Ok(publish_tracks(streams, metrics, window, &tracks).await?)
 }
 
-/// What the windows of a live source come to, as of the last state of the last one; and true once
-/// that one has ended. `is_over`: no window will follow it.
+/// What the windows of a live source come to, as of the last state of the last one, or of the one
+/// before it until there is one; and true once the last one has ended. `is_over`: no window will
+/// follow it.
 pub(crate) async fn of_source(
     streams: &Streams,
     last: &VideoId,
+    last_before: Option<VideoId>,
     is_over: bool,
 ) -> Result<(Option<AnalyticsSummary>, bool), FoldError> {
-    let has_ended = match streams.videos().entry(last).await? {
-        Some(entry) => entry.summary_published,
-        None => false,
+    let entry = streams.videos().entry(last).await?;
+    let has_ended = entry.as_ref().is_some_and(|entry| entry.summary_published);
+    // A window has an entry a moment after its source names it.
+    let before = match entry {
+        Some(entry) => entry.started.window.and_then(|window| window.follows),
+        None => last_before,
     };
-    let analytics = stored_fold(streams, last).await?.map(|mut fold| {
+    let fold = match (stored_fold(streams, last).await?, before) {
+        (None, Some(before)) if !has_ended => stored_fold(streams, &before).await?,
+        (fold, _) => fold,
+    };
+    let analytics = fold.map(|mut fold| {
         if is_over && has_ended {
             fold.end(&mut drop);
         }

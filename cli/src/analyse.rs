@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Parser;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{AlarmRule, to_json};
+use moliceiro_nats::messages::{AlarmRule, Tracking, to_json};
 use moliceiro_replay::{Analysis, Question, ReplayError, analyse};
 use moliceiro_run::TrackingArguments;
 use moliceiro_service::stdout;
@@ -50,9 +50,14 @@ pub(crate) fn score(text: &str) -> Result<f32, String> {
 pub(crate) fn run(arguments: &AnalyseArguments) -> anyhow::Result<ExitCode> {
     let video = VideoId::try_from(arguments.video.clone())?;
     let AnalyseArguments { threshold, tracking, alarms, .. } = arguments;
-    let asked = (!tracking.is_empty()).then(|| tracking.tracking(alarms)).transpose()?;
-    let alarms = (!alarms.is_empty()).then(|| alarms.clone());
-    let question = Question { threshold: *threshold, tracking: asked, alarms };
+    let Tracking { tracker, lines, zones } = tracking.places()?;
+    let question = Question {
+        threshold: *threshold,
+        tracker,
+        lines: (!lines.is_empty()).then_some(lines),
+        zones: (!zones.is_empty()).then_some(zones),
+        alarms: (!alarms.is_empty()).then(|| alarms.clone()),
+    };
     Client::new(&arguments.store, "moliceiro analyse")?.run(async |streams| {
         let analysis = analyse(&streams, &video, &question).await.map_err(explained)?;
         print(&analysis, arguments)

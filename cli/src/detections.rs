@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Parser;
 use futures_util::TryStreamExt;
 use moliceiro_nats::detections::{Missing, Row, detections};
-use moliceiro_nats::messages::to_json;
+use moliceiro_nats::messages::{TrackerKind, to_json};
 use moliceiro_nats::{Streams, VideoId};
 use moliceiro_replay::{Question, TrackNumbers, track_numbers};
 use moliceiro_service::stdout;
@@ -71,6 +71,10 @@ async fn print(
         }
     }
     out.flush()?;
+    if tracks && numbers.tracker() == TrackerKind::None {
+        let problem = "no object has a track: the upload's tracker is none";
+        writeln!(std::io::stderr(), "moliceiro: {problem}")?;
+    }
     if is_empty {
         bail!("no results of video {video} are kept; `moliceiro status` lists the videos");
     }

@@ -369,6 +369,11 @@ impl VideoTotals {
         (self.folded_alarms, self.not_folded) = (alarms, missing);
     }
 
+    /// What the results up to now come to, if they are tracked.
+    pub fn analytics(&self) -> Option<&AnalyticsSummary> {
+        self.analytics.as_ref()
+    }
+
     /// Where the video is in its life.
     pub fn state(&self) -> VideoState {
         match &self.ended {

@@ -8,7 +8,7 @@ use moliceiro_analytics::{
 };
 use moliceiro_nats::messages::{
     Alarm, AlarmRule, AnalyticsSummary, Crossing, FrameResult, Started, Summary, Timeline,
-    TrackRecord, TrackerKind, Tracking, UnknownClass, Visit,
+    TrackRecord, TrackerKind, Tracking, UnknownClass, VideoState, Visit,
 };
 use moliceiro_nats::{Streams, VideoId};
 use serde::Serialize;
@@ -37,8 +37,12 @@ pub struct Analysis {
     pub video: VideoId,
     /// Its display name.
     pub name: String,
-    /// True if every frame of the video is in it: the video is finished, and all results are
-    /// stored.
+    /// The video's state.
+    pub state: VideoState,
+    /// Why the video is not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// True if every frame of the video is in it: the video is done, and all results are stored.
     pub complete: bool,
     /// Frames whose results are in it.
     pub processed_frames: u64,
@@ -114,7 +118,7 @@ pub fn fold_frame(
 }
 
 /// The threshold that the result was counted with.
-fn own_threshold(frame: &FrameResult) -> f32 {
+pub(crate) fn own_threshold(frame: &FrameResult) -> f32 {
     frame.objects.limits().map_or(0.0, |limits| limits.threshold.value())
 }
 
@@ -139,7 +143,10 @@ pub(crate) struct Replayed {
     pub(crate) started: Started,
     /// Every frame of the video is settled.
     pub(crate) is_complete: bool,
+    pub(crate) totals: VideoTotals,
     pub(crate) classes: Classes,
+    /// What of the upload's question is left out.
+    pub(crate) notices: Vec<String>,
 }
 
 /// Folds all results of a video that are stored now, and calls `on_step` with each step. Fails if
@@ -154,13 +161,8 @@ pub(crate) async fn replay(
     let entry = entry.ok_or_else(|| ReplayError::Unknown(video.clone()))?;
     let totals = VideoTotals::from_entry(entry)?;
     let mut started = totals.started().clone();
-    let classes = question.check(streams, &started).await?;
-    if let Some(tracking) = &question.tracking {
-        started.tracking = tracking.clone();
-    }
-    if let Some(alarms) = &question.alarms {
-        started.alarms = Some(alarms.clone());
-    }
+    let mut notices = Vec::new();
+    let classes = question.replace(streams, &mut started, &mut notices).await?;
     let mut fold = Fold::new(&rules_of(&started, &[]));
     fold.keep_timeline();
     let mut results = StoredResults::new(streams, video);
@@ -180,7 +182,8 @@ pub(crate) async fn replay(
     if totals.is_complete() {
         fold.end(&mut |finding| on_step(&started, Step::Found(finding)));
     }
-    Ok(Replayed { fold, started, is_complete: totals.is_complete(), classes })
+    let is_complete = totals.is_complete();
+    Ok(Replayed { fold, started, is_complete, totals, classes, notices })
 }
 
 /// Folds all results of a video that are stored now.
@@ -191,6 +194,7 @@ pub async fn analyse(
 ) -> Result<Analysis, ReplayError> {
     let mut analysis = Analysis::of(video);
     let mut seen = BTreeSet::new();
+    let mut floor = 0.0_f32;
     let on_step = |started: &Started, step: Step<'_>| match step {
         Step::Frame(frame) => {
             for object in frame.objects.all() {
@@ -198,10 +202,12 @@ pub async fn analyse(
                     seen.insert(object.label.to_owned());
                 }
             }
+            floor = frame.objects.limits().map_or(floor, |of| floor.max(of.floor.value()));
             analysis.processed_frames += 1;
             analysis.count(frame, question.threshold, &started.labels);
         }
         Step::Still(frame) => {
+            floor = frame.objects.limits().map_or(floor, |of| floor.max(of.floor.value()));
             analysis.still_frames += 1;
             analysis.count(frame, question.threshold, &started.labels);
         }
@@ -210,7 +216,14 @@ pub async fn analyse(
         Step::Found(finding) => analysis.found(finding, &started.name),
     };
     let replayed = replay(streams, video, question, on_step).await?;
-    let Replayed { fold, started, is_complete, classes } = replayed;
+    let Replayed { fold, started, totals, classes, notices, .. } = replayed;
+    analysis.notices = notices;
+    if question.threshold.is_some_and(|threshold| threshold < floor) {
+        analysis.notices.push(format!(
+            "results do not have objects that score {floor} or less (detector.floor): more may \
+             be above the threshold"
+        ));
+    }
     if classes == Classes::Unknowable {
         let seen: Vec<_> = seen.into_iter().collect();
         analysis.notices.extend(question.check_classes(&seen).err().map(
@@ -223,9 +236,9 @@ pub async fn analyse(
         ));
     }
     analysis.name = started.name;
-    analysis.complete = is_complete && analysis.missing_frames == 0;
     analysis.analytics = fold.summary();
     analysis.timeline = fold.timeline();
+    analysis.judge(&totals);
     Ok(analysis)
 }
 
@@ -234,6 +247,8 @@ impl Analysis {
         Self {
             video: video.clone(),
             name: String::new(),
+            state: VideoState::Queued,
+            problem: None,
             complete: false,
             processed_frames: 0,
             still_frames: 0,
@@ -283,6 +298,32 @@ impl Analysis {
         }
     }
 
+    /// Says what the video's state means for the numbers.
+    fn judge(&mut self, totals: &VideoTotals) {
+        self.state = totals.state();
+        self.complete = self.state == VideoState::Done && self.missing_frames == 0;
+        let summary = totals.summary(&self.video);
+        if totals.last_window().is_some() {
+            self.notices.push(
+                "a live source: what its upload asked, of all windows together; for other \
+                 questions and records, ask its windows"
+                    .to_owned(),
+            );
+            self.analytics = totals.analytics().cloned().unwrap_or_default();
+            self.timeline = None;
+        } else if let Some(summary) = &summary {
+            let known = self.processed_frames + self.missing_frames;
+            let more = summary.processed_frames.saturating_sub(known);
+            if more > 0 {
+                self.notices.push(format!(
+                    "{more} more frames were counted, after one that never had a result: they are \
+                     left out"
+                ));
+            }
+        }
+        self.problem = summary.and_then(|summary| summary.problem);
+    }
+
     /// What is missing, on one line, if something is.
     pub fn gap(&self) -> Option<String> {
         if self.missing_frames == 0 {
@@ -307,8 +348,17 @@ impl Analysis {
 /// The lines of a summary that stored results can tell, and those about tracks.
 impl fmt::Display for Analysis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.complete { "" } else { " (incomplete)" };
-        writeln!(f, "{}{state}", self.name)?;
+        let problem = self.problem.as_deref().unwrap_or("unknown");
+        match self.state {
+            VideoState::Incomplete => writeln!(f, "{} (incomplete: {problem})", self.name)?,
+            VideoState::Cancelled => writeln!(f, "{} (cancelled: {problem})", self.name)?,
+            VideoState::Failed => writeln!(f, "{} (failed: {problem})", self.name)?,
+            VideoState::Done if self.complete => writeln!(f, "{}", self.name)?,
+            VideoState::Done => writeln!(f, "{} (incomplete)", self.name)?,
+            VideoState::Queued | VideoState::Decoding | VideoState::Counting => {
+                writeln!(f, "{} (not finished)", self.name)?;
+            }
+        }
         writeln!(f, "Processed frames: {}", self.processed_frames)?;
         let persons = self.classes.get("person").copied().unwrap_or(0);
         writeln!(f, "Person objects detected: {persons}")?;

@@ -15,7 +15,10 @@ mod frames;
 mod question;
 
 pub use analysis::{Analysis, MissingRun, analyse, fold_frame, rules_of};
-pub use boxes::{TrackNumbers, TrackedBox, TrackedBoxes, track_numbers, tracked_boxes};
+pub use boxes::{
+    CountedBox, CountedBoxes, TrackNumbers, TrackedBox, TrackedBoxes, counted_boxes, track_numbers,
+    tracked_boxes,
+};
 pub use error::ReplayError;
 pub use frames::StoredResults;
 pub use question::Question;

@@ -82,6 +82,8 @@ pub(super) struct AppliedResults {
     changed: bool,
     /// True if some frames had been counted before these results.
     is_resumed: bool,
+    /// Of a live source: its last window before these results.
+    last_before: Option<VideoId>,
 }
 
 /// As [`AppliedResults`], with what follows from all frames up to the first one without a result.
@@ -180,6 +182,7 @@ pub(super) fn apply(
     let (mut stored, mut changed) = start(stored, results, rules)?;
     let now = milliseconds_now();
     let is_resumed = stored.totals.is_begun();
+    let last_before = stored.totals.last_window().cloned();
     let mut dispositions = Vec::with_capacity(results.len());
     for result in results {
         let event = &result.event().event;
@@ -199,7 +202,7 @@ pub(super) fn apply(
             Applied::NotYet => Disposition::Retry(NOT_YET_RETRY),
         });
     }
-    Some(AppliedResults { stored, dispositions, changed, is_resumed })
+    Some(AppliedResults { stored, dispositions, changed, is_resumed, last_before })
 }
 
 /// The totals as they are stored, or as the first of these results starts them; and true if that
@@ -260,7 +263,7 @@ impl AppliedResults {
         rules: &[AlarmRule],
         results: &[ResultMessage],
     ) -> Result<FoldedResults, CountError> {
-        let Self { mut stored, dispositions, changed, is_resumed } = self;
+        let Self { mut stored, dispositions, changed, is_resumed, last_before } = self;
         // What an earlier attempt has counted may still have to be published.
         let is_open = changed || !stored.summary_published;
         let is_folded = is_open && !stored.totals.is_queued();
@@ -269,7 +272,7 @@ impl AppliedResults {
         let last = stored.totals.last_window().filter(|_| is_folded && is_tracked).cloned();
         if let Some(last) = last {
             let is_over = stored.totals.is_over();
-            let (analytics, has_ended) = of_source(streams, &last, is_over).await?;
+            let (analytics, has_ended) = of_source(streams, &last, last_before, is_over).await?;
             let is_patient = results
                 .iter()
                 .all(|result| result.deliveries().is_some_and(|n| n < MOST_DELIVERIES));
@@ -278,6 +281,10 @@ impl AppliedResults {
             }
             if let Some(analytics) = analytics {
                 stored.totals.set_analytics(analytics, 0, 0);
+            }
+            // Until its first window, it was a video without frames, whose fold has nothing.
+            if let Some(fold) = stored.fold.take() {
+                fold.delete(streams).await;
             }
         } else if is_folded && !stored.is_fold_loaded {
             stored.fold = LiveFold::load(streams, video, &stored.totals, rules, is_resumed).await?;

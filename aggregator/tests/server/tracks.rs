@@ -345,6 +345,8 @@ impl Camera {
         let last = self.windows.last().cloned();
         let status = LiveStatus { at: 1, last, ..LiveStatus::default() };
         site.store(&self.source, Event::Started(asked())).await;
+        // A window is opened later, when the source is known.
+        site.entry_where(&self.source, |_| true).await;
         site.store(&self.source, Event::Live(status)).await;
         for (window, started) in self.windows.iter().zip(&self.starts) {
             site.store(window, Event::Started(started.clone())).await;
@@ -408,6 +410,39 @@ async fn the_tracks_of_the_last_window_of_a_cancelled_source_are_all_published()
         (found.tracks.len() == expected.tracks.len()).then(|| assert_eq!(found, expected))
     })
     .await;
+    aggregator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_totals_of_a_source_grow_when_its_next_window_is_opened() {
+    let (site, camera, mut random) = (Site::start().await, Camera::new(1, 0), Rng::with_seed(9));
+    let aggregator = site.aggregator();
+    camera.start(&site).await;
+    let window = &camera.windows[0];
+    store(&site, window, &film(&mut random, 0), &mut random).await;
+    let expected = site.summary(window).await.tracked.analytics().unwrap();
+    let last = camera.source.window(FRAMES * 40);
+    let status = LiveStatus { at: 2, last, windows: 1, ..LiveStatus::default() };
+    site.store(&camera.source, Event::Live(status)).await;
+    site.entry_where(&camera.source, |entry| entry.analytics.as_ref() == Some(&expected)).await;
+    aggregator.stop().await;
+}
+
+/// Its totals are what is known by then, although nothing of its last window is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_cancelled_has_the_totals_of_the_windows_before_the_last_one() {
+    let (site, camera, mut random) = (Site::start().await, Camera::new(2, 0), Rng::with_seed(9));
+    let aggregator = site.aggregator();
+    camera.start(&site).await;
+    let window = &camera.windows[0];
+    store(&site, window, &film(&mut random, 0), &mut random).await;
+    let expected = site.summary(window).await.tracked.analytics().unwrap();
+    site.entry_where(&camera.windows[1], |_| true).await;
+    let cancelled = Cancelled { reason: "enough".into() };
+    site.store(&camera.source, Event::Cancelled(cancelled)).await;
+    let of_source = site.summary(&camera.source).await;
+    assert!(expected.tracks["person"] > 1, "{expected:?}");
+    assert_eq!(of_source.tracked.analytics().unwrap(), expected);
     aggregator.stop().await;
 }
 
@@ -532,7 +567,9 @@ async fn analysing_a_hundred_thousand_stored_frames() {
         println!("{tracker}: {MANY} results counted in {:?}", begun.elapsed());
         aggregator.stop().await;
         let asked = Tracking { tracker: Some(TrackerKind::Bytetrack), ..Tracking::default() };
-        let question = Question { tracking: Some(asked), ..Question::default() };
+        let Tracking { tracker, lines, zones } = asked;
+        let (lines, zones) = (Some(lines), Some(zones));
+        let question = Question { tracker, lines, zones, ..Question::default() };
         std::fs::write("/proc/self/clear_refs", "5").unwrap();
         let begun = std::time::Instant::now();
         let analysis = analyse(&site.streams, &video, &question).await.unwrap();

@@ -63,7 +63,9 @@ impl Hota {
             }
         }
         let boxes = sequence.truth_boxes() + sequence.predicted_boxes();
-        let mean = |of: &dyn Fn(&Limit) -> f64| limits.iter().map(of).sum::<f64>() / LIMITS as f64;
+        // A sum of nothing is -0.
+        let mean =
+            |of: &dyn Fn(&Limit) -> f64| limits.iter().map(of).sum::<f64>() / LIMITS as f64 + 0.0;
         let det_a = |limit: &Limit| limit.matches as f64 / (boxes - limit.matches).max(1) as f64;
         let ass_a = |limit: &Limit| {
             let of_pair = |(pair, frames): (&(usize, usize), &usize)| {

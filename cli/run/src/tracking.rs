@@ -28,15 +28,18 @@ fn tracker_parser() -> impl TypedValueParser<Value = TrackerKind> {
 }
 
 impl TrackingArguments {
-    /// True if the command line does not ask anything about tracks.
-    pub fn is_empty(&self) -> bool {
-        let Self { track, tracker, lines, zones } = self;
-        !track && tracker.is_none() && lines.is_empty() && zones.is_empty()
+    /// What is asked, if that fits together. What is left out is empty.
+    pub fn places(&self) -> Result<Tracking, SettingsError> {
+        self.tracking(&[])
     }
 
     /// What is asked, if that fits together and fits the rules.
     pub fn tracking(&self, alarms: &[AlarmRule]) -> Result<Tracking, SettingsError> {
         let Self { track, tracker, lines, zones } = self.clone();
+        if track && tracker == Some(TrackerKind::None) {
+            let problem = "--tracker: none contradicts --track: leave out one of them";
+            return Err(SettingsError::Invalid(vec![problem.to_owned()]));
+        }
         let tracker = tracker.or_else(|| track.then(TrackerKind::default));
         let tracking = Tracking { tracker, lines, zones };
         tracking.check(alarms).map_err(|invalid| wrong_option(&invalid.into()))?;

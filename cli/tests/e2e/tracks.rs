@@ -52,7 +52,22 @@ fn a_run_prints_different_objects_and_stored_results_are_asked_again() {
     let (json, _) = analyse(data.path(), video, &["--line", "other: 0.1,0 0.1,1", "--json"], 0);
     let json: Value = serde_json::from_str(&json[0]).unwrap();
     assert!(json["complete"] == true && json["lines"]["other"]["in"].is_object(), "{json}");
-    assert!(json["tracks"]["person"].as_u64() >= Some(1) && json["zones"].is_null(), "{json}");
+    assert!(
+        json["tracks"]["person"].as_u64() >= Some(1) && json["zones"]["seat"].is_object(),
+        "{json}"
+    );
+    assert!(json["lines"]["gate"].is_null() && json["state"] == "done", "{json}");
+    let (other, _) = analyse(data.path(), video, &["--tracker", "ocsort"], 0);
+    assert!(other.iter().any(|line| line.starts_with("Line gate: ")), "{other:#?}");
+    assert!(other.iter().any(|line| line.starts_with("Zone seat: ")), "{other:#?}");
+    let (none, _) = analyse(data.path(), video, &["--tracker", "none"], 0);
+    assert_eq!(none.len(), 5, "{none:#?}");
+    let (_, said) = analyse(data.path(), video, &["--threshold", "0.01"], 0);
+    assert!(said.contains("score 0.1 or less (detector.floor)"), "{said}");
+    let rules: Vec<_> = (0..17).map(|n| format!("--alarm=car > {n}")).collect();
+    let rules: Vec<_> = rules.iter().map(String::as_str).collect();
+    let (_, said) = analyse(data.path(), video, &rules, 64);
+    assert!(said.contains("--alarm: alarms must be at most 16 rules"), "{said}");
     let (records, _) = analyse(data.path(), video, &["--records", "tracks"], 0);
     let tracks: u64 = json["tracks"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
     assert_eq!(records.len() as u64, tracks);
@@ -81,6 +96,7 @@ fn an_invalid_line_zone_or_rule_starts_nothing() {
         (&["--zone", "quay: 0,0 1,1 1,0 0,1"], "sides 1 and 3 cross"),
         (&["--line", LINE, "--line", LINE], "\"gate\" twice"),
         (&["--line", LINE, "--tracker", "none"], "tracker"),
+        (&["--track", "--tracker", "none"], "--tracker: none contradicts --track"),
         (&["--line", LINE, "--alarm", "person crosses bridge"], "not a line \"bridge\""),
         (&["--alarm", "person crosses"], "not an alarm rule"),
     ] {
@@ -120,6 +136,8 @@ fn an_unknown_class_is_wrong_usage_and_analyses_nothing() {
     let video = status[1].split_whitespace().next().unwrap();
     let (_, said) = analyse(data.path(), video, &["--line", "gate[persn]: 0.5,0 0.5,1"], 64);
     assert!(said.contains("--line: lines have") && said.contains("\"person\"?"), "{said}");
+    let (_, said) = analyse(data.path(), video, &["--zone", "other: 0,0 1,0 1,1"], 0);
+    assert!(said.contains("alarms of the upload have \"3 people in seat\""), "{said}");
     let (_, said) = analyse(data.path(), video, &["--alarm", "persn in seat"], 64);
     assert!(said.contains("--alarm: alarms have"), "{said}");
 }
@@ -186,7 +204,7 @@ async fn tracks_crossings_and_visits_are_served_over_http() {
         http.send(&first, body.to_string().as_bytes())
     };
     let other = ask(&json!({ "lines": ["other: 0.2,0 0.2,1"], "threshold": 0.3 })).json();
-    assert!(other["lines"]["other"].is_object() && other["zones"].is_null(), "{other}");
+    assert!(other["lines"]["other"].is_object() && other["zones"]["seat"].is_object(), "{other}");
     assert!(other["timeline"]["lines"]["other"]["out"].is_array(), "{other}");
     for (body, part) in [
         (json!({ "lines": ["other: 0.2,0 0.2,0"] }), "no length"),
@@ -196,6 +214,10 @@ async fn tracks_crossings_and_visits_are_served_over_http() {
         (json!({ "zones": ["quay[persn]: 0,0 1,0 1,1"] }), "zones have"),
         (json!({ "threshold": 2 }), "threshold"),
         (json!({ "line": [] }), "unknown field"),
+        (json!({ "tracker": "sort" }), "tracker: unknown variant"),
+        (json!({ "lines": [1] }), "lines: invalid type"),
+        (json!({ "threshold": "high" }), "threshold: invalid type"),
+        (json!({ "alarms": vec!["car > 1"; 17] }), "alarms must be at most 16"),
     ] {
         let refused = ask(&body);
         assert_eq!(refused.status, 422, "{body}: {}", refused.text());

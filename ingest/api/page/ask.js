@@ -75,8 +75,10 @@ function report(answer, { lines, zones }) {
   const missing = answer.missing_frames
     ? [element("p", { className: "problem", textContent: `The results of ${count(answer.missing_frames)} frames are not stored any more: every number is what the other frames come to.` })]
     : [];
+  const notices = (answer.notices ?? []).map((notice) => element("p", { className: "problem", textContent: notice }));
   $("answer").replaceChildren(
     ...missing,
+    ...notices,
     element("p", { id: "answer-tracks", textContent: `Different objects: ${found}` }),
     ...places.tables(answer, lines.map(places.parse), zones.map(places.parse)),
     element("div", { className: "trends" }, ...charts(answer.timeline)),

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{AlarmRule, Crossing, TrackRecord, Tracking, Visit};
+use moliceiro_nats::messages::{AlarmRule, Crossing, TrackRecord, Visit, naming_field};
 use moliceiro_replay::{Analysis, Question, ReplayError, TrackNumbers, analyse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -24,8 +24,8 @@ pub(crate) struct AnalysisRequest {
     /// floor.
     #[schema(minimum = 0, maximum = 1)]
     threshold: Option<f32>,
-    /// How an object is recognised as the same one in other frames. `tracker`, `lines` and `zones`
-    /// are replaced together.
+    /// How an object is recognised as the same one in other frames. With `none`, the upload's lines
+    /// and zones are left out.
     #[schema(inline)]
     tracker: Option<moliceiro_nats::messages::TrackerKind>,
     /// Lines, such as `gate: 0.1,0.8 0.9,0.8`.
@@ -94,19 +94,16 @@ pub(crate) async fn analyse_video(
     let Path(id) = id?;
     let invalid = |reason: &dyn std::fmt::Display| Problem::unprocessable(reason.to_string());
     let Json(fields) = request.map_err(|error| invalid(&error.body_text()))?;
-    let request = serde_json::from_value(fields.into()).map_err(|error| invalid(&error))?;
+    let request = serde_json::from_value(fields.clone().into()).map_err(|error| {
+        let json = serde_json::Value::from(fields).to_string();
+        invalid(&naming_field::<AnalysisRequest>(&json, error))
+    })?;
     let AnalysisRequest { threshold, tracker, lines, zones, alarms } = request;
     if threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
         return Err(Problem::unprocessable("threshold must be 0 to 1"));
     }
-    let is_replaced = tracker.is_some() || lines.is_some() || zones.is_some();
-    let tracking = is_replaced.then(|| Tracking {
-        tracker,
-        lines: lines.unwrap_or_default(),
-        zones: zones.unwrap_or_default(),
-    });
     let video = find_video(&state, &id).await?.id;
-    answer(&state, &video, &Question { threshold, tracking, alarms }).await.map(Json)
+    answer(&state, &video, &Question { threshold, tracker, lines, zones, alarms }).await.map(Json)
 }
 
 /// Lists the tracks of a video

@@ -187,7 +187,8 @@ impl AlarmRule {
         let is_plural = || {
             let written = &self.label[..];
             let ends = |ending: &str| written.strip_suffix(ending);
-            ends("s") == Some(class)
+            written == crate::classes::plural(class)
+                || ends("s") == Some(class)
                 || ends("es") == Some(class)
                 || ends("ies").zip(class.strip_suffix('y')).is_some_and(|(a, b)| a == b)
                 || (written == "people" && class == "person")

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::classes::plural;
 use crate::{Alarm, AlarmRule, Direction, TrackerKind, VERSION, Versioned, VideoId};
 
 /// A frame, and its time.
@@ -243,7 +244,7 @@ impl fmt::Display for AnalyticsSummary {
         let mut lines = Vec::new();
         for label in crate::Summary::ranking(&self.tracks, usize::MAX) {
             let n = self.tracks.get(&label).copied().unwrap_or(0);
-            lines.push(format!("Different {}: {n}", plural(&label, 2)));
+            lines.push(format!("Different {}: {n}", plural(&label)));
         }
         if self.tracks.is_empty() && self.tracker != TrackerKind::None {
             lines.push("Different objects: 0".into());
@@ -258,7 +259,8 @@ impl fmt::Display for AnalyticsSummary {
                 .into_iter()
                 .map(|label| {
                     let (inwards, outwards) = (of(inwards, label), of(outwards, label));
-                    format!("{inwards} {} in, {outwards} out", plural(label, inwards))
+                    let objects = if inwards == 1 { label.clone() } else { plural(label) };
+                    format!("{inwards} {objects} in, {outwards} out")
                 })
                 .collect();
             let text = if parts.is_empty() { "0 in, 0 out".into() } else { parts.join("; ") };
@@ -266,10 +268,12 @@ impl fmt::Display for AnalyticsSummary {
         }
         for (name, zone) in &self.zones {
             let Occupancy { least, mean, most } = zone.occupancy;
-            let mut text = format!(
-                "Zone {name}: {least} to {most} at once, {mean:.1} on average, {} entries",
-                zone.entries.values().sum::<u64>()
-            );
+            let entries = match zone.entries.values().sum::<u64>() {
+                1 => "1 entry".to_owned(),
+                n => format!("{n} entries"),
+            };
+            let mut text =
+                format!("Zone {name}: {least} to {most} at once, {mean:.1} on average, {entries}");
             if let Some(Dwell { median_s, longest_s, .. }) = zone.dwell {
                 text += &format!(", median dwell {median_s:.1} s, longest {longest_s:.1} s");
             }
@@ -277,9 +281,4 @@ impl fmt::Display for AnalyticsSummary {
         }
         f.write_str(&lines.join("\n"))
     }
-}
-
-/// The name of a class for so many objects.
-fn plural(label: &str, n: u64) -> String {
-    if n == 1 || label.ends_with('s') { label.to_owned() } else { format!("{label}s") }
 }

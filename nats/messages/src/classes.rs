@@ -26,6 +26,28 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     nearest.map(|(_, other)| other)
 }
 
+/// The name of a class for several objects.
+pub fn plural(class: &str) -> String {
+    let ends = |endings: &[&str]| endings.iter().any(|ending| class.ends_with(ending));
+    let replaced = |ending: &str, by: &str| {
+        class.strip_suffix(ending).map(|beginning| format!("{beginning}{by}"))
+    };
+    let is_vowel = |c: char| "aeiou".contains(c);
+    let after_consonant = class.chars().rev().nth(1).is_some_and(|c| !is_vowel(c));
+    let irregular = replaced("mouse", "mice").or_else(|| replaced("ife", "ives"));
+    match irregular {
+        Some(irregular) => irregular,
+        None if ends(&["sheep", "fish", "deer", "aircraft"]) => class.to_owned(),
+        None if ends(&["us", "ss", "x", "z", "ch", "sh"]) => format!("{class}es"),
+        // Skis and scissors are several already.
+        None if ends(&["s"]) => class.to_owned(),
+        None if ends(&["y"]) && after_consonant => {
+            replaced("y", "ies").unwrap_or_else(|| class.to_owned())
+        }
+        None => format!("{class}s"),
+    }
+}
+
 /// A line, a zone or a rule is about a class that the video's model does not have. The text is what
 /// follows the upload's field.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -153,6 +175,30 @@ mod tests {
         ] {
             let error = error.unwrap_err();
             assert_eq!((error.field(), &error.to_string()[..]), (field, text));
+        }
+    }
+
+    #[test]
+    fn several_objects_of_a_class() {
+        for (one, several) in [
+            ("person", "persons"),
+            ("traffic light", "traffic lights"),
+            ("bus", "buses"),
+            ("bench", "benches"),
+            ("wine glass", "wine glasses"),
+            ("toothbrush", "toothbrushes"),
+            ("ferry", "ferries"),
+            ("toy", "toys"),
+            ("knife", "knives"),
+            ("giraffe", "giraffes"),
+            ("mouse", "mice"),
+            ("sheep", "sheep"),
+            ("skis", "skis"),
+            ("y", "ys"),
+            ("été", "étés"),
+            ("", "s"),
+        ] {
+            assert_eq!(plural(one), several);
         }
     }
 

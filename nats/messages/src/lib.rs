@@ -69,7 +69,7 @@ pub use analytics::{
     RaisedAlarm, TimeInZone, TrackRecord, VideoTrack, Visit, ZoneSummary,
 };
 pub use carried::{Carried, CarriedFrame, CarriedRun};
-pub use classes::{Advice, UnknownClass, nearest};
+pub use classes::{Advice, UnknownClass, nearest, plural};
 pub use color::{Color, Matrix};
 pub use deinterlace::{Deinterlace, InvalidDeinterlace};
 pub use event::{
@@ -101,7 +101,9 @@ pub use thumbnail::{STILLS, Thumbnail, thumbnail_slot};
 pub use timeline::{LineTimeline, Timeline, ZoneTimeline};
 pub use tracker_kind::{InvalidTracker, TrackerKind};
 pub use tracking::{TrackedCounts, Tracking};
-pub use upload::{InvalidField, MalformedUpload, Upload, UploadDefaults, WINDOWS, shown_uri};
+pub use upload::{
+    InvalidField, MalformedUpload, Upload, UploadDefaults, WINDOWS, naming_field, shown_uri,
+};
 pub use video::{AlarmState, FailedFrame, Unconfirmed, VideoEntry};
 pub use video_id::{InvalidVideoId, VideoId};
 pub use video_progress::VideoProgress;

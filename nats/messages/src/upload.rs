@@ -2,6 +2,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::percent_decode_str;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
@@ -97,6 +98,42 @@ pub fn shown_uri(uri: &Url) -> String {
 
 fn current_version() -> u8 {
     VERSION
+}
+
+/// More fields than any message has are not compared.
+const MOST_FIELDS: usize = 64;
+
+/// The error of JSON that is not a `T`, with the name of the field whose value is wrong.
+pub fn naming_field<T: DeserializeOwned>(
+    json: &str,
+    error: serde_json::Error,
+) -> serde_json::Error {
+    type Fields = serde_json::Map<String, serde_json::Value>;
+    let problem = |fields: Fields| {
+        let error = serde_json::from_value::<T>(fields.into()).err();
+        error.map(|error| error.to_string()).unwrap_or_default()
+    };
+    let is_missing = |problem: &str| problem.starts_with("missing field");
+    let fields: Fields = match serde_json::from_str(json) {
+        Ok(fields) if error.is_data() => fields,
+        _ => return error,
+    };
+    let with_all = problem(fields.clone());
+    if fields.len() > MOST_FIELDS || is_missing(&with_all) || with_all.starts_with("unknown field")
+    {
+        return error;
+    }
+    // Without the field, the error is another one.
+    let is_wrong = |name: &&String| {
+        let mut others = fields.clone();
+        others.remove(*name);
+        let problem = problem(others);
+        problem != with_all && !is_missing(&problem)
+    };
+    match fields.keys().find(is_wrong) {
+        Some(name) => serde_json::Error::custom(format!("{name}: {with_all}")),
+        None => error,
+    }
 }
 
 /// An upload message that cannot be read.
@@ -202,6 +239,7 @@ impl Upload {
         }
         if text.starts_with('{') {
             let upload: Self = serde_json::from_str(text)
+                .map_err(|reason| naming_field::<Self>(text, reason))
                 .map_err(|reason| MalformedUpload::Json { text: beginning(), reason })?;
             return upload.checked();
         }
@@ -447,6 +485,27 @@ mod tests {
             ("file:///data/caf%E9%0A/", "caf\\xE9\\n"),
         ] {
             assert_eq!(Upload::parse(text.as_bytes()).unwrap().name(), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_value_is_named_by_its_field() {
+        for (fields, problem) in [
+            (r#""tracker": "sort""#, "tracker: unknown variant `sort`"),
+            (r#""lines": ["gate: 0,0 0,0"]"#, "lines: \"gate: 0,0 0,0\" is not a line: "),
+            (r#""zones": "quay""#, "zones: invalid type: string \"quay\""),
+            (r#""every": "x", "name": "a""#, "every: invalid type"),
+            (r#""name": "a", "alarms": ["a b"]"#, "alarms: \"a b\" is not an alarm rule"),
+            (r#""lines": [1], "zones": [2]"#, "lines: invalid type: integer `1`"),
+        ] {
+            let json = format!(r#"{{"uri": "file:///a", {fields}}}"#);
+            let error = Upload::parse(json.as_bytes()).unwrap_err();
+            let MalformedUpload::Json { reason, .. } = error else { panic!("{error}") };
+            assert!(reason.is_data() && reason.to_string().starts_with(problem), "{reason}");
+        }
+        for json in [r#"{"name": "a"}"#, r#"{"uri": 1}"#, r#"{"uri": "file:///a""#] {
+            let error = Upload::parse(json.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("uri") || error.contains("EOF"), "{error}");
         }
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use moliceiro_messages::Dwell;
 use serde::{Deserialize, Serialize};
 
-/// Length of the shortest step, in seconds.
-const STEP: f64 = 0.1;
+/// The shortest steps in a second.
+const STEPS: f64 = 10.0;
 /// Up to so many steps, each length has a place of its own. Above, so many do in each octave.
 const EXACT: u64 = 128;
 const IN_OCTAVE: u64 = EXACT / 2;
@@ -60,7 +60,7 @@ impl Dwells {
 /// Rounded down to a step, above 12.8 s to a 64th of the next smaller power of two.
 #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and the result is below 4096")]
 fn place(seconds: f64) -> u32 {
-    let steps = (seconds / STEP).round().max(0.0) as u64;
+    let steps = (seconds * STEPS).round().max(0.0) as u64;
     if steps < EXACT {
         return steps as u32;
     }
@@ -72,11 +72,11 @@ fn place(seconds: f64) -> u32 {
 fn length(place: u32) -> f64 {
     let place = u64::from(place);
     if place < EXACT {
-        return place as f64 * STEP;
+        return place as f64 / STEPS;
     }
     let shift = place / IN_OCTAVE - 1;
     let (first, width) = ((place % IN_OCTAVE + IN_OCTAVE) << shift, 1_u64 << shift);
-    (first as f64 + (width - 1) as f64 / 2.0) * STEP
+    (first as f64 + (width - 1) as f64 / 2.0) / STEPS
 }
 
 #[cfg(test)]
@@ -92,7 +92,7 @@ mod tests {
             seconds = seconds * 1.003 + 0.03;
         }
         assert!(place(f64::MAX) < 4096);
-        assert_eq!(length(place(12.7)), 12.700_000_000_000_001);
+        assert_eq!(length(place(12.7)), 12.7);
     }
 
     #[test]
