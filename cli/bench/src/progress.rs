@@ -17,7 +17,8 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(steps: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let bar = if terminal { ProgressBar::new(steps) } else { ProgressBar::hidden() };
+        let bar = if terminal { ProgressBar::no_length() } else { ProgressBar::hidden() };
+        bar.set_length(steps);
         bar.set_style(
             ProgressStyle::with_template("{bar:20} {pos}/{len} {elapsed} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar()),

@@ -90,10 +90,9 @@ fn where_a_camera_stands_still_few_frames_are_analysed_and_the_counts_are_the_sa
     assert_eq!(all.skipped, Skipped::default());
     assert!(few.processed_frames <= 50, "{few:?}");
     assert_eq!(few.skipped.still + few.processed_frames, 200);
-    // Its score is clearly above the threshold. Noise lifts others above it in some frames only.
-    let [sure, estimated] = [&all, &few].map(|summary| summary.count("bicycle"));
+    // His score is clearly above the threshold. Noise lifts others above it in some frames only.
+    let [sure, estimated] = [&all, &few].map(|summary| summary.count("person"));
     assert!(sure >= 200 && sure.abs_diff(estimated) * 100 <= sure, "{all:?} {few:?}");
-    assert!(few.count("person") * 2 > all.count("person"), "{all:?} {few:?}");
     let mut printing = run(&data);
     let lines = Process::start(printing.args(["--skip-still"]).arg(&video)).expect_code(0);
     assert_eq!(lines[6], format!("Still frames: {}", few.skipped.still), "{lines:#?}");
