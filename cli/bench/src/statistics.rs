@@ -120,7 +120,7 @@ mod tests {
             assert!((value - expected).abs() < 1e-4, "{interval:?}");
         }
         assert!(interval.half_width() > 0.02 && Interval::of(&[0.9]).is_none());
-        assert_eq!(Interval::of(&[0.5; 30]).map(|same| (same.low, same.high)), Some((0.5, 0.5)));
+        assert_eq!(Interval::of(&[1.0; 30]).map(|same| (same.low, same.high)), Some((1.0, 1.0)));
     }
 
     #[test]
