@@ -28,7 +28,7 @@
 //! use futures_util::future::BoxFuture;
 //! use moliceiro_api::{Backend, HttpError, HttpSettings, UriPolicy, UriRefused, bind, serve};
 //! use moliceiro_nats::Streams;
-//! use moliceiro_nats::messages::UploadDefaults;
+//! use moliceiro_nats::messages::{ModelId, UploadDefaults};
 //! use tokio_util::sync::CancellationToken;
 //! use url::Url;
 //!
@@ -45,7 +45,8 @@
 //!     let Some(listener) = bind(&settings)? else { return Ok(()) };
 //!     let defaults = UploadDefaults::default();
 //!     let uri_policy = Arc::new(Everything);
-//!     let backend = Backend { streams, uri_policy, default_every: 1, defaults };
+//!     let (default_every, default_model) = (1, ModelId::default());
+//!     let backend = Backend { streams, uri_policy, default_every, default_model, defaults };
 //!     serve(listener, backend, &settings, &shutdown).await
 //! }
 //! ```
