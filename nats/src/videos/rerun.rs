@@ -2,7 +2,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::{KnownVideo, VideoError, Videos};
-use crate::messages::{ModelId, Started, UnknownClass, Upload, VideoEntry, to_json};
+use crate::messages::{ModelId, UnknownClass, Upload, VideoEntry, to_json};
 use crate::objects::{self, ObjectError};
 use crate::publish::StoreError;
 use crate::{ModelsError, VideoId, subjects};
@@ -64,8 +64,8 @@ impl Videos<'_> {
     }
 
     /// Queues a video again, to be analysed by another model as it was before: the same frames,
-    /// labels, lines, zones and alarms. Returns the video of that analysis, which [`VideoId::by_model`] names;
-    /// one that exists already stays as it is.
+    /// labels, lines, zones and alarms. Returns the video of that analysis, which
+    /// [`VideoId::by_model`] names; one that exists already stays as it is.
     pub async fn rerun(self, video: &VideoId, model: &ModelId) -> Result<VideoId, RerunError> {
         let (started, is_live) = match self.find(video).await? {
             Some(KnownVideo::Entry(entry)) => (entry.started, entry.live.is_some()),
@@ -83,29 +83,18 @@ impl Videos<'_> {
         if self.find(&id).await?.is_some() {
             return Ok(id);
         }
-        let Started { name, uri, selection, alarms, tracking, labels, fingerprint, .. } = started;
         if let Some(known) = self.streams.models.labels(std::slice::from_ref(&model)).await? {
-            tracking.check_classes(alarms.as_deref().unwrap_or_default(), &known)?;
+            let alarms = started.alarms.as_deref().unwrap_or_default();
+            started.tracking.check_classes(alarms, &known)?;
         }
-        let uri: Url = uri.parse().map_err(|_| RerunError::NoAddress(video.clone()))?;
-        if uri.password() == Some("***") {
-            return Err(RerunError::Password(video.clone()));
-        }
+        let uri: Url = started.uri.parse().map_err(|_| RerunError::NoAddress(video.clone()))?;
+        let again = Upload::again(&id, &started);
+        let again = again.ok_or_else(|| RerunError::Password(video.clone()))?;
         if uri.scheme() == objects::SCHEME {
             let found = self.streams.objects.info(&uri).await;
-            found.map_err(|error| error.named(&name))?;
+            found.map_err(|error| error.named(&started.name))?;
         }
-        let upload = Upload {
-            id: Some(id.clone()),
-            name: Some(name),
-            selection: selection.into(),
-            model: Some(model),
-            alarms,
-            tracking,
-            labels,
-            fingerprint,
-            ..Upload::of(uri)
-        };
+        let upload = Upload { model: Some(model), ..again };
         let message_id = format!("upload/{id}");
         let payload = to_json(&upload).into();
         self.streams.publisher.publish(subjects::UPLOAD_SUBJECT, &message_id, payload).await?;
