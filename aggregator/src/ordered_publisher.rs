@@ -3,10 +3,11 @@
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::Stream;
 use moliceiro_nats::messages::{Alarm, Versioned, VideoTrack, from_json, to_json};
-use moliceiro_nats::publish::StoreError;
+use moliceiro_nats::publish::{Batch, StoreError};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::debug;
 
 use crate::metrics::Metrics;
 use crate::publication::{PublicationError, last_message};
@@ -108,6 +109,11 @@ async fn publish<T: Numbered>(
     }
     let subject = T::subject(video);
     let mut last = Last::of::<T>(streams, &subject).await?;
+    let items = &items[items.partition_point(|item| item.number() <= last.number)..];
+    if publish_at_once(streams, video, items, &last).await {
+        items.iter().for_each(on_stored);
+        return Ok(());
+    }
     for item in items {
         while last.number < item.number() {
             let message = PublishMessage::build()
@@ -125,4 +131,27 @@ async fn publish<T: Numbered>(
         }
     }
     Ok(())
+}
+
+/// True if one batch stored all of them. If not, another aggregator may have stored some, or the
+/// server may not know batches.
+async fn publish_at_once<T: Numbered>(
+    streams: &Streams,
+    video: &VideoId,
+    items: &[T],
+    last: &Last,
+) -> bool {
+    if items.len() < 2 || !T::stream(streams).cached_info().config.allow_atomic_publish {
+        return false;
+    }
+    let of = |item: &T| (item.message_id(video), to_json(item).into());
+    let messages = items.iter().map(of).collect();
+    let batch = Batch { subject: &T::subject(video), after: last.sequence, messages };
+    match streams.publisher.publish_batch(batch).await {
+        Ok(_) => true,
+        Err(error) => {
+            debug!(%video, %error, "a batch is not stored: publishing one message after the other");
+            false
+        }
+    }
 }

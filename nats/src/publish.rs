@@ -1,5 +1,7 @@
 //! Stores messages for certain: publishes until a stream acknowledges.
 
+mod batch;
+
 use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,6 +15,8 @@ use backon::Retryable;
 use bytes::Bytes;
 use thiserror::Error;
 use tracing::{debug, warn};
+
+pub use self::batch::{Batch, BatchError};
 
 use crate::backoff::backoff;
 use crate::messages::{Event, VideoEvent, to_cbor};

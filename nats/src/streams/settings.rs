@@ -240,6 +240,7 @@ impl StreamsSettings {
             Config {
                 max_bytes: self.other(4),
                 max_age: self.keep,
+                allow_atomic_publish: true,
                 ..base(TRACKS, vec![ALL_TRACKS.into()], "Finished tracks, as JSON")
             },
             Config {

@@ -1,4 +1,5 @@
-//! Brings the frame queue of version 0.1, whose subjects did not have a model, to this one.
+//! Brings streams of version 0.1 to this one: a frame queue whose subjects did not have a model, and
+//! streams without batches.
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, Stream};
@@ -42,6 +43,24 @@ pub(super) async fn frames_queue(
     jetstream.update_stream(&config).await.map_err(|error| failed(&error))?;
     info!(moved, "the frame queue has a subject for each model now");
     jetstream.get_stream(FRAMES).await.map_err(|error| failed(&error))
+}
+
+/// The stream with batches allowed where this release publishes them. A server that does not know
+/// batches leaves them out.
+pub(super) async fn batches(
+    jetstream: &Context,
+    stream: Stream,
+    needed: &Config,
+) -> Result<Stream, StreamsError> {
+    let found = &stream.cached_info().config;
+    if found.allow_atomic_publish || !needed.allow_atomic_publish {
+        return Ok(stream);
+    }
+    let config = Config { allow_atomic_publish: true, ..found.clone() };
+    let failed =
+        |error: &dyn std::fmt::Display| unavailable(format!("stream {}", config.name))(error);
+    jetstream.update_stream(&config).await.map_err(|error| failed(&error))?;
+    jetstream.get_stream(&config.name).await.map_err(|error| failed(&error))
 }
 
 /// Queues each old frame for the model that analysed all of them, and deletes it.
