@@ -8,7 +8,9 @@ use async_nats::jetstream::stream::Stream;
 use futures_util::StreamExt;
 use moliceiro_nats::Streams;
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::metrics::Metrics;
@@ -19,16 +21,10 @@ const MAX_RESULTS: usize = 1000;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const PULL_EXPIRY: Duration = Duration::from_secs(30);
 
-/// Results in batches, as they arrive.
+/// Results in batches, as they arrive. They are pulled and read beside the counting.
 pub(crate) struct Batches {
-    messages: pull::Stream,
-    /// The stream that the results are in.
-    log: Stream,
-    linger: Duration,
-    last_returned: Option<Instant>,
-    /// What the next batch has so far.
-    collected: Vec<ResultMessage>,
-    metrics: Arc<Metrics>,
+    batches: mpsc::Receiver<Vec<ResultMessage>>,
+    _pulling: AbortOnDropHandle<()>,
 }
 
 /// The server sends no more messages: open [`Batches`] again.
@@ -50,34 +46,60 @@ impl Batches {
             .expires(PULL_EXPIRY)
             .messages()
             .await?;
-        Ok(Self {
-            messages,
-            log: streams.results.clone(),
-            linger,
-            last_returned: None,
-            collected: vec![],
-            metrics: Arc::clone(metrics),
-        })
+        let (log, metrics) = (streams.results.clone(), Arc::clone(metrics));
+        let (sender, batches) = mpsc::channel(1);
+        let puller = Puller { messages, log, linger, metrics, collected: vec![] };
+        let pulling = AbortOnDropHandle::new(tokio::spawn(puller.run(sender)));
+        Ok(Self { batches, _pulling: pulling })
     }
 
-    /// Waits for a first result, then collects more until `linger` has passed since the last batch.
-    /// So a result after a pause is counted at once, and a steady flow costs one write per
-    /// `linger`.
-    ///
-    /// Dropping the future before it is ready loses nothing: the next call continues.
+    /// The next batch. Dropping the future before it is ready loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Vec<ResultMessage>, PullEnded> {
-        while self.collected.is_empty() {
-            self.receive().await?;
-        }
-        let deadline = self.last_returned.map_or_else(Instant::now, |last| last + self.linger);
-        while self.collected.len() < MAX_RESULTS {
-            match timeout_at(deadline, self.receive()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(PullEnded)) | Err(_) => break,
+        self.batches.recv().await.ok_or(PullEnded)
+    }
+}
+
+struct Puller {
+    messages: pull::Stream,
+    /// The stream that the results are in.
+    log: Stream,
+    linger: Duration,
+    metrics: Arc<Metrics>,
+    /// What the next batch has so far.
+    collected: Vec<ResultMessage>,
+}
+
+impl Puller {
+    /// Waits for a first result, then collects more until `linger` has passed since the last batch
+    /// and that one is being counted. So a result after a pause is counted at once, and a steady
+    /// flow costs one write per `linger`.
+    async fn run(mut self, batches: mpsc::Sender<Vec<ResultMessage>>) {
+        let mut deadline = Instant::now();
+        loop {
+            while self.collected.is_empty() {
+                if self.receive().await.is_err() {
+                    return;
+                }
+            }
+            let is_full = self.collected.len() >= MAX_RESULTS;
+            let is_due = is_full || Instant::now() >= deadline;
+            tokio::select! {
+                biased;
+                received = self.receive(), if !is_full => {
+                    if received.is_err() {
+                        // The receiver is dropped once nothing is counted any more.
+                        batches.send(self.collected).await.ok();
+                        return;
+                    }
+                }
+                permit = batches.reserve(), if is_due => {
+                    let Ok(permit) = permit else { return };
+                    permit.send(std::mem::take(&mut self.collected));
+                    deadline = Instant::now() + self.linger;
+                }
+                () = sleep_until(deadline), if !is_due => {}
             }
         }
-        self.last_returned = Some(Instant::now());
-        Ok(std::mem::take(&mut self.collected))
     }
 
     async fn receive(&mut self) -> Result<(), PullEnded> {

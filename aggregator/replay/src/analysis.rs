@@ -96,7 +96,7 @@ pub fn fold_frame(
     fold: &mut Fold,
     frame: &FrameResult,
     threshold: Option<f32>,
-    sink: &mut impl FnMut(Finding),
+    sink: &mut dyn FnMut(Finding),
 ) {
     let objects: Vec<_> = frame
         .objects

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt};
 use moliceiro_nats::messages::{Carried, FrameResult};
@@ -20,11 +21,11 @@ type Results =
 pub struct StoredResults {
     streams: Streams,
     video: VideoId,
-    waiting: BTreeMap<u64, FrameResult>,
+    waiting: BTreeMap<u64, Arc<FrameResult>>,
     /// The frames to come that carry the objects of another one: that one, and their times.
     carried: BTreeMap<u64, (u64, Option<u64>)>,
     /// The last result before the frame that was asked for.
-    before: Option<FrameResult>,
+    before: Option<Arc<FrameResult>>,
     reading: Option<Results>,
     /// What is stored before this sequence was read.
     read_from: u64,
@@ -54,7 +55,7 @@ impl StoredResults {
     /// stored since the last reading.
     pub fn offer(&mut self, frame: FrameResult) {
         if self.waiting.len() < MOST_WAITING {
-            self.waiting.entry(frame.index).or_insert(frame);
+            self.waiting.entry(frame.index).or_insert_with(|| Arc::new(frame));
         }
     }
 
@@ -76,7 +77,7 @@ impl StoredResults {
     }
 
     /// The result of a frame; `None` if it is not stored. Call it for frames in order.
-    pub async fn of(&mut self, index: u64) -> Result<Option<FrameResult>, DetectionsError> {
+    pub async fn of(&mut self, index: u64) -> Result<Option<Arc<FrameResult>>, DetectionsError> {
         while self.waiting.first_key_value().is_some_and(|(first, _)| *first < index) {
             if let Some((_, frame)) = self.waiting.pop_first() {
                 self.pass(frame);
@@ -86,13 +87,13 @@ impl StoredResults {
         loop {
             if let Some(frame) = self.waiting.remove(&index) {
                 // Frames that carry its objects may follow.
-                self.pass(frame.clone());
+                self.pass(Arc::clone(&frame));
                 return Ok(Some(frame));
             }
             if let Some((source, pts)) = self.carried.get(&index).copied()
                 && let Some(frame) = self.before.as_ref().filter(|frame| frame.index == source)
             {
-                return Ok(Some(frame.carried_by(index, pts)));
+                return Ok(Some(Arc::new(frame.carried_by(index, pts))));
             }
             if self.known_up_to.is_some_and(|known| index <= known) {
                 return Ok(None);
@@ -101,7 +102,7 @@ impl StoredResults {
         }
     }
 
-    fn pass(&mut self, frame: FrameResult) {
+    fn pass(&mut self, frame: Arc<FrameResult>) {
         if self.before.as_ref().is_none_or(|before| before.index < frame.index) {
             self.before = Some(frame);
         }
@@ -117,9 +118,9 @@ impl StoredResults {
                 match result {
                     // Of two results of a frame, the first one was counted.
                     StoredResult::Frame(frame) if frame.index >= index => {
-                        self.waiting.entry(frame.index).or_insert(frame);
+                        self.waiting.entry(frame.index).or_insert_with(|| Arc::new(frame));
                     }
-                    StoredResult::Frame(frame) => self.pass(frame),
+                    StoredResult::Frame(frame) => self.pass(Arc::new(frame)),
                     StoredResult::Carried(carried) => self.offer_carried(&carried),
                 }
                 if self.waiting.len() > MOST_WAITING {

@@ -532,7 +532,7 @@ async fn an_analysis_of_a_part_of_the_results_says_what_is_missing() {
 #[ignore = "a measurement"]
 async fn analysing_a_hundred_thousand_stored_frames() {
     const MANY: u64 = 100_000;
-    for tracker in [TrackerKind::None, TrackerKind::Bytetrack].repeat(3) {
+    for tracker in [TrackerKind::None, TrackerKind::Bytetrack].repeat(5) {
         let site = Site::start().await;
         let video = video("long");
         let tracking = Tracking { tracker: Some(tracker), ..Tracking::default() };

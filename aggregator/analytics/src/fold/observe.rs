@@ -28,7 +28,7 @@ const STILL: f64 = 0.25;
 impl Fold {
     /// Adds a frame. Frames come in the order of their indexes; one that comes too late is left
     /// out.
-    pub fn frame(&mut self, frame: &FrameObservations<'_>, sink: &mut impl FnMut(Finding)) {
+    pub fn frame(&mut self, frame: &FrameObservations<'_>, sink: &mut dyn FnMut(Finding)) {
         if frame.index < self.next {
             return;
         }
@@ -68,7 +68,7 @@ impl Fold {
     }
 
     /// Finishes what is open: no frame follows.
-    pub fn end(&mut self, sink: &mut impl FnMut(Finding)) {
+    pub fn end(&mut self, sink: &mut dyn FnMut(Finding)) {
         // A video of two frames, or of one, cannot show anything three times.
         if self.frames <= 2 && self.before.is_none() {
             let serials = self.tracker.confirm_all();
@@ -120,7 +120,7 @@ impl Fold {
         objects: &[u32],
         width: Option<f64>,
         judged: &mut Judged,
-        sink: &mut impl FnMut(Finding),
+        sink: &mut dyn FnMut(Finding),
     ) {
         let shapes = width.map(|width| Shapes {
             width,
@@ -168,7 +168,7 @@ impl Fold {
     }
 
     /// Gives numbers to tracks, and counts what happened to them before.
-    fn confirm(&mut self, serials: &[u64], judged: &mut Judged, sink: &mut impl FnMut(Finding)) {
+    fn confirm(&mut self, serials: &[u64], judged: &mut Judged, sink: &mut dyn FnMut(Finding)) {
         for &serial in serials {
             let Some(story) = self.stories.get_mut(&serial) else { continue };
             self.numbers.tracks += 1;
@@ -191,7 +191,7 @@ impl Fold {
     }
 
     /// A track is not seen again; `left`: and the video goes on.
-    fn finish(&mut self, serial: u64, left: bool, sink: &mut impl FnMut(Finding)) {
+    fn finish(&mut self, serial: u64, left: bool, sink: &mut dyn FnMut(Finding)) {
         let Some(mut story) = self.stories.remove(&serial) else { return };
         let Some(number) = story.number else { return };
         let mut counting = Counting {
@@ -328,7 +328,7 @@ impl Counting<'_> {
         story: &mut Story,
         happened: Happened,
         judged: &mut Judged,
-        sink: &mut impl FnMut(Finding),
+        sink: &mut dyn FnMut(Finding),
     ) {
         match happened {
             Happened::Crossed { line, direction, at } => {
@@ -353,7 +353,7 @@ impl Counting<'_> {
         line: u8,
         direction: Direction,
         at: At,
-        sink: &mut impl FnMut(Finding),
+        sink: &mut dyn FnMut(Finding),
     ) {
         let place = usize::from(line);
         self.counts.lines[place].add(direction, story.class);
@@ -375,7 +375,7 @@ impl Counting<'_> {
         zone: u8,
         (entered, left): (At, At),
         exits: bool,
-        sink: &mut impl FnMut(Finding),
+        sink: &mut dyn FnMut(Finding),
     ) {
         let place = usize::from(zone);
         let dwell_s = left.seconds - entered.seconds;

@@ -62,7 +62,7 @@ impl Fold {
         frame: &FrameObservations<'_>,
         now: f64,
         judged: &Judged,
-        sink: &mut impl FnMut(Finding),
+        sink: &mut dyn FnMut(Finding),
     ) {
         for n in 0..self.rules.alarms.len() {
             for (label, count, track) in self.raised(n, frame, now, judged) {

@@ -215,7 +215,7 @@ impl Film {
         Self { fps, frames, people: actors.len() - cars, cars, crossings }
     }
 
-    fn summary(&self, tracker: TrackerKind, sink: &mut impl FnMut(Finding)) -> AnalyticsSummary {
+    fn summary(&self, tracker: TrackerKind, sink: &mut dyn FnMut(Finding)) -> AnalyticsSummary {
         let mut fold = Fold::new(&rules(tracker));
         for (n, objects) in self.frames.iter().enumerate() {
             let objects: Vec<_> = objects
