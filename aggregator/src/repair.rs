@@ -40,7 +40,7 @@ use crate::publication::{PublicationError, last_message};
 use crate::settings::AggregatorSettings;
 
 /// How often the server is asked at most, and at least.
-const INTERVALS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+const INTERVALS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 
 /// A request to count a video again from its log.
 pub(crate) struct Recount {
@@ -237,15 +237,20 @@ impl Repairs<'_> {
             return Ok(());
         }
         let totals = VideoTotals::from_entry(entry.clone())?;
-        let rounds = entry.repair.as_ref().map_or(0, |repair| repair.rounds);
-        let upload = match self.upload(video, &entry, rounds) {
+        let before = entry.repair.take().unwrap_or_default();
+        let missing = totals.missing_frames();
+        let server = self.streams.jetstream.client().server_info().server_id;
+        // A server that was restarted meanwhile may have lost the same frames again.
+        let helped = before.rounds == 0 || missing < before.missing || server != before.server;
+        let fruitless = if helped { 0 } else { before.fruitless + 1 };
+        let upload = match self.upload(video, &entry, fruitless) {
             Ok(upload) => upload,
-            Err(reason) => return self.give_up(video, rounds, reason).await,
+            Err(reason) => return self.give_up(video, before.rounds, reason).await,
         };
-        let round = rounds + 1;
+        let round = before.rounds + 1;
         let repair = Repair { round, frames: totals.missing() };
-        self.metrics.repair_asked(video, &repair, totals.missing_frames());
-        entry.repair = Some(RepairState { rounds: round, ..entry.repair.unwrap_or_default() });
+        self.metrics.repair_asked(video, &repair, missing);
+        entry.repair = Some(RepairState { rounds: round, fruitless, missing, server, ..before });
         match self.streams.videos().write(&entry, Some(revision)).await {
             Ok(_) => {}
             // It moves, or another aggregator asks.
@@ -259,16 +264,21 @@ impl Repairs<'_> {
     }
 
     /// The upload of a video, or why it is not decoded again.
-    fn upload(&self, video: &VideoId, entry: &VideoEntry, rounds: u32) -> Result<Upload, String> {
+    fn upload(
+        &self,
+        video: &VideoId,
+        entry: &VideoEntry,
+        fruitless: u32,
+    ) -> Result<Upload, String> {
         let most = self.settings.repair_rounds;
         if entry.started.window.is_some() {
             return Err("the source is live, and cannot be decoded again".into());
         }
-        match rounds {
-            _ if rounds < most => {}
+        match fruitless {
+            _ if fruitless < most => {}
             0 => return Err("aggregator.repair_rounds is 0".into()),
             1 => return Err("decoding them again once did not help".into()),
-            _ => return Err(format!("decoding them again {rounds} times did not help")),
+            _ => return Err(format!("decoding them again {fruitless} times did not help")),
         }
         Upload::again(video, &entry.started)
             .ok_or_else(|| "the source has a password, which is not stored".into())

@@ -17,6 +17,7 @@ use async_nats::jetstream::consumer::{Consumer, pull};
 use moliceiro_nats::messages::{ModelDescription, ModelId};
 use moliceiro_nats::{DetectorsConsumer, Streams};
 use tokio::task::JoinHandle;
+use tracing::warn;
 
 use load::Loaded;
 pub(crate) use load::{LoadError, Loader};
@@ -157,7 +158,8 @@ impl Serving {
     /// Adjusts what is loaded to the frames that wait. Does not wait for anything.
     pub(crate) async fn adjust(&mut self, consumers: &[DetectorsConsumer]) {
         self.finish_loading().await;
-        self.drop_removed(consumers);
+        let restored = self.restore_consumers(consumers).await;
+        self.drop_removed(consumers, &restored);
         let leaving = self.leaving.len();
         self.leaving.retain(|sessions| sessions.strong_count() > 0);
         if self.leaving.len() < leaving {
@@ -209,12 +211,30 @@ impl Serving {
         self.allowed.iter().any(|allowed| names.contains(allowed))
     }
 
+    /// Creates consumers again that the server lost, which are those of models that it still has.
+    async fn restore_consumers(&self, consumers: &[DetectorsConsumer]) -> Vec<ModelId> {
+        let mut restored = Vec::new();
+        for place in &self.places {
+            let model = &place.served.model;
+            if consumers.iter().any(|of| of.model == *model)
+                || self.streams.models.find(model).await.is_err()
+            {
+                continue;
+            }
+            match self.streams.detectors(model).await {
+                Ok(_) => restored.push(model.clone()),
+                Err(error) => warn!(%model, %error, "cannot create the consumer of a model again"),
+            }
+        }
+        restored
+    }
+
     /// Models whose consumer was deleted are removed, or will be needed no more.
-    fn drop_removed(&mut self, consumers: &[DetectorsConsumer]) {
+    fn drop_removed(&mut self, consumers: &[DetectorsConsumer], restored: &[ModelId]) {
         let now = Instant::now();
         let stays = |place: &Place| {
             let Served { model, sessions, .. } = &*place.served;
-            let exists = consumers.iter().any(|of| of.model == *model);
+            let exists = restored.contains(model) || consumers.iter().any(|of| of.model == *model);
             // It may have been created after the survey.
             let is_new = now.duration_since(place.loaded_at) < RETRY;
             let may_be_usable =

@@ -1,6 +1,6 @@
 //! A private `nats-server`: a child process on a free loopback port, with its own data folder.
 
-mod disk;
+mod space;
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -136,7 +136,7 @@ impl EmbeddedServer {
             return Err(unusable(error));
         }
         let store = folder.join(STORE);
-        let store_limit = disk::store_limit(folder, &store).map_err(unusable)?;
+        let store_limit = space::store_limit(folder, &store).map_err(unusable)?;
         let password = nuid::next().to_string();
         let launch = Launch {
             program,
@@ -184,7 +184,7 @@ impl EmbeddedServer {
 
     /// The bytes that are free on the disk with its data.
     pub fn free_bytes(&self) -> io::Result<u64> {
-        disk::free(&self.folder)
+        space::free(&self.folder)
     }
 
     /// The address of the server that another process runs on `folder`, with the password; `None`
@@ -215,6 +215,11 @@ impl EmbeddedServer {
     /// The bytes that it stores at most, so that it leaves a part of the disk to others.
     pub fn store_limit(&self) -> u64 {
         self.store_limit
+    }
+
+    /// The bytes that it keeps in memory at most.
+    pub fn memory_limit(&self) -> u64 {
+        space::memory_limit()
     }
 
     /// The server's process id, to measure its usage.
@@ -336,10 +341,12 @@ impl Launch<'_> {
             "# Overwritten at each start.\nserver_name: moliceiro\nlisten: {address:?}\n\
              ports_file_dir: {}\nlog_file: {}\nmax_payload: 8MB\n\
              authorization {{ user: moliceiro, password: {password:?} }}\n\
-             jetstream {{ store_dir: {}, max_file_store: {store_limit}, sync_interval: always }}\n",
+             jetstream {{ store_dir: {}, max_file_store: {store_limit}, max_memory_store: {}, \
+             sync_interval: always }}\n",
             quoted(ports),
             quoted(&folder.join(LOG)),
             quoted(&folder.join(STORE)),
+            space::memory_limit(),
         )
     }
 }

@@ -33,7 +33,7 @@ pub use detectors::DetectorsConsumer;
 pub use error::StreamsError;
 use error::{may_pass, refused, unavailable};
 use settings::DAY;
-pub use settings::{Allowed, InvalidStreamsSetting, StreamsSettings};
+pub use settings::{Allowed, FramesStorage, InvalidStreamsSetting, StreamsSettings};
 
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// The server reports that a frame ran out of deliveries when the next one is pulled: late, if all
@@ -42,6 +42,9 @@ const KEEP_ATTEMPTS: Duration = DAY;
 /// Enough for the election of a new leader, which takes seconds.
 const CREATION_ATTEMPTS: usize = 15;
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How often it is checked whether the connection is to another server than before. That costs
+/// nothing.
+const RESTART_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Everything that services share on the server, created and checked. Cheap to clone and to move:
 /// its fields are those of [`OpenStreams`].
@@ -202,6 +205,31 @@ impl Streams {
     /// it is, and this value works on with what is new.
     pub async fn restore(&self) -> Result<(), StreamsError> {
         Box::pin(Self::open_once(&self.jetstream, &self.settings)).await.map(drop)
+    }
+
+    /// Restores what a server that was restarted does not have any more: what was in its memory.
+    /// Ends with the streams.
+    pub fn watch_restarts(&self) -> impl Future<Output = ()> + Send + use<> {
+        let client = self.jetstream.client();
+        let mut run = client.server_info().server_id;
+        let streams = Arc::downgrade(&self.0);
+        async move {
+            loop {
+                tokio::time::sleep(RESTART_INTERVAL).await;
+                let Some(streams) = streams.upgrade().map(Self) else { return };
+                let now = client.server_info().server_id;
+                if now == run {
+                    continue;
+                }
+                match streams.restore().await {
+                    Ok(()) => run = now,
+                    Err(error) => {
+                        warn!(%error, "cannot restore what is missing on the server; retrying");
+                        tokio::time::sleep(LONGEST_PAUSE).await;
+                    }
+                }
+            }
+        }
     }
 
     /// Waits until everything sent has left this process, acknowledgements too; a few seconds at

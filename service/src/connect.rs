@@ -43,8 +43,9 @@ pub async fn connect_streams<S: ServiceSection>(
     readiness.not_yet(&opened, "they are being opened");
     let streams = Box::pin(Streams::wait_for(client.clone(), streams, publishes_in_flight)).await?;
     telemetry.watch_streams(name, &streams);
-    // It ends with the streams.
+    // They end with the streams.
     tokio::spawn(streams.storage.watch());
+    tokio::spawn(streams.watch_restarts());
     let watched = streams.clone();
     readiness.checked_by(&opened, move || streams_available(client.clone(), watched.clone()));
     Ok(streams)

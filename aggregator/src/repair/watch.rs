@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 /// How often the log is searched for videos without an entry, at most.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
+/// A server that was restarted has lost the frames that were in its memory.
+const PAUSE_AFTER_RESTART: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub(super) struct Watch {
@@ -20,6 +22,8 @@ pub(super) struct Watch {
     next_revision: u64,
     /// The run of the server that they were read from.
     server: String,
+    /// The server was started after the last complete update.
+    is_restarted: bool,
     searched_at: Option<Instant>,
 }
 
@@ -28,6 +32,8 @@ struct Unfinished {
     revision: Option<u64>,
     since: Instant,
     uri: Option<String>,
+    /// It was unfinished when the server was started.
+    may_lack_frames: bool,
 }
 
 impl Watch {
@@ -42,12 +48,15 @@ impl Watch {
         let videos = streams.videos();
         let last = videos.last_revision().await?;
         let server = streams.jetstream.client().server_info().server_id;
-        if server != self.server || last + 1 < self.next_revision {
+        self.is_restarted |= server != self.server;
+        if self.is_restarted || last + 1 < self.next_revision {
             // The bucket may be an older one, or a new one: power was lost.
             self.next_revision = 0;
             self.known.clear();
             self.server = server;
         }
+        let is_restarted = self.is_restarted;
+        self.unfinished.values_mut().for_each(|of| of.may_lack_frames |= is_restarted);
         if last >= self.next_revision {
             let mut entries = Box::pin(videos.entries_since(self.next_revision.max(1)));
             while let Some(entry) = entries.next().await {
@@ -59,6 +68,7 @@ impl Watch {
             }
             self.next_revision = last + 1;
         }
+        self.is_restarted = false;
         if self.searched_at.is_none_or(|at| at.elapsed() >= pause.max(LEAST_PAUSE)) {
             for video in videos.logged().await? {
                 if !self.known.contains(&video) {
@@ -91,15 +101,22 @@ impl Watch {
     }
 
     fn note(&mut self, video: VideoId, revision: Option<u64>, uri: Option<String>) {
-        let is_same = |known: &Unfinished| known.revision == revision;
-        if !self.unfinished.get(&video).is_some_and(is_same) {
-            self.unfinished.insert(video, Unfinished { revision, since: Instant::now(), uri });
+        let before = self.unfinished.get(&video);
+        if before.is_some_and(|known| known.revision == revision) {
+            return;
         }
+        let may_lack_frames = self.is_restarted || before.is_some_and(|of| of.may_lack_frames);
+        let since = Instant::now();
+        self.unfinished.insert(video, Unfinished { revision, since, uri, may_lack_frames });
     }
 
-    /// The videos that have not moved for so long. Each is returned again after the same time.
+    /// The videos that have not moved for so long, or since a moment after the server was restarted.
+    /// Each is returned again after the same time.
     pub(super) fn unmoved(&mut self, time: Duration) -> Vec<VideoId> {
-        let due = self.unfinished.iter_mut().filter(|(_, of)| of.since.elapsed() >= time);
+        let due = self.unfinished.iter_mut().filter(|(_, of)| {
+            let pause = if of.may_lack_frames { time.min(PAUSE_AFTER_RESTART) } else { time };
+            of.since.elapsed() >= pause
+        });
         due.map(|(video, of)| {
             of.since = Instant::now();
             video.clone()

@@ -58,8 +58,8 @@ pub(crate) fn fit(
     streams: &StreamsSettings,
 ) -> anyhow::Result<(StreamsSettings, Option<String>)> {
     let (limit, wanted) = (server.store_limit(), streams.reserved_bytes());
-    let Some(fitted) = streams.fitted(limit) else {
-        let least = StreamsSettings::LEAST_BYTES.min(wanted);
+    let Some(fitted) = streams.fitted(limit, server.memory_limit()) else {
+        let least = streams.least_bytes().min(wanted);
         anyhow::bail!(
             "the disk with the data folder has too little free space: the streams may use {} MiB \
              of it, and need {} MiB. Free some space, choose a folder on another disk with --data, \

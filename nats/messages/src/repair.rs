@@ -54,6 +54,15 @@ impl Repair {
 pub struct RepairState {
     /// How often its source was asked for again.
     pub rounds: u32,
+    /// How often in a row that brought nothing.
+    #[serde(default)]
+    pub fruitless: u32,
+    /// Frames that were missing when it was last asked for.
+    #[serde(default)]
+    pub missing: u64,
+    /// The run of the server that it was last asked on.
+    #[serde(default)]
+    pub server: String,
     /// Frames that were lost for good.
     #[serde(default)]
     pub lost: u64,

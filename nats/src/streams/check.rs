@@ -6,6 +6,7 @@ use async_nats::jetstream::stream::Config;
 use tracing::warn;
 
 use super::StreamsError;
+use crate::subjects::FRAMES;
 
 /// The oldest server whose replicated work queues keep messages that ran out of deliveries
 /// (<https://github.com/nats-io/nats-server/pull/7845>) and refuse the same messages on every
@@ -35,7 +36,12 @@ pub(super) fn stream(what: &str, found: &Config, needed: &Config) -> Result<(), 
     };
     same(what, "subjects", &sorted(&found.subjects), &sorted(&needed.subjects))?;
     same(what, "retention", &found.retention, &needed.retention)?;
-    same(what, "storage", &found.storage, &needed.storage)?;
+    // Frames that are lost are decoded again: their queue may be in memory.
+    if needed.name == FRAMES {
+        kept(what, "storage", &found.storage, &needed.storage);
+    } else {
+        same(what, "storage", &found.storage, &needed.storage)?;
+    }
     same(what, "discard", &found.discard, &needed.discard)?;
     same(
         what,

@@ -65,7 +65,8 @@ impl DetectorsConsumer {
 impl Streams {
     /// The consumer that delivers a model's frames to its detectors; created if it is missing.
     pub async fn detectors(&self, model: &ModelId) -> Result<Consumer<pull::Config>, StreamsError> {
-        let config = self.settings.detectors_config(model);
+        let storage = self.frames.cached_info().config.storage;
+        let config = self.settings.detectors_config(model, storage);
         let name = detectors_consumer(model);
         let what = format!("consumer {name} of stream {FRAMES}");
         Box::pin(consumers::open(&self.frames, &what, config, &self.settings)).await

@@ -76,6 +76,11 @@ pub(super) fn refused(
     settings: &StreamsSettings,
 ) -> StreamsError {
     let advice = match reason.error_code() {
+        ErrorCode::MEMORY_RESOURCES_EXCEEDED if settings.reserved_memory() > 0 => format!(
+            ". The frame queue needs {} MiB of its JetStream memory store: raise max_memory_store, \
+             lower streams.frames_max_bytes, or set streams.frames_storage = \"file\"",
+            settings.reserved_memory() / MIB
+        ),
         ErrorCode::STORAGE_RESOURCES_EXCEEDED
         | ErrorCode::INSUFFICIENT_RESOURCES
         | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => {

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::kv;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -28,6 +30,9 @@ pub struct StreamsSettings {
     pub replicas: usize,
     /// Bytes that the frame queue may hold. Ingest waits while it is full.
     pub frames_max_bytes: u64,
+    /// Where the frame queue is: `file`, or `memory`, which a server that ends loses. Frames that are
+    /// lost are decoded again; only those of a live source cannot be.
+    pub frames_storage: FramesStorage,
     /// Frames of one video that the queue may hold, so that a long video leaves space for others.
     pub frames_max_per_video: u64,
     /// Bytes that results may take. Above half of it, the oldest counted ones are deleted.
@@ -60,6 +65,25 @@ pub struct StreamsSettings {
     pub keep_dead: Duration,
 }
 
+/// Where the frame queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FramesStorage {
+    /// In the memory of the server.
+    Memory,
+    /// On its disk. A server without replicas does not wait for the disk.
+    File,
+}
+
+impl From<FramesStorage> for StorageType {
+    fn from(storage: FramesStorage) -> Self {
+        match storage {
+            FramesStorage::Memory => Self::Memory,
+            FramesStorage::File => Self::File,
+        }
+    }
+}
+
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -68,6 +92,7 @@ impl Default for StreamsSettings {
         Self {
             replicas: 1,
             frames_max_bytes: 512 * MIB,
+            frames_storage: FramesStorage::File,
             frames_max_per_video: 256,
             results_max_bytes: 1024 * MIB,
             other_max_bytes: 464 * MIB,
@@ -156,32 +181,57 @@ impl StreamsSettings {
         problems
     }
 
-    /// The bytes that the streams reserve on each server that has a copy of them.
+    /// The bytes that the streams reserve on the disk of each server that has a copy of them.
     pub fn reserved_bytes(&self) -> u64 {
-        self.stream_configs().iter().map(|config| config.max_bytes.unsigned_abs()).sum()
+        self.reserved_in(StorageType::File)
     }
 
-    /// These settings for a server that stores `limit` bytes at most: if necessary, each stream
-    /// gets a smaller part, in proportion. `None` if that would be too little to work with.
-    pub fn fitted(&self, limit: u64) -> Option<Self> {
-        let Self { frames_max_bytes, results_max_bytes, other_max_bytes, .. } = *self;
-        let all = [frames_max_bytes, results_max_bytes, other_max_bytes];
-        let total: u128 = all.iter().copied().map(u128::from).sum();
-        let limit = u128::from(limit);
-        if total <= limit {
-            return Some(self.clone());
-        }
-        if limit < u128::from(Self::LEAST_BYTES) {
-            return None;
-        }
-        let [frames_max_bytes, results_max_bytes, other_max_bytes] =
-            // At most what it was, which fits.
-            all.map(|bytes| u64::try_from(u128::from(bytes) * limit / total).unwrap_or(bytes));
-        Some(Self { frames_max_bytes, results_max_bytes, other_max_bytes, ..self.clone() })
+    /// The bytes that they reserve in its memory.
+    pub fn reserved_memory(&self) -> u64 {
+        self.reserved_in(StorageType::Memory)
     }
 
-    /// The least that [`fitted`](Self::fitted) works with.
-    pub const LEAST_BYTES: u64 = 64 * MIB;
+    fn reserved_in(&self, storage: StorageType) -> u64 {
+        let configs = self.stream_configs();
+        let there = configs.iter().filter(|config| config.storage == storage);
+        there.map(|config| config.max_bytes.unsigned_abs()).sum()
+    }
+
+    /// These settings for a server that stores `disk` bytes at most, and keeps `memory` bytes: if
+    /// necessary, each stream gets a smaller part, in proportion; and a queue in memory not more
+    /// than half of that. `None` if that would be too little to work with.
+    pub fn fitted(&self, disk: u64, memory: u64) -> Option<Self> {
+        let mut fitted = self.clone();
+        let Self { frames_storage, frames_max_bytes, results_max_bytes, other_max_bytes, .. } =
+            &mut fitted;
+        let mut stored = vec![results_max_bytes, other_max_bytes];
+        match frames_storage {
+            FramesStorage::File => stored.push(frames_max_bytes),
+            FramesStorage::Memory => {
+                *frames_max_bytes = (*frames_max_bytes).min((memory / 2).max(MIB));
+            }
+        }
+        let total: u128 = stored.iter().map(|bytes| u128::from(**bytes)).sum();
+        let limit = u128::from(disk);
+        if total > limit {
+            if disk < self.least_bytes() {
+                return None;
+            }
+            for bytes in stored {
+                // At most what it was, which fits.
+                *bytes = u64::try_from(u128::from(*bytes) * limit / total).unwrap_or(*bytes);
+            }
+        }
+        Some(fitted)
+    }
+
+    /// The least that [`fitted`](Self::fitted) works with on the disk.
+    pub fn least_bytes(&self) -> u64 {
+        match self.frames_storage {
+            FramesStorage::Memory => 32 * MIB,
+            FramesStorage::File => 64 * MIB,
+        }
+    }
 
     /// A stream's part of `other_max_bytes`, in 29ths: 16 MiB each by default.
     fn other(&self, parts: u64) -> i64 {
@@ -218,6 +268,10 @@ impl StreamsSettings {
                 max_bytes: signed(self.frames_max_bytes),
                 max_messages_per_subject: signed(self.frames_max_per_video),
                 discard_new_per_subject: true,
+                storage: self.frames_storage.into(),
+                // What a server that is killed had not written yet is decoded again.
+                persist_mode: (self.replicas == 1 && self.frames_storage == FramesStorage::File)
+                    .then_some(PersistenceMode::Async),
                 ..work_queue(base(FRAMES, vec![ALL_FRAMES.into()], "Frames to be analysed"))
             },
             Config {
@@ -293,7 +347,7 @@ impl StreamsSettings {
     }
 
     /// The consumer that the detectors of a model share.
-    pub(super) fn detectors_config(&self, model: &ModelId) -> pull::Config {
+    pub(super) fn detectors_config(&self, model: &ModelId, storage: StorageType) -> pull::Config {
         let wait = self.frame_ack_wait;
         // The server requires fewer steps than deliveries; the last one holds for the rest.
         let steps = self.frame_max_deliver.saturating_sub(1);
@@ -301,6 +355,7 @@ impl StreamsSettings {
         pull::Config {
             backoff: [wait, wait, 3 * wait][..steps].to_vec(),
             filter_subject: frames_for(model),
+            memory_storage: storage == StorageType::Memory,
             ..self.consumer(&detectors_consumer(model), wait, signed(self.frame_max_deliver))
         }
     }
@@ -340,22 +395,36 @@ mod tests {
 
     #[test]
     fn streams_fit_a_small_disk() {
-        let settings = StreamsSettings::default();
+        let frames_storage = FramesStorage::File;
+        let settings = StreamsSettings { frames_storage, ..StreamsSettings::default() };
         assert_eq!(settings.reserved_bytes(), 2000 * MIB);
-        let fits = settings.fitted(2000 * MIB).unwrap();
+        let fits = settings.fitted(2000 * MIB, 0).unwrap();
         assert_eq!(fits.reserved_bytes(), 2000 * MIB);
         for limit in [64 * MIB, 100 * MIB + 1, 2000 * MIB - 1] {
-            let small = settings.fitted(limit).unwrap();
+            let small = settings.fitted(limit, 0).unwrap();
             assert!((limit - MIB..=limit).contains(&small.reserved_bytes()), "{limit}");
             assert!(small.problems().is_empty() && small.keep == settings.keep, "{limit}");
         }
-        assert!(settings.fitted(64 * MIB - 1).is_none());
+        assert!(settings.fitted(64 * MIB - 1, 0).is_none());
         let smaller = StreamsSettings {
             frames_max_bytes: 16 * MIB,
             results_max_bytes: 16 * MIB,
             other_max_bytes: 8 * MIB,
             ..settings
         };
-        assert!(smaller.fitted(40 * MIB).is_some(), "smaller settings need less");
+        assert!(smaller.fitted(40 * MIB, 0).is_some(), "smaller settings need less");
+    }
+
+    #[test]
+    fn a_queue_in_memory_takes_half_of_it_and_nothing_of_the_disk() {
+        let frames_storage = FramesStorage::Memory;
+        let settings = StreamsSettings { frames_storage, ..StreamsSettings::default() };
+        assert_eq!(settings.reserved_bytes(), 1488 * MIB);
+        assert_eq!(settings.reserved_memory(), 512 * MIB);
+        let small = settings.fitted(32 * MIB, 600 * MIB).unwrap();
+        assert_eq!(small.reserved_memory(), 300 * MIB);
+        assert!((31 * MIB..=32 * MIB).contains(&small.reserved_bytes()));
+        assert!(small.problems().is_empty());
+        assert!(settings.fitted(32 * MIB - 1, 600 * MIB).is_none());
     }
 }

@@ -128,7 +128,8 @@ impl RestartableServer {
         let mut text = format!("listen: \"{}\"\n", self.loopback.port(0));
         if self.has_jetstream {
             text += &format!(
-                "jetstream {{ store_dir: {:?}, max_file_store: 100GB, sync_interval: always }}\n",
+                "jetstream {{ store_dir: {:?}, max_file_store: 100GB, max_memory_store: 100GB, \
+                 sync_interval: always }}\n",
                 self.store
             );
         }

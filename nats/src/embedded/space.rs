@@ -1,4 +1,4 @@
-//! How much a private server may store.
+//! How much a private server may store on the disk and in memory.
 
 use std::fs;
 use std::io;
@@ -12,6 +12,14 @@ const LEFT_DIVISOR: u64 = 4;
 pub(super) fn store_limit(folder: &Path, store: &Path) -> io::Result<u64> {
     let total = free(folder)?.saturating_add(size(store));
     Ok(total - total / LEFT_DIVISOR)
+}
+
+/// Three quarters of the machine's memory, as nats-server takes where its configuration says nothing.
+pub(super) fn memory_limit() -> u64 {
+    let system = rustix::system::sysinfo();
+    #[expect(clippy::useless_conversion, reason = "its type depends on the platform")]
+    let total = u64::from(system.totalram).saturating_mul(system.mem_unit.into());
+    total - total / LEFT_DIVISOR
 }
 
 /// The bytes that are free on the disk with a folder.
