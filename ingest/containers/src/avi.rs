@@ -6,6 +6,7 @@
 //! tiny one of MPEG-4. In a "packed" stream, such a one stands for the second frame of an earlier
 //! chunk.
 
+mod header;
 mod repair;
 
 use std::fs::File;
@@ -44,6 +45,7 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
     let reader = Reader::new(file)?;
     let mut walk = Walk {
         reader,
+        has_movie: false,
         streams: Vec::new(),
         missing: 0,
         unknown: 0,
@@ -52,11 +54,18 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
         films: Vec::new(),
     };
     walk.file()?;
+    if !walk.has_movie
+        && let Some(movie) = header::find_movie(&mut walk.reader)?
+    {
+        walk.is_uncertain = true;
+        walk.damaged_at = walk.damaged_at.or(movie.damaged_at);
+    }
     Ok(walk.finish())
 }
 
 struct Walk<'a> {
     reader: Reader<'a>,
+    has_movie: bool,
     /// All streams, sound included: chunks name them by number.
     streams: Vec<Stream>,
     /// Bytes that are missing at the end.
@@ -150,6 +159,7 @@ impl Walk<'_> {
                 }
             }
             b"movi" => {
+                self.has_movie = true;
                 let declared = list.data.saturating_add(list.size.into());
                 if !NOT_YET_KNOWN.contains(&list.size) {
                     self.missing = declared.saturating_sub(self.reader.length());
@@ -297,7 +307,7 @@ impl Walk<'_> {
     }
 
     fn finish(self) -> Contents {
-        let Self { reader, streams, missing, unknown, is_uncertain, damaged_at, films } = self;
+        let Self { reader, streams, missing, unknown, is_uncertain, damaged_at, films, .. } = self;
         let tracks = streams
             .iter()
             .filter(|stream| stream.is_video)
