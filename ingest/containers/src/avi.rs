@@ -160,11 +160,13 @@ impl Walk<'_> {
             }
             b"movi" => {
                 self.has_movie = true;
-                let declared = list.data.saturating_add(list.size.into());
-                if !NOT_YET_KNOWN.contains(&list.size) {
+                let mut declared = list.data.saturating_add(list.size.into());
+                if NOT_YET_KNOWN.contains(&list.size) {
+                    declared = u64::MAX;
+                } else {
                     self.missing = declared.saturating_sub(self.reader.length());
                 }
-                self.movie(inner)?;
+                self.movie(inner, declared)?;
             }
             _ => {}
         }
@@ -200,8 +202,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Counts the chunks to `end`. Those in `rec ` lists are walked as if the list was not there.
-    fn movie(&mut self, end: u64) -> io::Result<()> {
+    /// Counts the chunks to `end`, at most where the list ends as it is `declared`. Those in `rec `
+    /// lists are walked as if the list was not there.
+    fn movie(&mut self, end: u64, declared: u64) -> io::Result<()> {
         let has_end = end < self.reader.length();
         while let Some(chunk) = self.chunk(end)? {
             let chunk_end = chunk.data.saturating_add(chunk.size.into());
@@ -210,8 +213,8 @@ impl Walk<'_> {
                 continue;
             }
             if chunk_end > self.reader.length() {
-                // Where the list itself is there, the length of the chunk is wrong.
-                if has_end {
+                // Where the list itself is there or ends earlier, the length of the chunk is wrong.
+                if has_end || chunk_end > declared {
                     self.is_uncertain = true;
                     self.damaged_at.get_or_insert(chunk.data - 8);
                 }

@@ -1,9 +1,9 @@
 //! Makes pictures of interlaced frames, whose two fields are of two moments: together they are
 //! combed wherever something moves.
 //!
-//! Each frame stays one frame. Where the picture has at most half as many rows as a field, the field
-//! alone is enough, and costs less than the whole frame. Otherwise the lines of the other field are
-//! replaced (`fields`).
+//! Each frame stays one frame. Where the picture has at most half as many rows as a field, the
+//! field alone is enough, and costs less than the whole frame. Otherwise the lines of the other
+//! field are replaced (`fields`).
 
 use gstreamer as gst;
 use gstreamer_video::prelude::VideoBufferExt;

@@ -1,9 +1,9 @@
 //! Gives pictures of MPEG-1 and MPEG-2 the times that their packets lack.
 //!
 //! In a program stream, few pictures have a time of their own, and in a raw stream none has. The
-//! others follow from the rate, and from the order of decoding (ISO/IEC 13818-1, 2.4.2.4): a picture
-//! that may lie between others is shown when it is decoded, and another one when the next such one
-//! is decoded.
+//! others follow from the rate, and from the order of decoding (ISO/IEC 13818-1, 2.4.2.4): a
+//! picture that may lie between others is shown when it is decoded, and another one when the next
+//! such one is decoded.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -50,8 +50,8 @@ struct Times {
     pictures: u64,
     /// When the next picture is decoded.
     next: Option<u64>,
-    /// The last picture that others may need: its number, how long it is shown, and whether it has a
-    /// time.
+    /// The last picture that others may need: its number, how long it is shown, and whether it has
+    /// a time.
     reference: Option<(u64, u64, bool)>,
     /// When pictures are shown whose frames have not come yet.
     shown: BTreeMap<u64, u64>,
@@ -147,8 +147,8 @@ impl Times {
         let number = self.pictures;
         self.pictures += 1;
         let is_immediate = picture.is_between || self.sequence.has_low_delay;
-        // Without a time of showing, that of decoding was estimated by GStreamer. Where they are the
-        // same, the one of decoding may be missing.
+        // Without a time of showing, that of decoding was estimated by GStreamer. Where they are
+        // the same, the one of decoding may be missing.
         let known = pts.and_then(|pts| dts.filter(|dts| is_immediate || *dts < pts));
         let earlier = if is_immediate { 0 } else { own };
         let first = || pts.map(|pts| pts.saturating_sub(earlier));

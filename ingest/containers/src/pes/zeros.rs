@@ -1,10 +1,14 @@
 //! Searches for the zeros of start codes.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+/// Making one takes longer than most searches.
+static PAIR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(&[0, 0]));
 
 /// Where two zeros lie, from a byte on, or else the end or a zero there.
 pub(super) fn next_zeros(bytes: &[u8], at: usize) -> usize {
     let rest = bytes.get(at..).unwrap_or_default();
-    let pair = memmem::find(rest, &[0, 0]);
-    at + pair.unwrap_or(rest.len() - usize::from(rest.ends_with(&[0])))
+    at + PAIR.find(rest).unwrap_or(rest.len() - usize::from(rest.ends_with(&[0])))
 }
