@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 /// Making one takes longer than most searches.
-static PAIR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(&[0, 0]));
+static PAIR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\0\0"));
 
 /// Where two zeros lie, from a byte on, or else the end or a zero there.
 pub(super) fn next_zeros(bytes: &[u8], at: usize) -> usize {
