@@ -6,6 +6,7 @@
 //! tiny one of MPEG-4. In a "packed" stream, such a one stands for the second frame of an earlier
 //! chunk.
 
+mod header;
 mod repair;
 
 use std::fs::File;
@@ -44,6 +45,7 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
     let reader = Reader::new(file)?;
     let mut walk = Walk {
         reader,
+        has_movie: false,
         streams: Vec::new(),
         missing: 0,
         unknown: 0,
@@ -52,11 +54,18 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
         films: Vec::new(),
     };
     walk.file()?;
+    if !walk.has_movie
+        && let Some(movie) = header::find_movie(&mut walk.reader)?
+    {
+        walk.is_uncertain = true;
+        walk.damaged_at = walk.damaged_at.or(movie.damaged_at);
+    }
     Ok(walk.finish())
 }
 
 struct Walk<'a> {
     reader: Reader<'a>,
+    has_movie: bool,
     /// All streams, sound included: chunks name them by number.
     streams: Vec<Stream>,
     /// Bytes that are missing at the end.
@@ -150,11 +159,14 @@ impl Walk<'_> {
                 }
             }
             b"movi" => {
-                let declared = list.data.saturating_add(list.size.into());
-                if !NOT_YET_KNOWN.contains(&list.size) {
+                self.has_movie = true;
+                let mut declared = list.data.saturating_add(list.size.into());
+                if NOT_YET_KNOWN.contains(&list.size) {
+                    declared = u64::MAX;
+                } else {
                     self.missing = declared.saturating_sub(self.reader.length());
                 }
-                self.movie(inner)?;
+                self.movie(inner, declared)?;
             }
             _ => {}
         }
@@ -190,8 +202,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Counts the chunks to `end`. Those in `rec ` lists are walked as if the list was not there.
-    fn movie(&mut self, end: u64) -> io::Result<()> {
+    /// Counts the chunks to `end`, at most where the list ends as it is `declared`. Those in `rec `
+    /// lists are walked as if the list was not there.
+    fn movie(&mut self, end: u64, declared: u64) -> io::Result<()> {
         let has_end = end < self.reader.length();
         while let Some(chunk) = self.chunk(end)? {
             let chunk_end = chunk.data.saturating_add(chunk.size.into());
@@ -200,8 +213,8 @@ impl Walk<'_> {
                 continue;
             }
             if chunk_end > self.reader.length() {
-                // Where the list itself is there, the length of the chunk is wrong.
-                if has_end {
+                // Where the list itself is there or ends earlier, the length of the chunk is wrong.
+                if has_end || chunk_end > declared {
                     self.is_uncertain = true;
                     self.damaged_at.get_or_insert(chunk.data - 8);
                 }
@@ -297,7 +310,7 @@ impl Walk<'_> {
     }
 
     fn finish(self) -> Contents {
-        let Self { reader, streams, missing, unknown, is_uncertain, damaged_at, films } = self;
+        let Self { reader, streams, missing, unknown, is_uncertain, damaged_at, films, .. } = self;
         let tracks = streams
             .iter()
             .filter(|stream| stream.is_video)

@@ -45,6 +45,7 @@ pub use flv_packets::{FlvCodec, FlvPackets, FlvVideo};
 pub use heif::{Crop, HeifCodec, HeifColor, HeifPicture, Turn, picture_tracks};
 pub use matroska::{Replacement, Rotation, description, rotation, without_index};
 pub use obu::TemporalUnits;
+pub use ogg::ogg_without_ends;
 pub use ogg_times::OggPages;
 pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo, PictureCount};
 

@@ -6,20 +6,28 @@ use std::fs::File;
 use std::io;
 
 use crate::contents::{Container, Contents, Fault, VideoTrack};
+use crate::matroska::Replacement;
+use crate::ogg_times::{self, frame_of};
 use crate::reader::Reader;
 
 pub(crate) const SIGNATURE: [u8; 4] = *b"OggS";
 /// Bytes of a page before the lengths of its segments.
 const PAGE_HEADER: usize = 27;
-/// Bytes that name a codec.
-const NAME: usize = 7;
-/// The flag of a page that begins a stream.
+/// The most that segments of a page hold.
+const MOST_DATA: usize = 255 * 255;
+/// Bytes that name a codec, and of Theora say how times are written.
+const NAME: usize = 42;
+/// The flags of a page that begins or ends a stream.
 const BEGINS: u8 = 2;
+const ENDS: u8 = 4;
+/// Where a page has its flags and its checksum.
+const FLAGS_AT: usize = 5;
+const CHECKSUM_AT: usize = 22;
+/// More ends than this are left as they are.
+const MOST_ENDS: usize = 1000;
 
 pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
-    let mut walk = Walk { reader: Reader::new(file)?, video: None, ends_in_page: false };
-    while walk.page()? {}
-    let Walk { reader, video, ends_in_page } = walk;
+    let Walk { reader, video, ends_in_page, .. } = Walk::whole(file)?;
     let gaps = video.as_ref().map_or(0, |video| video.gaps);
     let lost = (gaps > 0).then_some(Fault::PacketsLost { gaps });
     let ends_in_page = ends_in_page.then_some(Fault::EndsInPacket);
@@ -41,10 +49,21 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
     })
 }
 
+/// What gives last frames that come later than the rate says their own times: pages that do not end
+/// the stream. Demuxers show the frames on one that does as soon as those before it end.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn ogg_without_ends(file: &mut File) -> io::Result<Vec<Replacement>> {
+    Ok(Walk::whole(file)?.late_ends)
+}
+
 struct Walk<'a> {
     reader: Reader<'a>,
     video: Option<Video>,
     ends_in_page: bool,
+    late_ends: Vec<Replacement>,
 }
 
 struct Video {
@@ -59,9 +78,22 @@ struct Video {
     pending: u64,
     next_page: u32,
     gaps: u64,
+    /// How times are written: by how much the number of a key frame is shifted, and whether that of
+    /// frames since it follows.
+    shift: u32,
+    has_offset: bool,
+    /// The number of the last frame with a time.
+    last: Option<i64>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn whole(file: &'a mut File) -> io::Result<Self> {
+        let reader = Reader::new(file)?;
+        let mut walk = Self { reader, video: None, ends_in_page: false, late_ends: Vec::new() };
+        while walk.page()? {}
+        Ok(walk)
+    }
+
     /// Reads a page. False if there are no more.
     fn page(&mut self) -> io::Result<bool> {
         let mut header = [0; PAGE_HEADER];
@@ -73,8 +105,10 @@ impl Walk<'_> {
         if !header.starts_with(&SIGNATURE) {
             return self.next_signature(start + 1);
         }
-        let [_, _, _, _, _, kind, _, _, _, _, _, _, _, _, s0, s1, s2, s3, n0, n1, n2, n3, ..] =
+        let [_, _, _, _, _, kind, t0, t1, t2, t3, t4, t5, t6, t7, serial @ .., _, _, _, _, _] =
             header;
+        let [s0, s1, s2, s3, n0, n1, n2, n3] = serial;
+        let time = i64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]);
         let (serial, number) = ([s0, s1, s2, s3], u32::from_le_bytes([n0, n1, n2, n3]));
         let mut lengths = [0; 255];
         let lengths = &mut lengths[..usize::from(header[PAGE_HEADER - 1])];
@@ -90,6 +124,14 @@ impl Walk<'_> {
         }
         if let Some(video) = self.video.as_mut().filter(|video| video.serial == serial) {
             video.add(number, lengths, kind & BEGINS != 0);
+            if video.is_late(time, lengths) && kind & ENDS != 0 && self.late_ends.len() < MOST_ENDS
+            {
+                self.reader.go_to(start)?;
+                let mut page = vec![0; PAGE_HEADER + lengths.len() + MOST_DATA];
+                page.truncate(usize::try_from(end - start).unwrap_or(0));
+                self.reader.fill(&mut page)?;
+                self.late_ends.extend(without_end(page, start).into_iter().flatten());
+            }
         }
         self.reader.go_to(end)?;
         Ok(true)
@@ -99,9 +141,11 @@ impl Walk<'_> {
     fn begin(&mut self, serial: [u8; 4]) -> io::Result<()> {
         let mut name = [0; NAME];
         self.reader.fill(&mut name)?;
-        let (codec, headers) = match &name {
-            b"\x80theora" => ("Theora", 3),
-            [b'O', b'V', b'P', b'8', b'0', ..] => ("VP8", 2),
+        let (codec, headers, shift, has_offset) = match &name {
+            [0x80, b't', b'h', b'e', b'o', b'r', b'a', .., high, low] => {
+                ("Theora", 3, ogg_times::shift([*high, *low]), true)
+            }
+            [b'O', b'V', b'P', b'8', b'0', ..] => ("VP8", 2, 32, false),
             _ => return Ok(()),
         };
         match &mut self.video {
@@ -109,6 +153,7 @@ impl Walk<'_> {
             Some(video) if video.frames == 0 => {}
             Some(video) => {
                 (video.serial, video.headers, video.pending) = (serial, headers, 0);
+                (video.shift, video.has_offset, video.last) = (shift, has_offset, None);
             }
             None => {
                 self.video = Some(Video {
@@ -120,6 +165,9 @@ impl Walk<'_> {
                     pending: 0,
                     next_page: 0,
                     gaps: 0,
+                    shift,
+                    has_offset,
+                    last: None,
                 });
             }
         }
@@ -169,6 +217,33 @@ impl Video {
     }
 }
 
+impl Video {
+    /// Whether the frames of a page come later than right behind those before.
+    fn is_late(&mut self, time: i64, lengths: &[u8]) -> bool {
+        if time < 0 || self.headers > 0 {
+            return false;
+        }
+        let number = if self.has_offset { frame_of(time, self.shift) } else { time >> self.shift };
+        let ended = lengths.iter().filter(|length| **length < u8::MAX).count();
+        let ended = i64::try_from(ended).unwrap_or(i64::MAX);
+        let before = self.last.replace(number);
+        before.is_some_and(|before| number.saturating_sub(before) > ended)
+    }
+}
+
+/// What makes a page one that does not end the stream.
+fn without_end(mut page: Vec<u8>, at: u64) -> Option<[Replacement; 2]> {
+    let flags = page.get_mut(FLAGS_AT)?;
+    *flags &= !ENDS;
+    let flags = vec![*flags];
+    page.get_mut(CHECKSUM_AT..CHECKSUM_AT + 4)?.fill(0);
+    let sum = ogg_times::checksum(&page).to_le_bytes().to_vec();
+    Some([
+        Replacement { at: at + FLAGS_AT as u64, bytes: flags },
+        Replacement { at: at + CHECKSUM_AT as u64, bytes: sum },
+    ])
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -200,6 +275,7 @@ mod tests {
     fn contents(bytes: &[u8]) -> Contents {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
+        ogg_without_ends(&mut file).unwrap();
         inspect(&mut file).unwrap()
     }
 
@@ -223,6 +299,31 @@ mod tests {
         assert_eq!(found(&film[..film.len() - 1]).1, [Fault::EndsInPacket]);
         pages.remove(2);
         assert_eq!(found(&pages.concat()).1, [Fault::PacketsLost { gaps: 1 }]);
+    }
+
+    #[test]
+    fn a_last_frame_that_comes_late_does_not_end_the_stream() {
+        // A shift of 6.
+        let mut header = [&b"\x80theora"[..], &[0; 35]].concat();
+        header[41] = 6 << 5;
+        let ends = |last: i64| {
+            let mut pages = [
+                page(BEGINS, 0, &[&header]),
+                page(0, 1, &[b"comment", b"setup"]),
+                page(0, 2, &[b"a", b"b"]),
+                page(ENDS, 3, &[b"c"]),
+            ];
+            pages[2][6..14].copy_from_slice(&(1_i64 << 6 | 1).to_le_bytes());
+            pages[3][6..14].copy_from_slice(&last.to_le_bytes());
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&pages.concat()).unwrap();
+            let at = pages[..3].concat().len() as u64;
+            let found = ogg_without_ends(&mut file).unwrap();
+            let places: Vec<_> = found.iter().map(|new| new.at - at).collect();
+            (places, found.first().map(|new| new.bytes.clone()))
+        };
+        assert_eq!(ends(1 << 6 | 2), (vec![], None));
+        assert_eq!(ends(1 << 6 | 9), (vec![5, 22], Some(vec![0])));
     }
 
     #[test]

@@ -50,15 +50,14 @@ impl OggPages {
             let data = data(&page);
             if video.is_none() && data.starts_with(THEORA) {
                 let Some(bits) = data.get(SHIFT_AT..SHIFT_AT + 2) else { break };
-                let bits = u16::from_be_bytes([bits[0], bits[1]]);
-                video = Some((serial(&page), u32::from(bits >> 5 & 31)));
+                video = Some((serial(&page), shift([bits[0], bits[1]])));
                 continue;
             }
             let time = time(&page);
             let is_frame = data.first().is_some_and(|first| first & 0x80 == 0);
             match video {
                 Some((video, shift)) if video == serial(&page) && is_frame && time != NO_TIME => {
-                    let frame = (time >> shift).saturating_add(time & ((1 << shift) - 1));
+                    let frame = frame_of(time, shift);
                     let ended = lengths(&page).iter().filter(|length| **length < 255).count();
                     let later = i64::try_from(ended).unwrap_or(0).saturating_sub(frame);
                     let later = later.checked_mul(1 << shift).filter(|_| time < 0 && frame < 0);
@@ -99,6 +98,16 @@ impl OggPages {
         }
         Ok(Some(page))
     }
+}
+
+/// The shift of the number of a key frame, from the end of the identification header.
+pub(crate) fn shift(bytes: [u8; 2]) -> u32 {
+    u32::from(u16::from_be_bytes(bytes) >> 5 & 31)
+}
+
+/// The number of a frame: that of its key frame, and how many frames it is behind it.
+pub(crate) fn frame_of(time: i64, shift: u32) -> i64 {
+    (time >> shift).saturating_add(time & ((1 << shift) - 1))
 }
 
 /// The page at a position, or else what lies before the next one. `None` at the end of the file.
@@ -153,7 +162,7 @@ fn data(page: &[u8]) -> &[u8] {
 }
 
 /// RFC 3533, section 6: a CRC of 32 bits.
-fn checksum(bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |sum: u32, byte| {
         (0..8).fold(sum ^ u32::from(*byte) << 24, |sum, _| {
             if sum >> 31 == 1 { sum << 1 ^ 0x04c1_1db7 } else { sum << 1 }

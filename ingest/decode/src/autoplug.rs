@@ -7,6 +7,7 @@ use tracing::debug;
 
 use crate::codes;
 use crate::frame_times::{self, OfDecoding};
+use crate::mpeg_times;
 use crate::probes::Probes;
 
 /// Attaches `probes` to demuxers and decoders, and works around what their defaults lose.
@@ -43,6 +44,7 @@ pub(crate) fn configure_plugged_elements(
             if element.has_property("direct-rendering") {
                 element.set_property("direct-rendering", false);
             }
+            mpeg_times::complete(element, &of_decoding);
             probes.filter_key_frames(element);
             frame_times::restore(element, &of_decoding);
             probes.attach_to_decoder(element);

@@ -11,6 +11,7 @@ use crate::file::{self, CheckedInput, Input};
 use crate::folder;
 use crate::format::FileFormat;
 use crate::image_files;
+use crate::interlacing::Before;
 use crate::output::Output;
 use crate::run::Run;
 use crate::settings::DecodeSettings;
@@ -32,6 +33,7 @@ pub(crate) fn decode(
     let mut run = Run {
         stall_timeout,
         deinterlace,
+        before: Before::default(),
         key_frames,
         requested_track,
         stored_frames: 0,

@@ -1,9 +1,10 @@
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 
 use gstreamer as gst;
-use moliceiro_containers::OggPages;
 use moliceiro_containers::mp4::FlatMovie;
+use moliceiro_containers::{OggPages, Replacement};
 
 use crate::file::LocalFile;
 use crate::{flat_source, obu, ogg, part};
@@ -19,7 +20,7 @@ pub(crate) enum FileSource<'a> {
     RepairedAvi,
     /// The frames of a raw AV1 stream.
     Obu,
-    /// An Ogg file whose times may be negative.
+    /// An Ogg file whose times may be negative, or the last one far behind the others.
     Ogg,
     /// One of the tracks of an MP4.
     Movie(&'a FlatMovie),
@@ -32,18 +33,18 @@ impl FileSource<'_> {
             Self::Whole => return whole(file),
             Self::Ogg => match File::open(&file.path).and_then(OggPages::open) {
                 Ok(Some(pages)) => Ok(ogg::source(pages)),
-                Ok(None) => return whole(file),
+                Ok(None) => match ogg_ends(file) {
+                    Ok(ends) if ends.is_empty() => return whole(file),
+                    Ok(ends) => edited(file, ends),
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
             },
             Self::Part(bytes) => part::source(&file.path, bytes, Vec::new()),
-            Self::WithoutIndex => File::open(&file.path).and_then(|mut open| {
-                let hidden = moliceiro_containers::without_index(&mut open)?;
-                part::source(&file.path, &(0..open.metadata()?.len()), hidden)
-            }),
-            Self::RepairedAvi => File::open(&file.path).and_then(|mut open| {
-                let repaired = moliceiro_containers::repaired_avi(&mut open)?;
-                part::source(&file.path, &(0..open.metadata()?.len()), repaired)
-            }),
+            Self::WithoutIndex => File::open(&file.path)
+                .and_then(|mut open| edited(file, moliceiro_containers::without_index(&mut open)?)),
+            Self::RepairedAvi => File::open(&file.path)
+                .and_then(|mut open| edited(file, moliceiro_containers::repaired_avi(&mut open)?)),
             Self::Obu => obu::source(&file.path),
             Self::Movie(movie) => {
                 File::open(&file.path).and_then(|open| flat_source::element(open, movie))
@@ -53,6 +54,18 @@ impl FileSource<'_> {
             gst::glib::Error::new(gst::ResourceError::OpenRead, &error.to_string())
         })
     }
+}
+
+/// In GStreamer 1.22, `oggdemux` ignores the time of the last page. Reproduced by the corpus
+/// (`ogv/theora/variable`).
+fn ogg_ends(file: &LocalFile) -> io::Result<Vec<Replacement>> {
+    moliceiro_containers::ogg_without_ends(&mut File::open(&file.path)?)
+}
+
+/// The file with other bytes in some places.
+fn edited(file: &LocalFile, replacements: Vec<Replacement>) -> io::Result<gst::Element> {
+    let length = std::fs::metadata(&file.path)?.len();
+    part::source(&file.path, &(0..length), replacements)
 }
 
 fn whole(file: &LocalFile) -> Result<gst::Element, gst::glib::Error> {

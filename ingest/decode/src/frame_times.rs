@@ -37,6 +37,10 @@ const NUMBER: &str = "timestamp/x-moliceiro-packet";
 pub(crate) struct OfDecoding(Arc<AtomicBool>);
 
 impl OfDecoding {
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Notes which demuxer there is.
     pub(crate) fn attach_to_demuxer(&self, demuxer: &gst::Element) {
         let Some(factory) = demuxer.factory() else { return };
@@ -128,7 +132,7 @@ pub(crate) fn restore(decoder: &gst::Element, of_decoding: &OfDecoding) {
             if let Some(packet) = info.buffer_mut() {
                 let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
                 times.packet = (packet.pts().or(packet.dts()), packet.duration());
-                if of_decoding.0.load(Ordering::Relaxed) && !times.are_of_showing {
+                if of_decoding.is_known() && !times.are_of_showing {
                     times.number(pad, packet);
                 }
             }

@@ -1,9 +1,9 @@
 //! Makes pictures of interlaced frames, whose two fields are of two moments: together they are
 //! combed wherever something moves.
 //!
-//! Each frame stays one frame, and needs no other. Where the picture has at most half as many rows
-//! as a field, the field alone is enough, and costs less than the whole frame. Otherwise the lines
-//! of the other field are replaced.
+//! Each frame stays one frame. Where the picture has at most half as many rows as a field, the
+//! field alone is enough, and costs less than the whole frame. Otherwise the lines of the other
+//! field are replaced (`fields`).
 
 use gstreamer as gst;
 use gstreamer_video::prelude::VideoBufferExt;
@@ -13,6 +13,7 @@ use gstreamer_video::{
 };
 use moliceiro_messages::Deinterlace;
 
+use crate::fields::{Lines, Sample};
 use crate::raw_frame::RawFrame;
 
 /// The lines of a field.
@@ -23,26 +24,33 @@ pub(crate) enum Parity {
     Bottom,
 }
 
+/// The last frame, if it is interlaced.
+#[derive(Debug, Default)]
+pub(crate) struct Before(Option<(gst::Buffer, VideoInfo)>);
+
 /// The frames to analyse for one that was decoded: itself, or one for each field.
 pub(crate) fn separate(
     mut frame: RawFrame,
     deinterlace: Deinterlace,
+    before: &mut Before,
 ) -> (RawFrame, Option<RawFrame>) {
     if deinterlace == Deinterlace::Off || !is_interlaced(&frame) {
-        return (frame, None);
-    }
-    if deinterlace == Deinterlace::Auto {
-        frame.field = Some(Parity::Top);
+        before.0 = None;
         return (frame, None);
     }
     let (first, second) = match is_top_first(&frame) {
         true => (Parity::Top, Parity::Bottom),
         false => (Parity::Bottom, Parity::Top),
     };
+    if deinterlace == Deinterlace::Auto {
+        let last = before.0.replace((frame.buffer.clone(), frame.info.clone()));
+        frame.field = Some(first);
+        frame.before = last.filter(|(_, info)| *info == frame.info).map(|(buffer, _)| buffer);
+        return (frame, None);
+    }
     let half = frame.length.map(|length| length / 2);
     let later = frame.pts.map(|pts| pts.saturating_add(half.unwrap_or_default()));
-    let (buffer, info) = (frame.buffer.clone(), frame.info.clone());
-    let second = RawFrame { buffer, info, field: Some(second), length: half, pts: later, ..frame };
+    let second = RawFrame { field: Some(second), length: half, pts: later, ..frame.same() };
     (RawFrame { field: Some(first), length: half, ..frame }, Some(second))
 }
 
@@ -105,14 +113,15 @@ impl Layout {
     /// `None` if a line is not a row of bytes or of 16-bit values after the line above it.
     fn of(frame: &RawFrame) -> Option<Self> {
         let info = &frame.info;
-        if !has_plain_rows(info.format_info()) {
-            return None;
-        }
-        let (offsets, strides) = match frame.buffer.meta::<VideoMeta>() {
+        has_plain_rows(info.format_info()).then(|| Self::of_buffer(&frame.buffer, info))
+    }
+
+    fn of_buffer(buffer: &gst::BufferRef, info: &VideoInfo) -> Self {
+        let (offsets, strides) = match buffer.meta::<VideoMeta>() {
             Some(meta) => (meta.offset().to_vec(), meta.stride().to_vec()),
             None => (info.offset().to_vec(), info.stride().to_vec()),
         };
-        Some(Self { offsets, strides })
+        Self { offsets, strides }
     }
 
     /// The field as a frame of half the height, which shares the memory.
@@ -139,20 +148,31 @@ impl Layout {
     /// A copy of the frame in which the lines of the other field follow the moment of this one.
     fn replace_other_field<T: Sample>(self, frame: &RawFrame, parity: Parity) -> Option<RawFrame> {
         let planes = self.planes(&frame.info);
-        let mut bytes = frame.buffer.map_readable().ok()?.to_vec();
+        let own = frame.buffer.map_readable().ok()?;
+        let before = frame.before.as_ref().and_then(|buffer| {
+            let planes = Self::of_buffer(buffer, &frame.info).planes(&frame.info);
+            buffer.map_readable().ok().map(|bytes| (bytes, planes))
+        });
+        let mut bytes = own.to_vec();
         let other = match parity {
             Parity::Top => 1,
             Parity::Bottom => 0,
         };
-        for plane in planes {
-            let end = plane.end().filter(|end| *end <= bytes.len())?;
-            let source = bytes[plane.offset..end].to_vec();
-            let lines = Lines { bytes: &source, stride: plane.stride, width: plane.width };
+        for (index, plane) in planes.iter().enumerate() {
+            let lines = plane.lines(&own)?;
+            let before = before.as_ref().and_then(|(bytes, planes)| {
+                planes.get(index).filter(|other| other.is_like(plane))?.lines(bytes)
+            });
             for y in (other..plane.rows).step_by(2) {
                 let start = plane.offset + y * plane.stride;
-                lines.follow::<T>(y, plane.rows, &mut bytes[start..start + plane.width]);
+                let line = bytes.get_mut(start..start + plane.width)?;
+                match before {
+                    Some(before) if lines.has_around(y) => lines.adapt::<T>(before, y, line),
+                    _ => lines.follow::<T>(y, line),
+                }
             }
         }
+        drop(own);
         let info = like(&frame.info, frame.info.height())
             .offset(&self.offsets)
             .stride(&self.strides)
@@ -200,64 +220,15 @@ impl Plane {
         let last = self.rows.checked_sub(1)?.checked_mul(self.stride)?;
         self.offset.checked_add(last)?.checked_add(self.width)
     }
-}
 
-/// The lines of one plane.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    stride: usize,
-    width: usize,
-}
-
-impl Lines<'_> {
-    /// Makes line `y` of the two lines around it, which belong to the other moment, with the fine
-    /// vertical detail of its own field: what rests stays sharp, and what moves is not combed.
-    fn follow<T: Sample>(&self, y: usize, rows: usize, line: &mut [u8]) {
-        let row = |y: usize| &self.bytes[y * self.stride..][..self.width];
-        let above = if y > 0 { y - 1 } else { (y + 1).min(rows - 1) };
-        let below = if y + 1 < rows { y + 1 } else { above };
-        let (own_above, own_below) =
-            (if y > 1 { y - 2 } else { y }, if y + 2 < rows { y + 2 } else { y });
-        let columns = row(above).chunks_exact(T::BYTES).zip(row(below).chunks_exact(T::BYTES));
-        let own = row(own_above).chunks_exact(T::BYTES).zip(row(own_below).chunks_exact(T::BYTES));
-        let here = row(y).chunks_exact(T::BYTES).zip(line.chunks_exact_mut(T::BYTES));
-        for (((a, b), (u, v)), (w, to)) in columns.zip(own).zip(here) {
-            let [a, b, u, v, w] = [a, b, u, v, w].map(T::read);
-            T::write((2 * (a + b + w) - u - v + 2) >> 2, to);
-        }
-    }
-}
-
-/// A value of a pixel's component.
-trait Sample {
-    const BYTES: usize;
-    fn read(bytes: &[u8]) -> i32;
-    /// Writes the nearest value that it can have.
-    fn write(value: i32, bytes: &mut [u8]);
-}
-
-impl Sample for u8 {
-    const BYTES: usize = 1;
-
-    fn read(bytes: &[u8]) -> i32 {
-        i32::from(bytes[0])
+    /// Its lines in the bytes of a buffer; `None` if they are not all there.
+    fn lines<'a>(&self, bytes: &'a [u8]) -> Option<Lines<'a>> {
+        let &Self { stride, width, rows, .. } = self;
+        Some(Lines { bytes: bytes.get(self.offset..self.end()?)?, stride, width, rows })
     }
 
-    fn write(value: i32, bytes: &mut [u8]) {
-        bytes[0] = Self::try_from(value.clamp(0, 0xff)).unwrap_or_default();
-    }
-}
-
-impl Sample for u16 {
-    const BYTES: usize = 2;
-
-    fn read(bytes: &[u8]) -> i32 {
-        i32::from(Self::from_le_bytes([bytes[0], bytes[1]]))
-    }
-
-    fn write(value: i32, bytes: &mut [u8]) {
-        let value = Self::try_from(value.clamp(0, 0xffff)).unwrap_or_default();
-        bytes.copy_from_slice(&value.to_le_bytes());
+    fn is_like(&self, other: &Self) -> bool {
+        (self.rows, self.width) == (other.rows, other.width)
     }
 }
 
@@ -278,7 +249,7 @@ fn has_plain_rows(format: VideoFormatInfo) -> bool {
 }
 
 fn shown_as(frame: &RawFrame, buffer: gst::Buffer, info: VideoInfo) -> RawFrame {
-    RawFrame { buffer, info, field: None, ..*frame }
+    RawFrame { buffer, info, field: None, before: None, ..*frame }
 }
 
 /// A progressive format with the same pixels, and `height` lines.

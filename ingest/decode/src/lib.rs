@@ -42,7 +42,7 @@
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
 //!    `still` leaves out frames that equal the one before, and `probes` what is not a key frame, if
 //!    that is asked for.
-//! 4. `interlacing` makes one moment of an interlaced frame's two. `picture` scales it (`scale`,
+//! 4. `interlacing` makes one moment of an interlaced frame's two (`fields`). `picture` scales it (`scale`,
 //!    `color`), turns it upright and fits it into the picture (`geometry`); `jpeg` and `thumbnail` encode it.
 //! 5. The bounded channel of a [`Decoding`] delivers it, and `output` counts it.
 //!
@@ -76,6 +76,7 @@ mod decoding;
 mod elements;
 mod error;
 mod explain;
+mod fields;
 mod file;
 mod file_source;
 mod flat_source;
@@ -92,6 +93,7 @@ mod jpeg;
 mod limits;
 pub mod live;
 mod mp4;
+mod mpeg_times;
 mod nal;
 mod observer;
 mod obu;

@@ -16,6 +16,8 @@ pub(crate) struct RawFrame {
     pub(crate) orientation: Orientation,
     /// The field of which the picture is made, if the frame has two of different moments.
     pub(crate) field: Option<Parity>,
+    /// The frame before it, if that has the same format and is interlaced too.
+    pub(crate) before: Option<gst::Buffer>,
     /// Presentation time, in nanoseconds on the video's timeline.
     pub(crate) pts: Option<u64>,
     /// Display time, in nanoseconds.
@@ -36,12 +38,22 @@ impl RawFrame {
     /// A whole frame that has no time.
     pub(crate) fn still(buffer: gst::Buffer, info: VideoInfo, orientation: Orientation) -> Self {
         let shown = Size { width: info.width(), height: info.height() };
-        Self { buffer, info, shown, orientation, field: None, pts: None, length: None }
+        Self {
+            buffer,
+            info,
+            shown,
+            orientation,
+            field: None,
+            before: None,
+            pts: None,
+            length: None,
+        }
     }
 
     /// The same frame: its pixels are shared.
     pub(crate) fn same(&self) -> Self {
-        Self { buffer: self.buffer.clone(), info: self.info.clone(), ..*self }
+        let (buffer, info, before) = (self.buffer.clone(), self.info.clone(), self.before.clone());
+        Self { buffer, info, before, ..*self }
     }
 
     /// The frame as a picture of a folder, which has no timeline.

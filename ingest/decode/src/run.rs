@@ -10,7 +10,7 @@ use crate::container_info::ContainerInfo;
 use crate::elements;
 use crate::error::{Cancelled, DecodeError, Incomplete, PictureError};
 use crate::file::LocalFile;
-use crate::interlacing;
+use crate::interlacing::{self, Before};
 use crate::output::{Output, Taken};
 use crate::pipeline::{FilePipeline, Next};
 use crate::raw_frame::RawFrame;
@@ -19,6 +19,7 @@ use crate::raw_frame::RawFrame;
 pub(crate) struct Run {
     pub(crate) stall_timeout: Duration,
     pub(crate) deinterlace: Deinterlace,
+    pub(crate) before: Before,
     /// Whether only key frames are decoded.
     pub(crate) key_frames: bool,
     pub(crate) requested_track: Option<u32>,
@@ -135,7 +136,7 @@ impl Run {
 
     /// Takes a frame, or its fields.
     fn take(&mut self, frame: RawFrame) -> Result<Taken, Cancelled> {
-        let (first, second) = interlacing::separate(frame, self.deinterlace);
+        let (first, second) = interlacing::separate(frame, self.deinterlace, &mut self.before);
         let taken = match (self.output.take(first)?, second) {
             (Taken::Counted, Some(second)) => self.output.take(second)?,
             (taken, _) => taken,

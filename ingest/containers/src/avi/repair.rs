@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io;
 
-use super::{Chunk, is_avi, number};
+use super::header::{self, Movie};
+use super::{Chunk, number};
 use crate::matroska::Replacement;
 use crate::reader::Reader;
 
@@ -40,21 +41,13 @@ struct Repair<'a> {
 }
 
 impl Repair<'_> {
-    /// Where the list of chunks is.
+    /// Where the list of chunks is, behind headers that are repaired if bytes are missing in them.
     fn movie(&mut self) -> io::Result<Option<u64>> {
-        let mut start = [0; 12];
-        if self.reader.fill(&mut start)? < start.len() || !is_avi(&start) {
-            return Ok(None);
-        }
-        let mut at = 12;
-        while let Some(chunk) = self.chunk(at)? {
-            let mut kind = [0; 4];
-            if chunk.id == *b"LIST" && self.reader.fill(&mut kind)? == 4 && kind == *b"movi" {
-                return Ok(Some(at));
-            }
-            at = end(&chunk);
-        }
-        Ok(None)
+        let found = header::find_movie(&mut self.reader)?;
+        Ok(found.map(|Movie { at, repairs, .. }| {
+            self.found.extend(repairs);
+            at
+        }))
     }
 
     /// Repairs the chunks from here on.

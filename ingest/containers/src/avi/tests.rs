@@ -127,6 +127,20 @@ fn a_chunk_that_is_not_one_is_a_damage_unless_another_follows_it() {
 }
 
 #[test]
+fn a_chunk_that_is_longer_than_its_list_is_a_damage_and_not_a_lost_end() {
+    let header = list(b"LIST", b"hdrl", &[stream(b"vids", b"MJPG", 0)]);
+    let chunks = vec![chunk(b"00dc", &[1; 40]); 5];
+    let film = list(b"RIFF", b"AVI ", &[header, list(b"LIST", b"movi", &chunks)]);
+    let third = film.len() - 3 * 48;
+    let at = u64::try_from(third).unwrap();
+    let mut lossy = film.clone();
+    lossy[third + 7] = 1;
+    lossy.truncate(film.len() - 10);
+    assert_eq!(contents(&lossy).faults, [Fault::Damaged { at }]);
+    assert_eq!(contents(&film[..third + 20]).faults, [Fault::Truncated { missing: 3 * 48 - 20 }]);
+}
+
+#[test]
 fn no_change_of_a_file_makes_it_hang_or_panic() {
     let film = film();
     for at in 0..film.len() {

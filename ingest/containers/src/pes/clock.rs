@@ -5,12 +5,16 @@ use super::header::PesHeader;
 const WRAP: i64 = 1 << 33;
 /// Times that jump by more than this, in units of 1/90,000 s, begin a new recording.
 const JUMP: i64 = 10 * 90_000;
+/// The same in a program stream, where a packet holds as many pictures as fit, and one has a time.
+const LONG_JUMP: i64 = 60 * 90_000;
 /// Decoding times may go back by this much: some encoders repeat or round them.
 const BACK: i64 = 90_000 / 2;
 
 /// Makes one timeline of the 33-bit times of a stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Clock {
+    /// How far times of one recording are from each other.
+    jump: i64,
     /// The last decoding time, as it stands in the stream and on the timeline.
     last: Option<(u64, i64)>,
     /// The distance of the last two decoding times.
@@ -33,11 +37,19 @@ pub(super) enum Continues {
 }
 
 impl Clock {
+    pub(super) const fn of_transport_stream() -> Self {
+        Self { jump: JUMP, last: None, step: 0 }
+    }
+
+    pub(super) const fn of_program_stream() -> Self {
+        Self { jump: LONG_JUMP, ..Self::of_transport_stream() }
+    }
+
     /// How the next decoding time follows the last one.
     pub(super) fn continues(&self, decoded: u64) -> Continues {
         match self.last.map(|(last, _)| difference(decoded, last)) {
             Some(step) if step < -BACK => Continues::Back,
-            Some(step) if step > JUMP => Continues::Ahead,
+            Some(step) if step > self.jump => Continues::Ahead,
             _ => Continues::Steadily,
         }
     }
@@ -82,7 +94,7 @@ mod tests {
 
     #[test]
     fn times_wrap_around_and_recordings_follow_each_other() {
-        let mut clock = Clock::default();
+        let mut clock = Clock::of_transport_stream();
         let last = (1 << 33) - 1800;
         let times = [last, last + 1800 - (1 << 33), 1800, 5400, 7200, 900_000_000, 900_001_800, 0];
         let placed = times.map(|time| clock.place(time));

@@ -79,7 +79,10 @@ impl PesPackets {
         // codecs, they do not.
         let needs_parameters = matches!(part.codec, PesCodec::Hevc | PesCodec::Mpeg4)
             && part.packets != part.decodable;
-        let clock = Clock::default();
+        let clock = match framing {
+            Framing::Transport { .. } => Clock::of_transport_stream(),
+            Framing::Program => Clock::of_program_stream(),
+        };
         Self { source, part, clock, has_times: false, ahead: VecDeque::new(), needs_parameters }
     }
 

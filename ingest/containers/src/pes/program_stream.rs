@@ -62,7 +62,7 @@ pub(super) fn scan(file: &File) -> io::Result<Option<PesVideo>> {
             [_, _, _, STREAM_MAP, map @ ..] => read_stream_map(map, &mut declared),
             [_, _, _, stream, ..] if VIDEO.contains(stream) => {
                 let Some(header) = PesHeader::parse(packet) else { continue };
-                streams.entry(*stream).or_default().add(header, packet);
+                streams.entry(*stream).or_insert_with(Stream::new).add(header, packet);
             }
             _ => {}
         }
@@ -95,7 +95,6 @@ pub(super) fn scan(file: &File) -> io::Result<Option<PesVideo>> {
 }
 
 /// What was read of a video stream.
-#[derive(Default)]
 struct Stream {
     codec: Option<PesCodec>,
     pictures: PictureCounter,
@@ -105,6 +104,16 @@ struct Stream {
 }
 
 impl Stream {
+    fn new() -> Self {
+        Self {
+            codec: None,
+            pictures: PictureCounter::default(),
+            packets: 0,
+            clock: Clock::of_program_stream(),
+            last: None,
+        }
+    }
+
     fn add(&mut self, header: PesHeader, packet: &[u8]) {
         self.packets += 1;
         let data = packet.get(header.length..).unwrap_or_default();

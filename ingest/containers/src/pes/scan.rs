@@ -161,7 +161,7 @@ impl Scan {
         let content = if is_video {
             let from = self.beginnings.get(&pid).map_or(place, |from| place.min(*from));
             let stretch = Stretch::new(pid, None, from);
-            Content::Video { clock: Clock::default(), stretch }
+            Content::Video { clock: Clock::of_transport_stream(), stretch }
         } else {
             Content::Tables(Sections::default())
         };

@@ -1,15 +1,14 @@
 //! Searches for the zeros of start codes.
 
-/// Where two zeros lie that a 0 or a 1 may follow, from a byte on, or else the end or a zero there.
-pub(super) fn next_zeros(bytes: &[u8], mut at: usize) -> usize {
-    while let Some([first, second, third]) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-        match (first, second, third) {
-            (_, _, 2..) => at += 3,
-            (_, 1.., _) => at += 2,
-            (1.., _, _) => at += 1,
-            _ => return at,
-        }
-    }
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+/// Making one takes longer than most searches.
+static PAIR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\0\0"));
+
+/// Where two zeros lie, from a byte on, or else the end or a zero there.
+pub(super) fn next_zeros(bytes: &[u8], at: usize) -> usize {
     let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len())
+    at + PAIR.find(rest).unwrap_or(rest.len() - usize::from(rest.ends_with(&[0])))
 }

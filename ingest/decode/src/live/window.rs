@@ -7,7 +7,7 @@ use super::drop_counter::DropCounter;
 use crate::decoding::{Decoding, DecodingSender, channel};
 use crate::error::{Incomplete, PictureError};
 use crate::geometry::Orientation;
-use crate::interlacing;
+use crate::interlacing::{self, Before};
 use crate::output::{Output, Taken};
 use crate::raw_frame::RawFrame;
 use crate::settings::DecodeSettings;
@@ -27,6 +27,7 @@ pub(super) struct OpenWindow {
     drop_counter: DropCounter,
     dropped_before: u64,
     deinterlace: Deinterlace,
+    before: Before,
     output: Output,
     sender: DecodingSender,
 }
@@ -52,6 +53,7 @@ impl OpenWindow {
             drop_counter: drop_counter.clone(),
             dropped_before: drop_counter.total(),
             deinterlace: settings.deinterlace,
+            before: Before::default(),
             output: Output::new(settings.clone(), &sender)?,
             sender,
         };
@@ -75,7 +77,7 @@ impl OpenWindow {
             RawFrame::from_sample(sample, Orientation::default()).ok_or(PictureError::NoFormat)?;
         let age = || u64::try_from(self.age().as_nanos()).unwrap_or(u64::MAX);
         frame.pts = Some(frame.pts.unwrap_or_else(age));
-        let (first, second) = interlacing::separate(frame, self.deinterlace);
+        let (first, second) = interlacing::separate(frame, self.deinterlace, &mut self.before);
         let taken = match (self.output.take(first), second) {
             (Ok(Taken::Counted), Some(second)) => self.output.take(second),
             (taken, _) => taken,

@@ -131,3 +131,20 @@ async fn what_is_left_of_a_damaged_avi_is_decoded() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_avi_that_lost_bytes_before_its_chunks_is_decoded() {
+    let videos = Videos::new();
+    let encode = format!("{SOURCE} -f lavfi -i sine=duration=2 -c:v mpeg4 -q:v 3 -c:a mp3");
+    let whole = std::fs::read(videos.make("a.avi", &encode)).unwrap();
+    let place = |id: &[u8; 4]| whole.windows(4).position(|found| found == id).unwrap();
+    let (stuffing, movie) = (place(b"JUNK"), place(b"movi") - 8);
+    for from in (stuffing..movie - 512).step_by(1510) {
+        let mut bytes = whole.clone();
+        bytes.drain(from..from + 512);
+        let (_, decoded) = decode(&videos.write("b.avi", &bytes)).await;
+        assert_eq!(decoded.decoded, 50, "{from}");
+        let incomplete = decoded.incomplete.expect("bytes are missing").to_string();
+        assert!(incomplete.contains("its structure is broken at byte "), "{from}: {incomplete}");
+    }
+}

@@ -36,6 +36,24 @@ async fn a_raw_stream_gives_every_frame() {
 }
 
 #[tokio::test]
+async fn rates_that_mpeg2_makes_of_others_are_right() {
+    let videos = Videos::new();
+    for (rate, last) in [("1", 9000), ("5", 1800), ("10", 900), ("15", 600), ("18", 500)] {
+        for (name, format) in [("a.m2v", ""), ("a.mpg", ""), ("a.vob", "-f vob"), ("a.ts", "")] {
+            let source = format!("-f lavfi -i testsrc2=size=320x240:rate={rate}");
+            let codec = "-c:v mpeg2video -bf 2 -q:v 31 -frames:v 10";
+            let path = videos.make(name, &format!("{source} {codec} {format}"));
+            let (frames, decoded) = decode(&path).await;
+            assert_eq!((decoded.decoded, decoded.incomplete), (10, None), "{name} {rate}");
+            let times: Vec<_> = frames.iter().map(|frame| frame.pts.unwrap() / 1_000_000).collect();
+            let is_right = |(n, time): (u64, &u64)| time.abs_diff(n * last / 9) <= 1;
+            assert!((0..).zip(&times).all(is_right), "{name} {rate}: {times:?}");
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_truncated_ivf_gives_its_frames_and_a_notice() {
     let videos = Videos::new();
     let path =
