@@ -1,7 +1,9 @@
 //! What Moliceiro's services rely on: messages as documented, streams, publishing and readers.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod accounts;
 mod asyncapi;
+mod connect;
 mod models;
 mod server;
 mod storage;
