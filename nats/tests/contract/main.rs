@@ -3,6 +3,7 @@
 
 mod accounts;
 mod asyncapi;
+mod batches;
 mod connect;
 mod models;
 mod server;
