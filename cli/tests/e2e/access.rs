@@ -42,7 +42,8 @@ async fn a_token_is_for_its_scope_until_its_file_changes_and_changes_are_recorde
         ("wall", "POST /models", "admin"),
         ("wall", "DELETE /models/a", "admin"),
     ] {
-        let expected = format!("the token {name} does not have the scope that this needs: {needed}");
+        let expected =
+            format!("the token {name} does not have the scope that this needs: {needed}");
         send(name, request).is_problem(403, &expected);
     }
     let video = http.upload(&["POST /videos?name=one", &bearer("gate")], b"not a video");
@@ -71,10 +72,7 @@ async fn a_token_is_for_its_scope_until_its_file_changes_and_changes_are_recorde
         .collect();
     assert_eq!(
         found,
-        [
-            ("gate", AuditAction::Upload, Some(&*video)),
-            ("ana", AuditAction::Delete, Some(&*video))
-        ]
+        [("gate", AuditAction::Upload, Some(&*video)), ("ana", AuditAction::Delete, Some(&*video))]
     );
     http.process.wait_for_stderr("moliceiro_audit", 2);
     let log = http.process.stderr().join("\n");

@@ -12,9 +12,9 @@ use futures_util::TryStreamExt;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, AuditRecord, Failed, Frame, MalformedMessage, ModelId, STILLS, Summary, Thumbnail, Upload,
-    Versioned, VideoEntry, VideoEvent, VideoStatus, VideoTrack, from_cbor, from_json, to_cbor,
-    to_json,
+    Alarm, AlarmRule, AuditRecord, Failed, Frame, MalformedMessage, ModelId, STILLS, Summary,
+    Thumbnail, Upload, Versioned, VideoEntry, VideoEvent, VideoStatus, VideoTrack, from_cbor,
+    from_json, to_cbor, to_json,
 };
 use moliceiro_nats::subjects::{
     self, ATTEMPTS_BUCKET, FOLDS_BUCKET, FRAMES, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS,

@@ -10,6 +10,7 @@ use moliceiro_nats::messages::Upload;
 use moliceiro_nats::{
     ConnectError, NatsSettings, Patience, Streams, StreamsSettings, connect, subjects,
 };
+use moliceiro_testing::accounts::server_command;
 use moliceiro_testing::loopback::Loopback;
 use moliceiro_testing::paths::{nats_server, project};
 use moliceiro_testing::process::Process;
@@ -227,4 +228,66 @@ async fn streams_in_the_domain_of_another_server() {
     let client = connect(&at_hub, "test", Patience::FailAtOnce).await.unwrap();
     let there = Streams::open_existing(client, &StreamsSettings::default(), 4).await.unwrap();
     assert_eq!(there.uploads.get_info().await.unwrap().state.messages, 1);
+}
+
+/// A configuration for operators with its blocks for TLS, and certificates from this folder.
+fn with_tls(text: &str, certificates: &Path) -> String {
+    let is_of_tls = |line: &str| {
+        ["tls {", "}", "    cert_file:", "    key_file:", "    ca_file:"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    let line = |line: &str| match line.trim_start().strip_prefix("# ") {
+        Some(text) if is_of_tls(text) => text.to_owned(),
+        _ => line.to_owned(),
+    };
+    let lines: Vec<_> = text.lines().map(line).collect();
+    lines.join("\n").replace("/etc/moliceiro", certificates.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_cluster_with_certificates_on_both_ports() {
+    const NODES: usize = 3;
+    let nodes = [(); NODES].map(|()| Loopback::claim());
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = folder.path().join("certificates");
+    let mut script = Command::new(project().join("nats/make-certificates"));
+    script.arg(&certificates);
+    script.args(nodes.iter().map(|node| node.port(0).ip().to_string()));
+    Process::start(&mut script).expect_code(0);
+    let config = folder.path().join("cluster.conf");
+    let text = fs::read_to_string(project().join("nats/cluster.conf")).unwrap();
+    fs::write(&config, with_tls(&text, &certificates)).unwrap();
+    let start = |node: usize| {
+        let store = folder.path().join(node.to_string());
+        let mut command = server_command(&config, &store, &nodes[node]);
+        command
+            .env("MOLICEIRO_NODE", format!("node-{node}"))
+            .env("MOLICEIRO_USER", "moliceiro")
+            .env("MOLICEIRO_PASSWORD", "secret")
+            .env("MOLICEIRO_ROUTE_USER", "route")
+            .env("MOLICEIRO_ROUTE_PASSWORD", "other")
+            .env("MOLICEIRO_CLUSTER_LISTEN", nodes[node].port(1).to_string());
+        for (number, other) in (1..).zip(&nodes) {
+            let route = format!("tls://route:other@{}", other.port(1));
+            command.env(format!("MOLICEIRO_ROUTE_{number}"), route);
+        }
+        Process::start(&mut command)
+    };
+    let servers: Vec<_> = (0..NODES).map(start).collect();
+    servers.iter().for_each(|server| server.wait_for_stderr("Server is ready", 1));
+    let settings = NatsSettings {
+        user: Some("moliceiro".into()),
+        password: Some("secret".to_owned().into()),
+        tls_ca: Some(certificates.join("ca.pem")),
+        ..NatsSettings::at(format!("tls://{}", nodes[0].port(0)))
+    };
+    let client = connect(&settings, "test", Patience::FailAtOnce).await.unwrap();
+    let replicated = StreamsSettings { replicas: NODES, ..StreamsSettings::default() };
+    let streams = Streams::wait_for(client, &replicated, 4).await.unwrap();
+    let payload = "file:///a.mp4".into();
+    streams.publisher.publish(subjects::UPLOAD_SUBJECT, "1", payload).await.unwrap();
+    assert_eq!(streams.uploads.get_info().await.unwrap().state.messages, 1);
+    let stranger = NatsSettings { password: Some("wrong".to_owned().into()), ..settings };
+    assert!(matches!(refusal(&stranger).await, ConnectError::Unauthorized { .. }));
 }
