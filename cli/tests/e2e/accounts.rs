@@ -29,7 +29,7 @@ fn assert_nothing_denied(services: &[&Process]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_video_is_counted_repaired_and_cancelled_by_services_that_may_do_only_that() {
+async fn a_video_is_counted_and_repaired_by_services_that_may_do_only_that() {
     let server = ServerWithAccounts::start();
     let aggregator = server.ready("aggregator", &IMPATIENT);
     let ingest = server.ready("ingest", &["--log", "debug"]);
