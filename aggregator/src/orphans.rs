@@ -176,7 +176,7 @@ mod tests {
             sweep(&streams, &metrics, &mut floors).await;
         }
         let message =
-            streams.results.get_first_raw_message_by_subject("results.a-1", 1).await.unwrap();
+            streams.results.get_first_raw_message_by_subject("detections.a-1", 1).await.unwrap();
         let event = from_cbor::<VideoEvent>(&message.payload).unwrap().event;
         assert!(matches!(event, Event::Failed(failed) if failed.index == 1));
         assert_eq!(streams.results.get_info().await.unwrap().state.messages, 1);

@@ -213,7 +213,7 @@ impl Repairs<'_> {
     /// Whether aggregators have not come to the last result of the video yet.
     async fn is_unread(&self, video: &VideoId) -> Result<bool, RepairError> {
         let streams = self.streams;
-        let Some(last) = last_message(&streams.results, &subjects::results(video)).await? else {
+        let Some(last) = last_message(&streams.results, &subjects::log_of(video)).await? else {
             return Ok(false);
         };
         let info = streams.aggregator.get_info().await;

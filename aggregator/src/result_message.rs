@@ -51,6 +51,10 @@ enum InvalidResult {
     Malformed(#[from] MalformedMessage),
     #[error("a result of video {0} arrived on the subject of another video")]
     WrongSubject(VideoId),
+    #[error(
+        "an event of video {0} that no detector may report arrived on the subject of detectors"
+    )]
+    NotOfDetector(VideoId),
 }
 
 impl ResultMessage {
@@ -90,8 +94,11 @@ impl ResultMessage {
 
 fn read(message: &Message) -> Result<VideoEvent, InvalidResult> {
     let event: VideoEvent = from_cbor(&message.payload)?;
-    if message.subject.as_str() == subjects::results(&event.video) {
+    let subject = message.subject.as_str();
+    if subjects::is_of_event(subject, &event.video, &event.event) {
         Ok(event)
+    } else if subject == subjects::detections(&event.video) {
+        Err(InvalidResult::NotOfDetector(event.video))
     } else {
         Err(InvalidResult::WrongSubject(event.video))
     }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use moliceiro_nats::messages::AlarmRule;
+use moliceiro_nats::subjects::{ADVISORIES, FRAMES, RESULTS, UPLOADS};
 use moliceiro_service::settings::Problem;
 use moliceiro_service::{Section, Service, ServiceSection};
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,7 @@ impl Section for AggregatorSettings {
 
 impl ServiceSection for AggregatorSettings {
     const METRICS_PORT: u16 = 9473;
+    const DELETES_FROM: &'static [&'static str] = &[UPLOADS, FRAMES, RESULTS, ADVISORIES];
 }
 
 /// All settings of an aggregator.

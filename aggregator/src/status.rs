@@ -48,6 +48,10 @@ pub(crate) async fn serve(streams: &Streams, shutdown: &CancellationToken) {
 
 async fn answer_all(requests: &mut Endpoint, streams: &Streams, shutdown: &CancellationToken) {
     while let Some(Some(request)) = shutdown.run_until_cancelled(requests.next()).await {
+        if request.message.reply.as_deref().is_some_and(subjects::is_reserved) {
+            warn!("ignoring a request for a video's status whose answer would be another message");
+            continue;
+        }
         let answer = status(streams, &request.message.payload).await;
         if let Err(error) = request.respond(answer).await {
             warn!(%error, "cannot answer a request for a video's status");

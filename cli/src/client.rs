@@ -18,7 +18,7 @@ const PUBLISHES_IN_FLIGHT: usize = 4;
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StoreArguments {
     /// Folder where `moliceiro run` stored its data: its --data, or ~/.local/share/moliceiro
-    #[arg(long, value_name = "DIR", conflicts_with = "nats_url")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["nats_url", "nats_context"])]
     data: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArguments,
@@ -49,7 +49,9 @@ impl Client {
             nats: settings.section()?,
             streams: settings.section()?,
             server: None,
-            is_default_server: settings.origin("nats.url").is_none() && arguments.data.is_none(),
+            is_default_server: settings.origin("nats.url").is_none()
+                && settings.origin("nats.context").is_none()
+                && arguments.data.is_none(),
             settings,
         };
         if let Some(folder) = &arguments.data {
@@ -73,8 +75,13 @@ impl Client {
                 self.server.insert(server).url().to_owned()
             }
         };
-        self.nats = NatsSettings { url, credentials: None };
+        self.nats = NatsSettings::at(url);
         Ok(())
+    }
+
+    /// Who uses the command, for what others see of it.
+    pub(crate) fn who(&self) -> String {
+        format!("{} ({})", self.nats.who(), self.name)
     }
 
     /// A section of the settings.

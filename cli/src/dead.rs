@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use moliceiro_nats::dead::{DeadLetter, letters, replay};
+use moliceiro_nats::messages::{AuditAction, AuditRecord};
 use moliceiro_nats::{Streams, VideoId};
 
 use crate::client::{Client, StoreArguments};
@@ -61,12 +62,15 @@ pub(crate) fn run(command: &DeadCommand) -> anyhow::Result<ExitCode> {
         | DeadCommand::Drop(selection) => &selection.store,
         DeadCommand::Show(arguments) => &arguments.store,
     };
-    Client::new(store, "moliceiro dead")?.run(async |streams| match command {
+    let client = Client::new(store, "moliceiro dead")?;
+    let who = client.who();
+    client.run(async |streams| match command {
         DeadCommand::List(selection) => list(&selection.letters(&streams).await?),
         DeadCommand::Show(arguments) => write_image(arguments, &streams).await,
         DeadCommand::Replay(selection) => {
             for letter in selection.at_least_one(&streams).await? {
                 replay(&streams, &letter).await?;
+                audit(&streams, &who, AuditAction::Replay, &letter).await;
                 print(&format!("replayed {} {}", letter.video, letter.failed.index))?;
             }
             Ok(())
@@ -74,11 +78,16 @@ pub(crate) fn run(command: &DeadCommand) -> anyhow::Result<ExitCode> {
         DeadCommand::Drop(selection) => {
             for letter in selection.at_least_one(&streams).await? {
                 streams.dead.delete_message(letter.sequence).await?;
+                audit(&streams, &who, AuditAction::Drop, &letter).await;
                 print(&format!("dropped {} {}", letter.video, letter.failed.index))?;
             }
             Ok(())
         }
     })
+}
+
+async fn audit(streams: &Streams, who: &str, action: AuditAction, letter: &DeadLetter) {
+    streams.audit(AuditRecord::now(who, action).of_video(letter.video.clone())).await;
 }
 
 impl Selection {

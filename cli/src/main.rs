@@ -2,10 +2,11 @@
 //!
 //! `run`, `top` and `bench` are crates of their own, and so are the three services. The commands
 //! here are small: `config` and `metrics` print what this program knows about itself; `status`,
-//! `detections`, `analyse`, `dead`, `model`, `rerun` and `compare` ask a running server, through
+//! `detections`, `analyse`, `dead`, `model`, `rerun`, `compare` and `audit` ask a running server, through
 //! `client`; `evaluate` prints what the crate `moliceiro-evaluate` computes.
 
 mod analyse;
+mod audit;
 mod client;
 mod compare;
 mod config;
@@ -34,6 +35,7 @@ use moliceiro_service::{serve, stdout};
 use moliceiro_top::TopArguments;
 
 use analyse::AnalyseArguments;
+use audit::AuditArguments;
 use compare::CompareArguments;
 use config::ConfigArguments;
 use dead::DeadCommand;
@@ -80,6 +82,7 @@ enum Command {
     Model(ModelCommand),
     Rerun(RerunArguments),
     Compare(CompareArguments),
+    Audit(AuditArguments),
     Evaluate(EvaluateArguments),
     #[cfg(feature = "bench")]
     Bench(BenchArguments),
@@ -148,6 +151,7 @@ fn main() -> ExitCode {
         Command::Model(command) => model::run(&command),
         Command::Rerun(arguments) => rerun::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => moliceiro_bench::run(&arguments),

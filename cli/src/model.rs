@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use moliceiro_detector::{DetectorSettings, inspect, name_of_file};
-use moliceiro_nats::messages::{ModelDescription, ModelId, to_json};
+use moliceiro_nats::messages::{AuditAction, AuditRecord, ModelDescription, ModelId, to_json};
 use moliceiro_nats::{ModelsError, Streams};
 use moliceiro_service::{SettingsError, stdout};
 
@@ -91,15 +91,22 @@ pub(crate) fn run(command: &ModelCommand) -> anyhow::Result<ExitCode> {
             client(store)?.run(async |streams| show(&streams, model).await)
         }
         ModelCommand::Remove(NameArguments { model, store }) => {
-            client(store)?.run(async |streams| {
+            let client = client(store)?;
+            let who = client.who();
+            client.run(async |streams| {
                 let removed = streams.models.remove(&streams, model).await.map_err(explained)?;
+                audit(&streams, &who, AuditAction::RemoveModel, &removed).await;
                 print_all("removed", &removed)
             })
         }
         ModelCommand::Rename(RenameArguments { model, name, store }) => {
-            client(store)?.run(async |streams| {
+            let client = client(store)?;
+            let who = client.who();
+            client.run(async |streams| {
                 let renamed = streams.models.rename(&streams, model, name).await;
-                print_all("renamed to", &renamed.map_err(explained)?)
+                let renamed = renamed.map_err(explained)?;
+                audit(&streams, &who, AuditAction::AddModel, &renamed).await;
+                print_all("renamed to", &renamed)
             })
         }
     }
@@ -115,13 +122,21 @@ fn add(arguments: &AddArguments) -> anyhow::Result<ExitCode> {
     let detector: DetectorSettings = client.section()?;
     let name = name.clone().unwrap_or_else(|| name_of_file(file));
     let new = inspect(&detector, file, name)?;
+    let who = client.who();
     // A model may be what a server gets first.
     client.run_on_new(async |streams| {
         let bytes = streams.models.upload(file).await?;
         let added = streams.models.add(&new, bytes).await.map_err(explained)?;
+        audit(&streams, &who, AuditAction::AddModel, std::slice::from_ref(&added.model)).await;
         writeln!(stdout(), "{}", added.model).context("cannot write to standard output")?;
         Ok(())
     })
+}
+
+async fn audit(streams: &Streams, who: &str, action: AuditAction, models: &[ModelId]) {
+    for model in models {
+        streams.audit(AuditRecord::now(who, action).of_model(model.clone())).await;
+    }
 }
 
 fn print_all(what: &str, models: &[ModelId]) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::ModelId;
+use moliceiro_nats::messages::{AuditAction, AuditRecord, ModelId};
 use moliceiro_nats::videos::RerunError;
 use moliceiro_service::{SettingsError, stdout};
 
@@ -27,8 +27,12 @@ pub(crate) struct RerunArguments {
 
 pub(crate) fn run(arguments: &RerunArguments) -> anyhow::Result<ExitCode> {
     let video = VideoId::try_from(arguments.video.clone())?;
-    Client::new(&arguments.store, "moliceiro rerun")?.run(async |streams| {
+    let client = Client::new(&arguments.store, "moliceiro rerun")?;
+    let who = client.who();
+    client.run(async |streams| {
         let id = streams.videos().rerun(&video, &arguments.model).await.map_err(explained)?;
+        let record = AuditRecord::now(who, AuditAction::Rerun).of_video(video.clone());
+        streams.audit(record.of_model(arguments.model.clone())).await;
         writeln!(stdout(), "{id}")?;
         Ok(())
     })

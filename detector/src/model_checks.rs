@@ -58,6 +58,10 @@ async fn answer_all(
     shutdown: &CancellationToken,
 ) {
     while let Some(Some(request)) = shutdown.run_until_cancelled(requests.next()).await {
+        if request.message.reply.as_deref().is_some_and(subjects::is_reserved) {
+            warn!("ignoring a request to check a model whose answer would be another message");
+            continue;
+        }
         let answer = check(streams, settings, &request.message.payload).await;
         if let Err(error) = request.respond(answer).await {
             warn!(%error, "cannot answer a request to check a model");

@@ -1,15 +1,21 @@
 //! Connects to a server, and checks that it has what the streams need.
 
-use std::path::PathBuf;
+mod context;
+mod settings;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use backon::Retryable;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 use tracing::{info, warn};
+
+pub use context::{CONTEXT_VARIABLE, ContextError, read_context};
+use settings::{Identity, parse_addresses};
+pub use settings::{NatsSettings, Secret, without_password};
 
 use crate::backoff::backoff;
 use crate::permissions::Permissions;
@@ -17,25 +23,10 @@ use crate::permissions::Permissions;
 /// The oldest server with every feature that streams and readers use: batched direct get.
 const OLDEST_SERVER: semver::Version = semver::Version::new(2, 11, 0);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Credentials and certificates are a few thousand bytes.
+const LARGEST_FILE: u64 = 1 << 20;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// Settings `[nats]`: the server, and the credentials for it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NatsSettings {
-    /// `nats://host:port` or `tls://host:port`; several servers of one cluster separated by commas.
-    /// User and password, or a token, may precede the host: `nats://user:password@host:port`.
-    pub url: String,
-    /// File with credentials from the server's operator (`.creds`).
-    pub credentials: Option<PathBuf>,
-}
-
-impl Default for NatsSettings {
-    fn default() -> Self {
-        Self { url: "nats://127.0.0.1:4222".into(), credentials: None }
-    }
-}
 
 /// What to do while the server is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +48,11 @@ pub enum ConnectError {
         /// Why it does not parse.
         reason: std::io::Error,
     },
-    /// The credentials file cannot be used.
-    #[error("nats.credentials {} cannot be used: {source}", file.display())]
-    Credentials {
+    /// A file that a setting names cannot be used.
+    #[error("{setting} {} cannot be used: {source}", file.display())]
+    File {
+        /// The setting, such as `nats.credentials`.
+        setting: &'static str,
         /// The setting's value.
         file: PathBuf,
         /// Why it cannot be read.
@@ -157,33 +150,47 @@ async fn connect_once(
         .map(|a| format!("{}:{}", a.host(), a.port()))
         .collect::<Vec<_>>()
         .join(", ");
+    let identity = settings.identity(&addresses);
+    let who = format!("{} ({name})", identity.name());
     let mut options =
         ConnectOptions::new().name(name).connection_timeout(CONNECTION_TIMEOUT).event_callback({
             let permissions = permissions.clone();
             move |event| {
-                permissions.observe(&event);
-                log_event(event)
+                let is_denial = permissions.observe(&event, &who);
+                async move {
+                    if !is_denial {
+                        log_event(event);
+                    }
+                }
             }
         });
-    if let Some(file) = &settings.credentials {
-        let unusable = |source| ConnectError::Credentials { file: file.clone(), source };
-        options = options.credentials_file(file).await.map_err(unusable)?;
-    }
-    // The client library ignores the user and password of a URL.
-    options = match addresses
-        .iter()
-        .find_map(|a| Some((a.username()?.to_owned(), a.password().map(str::to_owned))))
-    {
-        Some((user, Some(password))) => options.user_and_password(user, password),
-        Some((token, None)) => options.token(token),
-        None => options,
+    options = match &identity {
+        Identity::Password { user, password } => {
+            options.user_and_password(user.clone(), password.clone())
+        }
+        Identity::Token(token) => options.token(token.clone()),
+        Identity::Credentials(file) => {
+            let text = read_file("nats.credentials", file).await?;
+            options.credentials(&text).map_err(unusable("nats.credentials", file))?
+        }
+        Identity::Nkey(file) => {
+            let text = read_file("nats.nkey", file).await?;
+            options.nkey(seed("nats.nkey", file, &text)?)
+        }
+        Identity::None => options,
     };
+    options = with_tls(options, settings).await?;
+    if let Some(prefix) = &settings.inbox_prefix {
+        options = options.custom_inbox_prefix(prefix);
+    }
     // The library logs its errors besides returning them.
     let connected = options.connect(addresses).with_subscriber(NoSubscriber::default()).await;
     let client = connected.map_err(|source| match source.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
-            let credentials = settings.credentials.is_some();
-            let setting = if credentials { "nats.credentials" } else { "nats.url" };
+            let setting = match settings.user.is_some() || settings.token.is_some() {
+                true => "the settings in [nats]",
+                false => identity.setting(),
+            };
             ConnectError::Unauthorized { servers: servers.clone(), setting }
         }
         _ => ConnectError::Refused { servers: servers.clone(), source },
@@ -199,38 +206,50 @@ async fn connect_once(
     Ok(client)
 }
 
-fn parse_addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
-    let refused = |reason| ConnectError::Url { url: without_password(url), reason };
-    let parse = |part: &str| match part.trim().parse::<ServerAddr>() {
-        Ok(address) if address.host().is_empty() => {
-            Err(refused(std::io::Error::other("it does not name a host")))
-        }
-        Ok(address) => Ok(address),
-        Err(reason) => Err(refused(reason)),
-    };
-    url.split(',').map(parse).collect()
-}
-
-impl NatsSettings {
-    /// Checks that `url` parses.
-    pub fn check(&self) -> Result<(), ConnectError> {
-        parse_addresses(&self.url).map(drop)
+/// With the certificates that the settings name.
+async fn with_tls(
+    mut options: ConnectOptions,
+    settings: &NatsSettings,
+) -> Result<ConnectOptions, ConnectError> {
+    if let Some(file) = &settings.tls_ca {
+        read_file("nats.tls_ca", file).await?;
+        options = options.add_root_certificates(file.clone());
     }
+    if let Some((certificate, key)) =
+        settings.tls_certificate.as_ref().zip(settings.tls_key.as_ref())
+    {
+        read_file("nats.tls_certificate", certificate).await?;
+        read_file("nats.tls_key", key).await?;
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    Ok(if settings.tls_first { options.tls_first() } else { options })
 }
 
-/// A server URL that may be logged.
-pub fn without_password(url: &str) -> String {
-    let hide = |part: &str| match (part.find("://"), part.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => {
-            format!("{}://***{}", &part[..scheme], &part[at..])
+/// Reads a small file. The client library's error would not name it.
+async fn read_file(setting: &'static str, file: &Path) -> Result<String, ConnectError> {
+    let read = async {
+        if tokio::fs::metadata(file).await?.len() > LARGEST_FILE {
+            return Err(std::io::Error::other("it is too large"));
         }
-        (None, Some(at)) => format!("***{}", &part[at..]),
-        _ => part.to_owned(),
+        tokio::fs::read_to_string(file).await
     };
-    url.split(',').map(hide).collect::<Vec<_>>().join(",")
+    read.await.map_err(unusable(setting, file))
 }
 
-async fn log_event(event: Event) {
+fn unusable(setting: &'static str, file: &Path) -> impl Fn(std::io::Error) -> ConnectError + use<> {
+    let file = file.to_owned();
+    move |source| ConnectError::File { setting, file: file.clone(), source }
+}
+
+/// The line of a file that is the seed of a user's nkey.
+fn seed(setting: &'static str, file: &Path, text: &str) -> Result<String, ConnectError> {
+    let seed = text.lines().map(str::trim).find(|line| line.starts_with("SU"));
+    seed.map(str::to_owned).ok_or_else(|| {
+        unusable(setting, file)(std::io::Error::other("it has no seed of a user's nkey (SU…)"))
+    })
+}
+
+fn log_event(event: Event) {
     match event {
         Event::Connected => info!("NATS connection is up"),
         Event::Disconnected => warn!("NATS connection lost; reconnecting"),
@@ -241,28 +260,5 @@ async fn log_event(event: Event) {
         Event::ServerError(error) => warn!(%error, "the NATS server reports an error"),
         Event::ClientError(error) => warn!(%error, "NATS client error"),
         Event::Draining | Event::Closed => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_not_shown() {
-        assert_eq!(
-            without_password("nats://me:secret@a:1,nats://b:2"),
-            "nats://***@a:1,nats://b:2"
-        );
-        assert_eq!(without_password("token@a:1"), "***@a:1");
-        assert_eq!(without_password("nats://a:1"), "nats://a:1");
-    }
-
-    #[test]
-    fn an_invalid_address_is_refused_without_a_connection_attempt() {
-        for url in ["", "nats://", "nats://:4222", "a b", "nats://a:99999", "nats://a:1,,"] {
-            let settings = NatsSettings { url: url.into(), credentials: None };
-            assert!(matches!(settings.check(), Err(ConnectError::Url { .. })), "{url}");
-        }
     }
 }

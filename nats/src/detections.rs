@@ -69,8 +69,9 @@ pub fn stored_results(
     from: u64,
 ) -> impl Stream<Item = Result<(u64, StoredResult), DetectionsError>> + Send + Sync + use<> {
     let (client, video) = (streams.jetstream.client(), video.clone());
-    let subject = subjects::results(&video);
-    direct::messages(client, &streams.results, &subject, from).filter_map(move |message| {
+    let subject = subjects::log_of(&video);
+    let messages = direct::messages(client, &streams.api, &streams.results, &subject, from);
+    messages.filter_map(move |message| {
         let result = match message {
             // Aggregators drop malformed messages too.
             Ok(message) => match from_cbor(&message.payload) {
@@ -134,7 +135,7 @@ async fn open(
     video: &VideoId,
 ) -> Result<Consumer<pull::Config>, DetectionsError> {
     let config = pull::Config {
-        filter_subject: subjects::results(video),
+        filter_subjects: vec![subjects::results(video), subjects::detections(video)],
         ack_policy: AckPolicy::None,
         inactive_threshold: READER_TIMEOUT,
         memory_storage: true,

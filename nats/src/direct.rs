@@ -64,14 +64,18 @@ struct Request<'a> {
 /// The messages of `stream` on subjects that match `filter`, in their order, from the sequence
 /// `from` up to the last one stored when the last batch is read. While one batch is used, the next
 /// one is on its way: memory holds at most three.
+///
+/// `api` is how the subjects of requests begin.
 pub(crate) fn messages(
     client: Client,
+    api: &str,
     stream: &stream::Stream,
     filter: &str,
     from: u64,
 ) -> impl Stream<Item = Result<StreamMessage, ReadError>> + Send + Sync + use<> {
     let reader = Reader {
         client,
+        subject: format!("{api}.DIRECT.GET.{}", stream.cached_info().config.name),
         stream: stream.cached_info().config.name.clone(),
         filter: filter.to_owned(),
         next: from,
@@ -95,6 +99,8 @@ type Batch = VecDeque<StreamMessage>;
 
 struct Reader {
     client: Client,
+    /// Of requests.
+    subject: String,
     stream: String,
     filter: String,
     /// The smallest sequence not read yet.
@@ -118,8 +124,7 @@ impl Reader {
         let request = Bytes::from(crate::messages::to_json(&request));
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await?;
-        let subject = format!("$JS.API.DIRECT.GET.{}", self.stream);
-        self.client.publish_with_reply(subject, inbox, request).await?;
+        self.client.publish_with_reply(self.subject.clone(), inbox, request).await?;
         let mut batch = Batch::new();
         let mut last_in_batch = 0;
         loop {

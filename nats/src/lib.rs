@@ -16,8 +16,10 @@
 //! - [`objects`] stores the bytes of uploads, and [`models`] the models, by name.
 //! - [`dead`] dead-letters a frame that cannot be analysed, and replays dead letters.
 //! - [`videos`] reads and cancels videos, and writes their entries.
+//! - `audit.rs` records who changed what.
 //! - [`detections`](mod@detections) reads the objects found in each frame.
 
+mod audit;
 mod backoff;
 pub mod connect;
 pub mod dead;
@@ -36,6 +38,7 @@ pub mod videos;
 pub use backoff::backoff;
 pub use connect::{ConnectError, NatsSettings, Patience, connect, connect_reporting};
 pub use detections::{DetectionsError, StoredResult, stored_results};
+pub use direct::ReadError;
 pub use models::{Models, ModelsError};
 pub use moliceiro_messages as messages;
 pub use moliceiro_messages::{InvalidVideoId, VideoId};

@@ -172,13 +172,14 @@ impl Publisher {
         event: Event,
     ) -> Result<(), StoreError> {
         const USUAL_SIZE: usize = 512;
+        let subject = subjects::event(video, &event);
         let payload = to_cbor(&VideoEvent::new(video.clone(), event), USUAL_SIZE).into();
         let message = PublishMessage::build().payload(payload);
         let message = match id {
             Some(id) => message.message_id(id),
             None => message,
         };
-        self.publish_message(&subjects::results(video), message).await.map(drop)
+        self.publish_message(&subject, message).await.map(drop)
     }
 
     /// As [`publish`](Self::publish), for a message with more headers.

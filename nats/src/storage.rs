@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_nats::Client;
@@ -18,6 +18,8 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::stream::{DeleteMessageErrorKind, PurgeErrorKind, Stream};
 use futures_util::future::join_all;
 use tracing::{info, warn};
+
+use crate::permissions::Permissions;
 
 const INTERVAL: Duration = Duration::from_secs(5);
 /// A sequence that no message has.
@@ -70,6 +72,9 @@ pub struct Storage(Arc<Watched>);
 struct Watched {
     client: Client,
     streams: Vec<Stream>,
+    /// How the subjects of requests begin.
+    api: String,
+    permissions: OnceLock<Permissions>,
     /// The reasons, by stream.
     stuck: Mutex<BTreeMap<String, String>>,
 }
@@ -77,10 +82,32 @@ struct Watched {
 impl Storage {
     /// Of these streams. Those with replicas are not watched: another server has their messages,
     /// and the request would be written to each of them.
-    pub(crate) fn of<'a>(client: Client, streams: impl IntoIterator<Item = &'a Stream>) -> Self {
+    pub(crate) fn of<'a>(
+        client: Client,
+        api: &str,
+        streams: impl IntoIterator<Item = &'a Stream>,
+    ) -> Self {
         let is_single = |stream: &&Stream| stream.cached_info().config.num_replicas <= 1;
         let streams = streams.into_iter().filter(is_single).cloned().collect();
-        Self(Arc::new(Watched { client, streams, stuck: Mutex::default() }))
+        let (api, permissions) = (api.to_owned(), OnceLock::new());
+        Self(Arc::new(Watched { client, streams, api, permissions, stuck: Mutex::default() }))
+    }
+
+    /// Does not check the streams that this connection may not delete from. Only for those in
+    /// `needed` it is reported that it may not.
+    pub fn tolerate(&self, permissions: &Permissions, needed: &[&str]) {
+        let is_optional = |stream: &&Stream| !needed.contains(&&*stream.cached_info().config.name);
+        for stream in self.0.streams.iter().filter(is_optional) {
+            permissions.tolerate(self.probe_subject(stream));
+        }
+        // A second service of the same process has a storage of its own.
+        self.0.permissions.set(permissions.clone()).ok();
+    }
+
+    fn probe_subject(&self, stream: &Stream) -> String {
+        let config = &stream.cached_info().config;
+        let request = if config.deny_delete { "PURGE" } else { "MSG.DELETE" };
+        format!("{}.STREAM.{request}.{}", self.0.api, config.name)
     }
 
     /// Checks now, and logs what has changed. Takes a few seconds at most. What cannot be checked
@@ -91,6 +118,10 @@ impl Storage {
         }
         let checks = self.0.streams.iter().map(|stream| async move {
             let name = &stream.cached_info().config.name;
+            let permissions = self.0.permissions.get();
+            if permissions.is_some_and(|of| of.is_denied(&self.probe_subject(stream))) {
+                return (name, Answer::None);
+            }
             (name, probe(stream).await)
         });
         for (stream, found) in join_all(checks).await {

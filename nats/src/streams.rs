@@ -55,6 +55,8 @@ pub struct Streams(Arc<OpenStreams>);
 pub struct OpenStreams {
     /// The JetStream context of this connection.
     pub jetstream: Context,
+    /// How the subjects of requests to JetStream begin.
+    pub(crate) api: Arc<str>,
     /// Publishes messages until they are stored.
     pub publisher: Publisher,
     /// Uploads that wait for an ingest, or have one.
@@ -73,6 +75,8 @@ pub struct OpenStreams {
     pub advisories: Stream,
     /// Frames that failed for good, with their payload: see [`crate::dead`].
     pub dead: Stream,
+    /// Who changed what, one message each.
+    pub audit: Stream,
     /// The entry of each video, for [`videos()`](Self::videos).
     pub(crate) videos: kv::Store,
     /// The state of the fold over each unfinished video's results.
@@ -131,7 +135,7 @@ impl Streams {
         settings: &StreamsSettings,
         publishes_in_flight: usize,
     ) -> Result<Self, StreamsError> {
-        check_used(&jetstream(client.clone(), publishes_in_flight)).await?;
+        check_used(&jetstream(client.clone(), settings, publishes_in_flight)).await?;
         Self::open(client, settings, publishes_in_flight).await
     }
 
@@ -151,7 +155,7 @@ impl Streams {
         publishes_in_flight: usize,
         pauses: ExponentialBuilder,
     ) -> Result<Self, StreamsError> {
-        let jetstream = jetstream(client, publishes_in_flight);
+        let jetstream = jetstream(client, settings, publishes_in_flight);
         // The future is large: boxed, it does not enlarge every caller's.
         let attempt = || Box::pin(Self::open_once(&jetstream, settings));
         let waiting = |error: &StreamsError, pause: Duration| {
@@ -164,17 +168,31 @@ impl Streams {
             .await
     }
 
+    /// Another context of the same connection: with a limit of its own for publishes that are not
+    /// acknowledged, and this timeout for each and for requests.
+    pub fn context(&self, timeout: Duration, publishes_in_flight: usize) -> Context {
+        ContextBuilder::new()
+            .api_prefix(self.api.to_string())
+            .timeout(timeout)
+            .ack_timeout(timeout)
+            .max_ack_inflight(publishes_in_flight)
+            .build(self.jetstream.client())
+    }
+
     /// The reader of videos, and the writer of their entries.
     pub fn videos(&self) -> Videos<'_> {
         Videos::new(self)
     }
 
     /// All streams, except those of key-value buckets.
-    pub fn streams(&self) -> [&Stream; 10] {
+    pub fn streams(&self) -> [&Stream; 11] {
         let OpenStreams { uploads, frames, results, summaries, tracks, .. } = &**self;
-        let OpenStreams { stills, advisories, dead, .. } = &**self;
+        let OpenStreams { stills, advisories, dead, audit, .. } = &**self;
         let (objects, models) = (self.objects.stream(), self.models.stream());
-        [uploads, frames, results, summaries, tracks, stills, advisories, dead, objects, models]
+        [
+            uploads, frames, results, summaries, tracks, stills, advisories, dead, audit, objects,
+            models,
+        ]
     }
 
     /// Checks that the streams still exist, and that the server can write them. Takes a few seconds
@@ -258,11 +276,11 @@ impl Streams {
         let buckets = Box::pin(open_buckets(jetstream, settings)).await?;
         let (objects, models) = Box::pin(open_stores(jetstream, settings)).await?;
         let (
-            Ok([uploads, frames, results, summaries, tracks, stills, advisories, dead]),
+            Ok([uploads, frames, results, summaries, tracks, stills, advisories, dead, audit]),
             Ok([ingest, aggregator, exhausted]),
             Ok([videos, attempts, requests, folds]),
         ) = (
-            <[Stream; 8]>::try_from(streams),
+            <[Stream; 9]>::try_from(streams),
             <[Consumer<pull::Config>; 3]>::try_from(consumers),
             <[kv::Store; 4]>::try_from(buckets),
         )
@@ -271,13 +289,15 @@ impl Streams {
         };
         let storage = Storage::of(
             jetstream.client(),
-            [&uploads, &frames, &results, &summaries, &tracks, &stills, &advisories, &dead]
+            &settings.api(),
+            [&uploads, &frames, &results, &summaries, &tracks, &stills, &advisories, &dead, &audit]
                 .into_iter()
                 .chain([&videos, &attempts, &requests, &folds].map(|bucket| &bucket.stream))
                 .chain([objects.stream(), models.stream()]),
         );
         Ok(Self(Arc::new(OpenStreams {
             storage,
+            api: settings.api().into(),
             jetstream: jetstream.clone(),
             publisher: Publisher::new(jetstream.clone()),
             objects,
@@ -292,6 +312,7 @@ impl Streams {
             stills,
             advisories,
             dead,
+            audit,
             videos,
             attempts,
             ingest,
@@ -321,6 +342,7 @@ async fn open_streams(
         })?;
         let stream = Box::pin(upgrade::frames_queue(jetstream, stream, &config)).await?;
         let stream = Box::pin(upgrade::batches(jetstream, stream, &config)).await?;
+        let stream = Box::pin(upgrade::detections(jetstream, stream, &config)).await?;
         let found = &stream.cached_info().config;
         check::version(&server, found.num_replicas)?;
         check::stream(&what, found, &config)?;
@@ -392,8 +414,9 @@ pub async fn check_used(jetstream: &Context) -> Result<(), StreamsError> {
     }
 }
 
-fn jetstream(client: Client, publishes_in_flight: usize) -> Context {
+fn jetstream(client: Client, settings: &StreamsSettings, publishes_in_flight: usize) -> Context {
     ContextBuilder::new()
+        .api_prefix(settings.api())
         .timeout(API_TIMEOUT)
         .ack_timeout(API_TIMEOUT)
         .max_ack_inflight(publishes_in_flight)
@@ -434,7 +457,9 @@ async fn object_store(
         };
         jetstream.create_object_store(config).await.map_err(unavailable(&what))?;
     }
-    let objects = Objects::open(jetstream.clone(), bucket).await.map_err(unavailable(&what))?;
+    let api = settings.api().into();
+    let objects =
+        Objects::open(jetstream.clone(), api, bucket).await.map_err(unavailable(&what))?;
     check::bucket(&what, &objects.stream().cached_info().config, settings.replicas, max_age);
     Ok(objects)
 }

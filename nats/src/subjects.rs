@@ -1,7 +1,7 @@
 //! Every name on the server: subjects, streams, consumers, buckets, message ids.
 
 use crate::VideoId;
-use crate::messages::ModelId;
+use crate::messages::{AuditAction, Event, ModelId};
 
 /// Stream of videos to count: a work queue.
 pub const UPLOADS: &str = "UPLOADS";
@@ -19,6 +19,8 @@ pub const STILLS: &str = "STILLS";
 pub const ADVISORIES: &str = "ADVISORIES";
 /// Stream of dead letters: frames that failed.
 pub const DEAD: &str = "DEAD";
+/// Stream of changes that somebody asked for.
+pub const AUDIT: &str = "AUDIT";
 /// Key-value bucket with an entry for each video.
 pub const VIDEOS_BUCKET: &str = "videos";
 /// Key-value bucket with the state of the fold over each unfinished video's results.
@@ -53,8 +55,10 @@ pub const UPLOAD_SUBJECT: &str = "videos.upload";
 
 /// Frames of all videos, for all models.
 pub const ALL_FRAMES: &str = "frames.*.*";
-/// Events and results of all videos.
+/// Events of all videos, and results of releases before 0.2.
 pub const ALL_RESULTS: &str = "results.*";
+/// What detectors report of the frames of all videos.
+pub const ALL_DETECTIONS: &str = "detections.*";
 /// Summaries of all videos.
 pub const ALL_SUMMARIES: &str = "summaries.*";
 /// Alarms of all videos.
@@ -65,6 +69,8 @@ pub const ALL_TRACKS: &str = "tracks.*";
 pub const ALL_STILLS: &str = "stills.*.*";
 /// Dead letters of all videos.
 pub const ALL_DEAD: &str = "dead.*";
+/// All changes.
+pub const ALL_AUDIT: &str = "audit.*";
 
 /// Whether a message of [`SUMMARIES`] is an alarm; it is a summary otherwise.
 pub fn is_alarm(subject: &str) -> bool {
@@ -107,7 +113,50 @@ pub fn model_of_consumer(consumer: &str) -> Option<ModelId> {
     consumer.strip_prefix(DETECTORS_CONSUMER)?.parse().ok()
 }
 
-/// Subject of a video's events and results.
+/// Subject of what detectors report of a video's frames: results and failures, nothing else. A
+/// detector need not be permitted to publish on another one.
+pub fn detections(video: &VideoId) -> String {
+    format!("detections.{video}")
+}
+
+/// Subjects of all events and results of a video, in its stream [`RESULTS`].
+pub fn log_of(video: &VideoId) -> String {
+    format!("*.{video}")
+}
+
+/// Subject of a video's event.
+pub fn event(video: &VideoId, event: &Event) -> String {
+    if event.is_of_detector() { detections(video) } else { results(video) }
+}
+
+/// Whether `subject` is one on which this event may be.
+pub fn is_of_event(subject: &str, video: &VideoId, event: &Event) -> bool {
+    subject == results(video) || (event.is_of_detector() && subject == detections(video))
+}
+
+/// Whether an answer to this subject would be a message of Moliceiro, or a request to JetStream.
+/// Anyone who may ask a service chooses the subject of the answer.
+pub fn is_reserved(subject: &str) -> bool {
+    const RESERVED: [&str; 12] = [
+        "videos",
+        "frames",
+        "results",
+        "detections",
+        "summaries",
+        "alarms",
+        "tracks",
+        "stills",
+        "dead",
+        "audit",
+        "models",
+        "$JS",
+    ];
+    let first = subject.split('.').next().unwrap_or_default();
+    RESERVED.contains(&first) || first.starts_with("$KV") || first.starts_with("$O")
+}
+
+/// Subject of a video's events, from ingests and aggregators. Releases before 0.2 published results
+/// on it too.
 pub fn results(video: &VideoId) -> String {
     format!("results.{video}")
 }
@@ -145,6 +194,11 @@ pub fn stills(video: &VideoId) -> String {
 /// Subject of a video's dead letters.
 pub fn dead(video: &VideoId) -> String {
     format!("dead.{video}")
+}
+
+/// Subject of changes of this kind.
+pub fn audit(action: AuditAction) -> String {
+    format!("audit.{action}")
 }
 
 /// Key in [`ATTEMPTS_BUCKET`] of a frame.

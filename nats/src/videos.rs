@@ -106,7 +106,8 @@ impl<'a> Videos<'a> {
         let prefix = self.streams.videos.prefix.clone();
         let client = self.streams.jetstream.client();
         let filter = format!("{prefix}>");
-        let messages = direct::messages(client, &self.streams.videos.stream, &filter, revision);
+        let stream = &self.streams.videos.stream;
+        let messages = direct::messages(client, &self.streams.api, stream, &filter, revision);
         let reader = (Box::pin(messages), HashSet::new());
         let entries = try_unfold(reader, move |(mut messages, mut seen)| {
             let prefix = prefix.clone();
@@ -190,7 +191,7 @@ impl<'a> Videos<'a> {
     /// The last event or result of the log; `None` without one, or if it is malformed.
     pub async fn last_event(self, video: &VideoId) -> Result<Option<Event>, VideoError> {
         let log = &self.streams.results;
-        match log.get_last_raw_message_by_subject(&subjects::results(video)).await {
+        match log.get_last_raw_message_by_subject(&subjects::log_of(video)).await {
             Ok(message) => {
                 Ok(from_cbor::<VideoEvent>(&message.payload).ok().map(|last| last.event))
             }

@@ -14,6 +14,10 @@ pub struct CommonArguments {
     /// NATS server(s) to use, such as nats://host:4222 [setting: nats.url]
     #[arg(long = "nats", value_name = "URL", help_heading = "Settings")]
     pub nats_url: Option<String>,
+    /// Context of the `nats` command that says which server and user: its name, or its file
+    /// [setting: nats.context]
+    #[arg(long = "context", value_name = "NAME", help_heading = "Settings")]
+    pub nats_context: Option<String>,
     /// What to log: error, warn, info, debug, or a filter such as moliceiro_ingest=debug [setting:
     /// log.level]
     #[arg(long = "log", value_name = "LEVEL", help_heading = "Settings")]
@@ -47,11 +51,10 @@ impl CommonArguments {
     /// flags.
     pub fn loader(&self) -> Loader {
         let mut loader = Loader::new().file(self.config.clone());
-        loader = loader.flag("--nats", "nats.url", self.nats_url.as_ref()).flag(
-            "--log",
-            "log.level",
-            self.log_level.as_ref(),
-        );
+        loader = loader
+            .flag("--nats", "nats.url", self.nats_url.as_ref())
+            .flag("--context", "nats.context", self.nats_context.as_ref())
+            .flag("--log", "log.level", self.log_level.as_ref());
         self.assignments
             .iter()
             .fold(loader, |loader, (key, value)| loader.flag("--set", key, Some(value)))

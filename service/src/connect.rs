@@ -43,6 +43,7 @@ pub async fn connect_streams<S: ServiceSection>(
     readiness.not_yet(&opened, "they are being opened");
     let streams = Box::pin(Streams::wait_for(client.clone(), streams, publishes_in_flight)).await?;
     telemetry.watch_streams(name, &streams);
+    streams.storage.tolerate(&telemetry.permissions, S::DELETES_FROM);
     // They end with the streams.
     tokio::spawn(streams.storage.watch());
     tokio::spawn(streams.watch_restarts());

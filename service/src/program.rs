@@ -96,6 +96,7 @@ where
     let ended: anyhow::Result<ExitCode> = runtime.block_on(async {
         let shutdown = shutdown_on_signals()?;
         let telemetry = Telemetry::default();
+        telemetry.permissions.log();
         start_endpoint(&base.metrics, base.metrics_port, telemetry.clone()).await?;
         end_in_time(run(telemetry, shutdown.clone()), &shutdown, SHUTDOWN_TIMEOUT)
             .await

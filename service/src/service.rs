@@ -7,6 +7,8 @@ use crate::settings::{Section, Settings, SettingsError};
 pub trait ServiceSection: Section {
     /// Where [`Listen::Auto`](crate::Listen::Auto) serves the service's metrics.
     const METRICS_PORT: u16;
+    /// The streams that the service deletes messages from, and so must be permitted to.
+    const DELETES_FROM: &'static [&'static str] = &[];
 }
 
 /// The settings of a service: its own section, and those that every service has.

@@ -3,6 +3,7 @@
 //! Every value keeps its source, so that an error about it names the key, the source, and the
 //! values that are allowed.
 
+mod context;
 pub mod list;
 mod loader;
 mod origin;
@@ -46,14 +47,11 @@ pub trait Section: Default + Serialize + DeserializeOwned {
 
 impl Section for NatsSettings {
     const NAME: &'static str = "nats";
+    const SECRETS: &'static [&'static str] = &["password", "token"];
 
     fn problems(&self) -> Vec<Problem> {
-        match self.check() {
-            Ok(()) => vec![],
-            Err(_) => {
-                vec![Problem::new("url", "nats://HOST:PORT, or several separated by commas")]
-            }
-        }
+        let problems = NatsSettings::problems(self);
+        problems.into_iter().map(|(key, allowed)| Problem::new(key, allowed)).collect()
     }
 }
 

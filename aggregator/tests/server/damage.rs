@@ -25,7 +25,7 @@ const FRAMES: u64 = 40;
 /// Far longer than a run takes, on a busy machine too.
 const LONGEST: Duration = Duration::from_secs(120);
 const PACE: Duration = Duration::from_millis(10);
-const STREAMS: [&str; 14] = [
+const STREAMS: [&str; 15] = [
     "FRAMES",
     "RESULTS",
     "KV_videos",
@@ -34,6 +34,7 @@ const STREAMS: [&str; 14] = [
     "ADVISORIES",
     "TRACKS",
     "DEAD",
+    "AUDIT",
     "KV_folds",
     "KV_attempts",
     "KV_requests",

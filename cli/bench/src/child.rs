@@ -316,7 +316,7 @@ fn embedded(arguments: &RunArguments) -> anyhow::Result<()> {
         bail!("the benchmark starts servers of its own: remove the setting nats.url")
     };
     print(&EmbeddedReady { url: server.url().to_owned(), server: server.process_id() })?;
-    let nats = NatsSettings { url: server.url().to_owned(), credentials: None };
+    let nats = NatsSettings::at(server.url());
     let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
     runtime.block_on(async {
         let (telemetry, ended) = (Telemetry::default(), CancellationToken::new());

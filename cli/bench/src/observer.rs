@@ -9,7 +9,7 @@ use moliceiro_nats::messages::{
     Event, FrameResult, RequestedSelection, Summary, Upload, VideoEntry, VideoEvent, VideoState,
     from_cbor, from_json, milliseconds_now, to_json,
 };
-use moliceiro_nats::subjects::{ALL_RESULTS, ALL_SUMMARIES, UPLOAD_SUBJECT};
+use moliceiro_nats::subjects::{ALL_DETECTIONS, ALL_SUMMARIES, UPLOAD_SUBJECT};
 use moliceiro_nats::{VideoChange, VideoId};
 use tokio::task::JoinHandle;
 use url::Url;
@@ -67,7 +67,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<PipelineRun> {
     let streams = pipeline.streams.clone();
     let client = streams.jetstream.client();
-    let mut results = client.subscribe(ALL_RESULTS).await?;
+    let mut results = client.subscribe(ALL_DETECTIONS).await?;
     let mut summaries = client.subscribe(ALL_SUMMARIES).await?;
     let mut changes = streams.videos().watch_all().await.context("cannot follow the videos")?;
     client.flush().await?;

@@ -239,7 +239,7 @@ impl Pipeline {
 }
 
 async fn open(setup: &Setup, url: &str) -> anyhow::Result<Streams> {
-    let nats = NatsSettings { url: url.to_owned(), credentials: None };
+    let nats = NatsSettings::at(url);
     let client = connect(&nats, "moliceiro-bench", Patience::FailAtOnce).await?;
     let settings: &StreamsSettings = &setup.streams;
     let streams = Streams::open(client, settings, PUBLISHES_IN_FLIGHT).await?;

@@ -204,7 +204,7 @@ impl RunArguments {
     ///
     /// Fails if the program cannot be started, or if another run uses the data folder.
     pub fn start_server(&self, settings: &Settings) -> anyhow::Result<Option<EmbeddedServer>> {
-        if settings.origin("nats.url").is_some() {
+        if ["nats.url", "nats.context"].iter().any(|key| settings.origin(key).is_some()) {
             return Ok(None);
         }
         server::start(self.nats_server.clone(), self.data.clone()).map(Some)

@@ -108,7 +108,7 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
         None => services,
     };
     let nats = match &server {
-        Some(server) => NatsSettings { url: server.url().to_owned(), credentials: None },
+        Some(server) => NatsSettings::at(server.url()),
         None => services.nats.clone(),
     };
     let earlier = arguments.earlier();

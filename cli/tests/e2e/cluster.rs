@@ -2,13 +2,14 @@
 //! store.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use async_nats::jetstream;
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{Summary, VideoState};
 use moliceiro_nats::{Patience, connect};
 use moliceiro_testing::cluster::{Cluster, leader};
-use moliceiro_testing::paths::sample;
+use moliceiro_testing::paths::{nats_server, project, sample};
 use moliceiro_testing::process::{self, Process};
 use moliceiro_testing::video::file_uri;
 use moliceiro_testing::{server, until};
@@ -43,7 +44,7 @@ async fn the_leader_is_killed_and_restarted_empty() {
         .collect()
         .await;
     assert!(
-        replicas.len() == 14 && replicas.values().all(|replicas| *replicas == 3),
+        replicas.len() == 15 && replicas.values().all(|replicas| *replicas == 3),
         "{replicas:?}"
     );
     let upload = async |name: &str| {
@@ -83,4 +84,32 @@ async fn try_summaries(jetstream: &jetstream::Context, n: usize) -> Option<Vec<S
         found.push(serde_json::from_slice(&message.payload).ok()?);
     }
     (found.len() == n).then_some(found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_the_password_is_not_admitted_and_none_starts_without_one() {
+    let cluster = Cluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("stranger.conf");
+    let routes = |user: &str| format!("nats://{user}{}", cluster.route(0));
+    for user in ["", "route:wrong@"] {
+        let text = format!(
+            "server_name: stranger\nlisten: \"127.0.0.1:-1\"\njetstream {{ store_dir: {:?} }}\n\
+             cluster {{ name: moliceiro, listen: \"127.0.0.1:-1\", routes: [{:?}] }}\n",
+            folder.path().join("store"),
+            routes(user)
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut command = Command::new(nats_server());
+        let stranger = Process::start(command.arg("--config").arg(&config));
+        stranger.wait_for_stderr("Authorization Violation", 1);
+    }
+    for config in ["nats/server.conf", "nats/cluster.conf"] {
+        let mut command = Command::new(nats_server());
+        command.arg("--config").arg(project().join(config)).env_clear();
+        let mut server = Process::start(command.env("MOLICEIRO_STORE", folder.path()));
+        server.expect_code(1);
+        let error = server.stderr().join("\n");
+        assert!(error.contains("variable reference for 'MOLICEIRO_"), "{error}");
+    }
 }

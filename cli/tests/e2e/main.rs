@@ -7,6 +7,8 @@
 
 mod browser;
 
+mod access;
+mod accounts;
 mod alarms;
 mod bad_input;
 mod bench;

@@ -253,6 +253,7 @@ impl World {
             (format!("frames.nanodet.{some}"), None),
             (format!("results.{some}"), None),
             ("results.nobody-1".into(), None),
+            (format!("detections.{some}"), None),
             ("videos.upload".into(), None),
         ] {
             let mut headers = HeaderMap::new();

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Parser;
 use moliceiro_nats::connect::without_password;
-use moliceiro_nats::{NatsSettings, Patience, Permissions, connect_reporting};
+use moliceiro_nats::{NatsSettings, Patience, Permissions, StreamsSettings, connect_reporting};
 use moliceiro_service::{CommonArguments, LogSettings, shutdown_on_signals, start_logging};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -91,7 +91,8 @@ pub fn run(arguments: &TopArguments) -> anyhow::Result<ExitCode> {
     let client = runtime.block_on(connecting)?;
     let (sender, state) = watch::channel(State::new(without_password(&nats.url), Instant::now()));
     let interval = arguments.interval;
-    runtime.spawn(async move { sources::follow(client, interval, &sender).await });
+    let api = settings.section::<StreamsSettings>()?.api();
+    runtime.spawn(async move { sources::follow(client, api, interval, &sender).await });
     let shown = if once {
         runtime.block_on(async {
             tokio::select! {

@@ -18,7 +18,7 @@ use async_nats::jetstream::stream::{
 use futures_util::{StreamExt, TryStreamExt};
 use moliceiro_nats::messages::{Event, VideoEvent, from_cbor};
 use moliceiro_nats::subjects::{
-    AGGREGATOR_CONSUMER, ALL_ALARMS, ALL_RESULTS, DEAD, FRAMES, INGEST_CONSUMER, RESULTS,
+    AGGREGATOR_CONSUMER, ALL_ALARMS, ALL_DETECTIONS, DEAD, FRAMES, INGEST_CONSUMER, RESULTS,
     SUMMARIES, UPLOADS, VIDEOS_BUCKET,
 };
 use moliceiro_nats::videos::{VideoChanges, watch_all};
@@ -34,8 +34,15 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 const CONNECTION_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Keeps the state up to date for as long as it is polled.
-pub(crate) async fn follow(client: Client, interval: Duration, state: &watch::Sender<State>) {
-    let jetstream = ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(client.clone());
+/// `api` is how the subjects of requests to JetStream begin.
+pub(crate) async fn follow(
+    client: Client,
+    api: String,
+    interval: Duration,
+    state: &watch::Sender<State>,
+) {
+    let jetstream =
+        ContextBuilder::new().api_prefix(api).timeout(REQUEST_TIMEOUT).build(client.clone());
     tokio::join!(
         connection(&client, state),
         results(&client, state),
@@ -58,7 +65,7 @@ async fn connection(client: &Client, state: &watch::Sender<State>) {
 /// A subscription survives a lost connection; it only misses what is published meanwhile.
 async fn results(client: &Client, state: &watch::Sender<State>) {
     loop {
-        if let Ok(mut results) = client.subscribe(ALL_RESULTS).await {
+        if let Ok(mut results) = client.subscribe(ALL_DETECTIONS).await {
             while let Some(message) = results.next().await {
                 if let Ok(VideoEvent { event: Event::Frame(result), .. }) =
                     from_cbor(&message.payload)

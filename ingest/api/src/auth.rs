@@ -9,22 +9,31 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::problem::Problem;
+use crate::scope;
 use crate::state::SharedState;
 
-/// Rejects requests without a valid token, if the settings have tokens.
+/// Rejects requests without a valid token, if the settings have tokens, and those that the token is
+/// not for.
 pub(crate) async fn check_token(
     State(state): State<SharedState>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if state.tokens.is_empty()
-        || bearer_token(request.headers()).is_some_and(|token| state.tokens.contains(token))
+    let Some(caller) = state.tokens.caller(bearer_token(request.headers())) else {
+        let detail = "send one of the tokens in http.tokens or http.tokens_file, as: \
+                      Authorization: Bearer TOKEN";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, detail)
+            .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+    };
+    if let Some(scope) = scope::needed(request.method(), request.uri().path())
+        && !caller.may(scope)
     {
-        return Ok(next.run(request).await);
+        let detail =
+            format!("the token {} does not have the scope that this needs: {scope}", caller.name);
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
-    let detail = "send one of the tokens in http.tokens, as: Authorization: Bearer TOKEN";
-    Err(Problem::new(StatusCode::UNAUTHORIZED, detail)
-        .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
@@ -68,7 +77,7 @@ pub(crate) async fn check_host(
 ) -> Result<Response, Problem> {
     let host = host(&request)?;
     if let Some(host) = host
-        && state.tokens.is_empty()
+        && !state.tokens.are_required()
         && !is_known(&host, &state.origins)
     {
         let detail = format!(

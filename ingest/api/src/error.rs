@@ -1,5 +1,7 @@
 use thiserror::Error;
 
+use crate::tokens::TokensFileError;
+
 /// Why HTTP cannot be served.
 #[derive(Debug, Error)]
 pub enum HttpError {
@@ -23,6 +25,14 @@ pub enum HttpError {
         file: String,
         /// What is wrong with the file.
         reason: TlsFileError,
+    },
+    /// The file with tokens cannot be used.
+    #[error("http.tokens_file {file} is not usable: {reason}")]
+    Tokens {
+        /// The value of `http.tokens_file`.
+        file: String,
+        /// What is wrong with it.
+        reason: TokensFileError,
     },
     /// The server ended without being asked to.
     #[error("the HTTP server failed: {0}")]

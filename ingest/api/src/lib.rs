@@ -53,6 +53,7 @@
 
 mod add_model;
 mod analyses;
+mod audit;
 mod auth;
 mod body;
 mod compare;
@@ -71,6 +72,7 @@ mod query;
 mod responses;
 mod result_stream;
 mod routes;
+mod scope;
 mod server;
 mod settings;
 mod state;
@@ -91,4 +93,5 @@ pub use error::{HttpError, TlsFileError};
 pub use server::{Listener, bind, serve};
 pub use settings::{HttpSettings, Token};
 pub use state::Backend;
+pub use tokens::TokensFileError;
 pub use uri_policy::{UriPolicy, UriRefused};

@@ -21,6 +21,12 @@ pub(crate) enum RequestErrors {
     )]
     Unauthorized(ProblemBody),
     #[response(
+        status = 403,
+        description = "The token is not for this",
+        content_type = "application/problem+json"
+    )]
+    Forbidden(ProblemBody),
+    #[response(
         status = 421,
         description = "The service does not answer to the name in Host",
         content_type = "application/problem+json"
@@ -50,6 +56,12 @@ pub(crate) enum VideoErrors {
         content_type = "application/problem+json"
     )]
     Unauthorized(ProblemBody),
+    #[response(
+        status = 403,
+        description = "The token is not for this",
+        content_type = "application/problem+json"
+    )]
+    Forbidden(ProblemBody),
     #[response(
         status = 404,
         description = "The video is unknown",
@@ -130,7 +142,7 @@ pub(crate) enum ModelErrors {
 pub(crate) enum RemoveModelErrors {
     #[response(
         status = 403,
-        description = "A page of another web site sent the request",
+        description = "The token is not for this, or a page of another web site sent the request",
         content_type = "application/problem+json"
     )]
     Forbidden(ProblemBody),
@@ -154,7 +166,7 @@ pub(crate) enum RemoveModelErrors {
 pub(crate) enum CancelErrors {
     #[response(
         status = 403,
-        description = "A page of another web site sent the request",
+        description = "The token is not for this, or a page of another web site sent the request",
         content_type = "application/problem+json"
     )]
     Forbidden(ProblemBody),
@@ -202,7 +214,7 @@ pub(crate) enum UploadErrors {
     Unauthorized(ProblemBody),
     #[response(
         status = 403,
-        description = "The URI may not be read, or a page of another web site sent the request",
+        description = "The URI may not be read, the token is not for this, or a page of another web site sent the request",
         content_type = "application/problem+json"
     )]
     Forbidden(ProblemBody),

@@ -11,8 +11,8 @@ use crate::query::{KnownParameters, check_parameters};
 use crate::responses::RequestErrors;
 use crate::state::SharedState;
 use crate::{
-    add_model, analyses, auth, compare, detections, events, frames, models, openapi, page, storage,
-    summary, thumbnails, upload, upload_form, video, video_list,
+    add_model, analyses, audit, auth, compare, detections, events, frames, models, openapi, page,
+    storage, summary, thumbnails, upload, upload_form, video, video_list,
 };
 
 type Routes = OpenApiRouter<SharedState>;
@@ -45,11 +45,12 @@ fn routes() -> Routes {
 /// All routes, with their guards: the last layer is the first that a request passes.
 pub(crate) fn router(state: SharedState) -> Router {
     let (routes, description) = routes().split_for_parts();
-    let description = openapi::finish(description, !state.tokens.is_empty());
+    let description = openapi::finish(description, state.tokens.are_required());
     let known = KnownParameters::of(&description);
     let guarded = routes
         .layer(middleware::from_fn_with_state(state.clone(), storage::report_full))
         .layer(middleware::from_fn_with_state(known, check_parameters))
+        .layer(middleware::from_fn_with_state(state.clone(), audit::record))
         .layer(middleware::from_fn_with_state(state.clone(), auth::check_token));
     let open = Router::new()
         .route("/openapi.json", axum::routing::get(async || Json(description)))

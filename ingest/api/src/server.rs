@@ -1,4 +1,5 @@
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::routes::router;
 use crate::settings::HttpSettings;
 use crate::state::{ApiState, Backend};
 use crate::tls;
+use crate::tokens::Tokens;
 
 /// How long requests in flight may take after shutdown has started.
 const GRACE: Duration = Duration::from_secs(5);
@@ -20,18 +22,23 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
+    tokens: Tokens,
 }
 
-/// Binds `http.listen` and reads the certificate. `None` if the settings turn HTTP off.
+/// Binds `http.listen`, and reads the certificate and the tokens. `None` if the settings turn HTTP off.
 pub fn bind(settings: &HttpSettings) -> Result<Option<Listener>, HttpError> {
     if settings.listen.is_empty() {
         return Ok(None);
     }
     let tls = tls::configuration(settings)?;
+    let tokens = Tokens::open(settings).map_err(|reason| {
+        let file = settings.tokens_file.as_deref().unwrap_or(Path::new("")).display().to_string();
+        HttpError::Tokens { file, reason }
+    })?;
     let failed = |source| HttpError::Listen { address: settings.listen.clone(), source };
     let socket = TcpListener::bind(&settings.listen).map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
-    Ok(Some(Listener { socket, address, tls }))
+    Ok(Some(Listener { socket, address, tls, tokens }))
 }
 
 /// Serves until `shutdown`, then finishes the requests in flight.
@@ -41,9 +48,10 @@ pub async fn serve(
     settings: &HttpSettings,
     shutdown: &CancellationToken,
 ) -> Result<(), HttpError> {
-    let state = Arc::new(ApiState::new(backend, settings, shutdown));
+    let Listener { socket, address, tls, tokens } = listener;
+    let tokens = Arc::new(tokens);
+    let state = Arc::new(ApiState::new(backend, settings, Arc::clone(&tokens), shutdown));
     let tasks = state.tasks.clone();
-    let Listener { socket, address, tls } = listener;
     let handle = Handle::new();
     let service = router(state).into_make_service();
     info!(%address, tls = tls.is_some(), "listening for HTTP");
@@ -68,6 +76,7 @@ pub async fn serve(
     tokio::select! {
         served = serving => served.map_err(HttpError::Failed)?,
         () = stopping => {}
+        () = tokens.follow() => {}
     }
     tasks.close();
     if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {

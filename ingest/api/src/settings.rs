@@ -30,6 +30,9 @@ pub struct HttpSettings {
     /// Tokens of which a client has to send one. Empty: clients need none.
     #[serde(with = "list")]
     pub tokens: Vec<Token>,
+    /// TOML file with more tokens, each with a name and what it is for; it is read again when it
+    /// changes. With it, clients need a token.
+    pub tokens_file: Option<PathBuf>,
     /// PEM file with the server's certificate, followed by any intermediate ones. With it, the
     /// server speaks HTTPS only.
     pub tls_certificate: Option<PathBuf>,
@@ -72,6 +75,7 @@ impl Default for HttpSettings {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             tokens: vec![],
+            tokens_file: None,
             tls_certificate: None,
             tls_key: None,
             origins: vec![],
@@ -129,7 +133,7 @@ impl Section for HttpSettings {
 }
 
 impl Token {
-    fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         self.0.len() >= SHORTEST_TOKEN && self.0.bytes().all(|b| b.is_ascii_graphic())
     }
 }

@@ -1,8 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::Context;
-use async_nats::jetstream::context::ContextBuilder;
 use axum::http::HeaderValue;
 use moliceiro_nats::Streams;
 use moliceiro_nats::messages::{ModelId, UploadDefaults};
@@ -50,7 +48,7 @@ pub(crate) struct ApiState {
     pub(crate) objects: Objects,
     pub(crate) sent_keys: SentKeys,
     pub(crate) settings: HttpSettings,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) origins: Vec<HeaderValue>,
     /// Work that outlives the request it belongs to.
     pub(crate) tasks: TaskTracker,
@@ -66,20 +64,21 @@ impl ApiState {
     pub(crate) fn new(
         backend: Backend,
         settings: &HttpSettings,
+        tokens: Arc<Tokens>,
         shutdown: &CancellationToken,
     ) -> Self {
         let Backend { streams, uri_policy, default_every, default_model, defaults } = backend;
         let origins =
             settings.origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
         Self {
-            objects: streams.objects.through(uploads_context(&streams.jetstream)),
+            objects: streams.objects.through(streams.context(STORE_TIMEOUT, CHUNKS_IN_FLIGHT)),
             sent_keys: SentKeys::new(streams.requests.clone()),
             streams,
             uri_policy,
             default_every,
             default_model,
             defaults,
-            tokens: Tokens::new(&settings.tokens),
+            tokens,
             origins: origins.collect(),
             upload_permits: Arc::new(Semaphore::new(settings.uploads)),
             analysis_permits: Semaphore::new(ANALYSES),
@@ -122,12 +121,4 @@ pub(crate) async fn stored_in_time<T>(
         Ok(stored) => stored.map_err(Problem::unavailable),
         Err(_) => Err(Problem::unavailable("not stored in time")),
     }
-}
-
-fn uploads_context(jetstream: &Context) -> Context {
-    ContextBuilder::new()
-        .timeout(STORE_TIMEOUT)
-        .ack_timeout(STORE_TIMEOUT)
-        .max_ack_inflight(CHUNKS_IN_FLIGHT)
-        .build(jetstream.client())
 }

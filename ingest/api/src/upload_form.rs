@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use moliceiro_nats::messages::Upload;
 use moliceiro_nats::objects::CommittedBytes;
 use multer::{Field, Multipart};
@@ -16,6 +16,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::audit::AuditedVideos;
 use crate::body::{LimitedBody, refuse_encoding};
 use crate::idempotency::{Key, KeyHeader};
 use crate::models::{check_options, resolve_models};
@@ -117,7 +118,9 @@ pub(crate) async fn upload_form(
     let videos = receiving.await.map_err(Problem::unavailable)??;
     let path =
         if let [only] = &videos[..] { only.links.video.clone() } else { "/videos".to_owned() };
-    Ok((StatusCode::ACCEPTED, location(&path), Json(AcceptedForm { videos })).into_response())
+    let audited = Extension(AuditedVideos(videos.iter().map(|video| video.id.clone()).collect()));
+    let body = Json(AcceptedForm { videos });
+    Ok((StatusCode::ACCEPTED, location(&path), audited, body).into_response())
 }
 
 async fn receive_form(

@@ -9,7 +9,8 @@ use crate::VideoId;
 /// The version of results: those with version 1, from before 0.2, can be read too.
 pub const RESULT_VERSION: u8 = 2;
 
-/// An event in a video's life, as CBOR on `results.<video>`.
+/// An event in a video's life, as CBOR on `results.<video>`; what a detector reports, on
+/// `detections.<video>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VideoEvent {
     /// [`RESULT_VERSION`] for a result of this release, otherwise [`VERSION`].
@@ -65,6 +66,13 @@ pub enum Event {
     Lost(Lost),
     /// It was cancelled: later events change nothing, unless it was finished before.
     Cancelled(Cancelled),
+}
+
+impl Event {
+    /// Whether detectors report it. They may not report anything else.
+    pub fn is_of_detector(&self) -> bool {
+        matches!(self, Self::Frame(_) | Self::Failed(_))
+    }
 }
 
 /// How a video starts: what its upload asks for, completed by the ingest's settings.

@@ -27,6 +27,7 @@
 mod alarm;
 mod alarm_rule;
 mod analytics;
+mod audit;
 mod carried;
 mod classes;
 mod color;
@@ -68,6 +69,7 @@ pub use analytics::{
     AnalyticsSummary, Crossing, Dwell, Instant, LineCrossed, LineSummary, Occupancy, PathPoint,
     RaisedAlarm, TimeInZone, TrackRecord, VideoTrack, Visit, ZoneSummary,
 };
+pub use audit::{AuditAction, AuditRecord};
 pub use carried::{Carried, CarriedFrame, CarriedRun};
 pub use classes::{Advice, UnknownClass, nearest, plural};
 pub use color::{Color, Matrix};

@@ -1,5 +1,6 @@
 //! How ADR-20 lays out objects in their stream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -35,6 +36,8 @@ pub(super) struct ChunkStore {
     pub(super) jetstream: Context,
     pub(super) stream: Stream,
     pub(super) bucket: &'static str,
+    /// How the subjects of requests begin.
+    pub(super) api: Arc<str>,
 }
 
 impl ChunkStore {

@@ -1,4 +1,5 @@
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::Context;
@@ -43,6 +44,7 @@ impl Objects {
     /// Opens the store, which must exist.
     pub(crate) async fn open(
         jetstream: Context,
+        api: Arc<str>,
         bucket: &'static str,
     ) -> Result<Self, ObjectError> {
         let unavailable =
@@ -50,7 +52,7 @@ impl Objects {
         let store = jetstream.get_object_store(bucket).await.map_err(|e| unavailable(&e))?;
         let stream =
             jetstream.get_stream(format!("OBJ_{bucket}")).await.map_err(|e| unavailable(&e))?;
-        Ok(Self { store, chunks: ChunkStore { jetstream, stream, bucket } })
+        Ok(Self { store, chunks: ChunkStore { jetstream, stream, bucket, api } })
     }
 
     /// The stream that holds objects and their chunks.
@@ -104,9 +106,9 @@ impl Objects {
 
     /// The descriptions of all objects, with the names of those that are deleted.
     pub(crate) async fn list(&self) -> Result<Vec<ObjectInfo>, ObjectError> {
-        let ChunkStore { jetstream, stream, bucket } = &self.chunks;
+        let ChunkStore { jetstream, stream, bucket, api } = &self.chunks;
         let filter = format!("$O.{bucket}.M.>");
-        let messages = direct::messages(jetstream.client(), stream, &filter, 1);
+        let messages = direct::messages(jetstream.client(), api, stream, &filter, 1);
         let (mut messages, mut found) = (Box::pin(messages), Vec::new());
         while let Some(message) = messages.next().await {
             let message = message.map_err(|e| ObjectError::Unavailable(e.to_string()))?;

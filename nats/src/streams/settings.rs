@@ -10,9 +10,10 @@ use thiserror::Error;
 
 use crate::messages::ModelId;
 use crate::subjects::{
-    ADVISORIES, AGGREGATOR_CONSUMER, ALL_ALARMS, ALL_DEAD, ALL_FRAMES, ALL_RESULTS, ALL_STILLS,
-    ALL_SUMMARIES, ALL_TRACKS, DEAD, DEAD_CONSUMER, FRAMES, INGEST_CONSUMER, RESULTS, STILLS,
-    SUMMARIES, TRACKS, UPLOADS, detectors_consumer, frames_for, max_deliveries_advisories,
+    ADVISORIES, AGGREGATOR_CONSUMER, ALL_ALARMS, ALL_AUDIT, ALL_DEAD, ALL_DETECTIONS, ALL_FRAMES,
+    ALL_RESULTS, ALL_STILLS, ALL_SUMMARIES, ALL_TRACKS, AUDIT, DEAD, DEAD_CONSUMER, FRAMES,
+    INGEST_CONSUMER, RESULTS, STILLS, SUMMARIES, TRACKS, UPLOADS, detectors_consumer, frames_for,
+    max_deliveries_advisories,
 };
 
 /// Results that a crashed aggregator had in flight are redelivered after this time. A result that
@@ -38,7 +39,7 @@ pub struct StreamsSettings {
     /// Bytes that results may take. Above half of it, the oldest counted ones are deleted.
     pub results_max_bytes: u64,
     /// Bytes that everything else may take together: queued uploads, summaries and alarms, tracks,
-    /// thumbnails, dead letters.
+    /// thumbnails, dead letters, who changed what.
     pub other_max_bytes: u64,
     /// How long a detector may go without a sign of work on a frame before another gets it.
     #[serde(with = "humantime_serde")]
@@ -63,6 +64,12 @@ pub struct StreamsSettings {
     /// How long dead letters are kept.
     #[serde(with = "humantime_serde")]
     pub keep_dead: Duration,
+    /// How long it is kept who changed what.
+    #[serde(with = "humantime_serde")]
+    pub keep_audit: Duration,
+    /// The JetStream domain of the server that has the streams, if this connection is to another
+    /// one, such as a leaf node.
+    pub domain: Option<String>,
 }
 
 /// Where the frame queue is.
@@ -104,6 +111,8 @@ impl Default for StreamsSettings {
             keep: 7 * DAY,
             keep_detections: 7 * DAY,
             keep_dead: 7 * DAY,
+            keep_audit: 28 * DAY,
+            domain: None,
         }
     }
 }
@@ -136,6 +145,9 @@ pub enum Allowed {
     /// A time that a network can meet.
     #[error("100ms or longer")]
     Wait,
+    /// One token of a subject.
+    #[error("a name without dots and wildcards")]
+    Domain,
     /// The server refuses streams with a shorter one.
     #[error("at least streams.duplicate_window")]
     Keep,
@@ -175,10 +187,25 @@ impl StreamsSettings {
             ("keep", self.keep),
             ("keep_detections", self.keep_detections),
             ("keep_dead", self.keep_dead),
+            ("keep_audit", self.keep_audit),
         ] {
             check(keep >= self.duplicate_window, key, Allowed::Keep);
         }
+        let is_token = |text: &str| {
+            !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !".*>".contains(c))
+        };
+        if !self.domain.as_deref().is_none_or(is_token) {
+            problems.push(InvalidStreamsSetting { key: "domain", allowed: Allowed::Domain });
+        }
         problems
+    }
+
+    /// How the subjects of requests to JetStream begin.
+    pub fn api(&self) -> String {
+        match &self.domain {
+            Some(domain) => format!("$JS.{domain}.API"),
+            None => "$JS.API".into(),
+        }
     }
 
     /// The bytes that the streams reserve on the disk of each server that has a copy of them.
@@ -238,7 +265,7 @@ impl StreamsSettings {
         signed((self.other_max_bytes / 29).saturating_mul(parts).max(1))
     }
 
-    pub(super) fn stream_configs(&self) -> [Config; 8] {
+    pub(super) fn stream_configs(&self) -> [Config; 9] {
         let base = |name: &str, subjects: Vec<String>, description: &str| Config {
             name: name.into(),
             subjects,
@@ -278,7 +305,11 @@ impl StreamsSettings {
                 max_bytes: signed(self.results_max_bytes),
                 max_age: self.keep_detections,
                 discard: DiscardPolicy::New,
-                ..base(RESULTS, vec![ALL_RESULTS.into()], "Events and results of each video")
+                ..base(
+                    RESULTS,
+                    vec![ALL_RESULTS.into(), ALL_DETECTIONS.into()],
+                    "Events and results of each video",
+                )
             },
             Config {
                 max_bytes: self.other(4),
@@ -308,9 +339,14 @@ impl StreamsSettings {
                 ..work_queue(base(ADVISORIES, advisories, "Messages that ran out of deliveries"))
             },
             Config {
-                max_bytes: self.other(12),
+                max_bytes: self.other(11),
                 max_age: self.keep_dead,
                 ..base(DEAD, vec![ALL_DEAD.into()], "Payloads that could not be processed")
+            },
+            Config {
+                max_bytes: self.other(1),
+                max_age: self.keep_audit,
+                ..base(AUDIT, vec![ALL_AUDIT.into()], "Who changed what, as JSON")
             },
         ]
     }

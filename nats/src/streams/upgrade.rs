@@ -9,7 +9,7 @@ use super::detectors::is_missing;
 use super::error::{StreamsError, unavailable};
 use crate::messages::ModelId;
 use crate::publish::Publisher;
-use crate::subjects::{ALL_FRAMES, FRAMES, frame_message_id, frames};
+use crate::subjects::{ALL_FRAMES, ALL_RESULTS, FRAMES, RESULTS, frame_message_id, frames};
 use crate::{VideoId, dead};
 
 const OLD_FRAMES: &str = "frames.*";
@@ -61,6 +61,23 @@ pub(super) async fn batches(
         |error: &dyn std::fmt::Display| unavailable(format!("stream {}", config.name))(error);
     jetstream.update_stream(&config).await.map_err(|error| failed(&error))?;
     jetstream.get_stream(&config.name).await.map_err(|error| failed(&error))
+}
+
+/// The stream of results with the subject of detectors, which streams of version 0.1 do not have.
+pub(super) async fn detections(
+    jetstream: &Context,
+    stream: Stream,
+    needed: &Config,
+) -> Result<Stream, StreamsError> {
+    let found = &stream.cached_info().config;
+    if found.name != RESULTS || found.subjects != [ALL_RESULTS] {
+        return Ok(stream);
+    }
+    info!("adding the subject of detectors to the stream of results");
+    let config = Config { subjects: needed.subjects.clone(), ..found.clone() };
+    let failed = |error: &dyn std::fmt::Display| unavailable(format!("stream {RESULTS}"))(error);
+    jetstream.update_stream(&config).await.map_err(|error| failed(&error))?;
+    jetstream.get_stream(RESULTS).await.map_err(|error| failed(&error))
 }
 
 /// Queues each old frame for the model that analysed all of them, and deletes it.

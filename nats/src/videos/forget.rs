@@ -13,6 +13,7 @@ impl Videos<'_> {
         for (stream, subject) in [
             (&streams.frames, subjects::frames_of(video)),
             (&streams.results, subjects::results(video)),
+            (&streams.results, subjects::detections(video)),
             (&streams.summaries, subjects::summary(video)),
             (&streams.summaries, subjects::alarms(video)),
             (&streams.tracks, subjects::tracks(video)),

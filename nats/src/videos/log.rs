@@ -27,14 +27,16 @@ impl Videos<'_> {
         video: &VideoId,
     ) -> impl Stream<Item = Result<LoggedEvent, VideoError>> + Send + use<> {
         let client = self.streams.jetstream.client();
-        let (subject, video) = (subjects::results(video), video.clone());
-        let messages = direct::messages(client, &self.streams.results, &subject, 1);
+        let (subject, video) = (subjects::log_of(video), video.clone());
+        let log = &self.streams.results;
+        let messages = direct::messages(client, &self.streams.api, log, &subject, 1);
         messages.filter_map(move |message| {
             let event = match message {
                 // Aggregators drop malformed messages too.
                 Ok(message) => from_cbor::<VideoEvent>(&message.payload)
                     .ok()
-                    .filter(|event| event.video == video)
+                    .filter(|of| of.video == video)
+                    .filter(|of| subjects::is_of_event(&message.subject, &video, &of.event))
                     .map(|event| Ok(LoggedEvent { event, stored_at: message.time.into() })),
                 Err(error) => Some(Err(VideoError::unavailable(video.as_str(), error))),
             };
@@ -44,7 +46,9 @@ impl Videos<'_> {
 
     /// The videos that have results or events.
     pub async fn logged(self) -> Result<BTreeSet<VideoId>, VideoError> {
-        self.subjects_of(&self.streams.results, subjects::ALL_RESULTS).await
+        let mut videos = self.subjects_of(&self.streams.results, subjects::ALL_RESULTS).await?;
+        videos.extend(self.subjects_of(&self.streams.results, subjects::ALL_DETECTIONS).await?);
+        Ok(videos)
     }
 
     /// The videos that have a summary.

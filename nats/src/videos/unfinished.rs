@@ -104,7 +104,13 @@ impl Videos<'_> {
     /// one.
     pub async fn queued_uploads(self) -> Result<BTreeMap<VideoId, UnfinishedVideo>, VideoError> {
         let client = self.streams.jetstream.client();
-        let messages = direct::messages(client, &self.streams.uploads, subjects::UPLOAD_SUBJECT, 1);
+        let messages = direct::messages(
+            client,
+            &self.streams.api,
+            &self.streams.uploads,
+            subjects::UPLOAD_SUBJECT,
+            1,
+        );
         let (mut messages, mut uploads) = (Box::pin(messages), BTreeMap::new());
         while let Some(message) = messages.next().await {
             let message = message.map_err(|source| VideoError::unavailable("videos", source))?;

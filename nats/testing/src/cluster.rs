@@ -1,17 +1,17 @@
 //! Three servers with the configuration that operators get.
 
-use std::process::Command;
-
 use async_nats::jetstream;
 use tempfile::TempDir;
 
+use crate::accounts::server_command;
 use crate::loopback::Loopback;
-use crate::paths::{nats_server, project};
+use crate::paths::project;
 use crate::process::Process;
 
 const NODES: usize = 3;
 const CLIENTS: u16 = 0;
 const ROUTES: u16 = 1;
+const PASSWORD: &str = "p1234567890";
 
 /// Each node has an address of its own: its ports are known before it listens, and stay its own
 /// while it is down.
@@ -34,18 +34,20 @@ impl Cluster {
     }
 
     fn spawn(&self, node: usize) -> Process {
-        let mut command = Command::new(nats_server());
+        let config = project().join("nats/cluster.conf");
+        let store = self.stores.path().join(node.to_string());
+        let mut command = server_command(&config, &store, &self.nodes[node]);
         command
-            .arg("--config")
-            .arg(project().join("nats/cluster.conf"))
             .env("MOLICEIRO_NODE", format!("node-{node}"))
-            .env("MOLICEIRO_STORE", self.stores.path().join(node.to_string()))
-            .env("MOLICEIRO_LISTEN", self.nodes[node].port(CLIENTS).to_string())
+            .env("MOLICEIRO_USER", "moliceiro")
+            .env("MOLICEIRO_PASSWORD", PASSWORD)
+            .env("MOLICEIRO_ROUTE_USER", "route")
+            .env("MOLICEIRO_ROUTE_PASSWORD", PASSWORD)
             .env("MOLICEIRO_CLUSTER_LISTEN", self.nodes[node].port(ROUTES).to_string());
         for (number, other) in self.nodes.iter().enumerate() {
             command.env(
                 format!("MOLICEIRO_ROUTE_{}", number + 1),
-                format!("nats://{}", other.port(ROUTES)),
+                format!("nats://route:{PASSWORD}@{}", other.port(ROUTES)),
             );
         }
         Process::start(&mut command)
@@ -55,9 +57,14 @@ impl Cluster {
     pub fn url(&self) -> String {
         self.nodes
             .iter()
-            .map(|node| format!("nats://{}", node.port(CLIENTS)))
+            .map(|node| format!("nats://moliceiro:{PASSWORD}@{}", node.port(CLIENTS)))
             .collect::<Vec<_>>()
             .join(",")
+    }
+
+    /// The address where the other nodes reach this one.
+    pub fn route(&self, node: usize) -> std::net::SocketAddr {
+        self.nodes[node].port(ROUTES)
     }
 
     pub fn kill(&mut self, node: usize) {

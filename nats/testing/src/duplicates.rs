@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// so the server does not drop it.
 pub async fn duplicate_messages(client: Client, mut random: Rng) -> JoinHandle<()> {
     let mut subscriptions = Vec::new();
-    for subject in ["videos.upload", "frames.*.*", "results.*"] {
+    for subject in ["videos.upload", "frames.*.*", "results.*", "detections.*"] {
         subscriptions.push(client.subscribe(subject).await.unwrap());
     }
     client.flush().await.unwrap();

@@ -6,7 +6,7 @@
 //! 2. [`loopback`] reserves an address, so that a port is never free between choosing and using it.
 //! 3. [`process`] runs a program, collects what it prints, and kills it with the test.
 //! 4. [`server`] (`Server`, and `RestartableServer` to kill and restart) and [`cluster`] run
-//!    nats-server, also on a [`small_disk`]; [`proxy`] stands between it and its clients.
+//!    nats-server, also with [`accounts`] and on a [`small_disk`]; [`proxy`] stands between it and its clients.
 //! 5. [`deployment`] runs Moliceiro's services on a server; [`observed`] and [`ingest`] reach them
 //!    over [`http`]; [`duplicates`] and [`events`] send what no service would.
 //! 6. [`video`] and [`models`] make what the services work on.
@@ -21,6 +21,7 @@
     reason = "an error here fails the test that called"
 )]
 
+pub mod accounts;
 pub mod cluster;
 pub mod deployment;
 pub mod duplicates;

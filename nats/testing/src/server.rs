@@ -13,7 +13,7 @@ use crate::paths::{nats_server, old_nats_server};
 use crate::process::Process;
 
 pub fn settings(url: &str) -> NatsSettings {
-    NatsSettings { url: url.to_owned(), credentials: None }
+    NatsSettings::at(url)
 }
 
 /// A client of a server that runs.

@@ -12,9 +12,9 @@ use futures_util::TryStreamExt;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, Failed, Frame, MalformedMessage, ModelId, STILLS, Summary, Thumbnail, Upload,
-    Versioned, VideoEntry, VideoEvent, VideoStatus, VideoTrack, from_cbor, from_json, to_cbor,
-    to_json,
+    Alarm, AlarmRule, AuditRecord, Failed, Frame, MalformedMessage, ModelId, STILLS, Summary,
+    Thumbnail, Upload, Versioned, VideoEntry, VideoEvent, VideoStatus, VideoTrack, from_cbor,
+    from_json, to_cbor, to_json,
 };
 use moliceiro_nats::subjects::{
     self, ATTEMPTS_BUCKET, FOLDS_BUCKET, FRAMES, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS,
@@ -125,6 +125,8 @@ async fn every_subject_has_a_channel_and_every_channel_is_a_subject() {
             Some("FRAMES"),
         ),
         (of_video(subjects::results(&video)), Some("RESULTS")),
+        (of_video(subjects::detections(&video)), Some("RESULTS")),
+        (subjects::ALL_AUDIT.replace('*', "{action}"), Some("AUDIT")),
         (of_video(subjects::summary(&video)), Some("SUMMARIES")),
         (of_video(subjects::alarms(&video)), Some("SUMMARIES")),
         (of_video(subjects::tracks(&video)), Some("TRACKS")),
@@ -309,6 +311,7 @@ fn messages_for_everyone_are_as_described() {
     json_agrees(&document, "track", samples::tracks());
     json_agrees(&document, "status", samples::statuses());
     json_agrees(&document, "entry", samples::entries());
+    json_agrees(&document, "change", samples::changes());
 }
 
 #[test]
@@ -375,6 +378,7 @@ fn examples_are_what_the_code_reads_and_writes() {
             "track" => written::<VideoTrack>(payload),
             "status" => written::<VideoStatus>(payload),
             "entry" => written::<VideoEntry>(payload),
+            "change" => written::<AuditRecord>(payload),
             "frame" => rewritten(&Frame::from_cbor(&cbor_of(payload)).unwrap()),
             "still" => rewritten(&from_cbor::<Thumbnail>(&cbor_of(payload)).unwrap()),
             "attempt" | "statusError" | "deadLetter" | "fold" => payload.clone(),
@@ -434,7 +438,7 @@ async fn headers_of_dead_letters_are_as_described() {
             .unwrap();
         let letter = streams.dead.get_last_raw_message_by_subject("dead.quay-7").await.unwrap();
         let result =
-            streams.results.get_last_raw_message_by_subject("results.quay-7").await.unwrap();
+            streams.results.get_last_raw_message_by_subject("detections.quay-7").await.unwrap();
         for (message, headers) in [("deadLetter", &letter.headers), ("failed", &result.headers)] {
             let headers: Map<_, _> = headers
                 .iter()
@@ -480,7 +484,7 @@ impl Server {
     }
 
     async fn streams(&self) -> Streams {
-        let settings = NatsSettings { url: self.process.url().into(), credentials: None };
+        let settings = NatsSettings::at(self.process.url());
         let client = connect(&settings, "test", Patience::FailAtOnce).await.unwrap();
         Streams::open(client, &StreamsSettings::default(), 64).await.unwrap()
     }

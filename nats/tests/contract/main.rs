@@ -1,8 +1,10 @@
 //! What Moliceiro's services rely on: messages as documented, streams, publishing and readers.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod accounts;
 mod asyncapi;
 mod batches;
+mod connect;
 mod models;
 mod server;
 mod storage;

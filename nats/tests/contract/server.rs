@@ -32,6 +32,7 @@ async fn nothing_on_the_server_grows_without_bound_by_itself() {
     let names: BTreeSet<_> = configs.iter().map(|config| config.name.as_str()).collect();
     let all = [
         "ADVISORIES",
+        "AUDIT",
         "DEAD",
         "FRAMES",
         "KV_attempts",
@@ -254,7 +255,7 @@ async fn a_refusing_server_is_reported_without_the_password() {
         (format!("nats://{address}"), true),
         ("nats://127.0.0.1:1".into(), false),
     ] {
-        let settings = NatsSettings { url, credentials: None };
+        let settings = NatsSettings::at(url);
         let error = connect(&settings, "test", Patience::FailAtOnce).await.unwrap_err();
         let is_expected = match &error {
             ConnectError::Unauthorized { .. } => is_password,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::{Config, ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 
+use super::context::with_context;
 use super::origin::{PREFIX, SEPARATOR, Tables, shown};
 use super::renamed::rename;
 use super::{Problem, SECTIONS, Section, SettingsError};
@@ -153,6 +154,7 @@ impl Loader {
             // Logging starts later: its settings are among these.
             renamed.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         }
+        let sources = with_context(sources)?;
         let defaults = Config::builder().add_source(Given(tables_of_flags(&self.defaults)));
         let merged = sources
             .into_iter()

@@ -167,8 +167,9 @@ async fn next_change(changes: &mut VideoChanges) -> anyhow::Result<VideoChange> 
 }
 
 fn message(video: &VideoId, id: &str, event: Event) -> Message {
+    let subject = subjects::event(video, &event);
     let payload = to_cbor(&VideoEvent::new(video.clone(), event), 512);
-    (subjects::results(video), format!("{video}/{id}"), Bytes::from(payload))
+    (subject, format!("{video}/{id}"), Bytes::from(payload))
 }
 
 fn started() -> Started {

@@ -54,7 +54,7 @@ async fn rate(context: &PartContext<'_>, detectors: usize) -> anyhow::Result<f64
     let frames =
         input::jpegs(&context.setup.videos[0], context.setup.model.size, FRAMES_IN_MEMORY).await?;
     let jetstream = pipeline.streams.jetstream.clone();
-    let mut results = jetstream.client().subscribe(subjects::ALL_RESULTS).await?;
+    let mut results = jetstream.client().subscribe(subjects::ALL_DETECTIONS).await?;
     jetstream.client().flush().await?;
     let total = context.setup.frames;
     let messages = (0..total).zip(frames.iter().cycle()).map(|(n, frame)| {

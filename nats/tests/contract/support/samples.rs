@@ -5,14 +5,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
-    Abandoned, Alarm, AlarmRule, AlarmState, AnalyticsSummary, Cancelled, Carried, CarriedRun,
-    Color, Connection, Deinterlace, Detection, Direction, Dwell, Encoding, Ended, Event, Failed,
-    FailedFrame, Fingerprint, Fps, Frame, FrameRange, FrameResult, Instant, Letterbox, Limits,
-    LineCrossed, LineSummary, LiveStatus, LiveWindow, Lost, Matrix, Object, Objects, Occupancy,
-    Offset, PathPoint, Progress, Repair, RepairState, RequestedSelection, RuleMatch, Score, Size,
-    Skipped, Started, Summary, Thumbnail, TimeInZone, TrackRecord, TrackedCounts, TrackerKind,
-    Tracking, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry, VideoEvent, VideoState,
-    VideoStatus, VideoTrack, ZoneSummary,
+    Abandoned, Alarm, AlarmRule, AlarmState, AnalyticsSummary, AuditAction, AuditRecord, Cancelled,
+    Carried, CarriedRun, Color, Connection, Deinterlace, Detection, Direction, Dwell, Encoding,
+    Ended, Event, Failed, FailedFrame, Fingerprint, Fps, Frame, FrameRange, FrameResult, Instant,
+    Letterbox, Limits, LineCrossed, LineSummary, LiveStatus, LiveWindow, Lost, Matrix, Object,
+    Objects, Occupancy, Offset, PathPoint, Progress, Repair, RepairState, RequestedSelection,
+    RuleMatch, Score, Size, Skipped, Started, Summary, Thumbnail, TimeInZone, TrackRecord,
+    TrackedCounts, TrackerKind, Tracking, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry,
+    VideoEvent, VideoState, VideoStatus, VideoTrack, ZoneSummary,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -201,6 +201,15 @@ pub fn summaries() -> Vec<Summary> {
         .map(|state| Summary { state, ..empty.clone() })
         .chain([whole.clone()])
         .collect()
+}
+
+pub fn changes() -> Vec<AuditRecord> {
+    use AuditAction::{AddModel, Cancel, Delete, Drop, RemoveModel, Replay, Rerun, Upload};
+    let all = [Upload, Cancel, Delete, Rerun, Replay, Drop, AddModel, RemoveModel];
+    let mut changes: Vec<_> =
+        all.map(|action| AuditRecord::now("gate", action).of_video(video())).into();
+    changes.push(AuditRecord::now("gate", AddModel).of_model("boats@3".parse().unwrap()));
+    changes
 }
 
 pub fn alarms() -> Vec<Alarm> {
