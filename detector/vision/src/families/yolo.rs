@@ -91,8 +91,9 @@ fn of_shape(
         (Some(rows), Some(columns)) if is_rt_detr(rows, columns) => {
             vec![Some(rt_detr(evidence, columns))]
         }
-        (Some(rows), Some(columns))
-            if rows <= MOST_ROWS && has_rows_of_rt_detr(evidence, columns) =>
+        (rows, Some(columns))
+            if rows.is_none_or(|rows| rows <= MOST_ROWS)
+                && has_rows_of_rt_detr(evidence, columns) =>
         {
             let decoder = Decoder::Rows(Rows { layout: RowLayout::SharesScoreClass });
             vec![Some(of_rt_detr(evidence, decoder))]

@@ -248,7 +248,7 @@ def build():
     yield "ultralytics-rtdetr", b, ultralytics(), "", .25, None
     b = new(); b.run(b.input("images")); v, k, bx = b.best_first(); low, high = (b.op("Gather", bx, np.array(i), axis=1) for i in ([0, 1], [2, 3]))
     center = b.op("Mul", b.op("Add", low, high), np.float32(.5)); shares = b.op("Div", b.op("Concat", center, b.op("Sub", high, low), axis=1), size)
-    b.output(unsqueeze(b, b.op("Concat", shares, unsqueeze(b, v, 1), unsqueeze(b, floats(b, k), 1), axis=1), 0), "output0", [1, 40, 6])
+    b.output(unsqueeze(b, b.op("Concat", shares, unsqueeze(b, v, 1), unsqueeze(b, floats(b, k), 1), axis=1), 0), "output0", ["batch", "rows", 6])
     yield "ultralytics-rtdetr-rows", b, ultralytics(end2end="False", head="RTDETRDecoder"), "", .25, None
 
     for name, raw in (("yolox", True), ("yolox-decoded", False)):
