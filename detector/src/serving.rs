@@ -158,8 +158,7 @@ impl Serving {
     /// Adjusts what is loaded to the frames that wait. Does not wait for anything.
     pub(crate) async fn adjust(&mut self, consumers: &[DetectorsConsumer]) {
         self.finish_loading().await;
-        let restored = self.restore_consumers(consumers).await;
-        self.drop_removed(consumers, &restored);
+        self.drop_removed(consumers).await;
         let leaving = self.leaving.len();
         self.leaving.retain(|sessions| sessions.strong_count() > 0);
         if self.leaving.len() < leaving {
@@ -211,39 +210,36 @@ impl Serving {
         self.allowed.iter().any(|allowed| names.contains(allowed))
     }
 
-    /// Creates consumers again that the server lost, which are those of models that it still has.
-    async fn restore_consumers(&self, consumers: &[DetectorsConsumer]) -> Vec<ModelId> {
-        let mut restored = Vec::new();
-        for place in &self.places {
-            let model = &place.served.model;
-            if consumers.iter().any(|of| of.model == *model)
-                || self.streams.models.find(model).await.is_err()
-            {
-                continue;
-            }
-            match self.streams.detectors(model).await {
-                Ok(_) => restored.push(model.clone()),
-                Err(error) => warn!(%model, %error, "cannot create the consumer of a model again"),
+    /// Models that were removed have no consumer any more, and are unloaded.
+    async fn drop_removed(&mut self, consumers: &[DetectorsConsumer]) {
+        let now = Instant::now();
+        for place in std::mem::take(&mut self.places) {
+            let Served { model, sessions, .. } = &*place.served;
+            let age = now.duration_since(place.loaded_at);
+            let may_be_usable = sessions.is_err() && age > UNUSABLE_FOR;
+            let exists = consumers.iter().any(|of| of.model == *model);
+            // It may have been created after the survey.
+            let is_new = age < RETRY;
+            if !may_be_usable && (exists || self.restore_consumer(model).await || is_new) {
+                self.places.push(place);
+            } else {
+                self.unload(place);
             }
         }
-        restored
     }
 
-    /// Models whose consumer was deleted are removed, or will be needed no more.
-    fn drop_removed(&mut self, consumers: &[DetectorsConsumer], restored: &[ModelId]) {
-        let now = Instant::now();
-        let stays = |place: &Place| {
-            let Served { model, sessions, .. } = &*place.served;
-            let exists = restored.contains(model) || consumers.iter().any(|of| of.model == *model);
-            // It may have been created after the survey.
-            let is_new = now.duration_since(place.loaded_at) < RETRY;
-            let may_be_usable =
-                sessions.is_err() && now.duration_since(place.loaded_at) > UNUSABLE_FOR;
-            (exists || is_new) && !may_be_usable
-        };
-        let (stay, leave) = std::mem::take(&mut self.places).into_iter().partition(stays);
-        self.places = stay;
-        leave.into_iter().for_each(|place| self.unload(place));
+    /// Creates the consumer again if it was deleted while its model stays: its frames still wait in
+    /// the stream. A model is removed before its consumer is deleted. Returns false if it was.
+    async fn restore_consumer(&self, model: &ModelId) -> bool {
+        match self.streams.models.find(model).await {
+            Ok(_) => {}
+            Err(error) => return error.is_transient(),
+        }
+        match self.streams.detectors(model).await {
+            Ok(_) => {}
+            Err(error) => warn!(%model, %error, "cannot create the model's consumer again"),
+        }
+        true
     }
 
     fn unload(&mut self, place: Place) {

@@ -65,6 +65,10 @@ impl Site {
     /// As an ingest does: frames, and the consumer that says that they are needed.
     async fn publish(&mut self, model: &ModelId, frames: u64) {
         self.streams.detectors(model).await.unwrap();
+        self.publish_only(model, frames).await;
+    }
+
+    async fn publish_only(&mut self, model: &ModelId, frames: u64) {
         let video = VideoId::for_name(model.name(), "1");
         let next = self.published.entry(model.clone()).or_default();
         for index in *next..*next + frames {
@@ -146,6 +150,13 @@ impl Running {
         text.lines().find_map(|line| Some(line.strip_prefix(metric)?.trim().to_owned()))
     }
 
+    /// The line of the metrics that says that a model of this name is loaded.
+    fn model_named(&self, name: &str) -> Option<String> {
+        let text = self.telemetry.exposition().unwrap();
+        let of_model = |line: &&str| line.starts_with("moliceiro_detector_model_info{");
+        text.lines().filter(of_model).find(|line| line.contains(name)).map(str::to_owned)
+    }
+
     fn loaded(&self) -> usize {
         let text = self.telemetry.exposition().unwrap();
         text.lines().filter(|line| line.starts_with("moliceiro_detector_model_info{")).count()
@@ -220,20 +231,60 @@ async fn a_detector_takes_frames_of_its_models_only() {
     let mut site = Site::start().await;
     let boats = site.add("boats").await;
     let nets = site.add("nets").await;
-    site.publish(&nets, 3).await;
-    site.publish(&boats, 3).await;
+    let nanodet = ModelId::default();
+    for model in [&nanodet, &nets, &boats] {
+        site.publish(model, 3).await;
+    }
     let only = |name: &str| DetectorSettings { models: vec![name.into()], ..settings() };
     let first = site.detector(only("boats"));
     let second = site.detector(only("nets@1"));
-    let results = site.results().await;
-    assert_eq!(results[&boats], all(&boats, 3));
-    assert_eq!(results[&nets], all(&nets, 3));
     for detector in [&first, &second] {
-        let done = detector.figure(r#"moliceiro_detector_frames_total{outcome="done"}"#);
-        assert_eq!(done.as_deref(), Some("3"));
+        until("it analyses the frames of its model", async || {
+            let done = detector.figure(r#"moliceiro_detector_frames_total{outcome="done"}"#);
+            done.filter(|done| done == "3")
+        })
+        .await;
+        assert_eq!(detector.loaded(), 1, "neither loads the default model");
+        assert_eq!(detector.model_named("nanodet"), None);
     }
-    first.stop().await;
-    second.stop().await;
+    let untouched = site.streams.all_detectors().await.unwrap();
+    let untouched = untouched.into_iter().find(|of| of.model == nanodet).unwrap().info;
+    assert_eq!((untouched.num_pending, untouched.delivered.consumer_sequence), (3, 0));
+    // The default model is served like any other one.
+    let third = site.detector(only("nanodet"));
+    let results = site.results().await;
+    for model in [&boats, &nets, &nanodet] {
+        assert_eq!(results[model], all(model, 3));
+    }
+    site.assert_no_redelivery().await;
+    for detector in [first, second, third] {
+        detector.stop().await;
+    }
+}
+
+/// `nats consumer rm` deletes what detectors pull from. The frames are still in the stream.
+#[tokio::test]
+async fn a_consumer_that_somebody_deletes_is_created_again_and_no_frame_is_lost() {
+    let mut site = Site::start().await;
+    let boats = site.add("boats").await;
+    let nanodet = ModelId::default();
+    let detector = site.detector(settings());
+    for model in [&boats, &nanodet] {
+        site.publish(model, 3).await;
+    }
+    site.results().await;
+    for of in site.streams.all_detectors().await.unwrap() {
+        site.streams.frames.delete_consumer(&of.info.name).await.unwrap();
+    }
+    // As an ingest that created the consumers before: it only publishes.
+    for model in [&boats, &nanodet] {
+        site.publish_only(model, 5).await;
+    }
+    let results = site.results().await;
+    for model in [&boats, &nanodet] {
+        assert_eq!(results[model], all(model, 8));
+    }
+    detector.stop().await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::nms::{keep_best, suppress};
 use crate::phases::{Lap, Phases};
 use crate::picture::Picture;
 use crate::pixels::Pixels;
+use crate::reading::Reading;
 use crate::runtime::Runtime;
 use crate::session::ModelSession;
 use crate::settle::settle;
@@ -137,7 +138,7 @@ impl Detector {
         let tensor_time = lap.take();
         let context = Context { size, threshold: *floor };
         let inference = infer(model, session, tensor, context, candidates, &mut lap)?;
-        keep_objects(model, candidates, &letterbox, *iou);
+        keep_objects(model.reading(), candidates, &letterbox, *iou);
         Ok(Phases { payload, tensor: tensor_time, inference, boxes: lap.take() })
     }
 
@@ -160,7 +161,7 @@ impl Detector {
         let tensor_time = lap.take();
         let context = Context { size, threshold: *floor };
         let inference = infer(model, session, tensor, context, candidates, &mut lap)?;
-        keep_objects(model, candidates, &letterbox, *iou);
+        keep_objects(model.reading(), candidates, &letterbox, *iou);
         let phases = Phases { payload, tensor: tensor_time, inference, boxes: lap.take() };
         Ok((self.detections(), phases))
     }
@@ -204,17 +205,33 @@ fn infer(
 }
 
 /// Maps the candidates to the source, and keeps those that lie in it and do not repeat another.
-fn keep_objects(model: &Model, candidates: &mut Vec<Candidate>, letterbox: &Letterbox, iou: f32) {
-    candidates.retain_mut(|candidate| {
-        let [left, top, right, bottom] = in_source(candidate.bounds, letterbox);
-        candidate.bounds = [left, top, right, bottom];
-        left < right && top < bottom
-    });
-    if model.reading().nms {
+pub(crate) fn keep_objects(
+    reading: &Reading,
+    candidates: &mut Vec<Candidate>,
+    letterbox: &Letterbox,
+    iou: f32,
+) {
+    for candidate in candidates.iter_mut() {
+        candidate.bounds = to_source(candidate.bounds, letterbox);
+    }
+    if reading.family.clips_first() {
+        clip(candidates, letterbox);
+    }
+    if reading.nms {
         suppress(candidates, iou);
     } else {
         keep_best(candidates);
     }
+    clip(candidates, letterbox);
+}
+
+/// Clips candidates to the source, and removes those that lie beside it.
+fn clip(candidates: &mut Vec<Candidate>, letterbox: &Letterbox) {
+    candidates.retain_mut(|candidate| {
+        let [left, top, right, bottom] = in_source(candidate.bounds, letterbox.source);
+        candidate.bounds = [left, top, right, bottom];
+        left < right && top < bottom
+    });
 }
 
 fn label(model: &Model, class: usize) -> Cow<'_, str> {
@@ -224,16 +241,22 @@ fn label(model: &Model, class: usize) -> Cow<'_, str> {
     }
 }
 
-/// From the letterboxed picture's pixels to the source's own, clipped to it.
-pub(crate) fn in_source(bounds: [f32; 4], letterbox: &Letterbox) -> [f32; 4] {
+/// From the letterboxed picture's pixels to the source's own.
+fn to_source(bounds: [f32; 4], letterbox: &Letterbox) -> [f32; 4] {
     let Letterbox { source, left, top, content } = letterbox;
     let map = |value: f32, offset: u32, content: u32, source: u32| {
-        let source = source as f32;
-        ((value - offset as f32) * (source / content as f32)).clamp(0.0, source)
+        (value - offset as f32) * (source as f32 / content as f32)
     };
     let x = |value: f32| map(value, *left, content.width, source.width);
     let y = |value: f32| map(value, *top, content.height, source.height);
     [x(bounds[0]), y(bounds[1]), x(bounds[2]), y(bounds[3])]
+}
+
+/// The part that lies in a source of this size.
+fn in_source([left, top, right, bottom]: [f32; 4], source: Size) -> [f32; 4] {
+    let x = |value: f32| value.clamp(0.0, source.width as f32);
+    let y = |value: f32| value.clamp(0.0, source.height as f32);
+    [x(left), y(top), x(right), y(bottom)]
 }
 
 #[cfg(test)]
@@ -245,11 +268,9 @@ mod tests {
         let source = Size { width: 640, height: 272 };
         let content = Size { width: 416, height: 177 };
         let letterbox = Letterbox { source, left: 0, top: 119, content };
-        assert_eq!(in_source([0.0, 119.0, 416.0, 296.0], &letterbox), [0.0, 0.0, 640.0, 272.0]);
-        assert_eq!(
-            in_source([208.0, 207.5, 500.0, 400.0], &letterbox),
-            [320.0, 136.0, 640.0, 272.0]
-        );
-        assert_eq!(in_source([-9.0, 0.0, -3.0, 50.0], &letterbox), [0.0; 4]);
+        let placed = |bounds| in_source(to_source(bounds, &letterbox), source);
+        assert_eq!(placed([0.0, 119.0, 416.0, 296.0]), [0.0, 0.0, 640.0, 272.0]);
+        assert_eq!(placed([208.0, 207.5, 500.0, 400.0]), [320.0, 136.0, 640.0, 272.0]);
+        assert_eq!(placed([-9.0, 0.0, -3.0, 50.0]), [0.0; 4]);
     }
 }

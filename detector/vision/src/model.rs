@@ -177,7 +177,9 @@ impl Model {
                 .map(|(key, names)| (format!("the file's metadata, {key}"), names)),
         };
         let named = match &weights {
-            Weights::File(path) if read_beside.is_some() => sidecar::read(path, &mut parsed, named),
+            Weights::File(path) if read_beside.is_some() => {
+                sidecar::read(path, &file, &mut parsed, named)
+            }
             _ => named,
         };
         let count = named.as_ref().map(|(_, names)| names.len());

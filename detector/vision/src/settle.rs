@@ -7,14 +7,13 @@ use moliceiro_messages::Fit;
 
 use crate::candidate::Candidate;
 use crate::decoders::{Context, UnexpectedOutput};
-use crate::detector::{MOST_SIDE_OF_IMAGE, in_source};
+use crate::detector::{MOST_SIDE_OF_IMAGE, keep_objects};
 use crate::families::{Recognised, Unrecognised, recognise};
 use crate::fit;
 use crate::frame_error::InferenceError;
 use crate::image::Image;
 use crate::model::{Model, Settled};
 use crate::model_error::{Mismatch, ModelError};
-use crate::nms::suppress;
 use crate::onnx_file::OnnxFile;
 use crate::pixels::Pixels;
 use crate::reading::Reading;
@@ -190,10 +189,6 @@ fn try_reading(
         reading.decoder.decode(outputs, context, &mut found)
     });
     decoded.ok()?.ok()?;
-    found.retain_mut(|candidate| {
-        candidate.bounds = in_source(candidate.bounds, &letterbox);
-        candidate.bounds.iter().all(|side| side.is_finite())
-    });
-    suppress(&mut found, reading.iou);
+    keep_objects(reading, &mut found, &letterbox, reading.iou);
     Some(found)
 }

@@ -2,7 +2,9 @@ use super::{Context, Output, UnexpectedOutput, best, four, from_center};
 use crate::candidate::Candidate;
 
 /// A DETR's queries: logits [1, queries, classes] and boxes [1, queries, 4], as centre, width and
-/// height in shares of the picture. Each query is one object, of its best class.
+/// height in shares of the picture. With a sigmoid, a query is an object of each class that scores
+/// above the threshold, and there are at most as many objects as queries, the best ones. With a
+/// softmax, it is one object, of its best class.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Queries {
     pub activation: Activation,
@@ -15,6 +17,9 @@ pub(crate) enum Activation {
     /// The last class stands for "no object".
     Softmax,
 }
+
+/// Candidates beyond these are dropped early, so that many classes take no more memory.
+const MOST_OF_A_QUERY: usize = 8;
 
 impl Queries {
     fn lengths(&self, outputs: &[Output<'_>]) -> Result<(usize, usize), UnexpectedOutput> {
@@ -36,35 +41,41 @@ impl Queries {
         context: Context,
         candidates: &mut Vec<Candidate>,
     ) -> Result<(), UnexpectedOutput> {
-        let (_, columns) = self.lengths(outputs)?;
+        let (queries, columns) = self.lengths(outputs)?;
         let [logits, boxes] = outputs else { return Ok(()) };
+        let first = candidates.len();
         let (width, height) = (context.size.width as f32, context.size.height as f32);
         for (logits, bounds) in
             logits.values.chunks_exact(columns).zip(boxes.values.chunks_exact(4))
         {
-            let (class, score) = self.best(logits);
-            if score > context.threshold {
-                let [x, y, w, h] = four(bounds);
-                let bounds = from_center([x * width, y * height, w * width, h * height]);
-                candidates.push(Candidate { class, score, bounds });
+            let [x, y, w, h] = four(bounds);
+            let bounds = from_center([x * width, y * height, w * width, h * height]);
+            let mut push = |class, score| {
+                if score > context.threshold {
+                    candidates.push(Candidate { class, score, bounds });
+                }
+            };
+            match self.activation {
+                Activation::Sigmoid => {
+                    // The highest logit has the highest score.
+                    if sigmoid(best(logits).1) <= context.threshold {
+                        continue;
+                    }
+                    for (class, logit) in logits.iter().enumerate() {
+                        push(class, sigmoid(*logit));
+                    }
+                }
+                Activation::Softmax => {
+                    let (class, score) = best_of_softmax(logits);
+                    push(class, score);
+                }
+            }
+            if candidates.len() - first > MOST_OF_A_QUERY * queries {
+                keep_best(candidates, first, queries);
             }
         }
+        keep_best(candidates, first, queries);
         Ok(())
-    }
-
-    fn best(&self, logits: &[f32]) -> (usize, f32) {
-        match self.activation {
-            Activation::Sigmoid => {
-                let (class, logit) = best(logits);
-                (class, 1.0 / (1.0 + (-logit).exp()))
-            }
-            Activation::Softmax => {
-                let (class, logit) = best(&logits[..logits.len() - 1]);
-                let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let sum: f32 = logits.iter().map(|other| (other - highest).exp()).sum();
-                (class, (logit - highest).exp() / sum)
-            }
-        }
     }
 
     /// The number of classes. Fails if a number is NaN.
@@ -81,13 +92,34 @@ impl Queries {
     }
 }
 
+fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
+}
+
+/// The best class, but for the last one, and its score.
+fn best_of_softmax(logits: &[f32]) -> (usize, f32) {
+    let (class, logit) = best(&logits[..logits.len() - 1]);
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|other| (other - highest).exp()).sum();
+    (class, (logit - highest).exp() / sum)
+}
+
+/// Keeps the best of the candidates from `first` on.
+fn keep_best(candidates: &mut Vec<Candidate>, first: usize, most: usize) {
+    let found = &mut candidates[first..];
+    if found.len() > most {
+        found.sort_by(|a, b| b.score.total_cmp(&a.score));
+        candidates.truncate(first + most);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use moliceiro_messages::Size;
 
     #[test]
-    fn a_query_is_one_object_and_the_last_class_of_a_softmax_is_none() {
+    fn a_query_is_an_object_of_each_class_and_the_last_class_of_a_softmax_is_none() {
         let output = |shape: [usize; 3], values: &[f32]| Output {
             shape: shape.to_vec(),
             values: values.to_vec().into(),
@@ -106,7 +138,14 @@ mod tests {
         assert_eq!((softmax.len(), softmax[0].class), (1, 0));
         assert_eq!(softmax[0].bounds, [25.0, 0.0, 75.0, 50.0]);
         let sigmoid = decode(Activation::Sigmoid);
-        assert_eq!(sigmoid.iter().map(|found| found.class).collect::<Vec<_>>(), [0, 2]);
-        assert!((sigmoid[0].score - 0.952_574).abs() < 1e-5);
+        // Of three that score enough, the best two: there are two queries.
+        assert_eq!(sigmoid.iter().map(|found| found.class).collect::<Vec<_>>(), [2, 0]);
+        assert!((sigmoid[1].score - 0.952_574).abs() < 1e-5);
+        let context = Context { threshold: 0.75, ..context };
+        let mut both = vec![];
+        let logits = output([1, 2, 3], &[3.0, 2.0, -2.0, -1.0, -1.0, -4.0]);
+        let outputs = [logits, output([1, 2, 4], &[0.5; 8])];
+        Queries { activation: Activation::Sigmoid }.decode(&outputs, context, &mut both).unwrap();
+        assert_eq!(both.iter().map(|found| found.class).collect::<Vec<_>>(), [0, 1]);
     }
 }

@@ -1,4 +1,4 @@
-use super::{Context, Output, UnexpectedOutput, check_object, class_id, four};
+use super::{Context, Output, UnexpectedOutput, check_object, class_id, four, from_center};
 use crate::candidate::Candidate;
 
 /// A row for each object after the graph's own suppression, with a box in pixels of the picture.
@@ -12,6 +12,8 @@ pub(crate) struct Rows {
 pub(crate) enum RowLayout {
     /// Left, top, right, bottom, score, class.
     BoxScoreClass,
+    /// Centre, width, height, all in shares of the picture; score, class.
+    SharesScoreClass,
     /// Class, score, left, top, right, bottom.
     ClassScoreBox,
     /// Picture, left, top, right, bottom, class, score.
@@ -21,7 +23,7 @@ pub(crate) enum RowLayout {
 impl RowLayout {
     pub fn columns(self) -> usize {
         match self {
-            Self::BoxScoreClass | Self::ClassScoreBox => 6,
+            Self::BoxScoreClass | Self::SharesScoreClass | Self::ClassScoreBox => 6,
             Self::PictureBoxClassScore => 7,
         }
     }
@@ -29,7 +31,7 @@ impl RowLayout {
     /// Box, score and class.
     fn read(self, row: &[f32]) -> ([f32; 4], f32, f32) {
         match self {
-            Self::BoxScoreClass => (four(row), row[4], row[5]),
+            Self::BoxScoreClass | Self::SharesScoreClass => (four(row), row[4], row[5]),
             Self::ClassScoreBox => (four(&row[2..]), row[1], row[0]),
             Self::PictureBoxClassScore => (four(&row[1..]), row[6], row[5]),
         }
@@ -64,8 +66,16 @@ impl Rows {
         context: Context,
         candidates: &mut Vec<Candidate>,
     ) -> Result<(), UnexpectedOutput> {
+        let (width, height) = (context.size.width as f32, context.size.height as f32);
         for row in self.rows(outputs)? {
             let (bounds, score, class) = self.layout.read(row);
+            let bounds = match self.layout {
+                RowLayout::SharesScoreClass => {
+                    let [x, y, w, h] = bounds;
+                    from_center([x * width, y * height, w * width, h * height])
+                }
+                _ => bounds,
+            };
             // Unused rows have the class -1.
             if score > context.threshold
                 && let Some(class) = class_id(class)
@@ -109,6 +119,9 @@ mod tests {
         };
         let padded = vec![1.0, 2.0, 3.0, 4.0, 0.75, 7.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
         assert_eq!(decode(RowLayout::BoxScoreClass, &[rows([2, 6], padded)]), expected);
+        let shares = vec![0.5, 0.25, 0.5, 0.25, 0.75, 7.0];
+        let found = decode(RowLayout::SharesScoreClass, &[rows([1, 6], shares)]);
+        assert_eq!(found[0].bounds, [16.0, 8.0, 48.0, 24.0]);
         let paddle = vec![7.0, 0.75, 1.0, 2.0, 3.0, 4.0, -1.0, 0.9, 0.0, 0.0, 0.0, 0.0];
         assert_eq!(decode(RowLayout::ClassScoreBox, &[rows([2, 6], paddle.clone())]), expected);
         let count = Output { shape: vec![1], values: vec![0.0].into() };

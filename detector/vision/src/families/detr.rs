@@ -103,14 +103,18 @@ fn outputs<'a>(evidence: &Evidence<'a>) -> Option<(&'a Declared, &'a Declared)> 
         .chosen(&names.scores, &["logits", "pred_logits", "labels", "scores", "class_logits"]);
     let is_few = |queries: Option<u64>| queries.is_none_or(|queries| queries <= MOST_QUERIES);
     let fits = |logits: &Declared, boxes: &Declared| {
-        let columns =
-            matrix(boxes).is_some_and(|(_, columns)| columns.is_none_or(|four| four == 4));
-        let queries = matrix(logits).map(|(queries, _)| queries);
-        columns
+        let (Some((queries, _)), Some((rows, columns))) = (matrix(logits), matrix(boxes)) else {
+            return false;
+        };
+        // A graph may fix the number of one output and leave the other's open.
+        let as_many = queries.zip(rows).is_none_or(|(queries, rows)| queries == rows);
+        let has_four = columns.is_none_or(|four| four == 4);
+        has_four
+            && as_many
+            && is_few(queries)
+            && is_few(rows)
             && is_float(logits)
             && is_float(boxes)
-            && queries.is_some_and(is_few)
-            && matrix(boxes).map(|(queries, _)| queries) == queries
     };
     if let (Some(logits), Some(boxes)) = (logits, boxes) {
         return fits(logits, boxes).then_some((logits, boxes));

@@ -93,6 +93,12 @@ impl FamilyName {
         NAMES.map(|(name, _)| name).join(", ")
     }
 
+    /// True if the toolkit clips boxes to the picture before suppression. The others compare whole
+    /// boxes, and clip what is left: at the edges, other boxes remain.
+    pub(crate) fn clips_first(self) -> bool {
+        matches!(self, Nanodet | NanodetPlus)
+    }
+
     /// True if a manifest that names `chosen` means this family.
     pub(crate) fn is_meant_by(self, chosen: Self) -> bool {
         // Toolkits have one name for several exports.

@@ -81,15 +81,22 @@ fn of_shape(
         Some(reading)
     };
     let rows_of_six = || end2end(RowLayout::BoxScoreClass);
-    // Ultralytics' RT-DETR: scores after the sigmoid, and boxes in shares.
     let is_rt_detr = |rows: u64, columns: u64| {
         let labels = evidence.labels.map(|labels| labels as u64 + 4);
-        evidence.is_ultralytics() && rows <= MOST_ROWS && labels == Some(columns) && rows != columns
+        let has_queries = evidence.is_ultralytics() && rows <= MOST_ROWS && rows != columns;
+        has_queries && labels == Some(columns) && !has_rows_of_rt_detr(evidence, columns)
     };
     let readings = match (rows, columns) {
         _ if is_end2end => vec![rows_of_six()],
         (Some(rows), Some(columns)) if is_rt_detr(rows, columns) => {
             vec![Some(rt_detr(evidence, columns))]
+        }
+        (rows, Some(columns))
+            if rows.is_none_or(|rows| rows <= MOST_ROWS)
+                && has_rows_of_rt_detr(evidence, columns) =>
+        {
+            let decoder = Decoder::Rows(Rows { layout: RowLayout::SharesScoreClass });
+            vec![Some(of_rt_detr(evidence, decoder))]
         }
         (_, Some(7)) if rank == Some(2) => vec![end2end(RowLayout::PictureBoxClassScore)],
         (Some(rows), Some(columns)) if has_cells(rows, ANCHORS) => vec![v5(columns)],
@@ -108,11 +115,33 @@ fn of_shape(
     readings.into_iter().flatten().collect()
 }
 
+/// Ultralytics' RT-DETR since its version 8.4: rows of the best pairs of query and class. Earlier
+/// ones have the scores of all classes, after the sigmoid.
+fn has_rows_of_rt_detr(evidence: &Evidence<'_>, columns: u64) -> bool {
+    let says = |key: &str, word: &str| {
+        evidence.metadata(key).is_some_and(|value| value.to_lowercase().contains(word))
+    };
+    let is_newer = says("head", "rtdetr");
+    let is_older = evidence.labels == Some(2) && evidence.metadata("head").is_none();
+    let is_rt_detr = || {
+        says("description", "rtdetr") || evidence.mentions(&["enc_score_head", "dec_score_head"])
+    };
+    let chosen = evidence.manifest.family.as_ref().map(|choice| choice.name);
+    let is_meant = chosen == Some(FamilyName::RtDetr)
+        || chosen.is_none() && evidence.is_ultralytics() && is_rt_detr();
+    columns == 6 && (is_newer || is_meant && !is_older)
+}
+
 fn rt_detr(evidence: &Evidence<'_>, columns: u64) -> Reading {
     let dense = Dense { objectness: false, transposed: false, grid: Grid::Shares };
-    let decoder = Decoder::Dense(dense);
-    let mut reading = evidence.reading(FamilyName::RtDetr, &Feeding::SHARES, decoder);
+    let mut reading = of_rt_detr(evidence, Decoder::Dense(dense));
     reading.classes = usize::try_from(columns - 4).ok();
+    reading
+}
+
+fn of_rt_detr(evidence: &Evidence<'_>, decoder: Decoder) -> Reading {
+    let mut reading = evidence.reading(FamilyName::RtDetr, &Feeding::SHARES, decoder);
+    reading.threshold = 0.25;
     reading
 }
 

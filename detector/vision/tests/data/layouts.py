@@ -81,22 +81,24 @@ def overlap(a, b):
     return w * h_ / (area(a) + area(b) - w * h_)
 
 
-def objects(scores, boxes, threshold, iou):
-    """The reference: the best class of each cell, clipped; of overlapping boxes of a class the best, unless iou is None.
+def objects(scores, boxes, threshold, iou, clips_first=False, every=False):
+    """The reference: the best class of each cell, or every one; of overlapping boxes of a class the best, unless iou is None; clipped before that or after it.
     Returns None if a result hangs on the last digits."""
     found, clear = [], True
     for s, b in zip(scores, boxes):
         k = int(s.argmax())
         clear &= abs(s[k] - threshold) > 3e-3 and (s[k] < threshold or np.sort(s)[-1] - np.sort(s)[-2] > 2e-3)
-        if s[k] > threshold: found.append((float(s[k]), k, b.clip(0, [W, H, W, H])))
-    found = [f for f in found if f[2][0] < f[2][2] and f[2][1] < f[2][3]]
+        if every: clear &= bool((abs(s - threshold) > 3e-3).all())
+        found += [(float(s[i]), int(i), b) for i in (np.flatnonzero(s > threshold) if every else [k] if s[k] > threshold else [])]
+    clipped = lambda all: [(s, k, c) for s, k, b in all if (lambda c: c[0] < c[2] and c[1] < c[3])(c := b.clip(0, [W, H, W, H]))]
+    if clips_first: found = clipped(found)
     found.sort(key=lambda f: -f[0])
     kept = []
     for f in found:
         same = [overlap(k[2], f[2]) for k in kept if k[1] == f[1]] if iou is not None else []
         clear &= all(abs(o - (iou or 0)) > .01 for o in same)
         if all(o <= (iou or 1) for o in same): kept.append(f)
-    return [{"label": LABELS[k], "score": round(s, 5), "box": [round(float(v), 3) for v in b]} for s, k, b in kept] if clear and len(kept) > 2 else None
+    return [{"label": LABELS[k], "score": round(s, 5), "box": [round(float(v), 3) for v in b]} for s, k, b in clipped(kept)] if clear and len(kept) > 2 else None
 
 
 def halves(scores, boxes):
@@ -243,7 +245,11 @@ def build():
     yield "yolo-counted", b, None, "", .25, None
     b = new(); b.run(b.input("images")); size = np.array([W, H, W, H], np.float32)
     b.output(b.op("Concat", b.op("Div", b.xywh, size), b.scores, axis=2), "output0", [1, b.N, 84])
-    yield "ultralytics-rtdetr", b, ultralytics(), "", .5, None
+    yield "ultralytics-rtdetr", b, ultralytics(), "", .25, None
+    b = new(); b.run(b.input("images")); v, k, bx = b.best_first(); low, high = (b.op("Gather", bx, np.array(i), axis=1) for i in ([0, 1], [2, 3]))
+    center = b.op("Mul", b.op("Add", low, high), np.float32(.5)); shares = b.op("Div", b.op("Concat", center, b.op("Sub", high, low), axis=1), size)
+    b.output(unsqueeze(b, b.op("Concat", shares, unsqueeze(b, v, 1), unsqueeze(b, floats(b, k), 1), axis=1), 0), "output0", ["batch", "rows", 6])
+    yield "ultralytics-rtdetr-rows", b, ultralytics(end2end="False", head="RTDETRDecoder"), "", .25, None
 
     for name, raw in (("yolox", True), ("yolox-decoded", False)):
         b = new(); b.run(b.bgr(b.input("images"))); x = b.xywh
@@ -257,6 +263,8 @@ def build():
     def queries(b, name, extra=None): b.output(b.op("Div", b.xywh, np.array([W, H, W, H], np.float32)), name, [1, b.N, 4])
     b = new(); b.run(b.input("pixel_values", shape=["batch", 3, H, W])); queries(b, "pred_boxes"); b.output(b.logits, "logits", ["batch", b.N, 80])
     yield "rt-detr", b, None, 'family = "rt-detr"\n', .5, None
+    b = new(); b.run(b.input("pixel_values", shape=["batch", 3, "height", "width"])); queries(b, "pred_boxes"); b.output(b.logits, "logits", ["batch", "queries", 80])
+    yield "rt-detr-open", b, None, f'family = "rt-detr"\n[input]\nsize = [{W}, {H}]\n', .5, None
     b = new(); b.run(b.imagenet(b.input("pixel_values"))); b.output(b.logits, "logits", [1, b.N, 80]); queries(b, "pred_boxes")
     yield "rf-detr", b, None, 'family = "rf-detr"\n', .5, None
     def spread(b, fill, width):
@@ -355,7 +363,7 @@ def main():
             scores, boxes = cells(rgb, b.w, b.binned, b.offset)
             if name.endswith("-half"): scores, boxes = halves(scores, boxes)
             if iou is None and (np.sort(scores.max(1))[-40] > threshold): continue
-            result = objects(scores, boxes, threshold, iou)
+            result = objects(scores, boxes, threshold, iou, name.startswith("nanodet"), name.startswith(("rt-detr", "rf-detr")) and "export" not in name)
             if result is not None:
                 found.append({"picture": f"{seed}.i420", "objects": result})
                 (OUT / f"{seed}.i420").write_bytes(i420)

@@ -84,7 +84,8 @@ same_as_the_reference! {
         "yolo-end2end", "yolov7-end2end", "yolo-counted";
     yolox_has_the_boxes_of_the_reference: "yolox", "yolox-decoded";
     detr_has_the_boxes_of_the_reference:
-        "detr", "rt-detr", "rf-detr", "rf-detr-own", "ultralytics-rtdetr";
+        "detr", "rt-detr", "rt-detr-open", "rf-detr", "rf-detr-own",
+        "ultralytics-rtdetr", "ultralytics-rtdetr-rows";
     exports_of_rt_detr_have_the_boxes_of_the_reference:
         "rt-detr-export", "rt-detr-export-squeezed";
     torchvision_has_the_boxes_of_the_reference: "torchvision", "torchvision-unnamed";
@@ -187,4 +188,29 @@ fn files_of_hugging_face_beside_a_model_tell_the_rest() {
     assert_eq!((description.mean, description.std), ([0.1, 0.2, 0.3], [1.0, 2.0, 3.0]));
     assert_eq!((description.labels.len(), description.labels[79].as_str()), (80, "c79"));
     assert!(description.labels_from.contains("config.json"), "{description}");
+}
+
+#[test]
+fn a_file_of_hugging_face_has_the_size_of_a_model_that_takes_several() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::copy(layouts().join("rt-detr-open.onnx"), &path).unwrap();
+    std::fs::write(folder.path().join("config.json"), "{\"model_type\": \"d_fine\"}").unwrap();
+    let describe = |preprocessor: &str| {
+        std::fs::write(folder.path().join("preprocessor_config.json"), preprocessor).unwrap();
+        Model::open(&path).unwrap().description()
+    };
+    let fixed = describe(
+        "{\"size\": {\"height\": 64, \"width\": 96}, \"do_normalize\": false, \
+         \"rescale_factor\": 0.5}",
+    );
+    assert_eq!((fixed.size.width, fixed.size.height, fixed.multiple_of), (96, 64, None));
+    assert_eq!((fixed.scale, fixed.fit), (0.5, Fit::Stretch));
+    let bytes = describe("{\"size\": {\"shortest_edge\": 800}, \"do_rescale\": false}");
+    assert_eq!((bytes.size.width, bytes.size.height, bytes.multiple_of), (1056, 800, Some(32)));
+    assert_eq!(bytes.scale, 1.0);
+    for unusable in ["{\"size\": 0}", "{\"size\": {\"height\": -1, \"width\": 1e9}}", "[]"] {
+        let usual = describe(unusable);
+        assert_eq!((usual.size.width, usual.size.height), (640, 640), "{unusable}");
+    }
 }
