@@ -15,7 +15,7 @@ use crate::backoff::backoff;
 use crate::permissions::Permissions;
 
 /// The oldest server with every feature that streams and readers use: batched direct get.
-const OLDEST_SERVER: semver::Version = semver::Version::new(2, 11, 0);
+pub(crate) const OLDEST_SERVER: semver::Version = semver::Version::new(2, 11, 0);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
