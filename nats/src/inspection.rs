@@ -74,6 +74,35 @@ pub struct Subjects {
     pub deny: Vec<String>,
 }
 
+impl Subjects {
+    /// Whether the user may use a subject without wildcards.
+    pub fn permit(&self, subject: &str) -> bool {
+        let covered = |by: &[String]| by.iter().any(|pattern| covers(pattern, subject));
+        (self.allow.is_empty() || covered(&self.allow)) && !covered(&self.deny)
+    }
+}
+
+/// Whether a pattern, such as `a.*` or `a.>`, covers a subject.
+fn covers(pattern: &str, subject: &str) -> bool {
+    // A permission may name a queue group behind the subject.
+    let mut parts = pattern.split_whitespace().next().unwrap_or_default().split('.');
+    let mut tokens = subject.split('.');
+    loop {
+        match (parts.next(), tokens.next()) {
+            (Some(">"), Some(_)) | (None, None) => return true,
+            (Some(part), Some(token)) if part == "*" || part == token => {}
+            _ => return false,
+        }
+    }
+}
+
+impl Identity {
+    /// Whether the user may publish to a subject.
+    pub fn may_publish(&self, subject: &str) -> bool {
+        self.publish.as_ref().is_none_or(|subjects| subjects.permit(subject))
+    }
+}
+
 #[derive(Deserialize)]
 struct IdentityAnswer {
     server: AnsweringServer,
@@ -118,6 +147,8 @@ pub async fn identify(client: &Client) -> Option<Identity> {
 pub enum StreamState {
     /// No service has created it.
     Missing,
+    /// This user may not ask.
+    NotPermitted,
     /// The server does not answer, or refuses.
     Unavailable {
         /// Its reason.
@@ -157,23 +188,37 @@ pub struct UntakenWork {
     pub waiting: u64,
 }
 
-/// The streams, by name, with those of buckets and object stores; and work that nobody takes.
-pub async fn inspect_streams(client: &Client) -> (Vec<(String, StreamState)>, Vec<UntakenWork>) {
+/// The streams, by name, with those of buckets and object stores; and work that nobody takes. What
+/// the user may not ask is left out: the server would not answer.
+pub async fn inspect_streams(
+    client: &Client,
+    identity: Option<&Identity>,
+) -> (Vec<(String, StreamState)>, Vec<UntakenWork>) {
+    let may_ask = |request: &str, stream: &str| {
+        identity.is_none_or(|user| user.may_publish(&format!("$JS.API.{request}.{stream}")))
+    };
     let mut jetstream = jetstream::new(client.clone());
     jetstream.set_timeout(TIMEOUT);
     let names = STREAMS.iter().map(|name| (*name).to_owned());
     let names = names.chain(BUCKETS.iter().map(|bucket| format!("KV_{bucket}")));
     let names: Vec<_> = names.chain(STORES.iter().map(|store| format!("OBJ_{store}"))).collect();
     let asked = names.into_iter().map(async |name| {
-        let found = jetstream.get_stream(&name).await;
+        let is_permitted = may_ask("STREAM.INFO", &name);
+        let found = if is_permitted { Some(jetstream.get_stream(&name).await) } else { None };
         (name, found)
     });
     let answers = join_all(asked).await;
-    let existing: Vec<&Stream> =
-        answers.iter().filter_map(|(_, found)| found.as_ref().ok()).collect();
-    let stuck = Storage::of(client.clone(), existing.iter().copied()).check().await;
-    let untaken = join_all(existing.into_iter().map(untaken)).await.into_iter().flatten().collect();
+    let existing = answers.iter().filter_map(|(_, found)| found.as_ref()?.as_ref().ok());
+    let may = |request, stream: &Stream| may_ask(request, &stream.cached_info().config.name);
+    let probed = existing.clone().filter(|stream| {
+        let is_bucket = stream.cached_info().config.deny_delete;
+        may(if is_bucket { "STREAM.PURGE" } else { "STREAM.MSG.DELETE" }, stream)
+    });
+    let stuck = Storage::of(client.clone(), probed).check().await;
+    let listed = existing.filter(|stream| may("CONSUMER.LIST", stream)).map(untaken);
+    let untaken = join_all(listed).await.into_iter().flatten().collect();
     let states = answers.iter().map(|(name, found)| {
+        let Some(found) = found else { return (name.clone(), StreamState::NotPermitted) };
         let state = match found {
             Ok(stream) => StreamState::Exists(ExistingStream::of(stream, &stuck)),
             Err(error) => match error.kind() {
@@ -227,6 +272,27 @@ async fn untaken(stream: &Stream) -> Vec<UntakenWork> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn permissions_are_read_as_the_server_reads_them() {
+        let subjects = |allow: &[&str], deny: &[&str]| Subjects {
+            allow: allow.iter().map(ToString::to_string).collect(),
+            deny: deny.iter().map(ToString::to_string).collect(),
+        };
+        for (allow, deny, subject, is_permitted) in [
+            (&[][..], &[][..], "a.b", true),
+            (&["a.>"], &[], "a.b.c", true),
+            (&["a.>"], &[], "a", false),
+            (&["a.*"], &[], "a.b", true),
+            (&["a.*"], &[], "a.b.c", false),
+            (&["a.b"], &[], "a", false),
+            (&["a.b queue"], &[], "a.b", true),
+            (&[">"], &["a.*"], "a.b", false),
+            (&[], &["a.*"], "b.a", true),
+        ] {
+            assert_eq!(subjects(allow, deny).permit(subject), is_permitted, "{allow:?} {deny:?}");
+        }
+    }
 
     #[test]
     fn only_nats_server_has_a_version() {

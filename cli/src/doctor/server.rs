@@ -18,6 +18,7 @@ use moliceiro_service::Settings;
 use super::report::Report;
 use crate::version::VERSION;
 
+const NOT_PERMITTED: &str = "not checked: this user may not ask";
 const MIB: u64 = 1 << 20;
 /// From here on, times in summaries and ages of messages are visibly wrong.
 const NOTICEABLE: Duration = Duration::from_secs(1);
@@ -59,9 +60,10 @@ async fn check_connected(
     let info = client.server_info();
     report.ok("server", format!("{} {} answers", info.server_name, info.version));
     report.ok("JetStream", "enabled");
-    match identify(&client).await {
+    let identity = identify(&client).await;
+    match &identity {
         Some(identity) => {
-            check_user(&identity, report);
+            check_user(identity, report);
             check_clock(identity.clock, report);
         }
         None => report.warning(
@@ -70,11 +72,18 @@ async fn check_connected(
             "permit it to publish to $SYS.REQ.USER.INFO",
         ),
     }
-    check_store(&client, report).await;
-    let (found, untaken) = inspect_streams(&client).await;
+    let may = |subject| identity.as_ref().is_none_or(|user| user.may_publish(subject));
+    if may("$JS.API.INFO") {
+        check_store(&client, report).await;
+    } else {
+        report.ok("store", NOT_PERMITTED);
+    }
+    let (found, untaken) = inspect_streams(&client, identity.as_ref()).await;
     let are_used = check_streams(&found, streams, report);
     check_work(&untaken, report);
-    if shared {
+    if shared && !may("$SRV.PING") {
+        report.ok("services", NOT_PERMITTED);
+    } else if shared {
         check_services(&running_services(&client).await, are_used, report);
     }
     if let Ok(denied) = tokio::time::timeout(Duration::ZERO, permissions.denied()).await {
@@ -162,16 +171,27 @@ fn check_streams(
 ) -> bool {
     const CHECK: &str = "streams";
     let mut existing = Vec::new();
-    let mut missing = Vec::new();
+    let (mut missing, mut hidden) = (Vec::new(), Vec::new());
+    // Mostly all for the same reason.
+    let mut unavailable: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, state) in found {
         match state {
             StreamState::Exists(stream) => existing.push((name, stream)),
             StreamState::Missing => missing.push(name.as_str()),
+            StreamState::NotPermitted => hidden.push(name.as_str()),
             StreamState::Unavailable { reason } => {
-                let advice = "check the server's log, and the permissions of this user";
-                report.problem(CHECK, format!("{name} is unavailable: {reason}"), advice);
+                unavailable.entry(reason).or_default().push(name)
             }
         }
+    }
+    for (reason, names) in unavailable {
+        let found = format!("unavailable: {} ({reason})", names.join(", "));
+        let advice = "check the server's log, and the permissions of this user";
+        report.problem(CHECK, found, advice);
+    }
+    if !hidden.is_empty() {
+        let hidden = hidden.join(", ");
+        report.ok(CHECK, format!("not checked: this user may not ask about {hidden}"));
     }
     if existing.is_empty() {
         if missing.len() == found.len() {
