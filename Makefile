@@ -6,7 +6,10 @@ MINUTES ?= 10
 FILES ?= 2000
 SEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d " ")
 
-.PHONY: help setup setup-tests build run test test-media test-mutated accuracy benchmark soak licenses screenshots clean
+# The commit is part of `moliceiro --version`, not asked of git by the build: the same code has the same bytes.
+COMMIT = $(shell git describe --always --dirty --abbrev=12 --exclude '*')
+
+.PHONY: help setup setup-tests build run dist test-dist test test-media test-mutated accuracy benchmark soak licenses screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -21,6 +24,13 @@ build: setup ## build all programs, optimised
 run: setup ## build what counting needs, and count videos: make run VIDEO="a.mp4 b.mkv"
 	cargo build --release --locked -p moliceiro --no-default-features
 	target/release/moliceiro run $(VIDEO)
+
+dist: setup ## make a tarball, a Debian package and a wheel in dist/
+	MOLICEIRO_COMMIT=$(COMMIT) cargo build --release --locked -p moliceiro
+	@scripts/dist.py
+
+test-dist: ## install the packages on clean systems and count a video there (as root)
+	@scripts/test-dist
 
 setup-tests: setup ## install what only tests need: a browser, Prometheus and others
 	@scripts/setup-tests.sh

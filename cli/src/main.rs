@@ -2,23 +2,28 @@
 //!
 //! `run`, `top` and `bench` are crates of their own, and so are the three services. The commands
 //! here are small: `config` and `metrics` print what this program knows about itself; `status`,
-//! `detections`, `analyse`, `dead`, `model`, `rerun`, `compare` and `audit` ask a running server, through
-//! `client`; `evaluate` prints what the crate `moliceiro-evaluate` computes.
+//! `detections`, `analyse`, `dead`, `model`, `rerun`, `compare` and `audit` ask a running server,
+//! through `client`; `evaluate` prints what the crate `moliceiro-evaluate` computes. `doctor` checks an
+//! installation; `completions` and `man` print what packages of this program contain.
 
 mod analyse;
 mod audit;
 mod client;
 mod compare;
+mod completions;
 mod config;
 mod dead;
 mod detections;
+mod doctor;
 mod evaluate;
+mod manual;
 mod metrics;
 mod model;
 mod model_check;
 mod rerun;
 mod status;
 mod suggestion;
+mod version;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,10 +42,13 @@ use moliceiro_top::TopArguments;
 use analyse::AnalyseArguments;
 use audit::AuditArguments;
 use compare::CompareArguments;
+use completions::CompletionsArguments;
 use config::ConfigArguments;
 use dead::DeadCommand;
 use detections::DetectionsArguments;
+use doctor::DoctorArguments;
 use evaluate::EvaluateArguments;
+use manual::ManualArguments;
 use model::ModelCommand;
 use rerun::RerunArguments;
 use status::StatusArguments;
@@ -50,6 +58,7 @@ use status::StatusArguments;
 #[command(
     name = "moliceiro",
     version,
+    long_version = version::details_if_asked(),
     after_help = "\
 Examples:
   moliceiro run bikes.mp4                        count one video, with everything in this command
@@ -95,9 +104,12 @@ enum Command {
     /// Decodes one video for the ingest that starts it
     #[command(hide = true)]
     DecodeWorker,
+    Doctor(DoctorArguments),
     Config(ConfigArguments),
     /// Prints a reference of all metrics, as Markdown
     Metrics,
+    Completions(CompletionsArguments),
+    Man(ManualArguments),
 }
 
 /// A command that this program was built without.
@@ -160,10 +172,13 @@ fn main() -> ExitCode {
         #[cfg(feature = "bench")]
         Command::BenchChild(arguments) => moliceiro_bench::run_child(&arguments),
         Command::DecodeWorker => Ok(moliceiro_ingest::decode_worker()),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Metrics => {
             write!(stdout(), "{}", metrics::reference())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => manual::run(&arguments),
     })
 }

@@ -21,7 +21,7 @@ use crate::backoff::backoff;
 use crate::permissions::Permissions;
 
 /// The oldest server with every feature that streams and readers use: batched direct get.
-const OLDEST_SERVER: semver::Version = semver::Version::new(2, 11, 0);
+pub(crate) const OLDEST_SERVER: semver::Version = semver::Version::new(2, 11, 0);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Credentials and certificates are a few thousand bytes.
 const LARGEST_FILE: u64 = 1 << 20;

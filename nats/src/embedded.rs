@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use disk::{free as free_space, is_writable};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, Signal};
 use serde::Deserialize;
@@ -210,6 +211,11 @@ impl EmbeddedServer {
     /// Its address for clients, with the password.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The bytes that a server on an existing `folder` would store at most.
+    pub fn store_limit_on(folder: &Path) -> io::Result<u64> {
+        disk::store_limit(folder, &folder.join(STORE))
     }
 
     /// The bytes that it stores at most, so that it leaves a part of the disk to others.

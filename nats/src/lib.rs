@@ -13,6 +13,7 @@
 //! - [`messages`] are what is published: CBOR between services, JSON for people and other programs.
 //! - [`publish`] stores a message: it waits out full streams and lost connections.
 //! - [`storage`] notices that the server's disk was full.
+//! - [`inspection`] reports what an operator wants to know about a server.
 //! - [`objects`] stores the bytes of uploads, and [`models`] the models, by name.
 //! - [`dead`] dead-letters a frame that cannot be analysed, and replays dead letters.
 //! - [`videos`] reads and cancels videos, and writes their entries.
@@ -26,6 +27,7 @@ pub mod dead;
 pub mod detections;
 mod direct;
 pub mod embedded;
+pub mod inspection;
 pub mod models;
 pub mod objects;
 pub mod permissions;

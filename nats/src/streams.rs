@@ -30,6 +30,7 @@ use crate::subjects::{
 use crate::videos::Videos;
 
 pub use detectors::DetectorsConsumer;
+pub(crate) use detectors::is_left;
 pub use error::StreamsError;
 use error::{may_pass, refused, unavailable};
 use settings::DAY;

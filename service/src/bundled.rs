@@ -3,8 +3,9 @@ use std::path::{Path, PathBuf};
 /// Finds a file that is distributed with the program, such as `bin/nats-server` or
 /// `lib/libonnxruntime.so`.
 ///
-/// An installed program has it below the prefix of its own `bin`; a program built in a checkout
-/// finds it in the checkout's `.deps`, where `make setup` puts it.
+/// An installed program has it in `lib/moliceiro` below the prefix of its own `bin`, as in the
+/// packages that `make dist` builds, or else at this path below that prefix. A program built in a
+/// checkout finds it in the checkout's `.deps`, where `make setup` puts it.
 pub fn bundled(file: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let program = program.canonicalize().unwrap_or(program);
@@ -13,9 +14,12 @@ pub fn bundled(file: &str) -> Option<PathBuf> {
 
 fn find_above(program: &Path, file: &str) -> Option<PathBuf> {
     let folder = program.parent()?;
-    let installed = folder.parent().map(|prefix| prefix.join(file));
+    let own = Path::new("lib/moliceiro").join(Path::new(file).file_name()?);
+    // Its own first: the system may have another version beside the program.
+    let installed =
+        folder.parent().into_iter().flat_map(|prefix| [prefix.join(&own), prefix.join(file)]);
     let in_checkout = folder.ancestors().map(|above| above.join(".deps").join(file));
-    installed.into_iter().chain(in_checkout).find(|path| path.is_file())
+    installed.chain(in_checkout).find(|path| path.is_file())
 }
 
 #[cfg(test)]
@@ -39,5 +43,7 @@ mod tests {
         );
         let prefix = write("usr/lib/a.so");
         assert_eq!(find_above(&top.path().join("usr/bin/moliceiro"), "lib/a.so"), Some(prefix));
+        let own = write("usr/lib/moliceiro/a.so");
+        assert_eq!(find_above(&top.path().join("usr/bin/moliceiro"), "lib/a.so"), Some(own));
     }
 }

@@ -56,7 +56,7 @@ use options::UploadOptions;
 use plan::{Earlier, RunPlan};
 use progress::Progress;
 use server::ServerKind;
-pub use server::{default_data, start as start_server};
+pub use server::{default_data, nats_server, start as start_server};
 pub use services::{ServiceSettings, Services};
 pub use tracking::{TrackingArguments, wrong_option};
 

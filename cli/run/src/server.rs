@@ -35,14 +35,17 @@ pub fn default_data() -> Option<PathBuf> {
     Some(dirs::data_dir()?.join("moliceiro"))
 }
 
+/// The program of the private server: the bundled one, or else the one on PATH.
+pub fn nats_server() -> PathBuf {
+    bundled("bin/nats-server").unwrap_or_else(|| PathBuf::from("nats-server"))
+}
+
 /// Starts `program` as a private server, or else the bundled `nats-server`, or else the one on
 /// PATH. It keeps its data in `data`, or else in the user's data folder.
 ///
 /// Fails if it cannot be started, or if another process uses the folder.
 pub fn start(program: Option<PathBuf>, data: Option<PathBuf>) -> anyhow::Result<EmbeddedServer> {
-    let program = program
-        .or_else(|| bundled("bin/nats-server"))
-        .unwrap_or_else(|| PathBuf::from("nats-server"));
+    let program = program.unwrap_or_else(nats_server);
     let data = data.or_else(default_data).ok_or_else(|| {
         SettingsError::Invalid(vec![
             "cannot find your home directory: choose a folder with --data".into(),

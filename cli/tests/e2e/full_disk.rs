@@ -4,7 +4,7 @@ use moliceiro_testing::deployment::{Deployment, VIDEO, counts, without_faults_wi
 use moliceiro_testing::ingest::IngestApi;
 use moliceiro_testing::observed::ObservedService;
 use moliceiro_testing::paths::sample;
-use moliceiro_testing::process::{Process, SLOWER, run, summaries};
+use moliceiro_testing::process::{Process, SLOWER, moliceiro, run, summaries};
 use moliceiro_testing::server::RestartableServer;
 use moliceiro_testing::small_disk::SmallDisk;
 use moliceiro_testing::until;
@@ -39,6 +39,9 @@ async fn a_full_disk_is_reported_and_after_a_restart_nothing_is_lost() {
     let is_stuck = |line: &str| line.starts_with("moliceiro_stream_stuck{") && line.ends_with(" 1");
     assert!(aggregator.get("/metrics").1.lines().any(is_stuck), "{}", aggregator.get("/metrics").1);
     detector.process.wait_for_stderr(WAS_FULL, 1);
+    let mut doctor = Process::start(moliceiro().args(["doctor", "--nats", &server.url()]));
+    let said = doctor.expect_code(1);
+    assert!(said.iter().any(|line| line.starts_with("problem") && line.contains(WAS_FULL)));
     api.process.wait_for_stderr(WAS_FULL, 1);
     let upload = |first: &str| api.send(&[first], &[7; 100]);
     upload("POST /videos").is_problem(507, "disk of the NATS server was full");

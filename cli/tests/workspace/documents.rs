@@ -67,9 +67,10 @@ fn every_relative_link_leads_somewhere() {
 
 #[test]
 fn every_path_in_the_documentation_exists() {
-    const FOLDERS: [&str; 9] = [
+    const FOLDERS: [&str; 10] = [
         "aggregator/",
         "cli/",
+        "deploy/",
         "deps/",
         "detector/",
         "docs/",

@@ -225,6 +225,15 @@ impl Model {
         self.name != INT8 || multiplies_bytes()
     }
 
+    /// The bytes of its ONNX file, if they are in memory: those of a built-in model are.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.weights {
+            Weights::Builtin(bytes) => Some(bytes),
+            Weights::Bytes(bytes) => Some(bytes),
+            Weights::File(_) => None,
+        }
+    }
+
     /// The built-in model's name, or the path of the model's file.
     pub fn name(&self) -> &str {
         &self.name

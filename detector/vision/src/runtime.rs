@@ -122,6 +122,11 @@ impl Runtime {
         &self.library
     }
 
+    /// The library's version, such as `1.32.0`: its file names it. Reads that file.
+    pub fn version(&self) -> Option<String> {
+        version_in(&std::fs::read(&self.library).ok()?)
+    }
+
     /// The library's description of its own build.
     pub fn description(&self) -> &'static str {
         ort::info()
@@ -142,6 +147,17 @@ fn log(level: LogLevel, category: &str, _id: &str, location: &str, message: &str
     }
 }
 
+/// The version of the symbols that the library defines, such as `VERS_1.32.0`.
+fn version_in(library: &[u8]) -> Option<String> {
+    const MARK: &[u8] = b"\0VERS_";
+    const LONGEST: usize = 32;
+    let at = library.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
+    let rest = library.get(at..)?;
+    let end = rest.iter().take(LONGEST).position(|byte| *byte == 0)?;
+    let version = std::str::from_utf8(&rest[..end]).ok()?;
+    version.chars().all(|c| c.is_ascii_digit() || c == '.').then(|| version.to_owned())
+}
+
 fn choose(paths: &LibraryPaths, variable: Option<OsString>) -> (PathBuf, Origin) {
     // ort resolves a relative path against the program's folder; users mean the current folder.
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -156,6 +172,14 @@ fn choose(paths: &LibraryPaths, variable: Option<OsString>) -> (PathBuf, Origin)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_symbols() {
+        assert_eq!(version_in(b"ELF\0a\0VERS_1.32.0\0b").as_deref(), Some("1.32.0"));
+        for other in [&b""[..], b"\0VERS_", b"\0VERS_1.3", b"\0VERS_%s\0", b"VERS_1\0"] {
+            assert_eq!(version_in(other), None);
+        }
+    }
 
     #[test]
     fn the_settings_win_then_the_variable_then_the_bundled_library_then_the_system() {

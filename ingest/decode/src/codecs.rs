@@ -157,6 +157,13 @@ pub(crate) fn package(format: &gst::StructureRef) -> Option<&'static str> {
     is_missing.then_some(package)
 }
 
+/// Each format that an installed element may read: its name, the element, and that element's Debian
+/// package.
+pub(crate) fn readers() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let known = TYPES.iter().filter(|(_, _, element, _)| !element.is_empty());
+    known.map(|(_, name, element, package)| (*name, *element, *package))
+}
+
 /// Whether its content is encrypted.
 pub(crate) fn is_encrypted(format: &gst::StructureRef) -> bool {
     matches!(

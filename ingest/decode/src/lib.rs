@@ -56,6 +56,8 @@
 //! [`Workers`] does all of this in a process of its own for each video (`worker`), so that a plugin
 //! that crashes costs one video.
 //!
+//! [`installation`] reports what of GStreamer this machine has.
+//!
 //! # Upstream bugs
 //!
 //! Comments of the form "GStreamer 1.22 does X" name the test that fails without the workaround,
@@ -88,6 +90,7 @@ mod frame_times;
 mod geometry;
 mod image_files;
 mod images;
+mod installation;
 mod interlacing;
 mod jpeg;
 mod limits;
@@ -130,6 +133,7 @@ pub use decoded::{DecodedFrame, DecodedThumbnail, DecodedVideo, Notice, Undecoda
 pub use decoding::Decoding;
 pub use error::{DecodeError, Incomplete};
 pub use folder::is_picture;
+pub use installation::{IncompletePackage, Installation, gstreamer_version, installation};
 pub use moliceiro_messages::{
     Area, CarriedRun, Color, Deinterlace, Encoding, Fit, FrameSelection, Letterbox, Matrix, Size,
     Skipped,

@@ -23,9 +23,14 @@ pub(super) fn memory_limit() -> u64 {
 }
 
 /// The bytes that are free on the disk with a folder.
-pub(super) fn free(folder: &Path) -> io::Result<u64> {
+pub fn free(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Whether this user may create files in a folder.
+pub fn is_writable(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 /// The bytes of all files below a folder. A file that disappears meanwhile counts as empty.

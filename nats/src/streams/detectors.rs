@@ -28,12 +28,7 @@ pub struct DetectorsConsumer {
 impl DetectorsConsumer {
     /// True if frames wait and no detector takes any.
     pub fn is_unserved(&self) -> bool {
-        let Info { num_pending, num_waiting, num_ack_pending, .. } = &self.info;
-        let is_left = *num_pending > 0
-            && *num_waiting == 0
-            && *num_ack_pending == 0
-            && self.idle() > UNSERVED_AFTER;
-        is_left || self.is_abandoned()
+        is_left(&self.info) || self.is_abandoned()
     }
 
     /// True if frames wait that a detector has to load the model for: also those of a detector that
@@ -53,13 +48,21 @@ impl DetectorsConsumer {
     /// True if a detector had frames for longer than it may, and none asks for any.
     fn is_abandoned(&self) -> bool {
         let Info { num_waiting, num_ack_pending, config, .. } = &self.info;
-        *num_ack_pending > 0 && *num_waiting == 0 && self.idle() > config.ack_wait + UNSERVED_AFTER
+        *num_ack_pending > 0
+            && *num_waiting == 0
+            && idle(&self.info) > config.ack_wait + UNSERVED_AFTER
     }
+}
 
-    fn idle(&self) -> Duration {
-        let since = self.info.delivered.last_active.unwrap_or(self.info.created);
-        SystemTime::now().duration_since(since.into()).unwrap_or_default()
-    }
+/// True if messages wait and nobody takes any.
+pub(crate) fn is_left(info: &Info) -> bool {
+    let Info { num_pending, num_waiting, num_ack_pending, .. } = info;
+    *num_pending > 0 && *num_waiting == 0 && *num_ack_pending == 0 && idle(info) > UNSERVED_AFTER
+}
+
+fn idle(info: &Info) -> Duration {
+    let since = info.delivered.last_active.unwrap_or(info.created);
+    SystemTime::now().duration_since(since.into()).unwrap_or_default()
 }
 
 impl Streams {
