@@ -93,5 +93,5 @@ fn start_and_check(data: &Path, settings: &Settings, report: &mut Report) -> any
 }
 
 fn check_private(url: String, settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
-    server::check(&NatsSettings { url, credentials: None }, settings, false, report)
+    server::check(&NatsSettings::at(url), settings, false, report)
 }

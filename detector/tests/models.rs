@@ -33,7 +33,7 @@ impl Site {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = EmbeddedServer::start(&nats_server(), folder.path()).unwrap();
-        let nats = NatsSettings::at(server.url().into());
+        let nats = NatsSettings::at(server.url());
         let client = connect(&nats, "test", Patience::FailAtOnce).await.unwrap();
         let streams = Streams::open(client, &StreamsSettings::default(), 16).await.unwrap();
         Self { _server: server, folder, nats, streams, published: BTreeMap::new() }

@@ -50,7 +50,7 @@ async fn two_detectors_in_one_process_report_their_own_figures() {
     const DONE: &str = r#"moliceiro_detector_frames_total{outcome="done"}"#;
     let folder = tempfile::tempdir().unwrap();
     let server = EmbeddedServer::start(&dependency("bin/nats-server"), folder.path()).unwrap();
-    let nats = NatsSettings::at(server.url().into());
+    let nats = NatsSettings::at(server.url());
     let client = connect(&nats, "test", Patience::FailAtOnce).await.unwrap();
     let streams = Streams::open(client, &StreamsSettings::default(), 16).await.unwrap();
     let video = VideoId::for_name("a", "1");

@@ -14,10 +14,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use disk::{free as free_space, is_writable};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, Signal};
 use serde::Deserialize;
+pub use space::{free as free_space, is_writable};
 use tempfile::TempDir;
 use thiserror::Error;
 use tracing::{debug, warn};
@@ -215,7 +215,7 @@ impl EmbeddedServer {
 
     /// The bytes that a server on an existing `folder` would store at most.
     pub fn store_limit_on(folder: &Path) -> io::Result<u64> {
-        disk::store_limit(folder, &folder.join(STORE))
+        space::store_limit(folder, &folder.join(STORE))
     }
 
     /// The bytes that it stores at most, so that it leaves a part of the disk to others.

@@ -189,15 +189,17 @@ pub struct UntakenWork {
 }
 
 /// The streams, by name, with those of buckets and object stores; and work that nobody takes. What
-/// the user may not ask is left out: the server would not answer.
+/// the user may not ask is left out: the server would not answer. `api`: how the subjects of
+/// requests to JetStream begin.
 pub async fn inspect_streams(
     client: &Client,
+    api: &str,
     identity: Option<&Identity>,
 ) -> (Vec<(String, StreamState)>, Vec<UntakenWork>) {
     let may_ask = |request: &str, stream: &str| {
-        identity.is_none_or(|user| user.may_publish(&format!("$JS.API.{request}.{stream}")))
+        identity.is_none_or(|user| user.may_publish(&format!("{api}.{request}.{stream}")))
     };
-    let mut jetstream = jetstream::new(client.clone());
+    let mut jetstream = jetstream::with_prefix(client.clone(), api);
     jetstream.set_timeout(TIMEOUT);
     let names = STREAMS.iter().map(|name| (*name).to_owned());
     let names = names.chain(BUCKETS.iter().map(|bucket| format!("KV_{bucket}")));
@@ -214,7 +216,7 @@ pub async fn inspect_streams(
         let is_bucket = stream.cached_info().config.deny_delete;
         may(if is_bucket { "STREAM.PURGE" } else { "STREAM.MSG.DELETE" }, stream)
     });
-    let stuck = Storage::of(client.clone(), probed).check().await;
+    let stuck = Storage::of(client.clone(), api, probed).check().await;
     let listed = existing.filter(|stream| may("CONSUMER.LIST", stream)).map(untaken);
     let untaken = join_all(listed).await.into_iter().flatten().collect();
     let states = answers.iter().map(|(name, found)| {

@@ -87,7 +87,8 @@ pub(super) fn check_data(
     settings: &Settings,
     report: &mut Report,
 ) -> Result<(), SettingsError> {
-    let wanted = settings.section::<StreamsSettings>()?.reserved_bytes();
+    let streams = settings.section::<StreamsSettings>()?;
+    let wanted = streams.reserved_bytes();
     let Some(data) = data else {
         report.problem("disk", "your home directory is unknown", "choose a folder with --data");
         return Ok(());
@@ -109,8 +110,9 @@ pub(super) fn check_data(
     let found = format!("{free} MiB are free for {}", data.display());
     let wanted_mib = wanted / MIB;
     let advice = "free some, or choose a folder on another disk with --data";
-    if limit < StreamsSettings::LEAST_BYTES.min(wanted) {
-        let least = StreamsSettings::LEAST_BYTES.min(wanted) * 4 / 3 / MIB;
+    let least = streams.least_bytes().min(wanted);
+    if limit < least {
+        let least = least * 4 / 3 / MIB;
         report.problem("disk", format!("{found}, and {least} MiB are needed"), advice);
     } else if limit < wanted {
         let smaller = format!("{found}: the streams get less than their {wanted_mib} MiB");

@@ -78,7 +78,7 @@ async fn check_connected(
     } else {
         report.ok("store", NOT_PERMITTED);
     }
-    let (found, untaken) = inspect_streams(&client, identity.as_ref()).await;
+    let (found, untaken) = inspect_streams(&client, &streams.api(), identity.as_ref()).await;
     let are_used = check_streams(&found, streams, report);
     check_work(&untaken, report);
     if shared && !may("$SRV.PING") {

@@ -109,6 +109,7 @@ fn repairs(header: &[u8], places: &[usize]) -> Vec<Replacement> {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "the films are small")]
 mod tests {
     use super::*;
 
