@@ -21,6 +21,22 @@ async fn a_server_killed_and_restarted_on_its_store_twice() {
     site.assert_unharmed().await;
 }
 
+/// What the server had in memory is decoded again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_its_frames_in_memory_killed_and_restarted_twice() {
+    let mut server = RestartableServer::start();
+    let in_memory = ["--set", "streams.frames_storage=memory"];
+    let site = Deployment::new(server.url(), &in_memory);
+    let [_aggregator, detector, _ingest] =
+        ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
+    site.upload(VIDEO).await;
+    for done in [20, 60] {
+        detector.wait_for_stderr("frame done", done);
+        server.kill_and_restart();
+    }
+    site.assert_unharmed().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_down_for_a_minute() {
     let mut server = RestartableServer::start();
