@@ -28,7 +28,8 @@ pub struct AggregatorSettings {
     /// the results, has lost them: they are decoded again.
     #[serde(with = "humantime_serde")]
     pub repair_after: Duration,
-    /// How often lost frames of a video are decoded again if that brings none of them. Then they fail.
+    /// How often lost frames of a video are decoded again if that brings none of them. Then they
+    /// fail.
     pub repair_rounds: u32,
     /// How long the bytes of an upload are kept after its summary, so that it can be analysed
     /// again. `streams.keep` ends it in any case.

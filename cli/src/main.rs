@@ -3,8 +3,8 @@
 //! `run`, `top` and `bench` are crates of their own, and so are the three services. The commands
 //! here are small: `config` and `metrics` print what this program knows about itself; `status`,
 //! `detections`, `analyse`, `dead`, `model`, `rerun`, `compare` and `audit` ask a running server,
-//! through `client`; `evaluate` prints what the crate `moliceiro-evaluate` computes. `doctor` checks an
-//! installation; `completions` and `man` print what packages of this program contain.
+//! through `client`; `evaluate` prints what the crate `moliceiro-evaluate` computes. `doctor` checks
+//! an installation; `completions` and `man` print what packages of this program contain.
 
 mod analyse;
 mod audit;

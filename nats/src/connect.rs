@@ -13,7 +13,7 @@ use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 use tracing::{info, warn};
 
-pub use context::{CONTEXT_VARIABLE, ContextError, read_context};
+pub use context::{CONTEXT_VARIABLE, ContextError, context_settings, read_context};
 use settings::{Identity, parse_addresses};
 pub use settings::{NatsSettings, Secret, without_password};
 

@@ -342,8 +342,7 @@ async fn open_streams(
             }
         })?;
         let stream = Box::pin(upgrade::frames_queue(jetstream, stream, &config)).await?;
-        let stream = Box::pin(upgrade::batches(jetstream, stream, &config)).await?;
-        let stream = Box::pin(upgrade::detections(jetstream, stream, &config)).await?;
+        let stream = Box::pin(upgrade::additions(jetstream, stream, &config)).await?;
         let found = &stream.cached_info().config;
         check::version(&server, found.num_replicas)?;
         check::stream(&what, found, &config)?;

@@ -110,8 +110,8 @@ impl Watch {
         self.unfinished.insert(video, Unfinished { revision, since, uri, may_lack_frames });
     }
 
-    /// The videos that have not moved for so long, or since a moment after the server was restarted.
-    /// Each is returned again after the same time.
+    /// The videos that have not moved for so long; of those that were unfinished when the server
+    /// was started, since a moment. Each is returned again after the same time.
     pub(super) fn unmoved(&mut self, time: Duration) -> Vec<VideoId> {
         let due = self.unfinished.iter_mut().filter(|(_, of)| {
             let pause = if of.may_lack_frames { time.min(PAUSE_AFTER_RESTART) } else { time };

@@ -2,10 +2,11 @@
 
 use futures_util::StreamExt;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{Ended, Event, Summary, VideoEvent, to_cbor};
+use moliceiro_nats::messages::{Summary, VideoEvent, to_cbor};
 use moliceiro_nats::subjects;
 use moliceiro_testing::accounts::ServerWithAccounts;
 use moliceiro_testing::deployment::{FRAMES, VIDEO};
+use moliceiro_testing::events;
 use moliceiro_testing::paths::sample;
 use moliceiro_testing::process::{Process, moliceiro, service};
 use moliceiro_testing::until;
@@ -48,15 +49,7 @@ async fn a_video_is_counted_and_repaired_by_services_that_may_do_only_that() {
 
     // A detector that wants the video to be over: nobody believes it.
     let forger = server.jetstream("detector").await;
-    let over = Ended {
-        frames: 1,
-        decoded: 1,
-        duration: None,
-        problem: None,
-        notices: vec![],
-        skipped: None,
-    };
-    let over = to_cbor(&VideoEvent::new(video.clone(), Event::Ended(over)), 64);
+    let over = to_cbor(&VideoEvent::new(video.clone(), events::ended(1)), 64);
     forger.publish(subjects::detections(&video), over.into()).await.unwrap().await.unwrap();
     aggregator.wait_for_stderr("that no detector may report", 1);
 

@@ -9,24 +9,18 @@ use tokio::time::sleep;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_killed_and_restarted_on_its_store_twice() {
-    let mut server = RestartableServer::start();
-    let site = Deployment::new(server.url(), &["--set", "streams.frames_max_per_video=8"]);
-    let [_aggregator, detector, _ingest] =
-        ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
-    site.upload(VIDEO).await;
-    for done in [20, 60] {
-        detector.wait_for_stderr("frame done", done);
-        server.kill_and_restart();
-    }
-    site.assert_unharmed().await;
+    unharmed_by_a_server_killed_twice("streams.frames_max_per_video=8").await;
 }
 
 /// What the server had in memory is decoded again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_with_its_frames_in_memory_killed_and_restarted_twice() {
+    unharmed_by_a_server_killed_twice("streams.frames_storage=memory").await;
+}
+
+async fn unharmed_by_a_server_killed_twice(setting: &str) {
     let mut server = RestartableServer::start();
-    let in_memory = ["--set", "streams.frames_storage=memory"];
-    let site = Deployment::new(server.url(), &in_memory);
+    let site = Deployment::new(server.url(), &["--set", setting]);
     let [_aggregator, detector, _ingest] =
         ["aggregator", "detector", "ingest"].map(|service| site.ready(service));
     site.upload(VIDEO).await;

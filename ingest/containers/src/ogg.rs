@@ -215,9 +215,7 @@ impl Video {
             self.pending = 0;
         }
     }
-}
 
-impl Video {
     /// Whether the frames of a page come later than right behind those before.
     fn is_late(&mut self, time: i64, lengths: &[u8]) -> bool {
         if time < 0 || self.headers > 0 {

@@ -32,6 +32,11 @@ const PATHS: [&str; 5] = ["creds", "nkey", "ca", "cert", "key"];
 const UNSUPPORTED: [&str; 6] =
     ["socks_proxy", "nsc", "user_jwt", "user_seed", "jetstream_api_prefix", "windows_cert_store"];
 
+/// The settings that a context decides, by their keys, such as `nats.url`.
+pub fn context_settings() -> impl Iterator<Item = &'static str> {
+    FIELDS.into_iter().map(|(_, key)| key)
+}
+
 /// Why a context cannot be used.
 #[derive(Debug, Error)]
 pub enum ContextError {

@@ -14,7 +14,8 @@ pub(super) fn store_limit(folder: &Path, store: &Path) -> io::Result<u64> {
     Ok(total - total / LEFT_DIVISOR)
 }
 
-/// Three quarters of the machine's memory, as nats-server takes where its configuration says nothing.
+/// Three quarters of the machine's memory, as nats-server takes where its configuration says
+/// nothing.
 pub(super) fn memory_limit() -> u64 {
     let system = rustix::system::sysinfo();
     #[expect(clippy::useless_conversion, reason = "its type depends on the platform")]

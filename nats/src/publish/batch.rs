@@ -1,5 +1,5 @@
-//! Stores several messages of one subject at once, or none of them, as nats-server 2.12 and newer do
-//! (<https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-50.md>).
+//! Stores several messages of one subject at once, or none of them, as nats-server 2.12 and newer
+//! do (<https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-50.md>).
 
 use std::sync::atomic::Ordering::Relaxed;
 

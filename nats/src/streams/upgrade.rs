@@ -1,5 +1,5 @@
-//! Brings streams of version 0.1 to this one: a frame queue whose subjects did not have a model, and
-//! streams without batches.
+//! Brings streams of version 0.1 to this one: a frame queue whose subjects did not have a model,
+//! results without a subject of detectors, and streams without batches.
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, Stream};
@@ -45,39 +45,27 @@ pub(super) async fn frames_queue(
     jetstream.get_stream(FRAMES).await.map_err(|error| failed(&error))
 }
 
-/// The stream with batches allowed where this release publishes them. A server that does not know
-/// batches leaves them out.
-pub(super) async fn batches(
+/// The stream with what this release adds to its configuration: batches, and to that of results the
+/// subject of detectors. A server that does not know batches leaves them out.
+pub(super) async fn additions(
     jetstream: &Context,
     stream: Stream,
     needed: &Config,
 ) -> Result<Stream, StreamsError> {
     let found = &stream.cached_info().config;
-    if found.allow_atomic_publish || !needed.allow_atomic_publish {
+    let mut config = found.clone();
+    config.allow_atomic_publish |= needed.allow_atomic_publish;
+    if found.name == RESULTS && found.subjects == [ALL_RESULTS] {
+        config.subjects.clone_from(&needed.subjects);
+    }
+    if config == *found {
         return Ok(stream);
     }
-    let config = Config { allow_atomic_publish: true, ..found.clone() };
+    info!(stream = found.name, "bringing a stream to this release");
     let failed =
         |error: &dyn std::fmt::Display| unavailable(format!("stream {}", config.name))(error);
     jetstream.update_stream(&config).await.map_err(|error| failed(&error))?;
     jetstream.get_stream(&config.name).await.map_err(|error| failed(&error))
-}
-
-/// The stream of results with the subject of detectors, which streams of version 0.1 do not have.
-pub(super) async fn detections(
-    jetstream: &Context,
-    stream: Stream,
-    needed: &Config,
-) -> Result<Stream, StreamsError> {
-    let found = &stream.cached_info().config;
-    if found.name != RESULTS || found.subjects != [ALL_RESULTS] {
-        return Ok(stream);
-    }
-    info!("adding the subject of detectors to the stream of results");
-    let config = Config { subjects: needed.subjects.clone(), ..found.clone() };
-    let failed = |error: &dyn std::fmt::Display| unavailable(format!("stream {RESULTS}"))(error);
-    jetstream.update_stream(&config).await.map_err(|error| failed(&error))?;
-    jetstream.get_stream(RESULTS).await.map_err(|error| failed(&error))
 }
 
 /// Queues each old frame for the model that analysed all of them, and deletes it.

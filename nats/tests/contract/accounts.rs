@@ -3,9 +3,10 @@
 use async_nats::jetstream;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
-use moliceiro_nats::messages::{Ended, Event, VideoEvent, to_cbor};
+use moliceiro_nats::messages::{VideoEvent, to_cbor};
 use moliceiro_nats::{Streams, StreamsSettings, VideoId, subjects};
 use moliceiro_testing::accounts::{Connected, ServerWithAccounts};
+use moliceiro_testing::events;
 
 const IN_FLIGHT: usize = 4;
 
@@ -39,15 +40,7 @@ async fn messages(operator: &jetstream::Context, stream: &str) -> u64 {
 }
 
 fn ended(video: &VideoId) -> Bytes {
-    let ended = Ended {
-        frames: 1,
-        decoded: 1,
-        duration: None,
-        problem: None,
-        notices: vec![],
-        skipped: None,
-    };
-    to_cbor(&VideoEvent::new(video.clone(), Event::Ended(ended)), 64).into()
+    to_cbor(&VideoEvent::new(video.clone(), events::ended(1)), 64).into()
 }
 
 #[tokio::test]

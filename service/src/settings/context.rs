@@ -1,31 +1,10 @@
 //! What a context of the `nats` command says, as one of the sources of settings.
 
 use config::{Map, Value, ValueKind};
-use moliceiro_nats::connect::{CONTEXT_VARIABLE, read_context};
+use moliceiro_nats::connect::{CONTEXT_VARIABLE, context_settings, read_context};
 
 use super::SettingsError;
 use super::origin::{Tables, shown};
-
-/// The keys of `[nats]` and `[streams]` that a context decides.
-const DECIDED: [(&str, &[&str]); 2] = [
-    (
-        "nats",
-        &[
-            "url",
-            "user",
-            "password",
-            "token",
-            "credentials",
-            "nkey",
-            "tls_ca",
-            "tls_certificate",
-            "tls_key",
-            "tls_first",
-            "inbox_prefix",
-        ],
-    ),
-    ("streams", &["domain"]),
-];
 
 /// The sources — file, environment, command line — with that of the context right before the one
 /// that names it. It replaces what earlier ones say about the server.
@@ -52,9 +31,10 @@ pub(super) fn with_context(
         SettingsError::Invalid(vec![format!("nats.context (from {from}): {error}")])
     })?;
     for source in [&mut file, &mut environment].into_iter().take(at) {
-        for (section, keys) in DECIDED {
-            let Some(table) = table(source, section) else { continue };
-            keys.iter().for_each(|key| drop(table.remove(*key)));
+        for (section, key) in context_settings().filter_map(|key| key.split_once('.')) {
+            if let Some(table) = table(source, section) {
+                table.remove(key);
+            }
         }
     }
     sources.splice(..2, [file, environment]);
