@@ -81,13 +81,10 @@ impl Step {
     ) -> Result<Self, gst::glib::BoolError> {
         let mut config = VideoConverterConfig::new();
         config.set_resampler_method(match scaling {
-            Scaling::Linear | Scaling::Smooth => VideoResamplerMethod::Linear,
+            Scaling::Linear => VideoResamplerMethod::Cubic,
+            Scaling::Smooth => VideoResamplerMethod::Linear,
             Scaling::Lanczos => VideoResamplerMethod::Lanczos,
         });
-        if scaling == Scaling::Linear {
-            // By itself, GStreamer takes as many pixels as the smaller picture's cover.
-            config.set_resampler_taps(2);
-        }
         config.set_gamma_mode(VideoGammaMode::None);
         config.set_primaries_mode(VideoPrimariesMode::None);
         let convert_matrix = from.colorimetry().matrix() == VideoColorMatrix::Rgb;
@@ -96,6 +93,9 @@ impl Step {
         } else {
             VideoMatrixMode::None
         });
+        if scaling == Scaling::Linear {
+            config = between_neighbours(config)?;
+        }
         let converter = VideoConverter::new(from, &to, Some(config))?;
         let buffer = gst::Buffer::with_size(to.size())?;
         Ok(Self { converter, info: to, buffer })
@@ -110,6 +110,20 @@ impl Step {
     fn result(&self) -> Result<VideoFrameRef<&gst::BufferRef>, gst::glib::BoolError> {
         VideoFrameRef::from_buffer_ref_readable(&self.buffer, &self.info)
     }
+}
+
+/// Cubic scaling with values that leave it the two nearest pixels in each direction, however much
+/// smaller the picture is. GStreamer's linear scaling (seen in 1.22) takes all pixels that are
+/// covered or, with two taps, places columns by the middles of the outermost ones.
+fn between_neighbours(
+    mut config: VideoConverterConfig,
+) -> Result<VideoConverterConfig, gst::glib::BoolError> {
+    config.set_resampler_taps(4);
+    let mut config = gst::Structure::from(config);
+    for parameter in ["GstVideoResampler.cubic-b", "GstVideoResampler.cubic-c"] {
+        config.set(parameter, 0.0f64);
+    }
+    VideoConverterConfig::try_from(config)
 }
 
 #[cfg(test)]

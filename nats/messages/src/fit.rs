@@ -74,9 +74,7 @@ impl Fit {
             Self::Within | Self::LetterboxWithin => within(shape, size),
         };
         let content = match self {
-            Self::Letterbox | Self::LetterboxWithin => {
-                largest(shape, size, f64::round_ties_even)
-            }
+            Self::Letterbox | Self::LetterboxWithin => largest(shape, size, f64::round_ties_even),
             // YOLOX truncates.
             Self::UpperLeft => largest(shape, size, f64::floor),
             Self::Stretch | Self::Area | Self::Within => picture,

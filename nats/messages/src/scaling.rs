@@ -1,12 +1,10 @@
 use serde::{Deserialize, Serialize};
 
 /// How a frame's pixels become the fewer or more pixels of its picture.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scaling {
-    /// Between the two nearest pixels in each direction, as OpenCV and PyTorch do by default.
+    /// Between the two nearest pixels in each direction, much as OpenCV and PyTorch do by default.
     Linear,
     /// The same, but a picture that becomes smaller has the mean of all the pixels that it covers,
     /// as Pillow does.

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{
-    DEFAULT_MODEL, Event, Fit, ModelDescription, ModelId, Scaling, Size, Started, Upload, UsedModel,
-    VideoEntry, VideoState, to_json,
+    DEFAULT_MODEL, Event, Fit, ModelDescription, ModelId, Scaling, Size, Started, Upload,
+    UsedModel, VideoEntry, VideoState, to_json,
 };
 use moliceiro_nats::models::NewModel;
 use moliceiro_nats::{ModelsError, Streams, StreamsSettings, VideoId, subjects};
