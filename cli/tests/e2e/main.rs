@@ -16,6 +16,7 @@ mod cancel;
 mod cluster;
 mod command_line;
 mod decoders;
+mod deploy;
 mod doctor;
 mod evaluate;
 mod fewer_frames;
