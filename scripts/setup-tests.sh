@@ -125,7 +125,8 @@ has_rtsp_server() { /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspS
 install_packages() {
     local packages root=()
     if command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v openssl >/dev/null &&
-        command -v systemd-analyze >/dev/null && has_rtsp_server; then return; fi
+        command -v systemd-analyze >/dev/null && compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null &&
+        has_rtsp_server; then return; fi
     mapfile -t packages < <(sed -n 's/^#apt: *//p' "$pins")
     command -v apt-get >/dev/null || die "no chromium and chromedriver in PATH, or no RTSP server for Python, and no apt-get on this system: install them"
     ((EUID == 0)) || root=(sudo)

@@ -42,4 +42,5 @@ mod settings;
 mod sources;
 mod top;
 mod tracks;
+mod trouble;
 mod waiting;
