@@ -118,7 +118,8 @@ async fn an_ingest_deletes_a_video_over_http_only_as_the_operator() {
     let client = reqwest::Client::new();
     let video = until("the video is done", async || {
         let url = format!("{}/videos?state=done", base(&ingest));
-        let videos: serde_json::Value = client.get(url).send().await.unwrap().json().await.unwrap();
+        let videos = client.get(url).send().await.unwrap().text().await.unwrap();
+        let videos: serde_json::Value = serde_json::from_str(&videos).unwrap();
         videos["videos"][0]["id"].as_str().map(str::to_owned)
     })
     .await;

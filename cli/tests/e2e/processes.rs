@@ -155,14 +155,18 @@ async fn services_start_with_the_results_of_the_release_before_and_count() {
         ..Default::default()
     };
     jetstream.create_stream(old).await.unwrap();
-    let names = ["detector", "ingest", "aggregator"];
-    let services = names.map(|name| service(name, &server, &["--set", "ingest.every=40"]));
-    for process in &services {
-        process.wait_for_stderr("is ready", 1);
-    }
+    let [_detector, _ingest, aggregator] =
+        [("detector", &[][..]), ("ingest", &["--every", "40"]), ("aggregator", &[])].map(
+            |(name, options)| {
+                let process = service(name, &server, options);
+                process.wait_for_stderr("is ready", 1);
+                process
+            },
+        );
     let uri = file_uri(&sample("carphone_pristine.mp4"));
-    jetstream.publish(subjects::UPLOAD_SUBJECT, uri.to_string().into()).await.unwrap();
-    services[2].stdout_line("Processed frames: 3");
+    let upload = jetstream.publish(subjects::UPLOAD_SUBJECT, uri.to_string().into());
+    upload.await.unwrap().await.unwrap();
+    aggregator.stdout_line("Processed frames: 3");
     let mut results = jetstream.get_stream(subjects::RESULTS).await.unwrap();
     let found = &results.info().await.unwrap().config.subjects;
     assert_eq!(found[..], [subjects::ALL_RESULTS, subjects::ALL_DETECTIONS]);

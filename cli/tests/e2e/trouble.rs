@@ -74,7 +74,9 @@ fn doctor(url: &str) -> Command {
 
 fn service(name: &str, url: &str, options: &[&str]) -> Process {
     let mut command = process::service(name);
-    Process::start(command.args(["--nats", url]).args(options).env("MOLICEIRO__INGEST__EVERY", "60"))
+    Process::start(
+        command.args(["--nats", url]).args(options).env("MOLICEIRO__INGEST__EVERY", "60"),
+    )
 }
 
 fn ready(name: &str, url: &str, options: &[&str]) -> Process {

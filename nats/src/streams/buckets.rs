@@ -34,18 +34,19 @@ impl StreamsSettings {
     /// The stores of uploads and of models. Models are not deleted at any age.
     pub(super) fn store_configs(&self) -> [(&'static str, object_store::Config); 2] {
         let models = (MODELS_BUCKET, "Models", Duration::ZERO);
-        [(UPLOADS_BUCKET, "Uploaded videos", self.keep), models]
-        .map(|(bucket, description, max_age)| {
-            let config = object_store::Config {
-                bucket: bucket.into(),
-                description: Some(description.into()),
-                max_age,
-                storage: StorageType::File,
-                num_replicas: self.replicas,
-                ..object_store::Config::default()
-            };
-            (bucket, config)
-        })
+        [(UPLOADS_BUCKET, "Uploaded videos", self.keep), models].map(
+            |(bucket, description, max_age)| {
+                let config = object_store::Config {
+                    bucket: bucket.into(),
+                    description: Some(description.into()),
+                    max_age,
+                    storage: StorageType::File,
+                    num_replicas: self.replicas,
+                    ..object_store::Config::default()
+                };
+                (bucket, config)
+            },
+        )
     }
 }
 

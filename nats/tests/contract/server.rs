@@ -294,8 +294,7 @@ async fn the_results_of_the_release_before_are_kept_and_get_the_subject_of_detec
     let needed = streams.results.cached_info().config.clone();
     assert_eq!(needed.subjects, ["results.*", "detections.*"]);
     streams.jetstream.delete_stream("RESULTS").await.unwrap();
-    let old =
-        Config { subjects: vec!["results.*".into()], max_bytes: 5 << 20, ..needed.clone() };
+    let old = Config { subjects: vec!["results.*".into()], max_bytes: 5 << 20, ..needed.clone() };
     streams.jetstream.create_stream(old).await.unwrap();
     let video = VideoId::for_name("a", "1");
     let publish = async |streams: &Streams, subject: String, id: &str| {
