@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::analysis::{Analysis, AnalysisError, Hung};
+use crate::gathering::Gathering;
 use crate::inference::{Inference, Outcome};
 use crate::metrics::Metrics;
 use crate::serving::Served;
@@ -21,6 +22,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 pub(crate) struct FrameWorker {
     streams: Arc<Streams>,
     inference: Inference,
+    gathering: Gathering,
     /// The detector's name in results.
     name: String,
     metrics: Arc<Metrics>,
@@ -50,11 +52,12 @@ impl FrameWorker {
     pub fn new(
         streams: Arc<Streams>,
         inference: Inference,
+        gathering: Gathering,
         name: String,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (broken, hung) = (CancellationToken::new(), OnceLock::new());
-        Self { streams, inference, name, metrics, broken, hung }
+        Self { streams, inference, gathering, name, metrics, broken, hung }
     }
 
     pub fn metrics(&self) -> &Metrics {
@@ -140,6 +143,7 @@ impl FrameWorker {
         if last_delivery && deliveries > 1 {
             self.record_attempt(&frame).await;
         }
+        let analysing = self.gathering.analysing();
         let outcome = match &served.sessions {
             Ok(sessions) => {
                 let (sessions, payload) = (Arc::clone(sessions), message.payload.clone());
@@ -148,7 +152,10 @@ impl FrameWorker {
             Err(reason) => Outcome::Failed(AnalysisError::Unusable(reason.clone())),
         };
         let stored = match outcome {
-            Outcome::Analysed(analysis) => self.publish_result(&frame, analysis).await,
+            Outcome::Analysed(analysis) => {
+                analysing.gather().await;
+                self.publish_result(&frame, analysis).await
+            }
             Outcome::Failed(error) if error.is_permanent() || last_delivery => {
                 self.give_up(&frame, message, &error, deliveries).await
             }

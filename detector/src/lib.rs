@@ -18,6 +18,7 @@ mod arguments;
 mod engine;
 mod error;
 mod frame_worker;
+mod gathering;
 mod inference;
 pub mod metrics;
 mod model_checks;
@@ -27,6 +28,7 @@ mod serving;
 mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moliceiro_nats::messages::ModelId;
 use moliceiro_service::{Telemetry, connect_streams};
@@ -39,14 +41,18 @@ pub use arguments::DetectorArguments;
 pub use engine::{builtin, check, inspect, load_runtime, name_of_file};
 pub use error::DetectorError;
 use frame_worker::FrameWorker;
+use gathering::Gathering;
 use inference::{Inference, Sessions};
 use metrics::Metrics;
 use serving::{Loader, Serving, Survey};
 pub use settings::{DetectorService, DetectorSettings};
 
-/// Frames in flight for each session: one being analysed, one ready, and those on their way in and
-/// out.
-const FRAMES_PER_SESSION: usize = 4;
+/// Frames in flight for each session: one being analysed, one ready, those on their way in and out,
+/// and those whose results are gathered.
+const FRAMES_PER_SESSION: usize = 6;
+
+/// Results are gathered for no longer than this.
+const GATHER_FOR: Duration = Duration::from_millis(100);
 
 const MODEL_CONDITION: &str = "detector model";
 
@@ -82,7 +88,9 @@ pub async fn run(
         model_checks::serve(Arc::clone(&streams), settings.clone(), shutdown.child_token());
     // It ends with the shutdown; a check in progress is asked for again.
     tokio::spawn(checks);
-    let worker = FrameWorker::new(streams, inference, settings.instance_name(), metrics);
+    let gathering = Gathering::new(max_in_flight / 2, GATHER_FOR);
+    let name = settings.instance_name();
+    let worker = FrameWorker::new(streams, inference, gathering, name, metrics);
     let max_in_flight = u32::try_from(max_in_flight).unwrap_or(u32::MAX);
     Box::pin(pull::run(worker, serving, survey, max_in_flight, &shutdown)).await
 }
