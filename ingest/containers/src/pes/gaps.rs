@@ -180,8 +180,8 @@ impl Gaps {
         ((step + period / 2) / period - 1).max(0)
     }
 
-    /// How many pictures times pass over, and how many of them in jumps that may be holes; `None` if
-    /// the rate is not constant.
+    /// How many pictures times pass over, and how many of them in jumps that may be holes; `None`
+    /// if the rate is not constant.
     fn jumped(&self) -> Option<(u64, u64)> {
         let period = mode(&self.steps).filter(|period| *period > 0)?;
         let (mut all, mut steady, mut jumped, mut brief) = (0, 0, 0, 0);
