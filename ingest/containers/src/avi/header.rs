@@ -70,12 +70,19 @@ fn movie(bytes: &[u8]) -> Option<Movie> {
 
 /// The end of a chunk, or of a list's first bytes.
 fn chunk_end(header: &[u8], at: usize) -> Option<usize> {
-    if header.get(at..at + 4)? == b"LIST" {
-        return Some(at + LIST);
+    if is_list(header, at) {
+        return Some(at + LIST).filter(|end| *end <= header.len());
     }
     let size = size(header, at)?;
     let end = (at + CHUNK).checked_add(size)?.checked_add(size % 2)?;
     Some(end).filter(|end| *end <= header.len())
+}
+
+/// Whether it is a list, whose id may be damaged.
+fn is_list(header: &[u8], at: usize) -> bool {
+    let kind = header.get(at + CHUNK..at + LIST);
+    header.get(at..at + 4).is_some_and(|id| id == b"LIST")
+        || kind.is_some_and(|kind| kind == b"hdrl" || kind == b"strl")
 }
 
 fn size(header: &[u8], at: usize) -> Option<usize> {
@@ -134,7 +141,7 @@ impl Headers {
     fn read(&mut self, bytes: &[u8], at: usize, is_whole: bool) {
         let Some(id) = bytes.get(at..at + 4) else { return };
         let data = bytes.get(at + CHUNK..).unwrap_or_default();
-        if id == b"LIST" {
+        if is_list(bytes, at) {
             if data.starts_with(b"strl") {
                 self.streams.push(Stream::default());
             }

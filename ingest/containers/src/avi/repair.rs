@@ -163,7 +163,7 @@ impl Repair<'_, '_> {
         Ok(())
     }
 
-    /// The first place from `search` on of a chunk that another one follows, or the end of the file.
+    /// The first place from `search` on of a chunk that is followed by another, or by the end.
     fn next_chunk(&mut self, search: u64) -> io::Result<Option<u64>> {
         let mut start = search;
         loop {

@@ -25,8 +25,11 @@ const FEWEST_GROUPS: u64 = 3;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gaps {
-    /// When the last picture is decoded.
+    /// When the last picture is decoded whose time is known, and how many there are since.
     last_time: Option<i64>,
+    untimed: u64,
+    /// How often times advance by how much over so many pictures without one.
+    long_steps: BTreeMap<(i64, u64), u64>,
     /// How often times advance by how much.
     steps: BTreeMap<i64, u64>,
     /// Pictures that are missing according to their numbers in the order of decoding.
@@ -95,8 +98,13 @@ impl Gaps {
             return Join::None;
         }
         let time = times.map(|times| times.decoded);
-        let step = time.zip(self.last_time).map(|(time, last)| time - last);
-        self.last_time = time;
+        let elapsed = time.zip(self.last_time).map(|(time, last)| time - last);
+        let step = elapsed.filter(|_| self.untimed == 0);
+        if let (Some(elapsed), None) = (elapsed, step) {
+            count(&mut self.long_steps, (elapsed, self.untimed));
+        }
+        self.untimed = if time.is_none() { self.untimed.saturating_add(1) } else { 0 };
+        self.last_time = time.or(self.last_time);
         let skipped = step.map(|step| self.skipped(step));
         if let Some(step) = step {
             count(&mut self.steps, step);
@@ -172,8 +180,8 @@ impl Gaps {
         ((step + period / 2) / period - 1).max(0)
     }
 
-    /// How many pictures times pass over, and how many of them in jumps that may be holes; `None` if
-    /// the rate is not constant.
+    /// How many pictures times pass over, and how many of them in jumps that may be holes; `None`
+    /// if the rate is not constant.
     fn jumped(&self) -> Option<(u64, u64)> {
         let period = mode(&self.steps).filter(|period| *period > 0)?;
         let (mut all, mut steady, mut jumped, mut brief) = (0, 0, 0, 0);
@@ -189,6 +197,16 @@ impl Gaps {
             if *step <= LONGEST_HOLE {
                 brief += count * skipped.unsigned_abs();
             }
+        }
+        for ((elapsed, pictures), count) in &self.long_steps {
+            let skipped = self.skipped(*elapsed);
+            let expected = period.saturating_mul(skipped + 1);
+            let missing = skipped.unsigned_abs().saturating_sub(*pictures);
+            if (elapsed - expected).abs() > ROUNDING + ROUNDING / 2 * skipped {
+                continue;
+            }
+            jumped += count * missing;
+            brief += if *elapsed <= LONGEST_HOLE { count * missing } else { 0 };
         }
         let is_constant = all >= FEWEST_STEPS && steady * 10 >= all * 9;
         is_constant.then_some((jumped, brief))
@@ -406,6 +424,19 @@ mod tests {
         }
         let lossy = [&film[..16], &film[20..]].concat();
         assert_eq!(missing(&lossy, false), 4);
+    }
+
+    #[test]
+    fn times_pass_over_pictures_also_beside_one_without_a_time() {
+        let times = |n: i64| Times { decoded: n * PERIOD, shown: n * PERIOD };
+        let mut gaps = Gaps::default();
+        for n in 0..40 {
+            // Two are missing, and the one behind them, or two elsewhere, lost their times.
+            if n != 20 && n != 21 {
+                gaps.add(n % 10 == 0, None, (![22, 30, 31].contains(&n)).then(|| times(n)));
+            }
+        }
+        assert_eq!(gaps.absent(0), Absent { missing: 0, passed_over: 2 });
     }
 
     #[test]

@@ -166,7 +166,7 @@ async fn an_avi_whose_headers_are_damaged_is_decoded() {
     for codec in ["mpeg4", "mjpeg", "libx264"] {
         let encode = format!("{SOURCE} -c:v {codec} -g 10");
         let whole = std::fs::read(videos.make("a.avi", &encode)).unwrap();
-        for id in [b"hdrl", b"avih", b"strl", b"strh", b"vids", b"strf"] {
+        for id in [b"LIST", b"hdrl", b"avih", b"strl", b"strh", b"vids", b"strf"] {
             let mut bytes = whole.clone();
             bytes[place(&whole, id) + 2] ^= 5;
             let (_, decoded) = decode(&videos.write("b.avi", &bytes)).await;
