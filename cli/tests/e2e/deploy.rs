@@ -41,7 +41,7 @@ fn a_mistake_in_any_of_them_is_refused() {
         ("kubernetes/detector.yaml", "NATS__USER", "NATS__USR", "unknown setting nats.usr"),
         ("kubernetes/detector.yaml", "--sessions", "--session", "no option --session"),
         ("kubernetes/detector.yaml", "_DETECTOR_PASSWORD", "_PASSWORD", "does not exist"),
-        ("kubernetes/detector.yaml", "containerPort: 9470", "containerPort: 9472", "port 9472"),
+        ("kubernetes/detector.yaml", "containerPort: 9470", "containerPort: 9472", "has port 9470"),
         ("kubernetes/service-monitors.yaml", "interval:", "intervall:", "spec/endpoints/0"),
         ("kubernetes/service-monitors.yaml", "interval: 5s", "interval: 5", "interval must be"),
         ("kubernetes/network-policies.yaml", "nats\n", "nuts\n", "selects no pod"),

@@ -113,7 +113,9 @@ fn a_wrong_password() {
         .env("MOLICEIRO__NATS__PASSWORD", "wrong");
     let mut refused = Process::start(command);
     refused.expect_code(1);
-    assert_seen("wrong password", || refused.stderr());
+    let mut by_address = service("aggregator", &format!("nats://moliceiro:wrong@{address}"), &[]);
+    by_address.expect_code(1);
+    assert_seen("wrong password", || [refused.stderr(), by_address.stderr()].concat());
 }
 
 #[test]
