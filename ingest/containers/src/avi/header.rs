@@ -23,7 +23,7 @@ const LISTS: [&[u8; 4]; 4] = [b"hdrl", b"strl", b"odml", b"INFO"];
 /// Bytes of AVIMAINHEADER, of AVISTREAMHEADER without its rectangle, and of BITMAPINFOHEADER.
 const MAIN_HEADER: usize = 56;
 const STREAM_HEADER: usize = 48;
-const BITMAP_HEADER: usize = 40;
+const BITMAP_HEADER: u8 = 40;
 /// The rate of a film that nothing says, as microseconds a frame.
 const PERIOD: u32 = 40_000;
 
@@ -249,8 +249,9 @@ impl Stream {
     fn complete(self, seen: &Seen, main: Option<&[u8]>) -> Option<(Vec<u8>, Completed)> {
         let known = if self.header.is_some() { self.kind.or(seen.kind) } else { seen.kind };
         let is_video = known.or(self.kind) == Some(Kind::Video);
-        let is_format =
-            |format: &Vec<u8>| !is_video || format.len() >= BITMAP_HEADER && number(format, 4) != 0;
+        let is_format = |format: &Vec<u8>| {
+            !is_video || format.len() >= usize::from(BITMAP_HEADER) && number(format, 4) != 0
+        };
         let format = self.format.filter(is_format);
         let header = self.header;
         let is_disabled = header.as_ref().is_some_and(|header| header[8] & 1 != 0);
@@ -304,7 +305,7 @@ fn video_header(compression: [u8; 4], chunks: u32, main: Option<&[u8]>) -> Vec<u
 }
 
 fn bitmap_header(compression: [u8; 4], size: [u8; 8]) -> Vec<u8> {
-    let length = BITMAP_HEADER as u32;
+    let length = u32::from(BITMAP_HEADER);
     let planes_and_bits = [1, 0, 24, 0];
     [&length.to_le_bytes()[..], &size, &planes_and_bits, &compression, &[0; 20]].concat()
 }

@@ -246,8 +246,9 @@ mod tests {
             match piece {
                 Piece::Bytes(bytes) => repaired.extend(bytes),
                 Piece::File(range) => {
-                    let range = range.start as usize..range.end as usize;
-                    repaired.extend_from_slice(&bytes[range]);
+                    let [start, end] =
+                        [range.start, range.end].map(|at| usize::try_from(at).unwrap());
+                    repaired.extend_from_slice(&bytes[start..end]);
                 }
             }
             assert_eq!((repaired.len() - before) as u64, length);

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -145,7 +145,7 @@ fn receive(mut control: &UnixStream) -> io::Result<Option<Assigned>> {
 /// What the parent asks for, until it ends: its end of the socket closes then, however that
 /// happens, and with it this process ends.
 fn receive_jobs(control: UnixStream) -> io::Result<Receiver<io::Result<Assigned>>> {
-    let (sender, jobs) = channel();
+    let (sender, jobs) = sync_channel(1);
     thread::Builder::new().name("parent".into()).spawn(move || {
         while let Some(assigned) = receive(&control).transpose() {
             if sender.send(assigned).is_err() {
