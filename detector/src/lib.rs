@@ -93,8 +93,7 @@ pub async fn run(
     let gathering = Gathering::new(max_in_flight / 2, GATHER_FOR);
     let name = settings.instance_name();
     let sent = Arc::clone(&streams);
-    let worker =
-        FrameWorker::new(sent, inference, gathering, name.clone(), Arc::clone(&metrics));
+    let worker = FrameWorker::new(sent, inference, gathering, name.clone(), Arc::clone(&metrics));
     let max_in_flight = u32::try_from(max_in_flight).unwrap_or(u32::MAX);
     let (reports, pulling) = (
         metrics.rates().publish(&streams, &name, sessions, &shutdown),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use moliceiro_detector::{DetectorService, DetectorSettings, inspect, run};
 use moliceiro_nats::embedded::EmbeddedServer;
-use moliceiro_nats::messages::{Event, Fit, ModelId, Size, VideoEvent, from_cbor};
+use moliceiro_nats::messages::{Event, Fit, ModelId, Scaling, Size, VideoEvent, from_cbor};
 use moliceiro_nats::models::{CheckError, NewModel};
 use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect};
 use moliceiro_service::{Base, LogSettings, MetricsSettings, Telemetry};
@@ -297,6 +297,7 @@ async fn a_model_that_cannot_be_used_fails_its_own_frames_by_name() {
         size: SIZE,
         multiple_of: None,
         fit: Fit::Letterbox,
+        scaling: Scaling::Linear,
         classes: 1,
         manifest: None,
     };

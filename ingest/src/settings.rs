@@ -146,6 +146,7 @@ impl IngestSettings {
     ) -> DecodeSettings {
         DecodeSettings {
             fit: self.picture_fit(model).unwrap_or(model.fit),
+            scaling: model.scaling,
             encoding: self.encoding,
             jpeg_quality: self.jpeg_quality,
             deinterlace: choice.deinterlace.unwrap_or(self.deinterlace),

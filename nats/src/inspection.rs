@@ -23,16 +23,10 @@ pub use services::{RunningService, running_services};
 
 use crate::connect::OLDEST_SERVER;
 use crate::storage::{Storage, StuckStream};
-use crate::streams::is_left;
-use crate::subjects::{
-    ADVISORIES, ATTEMPTS_BUCKET, DEAD, FOLDS_BUCKET, FRAMES, MODELS_BUCKET, REQUESTS_BUCKET,
-    RESULTS, STILLS, SUMMARIES, TRACKS, UPLOADS, UPLOADS_BUCKET, VIDEOS_BUCKET,
-};
+use crate::streams::{is_left, stream_names};
+use crate::subjects::{ADVISORIES, FRAMES, RESULTS, UPLOADS};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-const STREAMS: [&str; 8] = [UPLOADS, FRAMES, RESULTS, SUMMARIES, TRACKS, STILLS, ADVISORIES, DEAD];
-const BUCKETS: [&str; 4] = [VIDEOS_BUCKET, ATTEMPTS_BUCKET, REQUESTS_BUCKET, FOLDS_BUCKET];
-const STORES: [&str; 2] = [UPLOADS_BUCKET, MODELS_BUCKET];
 /// Streams with work that a service has to take.
 const QUEUES: [&str; 4] = [UPLOADS, FRAMES, RESULTS, ADVISORIES];
 /// Any user may ask who it is, unless its permissions leave this out.
@@ -201,10 +195,7 @@ pub async fn inspect_streams(
     };
     let mut jetstream = jetstream::with_prefix(client.clone(), api);
     jetstream.set_timeout(TIMEOUT);
-    let names = STREAMS.iter().map(|name| (*name).to_owned());
-    let names = names.chain(BUCKETS.iter().map(|bucket| format!("KV_{bucket}")));
-    let names: Vec<_> = names.chain(STORES.iter().map(|store| format!("OBJ_{store}"))).collect();
-    let asked = names.into_iter().map(async |name| {
+    let asked = stream_names().into_iter().map(async |name| {
         let is_permitted = may_ask("STREAM.INFO", &name);
         let found = if is_permitted { Some(jetstream.get_stream(&name).await) } else { None };
         (name, found)

@@ -1,5 +1,6 @@
 //! The streams, consumers and buckets: the first service creates them, every service checks them.
 
+mod buckets;
 mod check;
 mod consumers;
 mod detectors;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use async_nats::Client;
 use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{StorageType, Stream};
+use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{Context, ErrorCode, kv, object_store};
 use backon::{ExponentialBuilder, Retryable};
 use tracing::warn;
@@ -23,12 +24,10 @@ use crate::models::Models;
 use crate::objects::Objects;
 use crate::publish::Publisher;
 use crate::storage::Storage;
-use crate::subjects::{
-    ATTEMPTS_BUCKET, FOLDS_BUCKET, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS, UPLOADS_BUCKET,
-    VIDEOS_BUCKET,
-};
+use crate::subjects::UPLOADS;
 use crate::videos::Videos;
 
+pub(crate) use buckets::stream_names;
 pub use detectors::DetectorsConsumer;
 pub(crate) use detectors::is_left;
 pub use error::StreamsError;
@@ -370,33 +369,24 @@ async fn open_consumers(
     Ok(opened)
 }
 
-/// The buckets in the order in which [`Streams`] takes them apart.
 async fn open_buckets(
     jetstream: &Context,
     settings: &StreamsSettings,
 ) -> Result<Vec<kv::Store>, StreamsError> {
     let mut buckets = Vec::new();
-    for (name, description, max_age) in [
-        (VIDEOS_BUCKET, "State of each video", settings.keep),
-        (ATTEMPTS_BUCKET, "Which detector has a frame at its last delivery", KEEP_ATTEMPTS),
-        (REQUESTS_BUCKET, "What was uploaded with which idempotency key", settings.keep),
-        (FOLDS_BUCKET, "Tracks of each unfinished video", settings.keep),
-    ] {
-        let config = settings.bucket_config(name, description, max_age);
+    for config in settings.bucket_configs() {
         buckets.push(bucket(jetstream, config).await?);
     }
     Ok(buckets)
 }
 
-/// The stores of uploads and of models.
 async fn open_stores(
     jetstream: &Context,
     settings: &StreamsSettings,
 ) -> Result<(Objects, Objects), StreamsError> {
-    let (uploads, models) = ("Uploaded videos", "Models");
-    let uploads = object_store(jetstream, UPLOADS_BUCKET, uploads, settings, settings.keep).await?;
-    let models = object_store(jetstream, MODELS_BUCKET, models, settings, Duration::ZERO).await?;
-    Ok((uploads, models))
+    let [uploads, models] = settings.store_configs();
+    let uploads = object_store(jetstream, uploads, settings).await?;
+    Ok((uploads, object_store(jetstream, models, settings).await?))
 }
 
 /// Fails if no service has used the server yet.
@@ -437,24 +427,14 @@ async fn bucket(jetstream: &Context, config: kv::Config) -> Result<kv::Store, St
     Ok(found)
 }
 
-/// Opens an object store whose objects are deleted at this age; at no age, if it is zero.
 async fn object_store(
     jetstream: &Context,
-    bucket: &'static str,
-    description: &str,
+    (bucket, config): (&'static str, object_store::Config),
     settings: &StreamsSettings,
-    max_age: Duration,
 ) -> Result<Objects, StreamsError> {
     let what = format!("object store {bucket}");
+    let max_age = config.max_age;
     if jetstream.get_object_store(bucket).await.is_err() {
-        let config = object_store::Config {
-            bucket: bucket.into(),
-            description: Some(description.into()),
-            max_age,
-            storage: StorageType::File,
-            num_replicas: settings.replicas,
-            ..object_store::Config::default()
-        };
         jetstream.create_object_store(config).await.map_err(unavailable(&what))?;
     }
     let api = settings.api().into();

@@ -95,7 +95,9 @@ async fn read_levels(streams: &Streams, meter: &mut Meter) -> bool {
         let asked = streams.frames.consumer_info(&name);
         match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
             Ok(Ok(info)) => meter.level(&model, Instant::now(), Level::of(&info)),
-            Ok(Err(error)) if error.kind() == ConsumerInfoErrorKind::NotFound => meter.remove(&model),
+            Ok(Err(error)) if error.kind() == ConsumerInfoErrorKind::NotFound => {
+                meter.remove(&model)
+            }
             Ok(Err(error)) => {
                 debug!(%error, %model, "the consumer of a model does not answer");
                 is_complete = false;

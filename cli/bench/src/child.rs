@@ -180,7 +180,7 @@ fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()
 
 /// What an ingest of the pipeline knows about the model.
 fn known(id: &ModelId, model: &Model) -> ModelDescription {
-    let Description { size, multiple_of, fit, labels, .. } = model.description();
+    let Description { size, multiple_of, fit, scaling, labels, .. } = model.description();
     ModelDescription {
         version: VERSION,
         model: id.clone(),
@@ -189,6 +189,7 @@ fn known(id: &ModelId, model: &Model) -> ModelDescription {
         size,
         multiple_of,
         fit,
+        scaling,
         classes: u32::try_from(labels.len()).unwrap_or(u32::MAX),
         added_at: None,
     }

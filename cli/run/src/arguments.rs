@@ -88,8 +88,8 @@ pub struct RunArguments {
     /// objects; short for --fit within
     #[arg(long, conflicts_with = "fit")]
     fast: bool,
-    /// How to fit a frame into the model's picture: letterbox, upper-left, stretch, area or within
-    /// [default: what the model was measured to do best with] [setting: ingest.fit]
+    /// How to fit a frame into the model's picture: letterbox, letterbox-within, upper-left, stretch,
+    /// area or within [default: what the model was measured to do best with] [setting: ingest.fit]
     #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(Fit::NAMES))]
     fit: Option<String>,
     /// How to analyse interlaced video: auto (each frame as it is at one moment), off (as it is

@@ -101,3 +101,38 @@ async fn a_missing_permission_is_named_by_the_service_that_lacks_it() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingest_deletes_a_video_over_http_only_as_the_operator() {
+    let server = ServerWithAccounts::start();
+    let _aggregator = server.ready("aggregator", &[]);
+    let _detector = server.ready("detector", &["--sessions", "1"]);
+    let http = ["--listen", "127.0.0.1:0", "--set", "ingest.every=60"];
+    let ingest = server.ready("ingest", &http);
+    let base = |of: &Process| {
+        let line = of.stderr_line("listening for HTTP");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        format!("http://{}", line["address"].as_str().unwrap())
+    };
+    upload(&server, "first").await;
+    let client = reqwest::Client::new();
+    let video = until("the video is done", async || {
+        let url = format!("{}/videos?state=done", base(&ingest));
+        let videos = client.get(url).send().await.unwrap().text().await.unwrap();
+        let videos: serde_json::Value = serde_json::from_str(&videos).unwrap();
+        videos["videos"][0]["id"].as_str().map(str::to_owned)
+    })
+    .await;
+    let forget = async |of: &Process| {
+        let url = format!("{}/videos/{video}?forget=true", base(of));
+        client.delete(url).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(forget(&ingest).await, 503);
+    ingest.wait_for_stderr("does not permit user ingest (moliceiro-ingest) to publish to", 1);
+    let mut command = service("ingest");
+    let prefix = ["--set", "nats.inbox_prefix=_INBOX.operator"];
+    let command = command.args(["--nats", &server.url("operator")]).args(prefix).args(http);
+    let operator = Process::start(command);
+    operator.wait_for_stderr("is ready", 1);
+    assert_eq!(forget(&operator).await, 204);
+}

@@ -77,7 +77,7 @@ async fn missing_services_are_warnings_on_a_server_that_is_used() {
     let settings = StreamsSettings::default();
     Box::pin(Streams::open(server.client().await, &settings, 1)).await.unwrap();
     let report = of_server(&server.url(), 0);
-    report.expect("ok", "streams", "14 with 0 messages");
+    report.expect("ok", "streams", "15 with 0 messages");
     report.expect("warning", "services", "no aggregator answers");
     report.expect("warning", "services", "no detector answers");
 }

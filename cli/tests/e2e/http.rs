@@ -177,6 +177,22 @@ async fn only_allowed_sources_are_read() {
     store.put("a.mp4", &mut &video().1[..]).await.unwrap();
     assert_eq!(publish("put", "obj://uploads/a.mp4").await["processed_frames"], 10);
     assert!(store.info("a.mp4").await.is_ok_and(|info| !info.deleted), "objects of others stay");
+
+    let bytes = video().1;
+    let whole = store.put("damaged.mp4", &mut &bytes[..]).await.unwrap();
+    let chunks = jetstream.get_stream("OBJ_uploads").await.unwrap();
+    let chunk = format!("$O.uploads.C.{}", whole.nuid);
+    let stored = chunks.get_last_raw_message_by_subject(&chunk).await.unwrap();
+    assert_eq!(stored.payload.len(), bytes.len(), "it is in one chunk");
+    assert!(chunks.delete_message(stored.sequence).await.unwrap());
+    let mut damaged = bytes.to_vec();
+    damaged[bytes.len() / 2] ^= 1;
+    jetstream.publish(chunk, damaged.into()).await.unwrap().await.unwrap();
+    let refused = publish("damaged", "obj://uploads/damaged.mp4").await;
+    assert_eq!(refused["state"], "failed", "{refused}");
+    let problem = refused["problem"].as_str().unwrap();
+    assert!(problem.contains("damaged.mp4") && problem.contains("digest"), "{refused}");
+    assert_eq!(publish("again", "obj://uploads/a.mp4").await["processed_frames"], 10);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use moliceiro_nats::messages::{Fit, ModelId, Size, Summary, VideoState};
+use moliceiro_nats::messages::{Fit, ModelId, Scaling, Size, Summary, VideoState};
 use moliceiro_nats::models::NewModel;
 use moliceiro_nats::{Streams, StreamsSettings, VideoId};
 use moliceiro_testing::deployment::{Deployment, FRAMES, IMPATIENT, VIDEO};
@@ -251,6 +251,7 @@ async fn a_model_that_needs_more_memory_than_there_is_fails_its_own_videos_only(
         size: Size { width: 416, height: 416 },
         multiple_of: Some(32),
         fit: Fit::Area,
+        scaling: Scaling::Linear,
         classes: 80,
         manifest: Some(format!("family = \"nanodet\"\nlabels = {:?}", vec!["a"; 80])),
     };

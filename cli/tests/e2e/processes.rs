@@ -1,9 +1,11 @@
 //! The services as separate processes that share only the server.
 
 use std::process::Command;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{Alarm, Summary, VideoState, VideoStatus};
+use moliceiro_nats::subjects;
 use moliceiro_testing::HANG_GUARD;
 use moliceiro_testing::paths::{program, project, sample};
 use moliceiro_testing::process::{self, Process};
@@ -135,6 +137,39 @@ async fn a_nats_client_uploads_listens_and_asks() {
         assert!(["id", "version"].iter().all(|field| answer[field].is_string()), "{answer}");
     }
     assert_eq!(asked("$SRV.INFO.moliceiro").await["endpoints"][0]["subject"], "videos.status");
+}
+
+/// Detectors of the release before published where ingests do, and `RESULTS` had no other subject.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_start_with_the_results_of_the_release_before_and_count() {
+    let server = Server::start();
+    let jetstream = server.jetstream().await;
+    let old = async_nats::jetstream::stream::Config {
+        name: subjects::RESULTS.into(),
+        subjects: vec![subjects::ALL_RESULTS.into()],
+        discard: async_nats::jetstream::stream::DiscardPolicy::New,
+        duplicate_window: Duration::from_secs(120),
+        allow_direct: true,
+        max_bytes: 64 << 20,
+        max_age: Duration::from_secs(24 * 60 * 60),
+        ..Default::default()
+    };
+    jetstream.create_stream(old).await.unwrap();
+    let [_detector, _ingest, aggregator] =
+        [("detector", &[][..]), ("ingest", &["--every", "40"]), ("aggregator", &[])].map(
+            |(name, options)| {
+                let process = service(name, &server, options);
+                process.wait_for_stderr("is ready", 1);
+                process
+            },
+        );
+    let uri = file_uri(&sample("carphone_pristine.mp4"));
+    let upload = jetstream.publish(subjects::UPLOAD_SUBJECT, uri.to_string().into());
+    upload.await.unwrap().await.unwrap();
+    aggregator.stdout_line("Processed frames: 3");
+    let mut results = jetstream.get_stream(subjects::RESULTS).await.unwrap();
+    let found = &results.info().await.unwrap().config.subjects;
+    assert_eq!(found[..], [subjects::ALL_RESULTS, subjects::ALL_DETECTIONS]);
 }
 
 #[test]

@@ -93,10 +93,8 @@ async fn a_burst_takes_detectors_from_none_to_several_and_back_to_none() {
 async fn a_burst_is_counted_though_the_leader_of_the_queue_is_killed() {
     let expected = without_faults_with(&sample(VIDEO), 1, &LARGE);
     let mut cluster = Cluster::start();
-    let site = Deployment::new(
-        cluster.url(),
-        &[&LARGE[..], &["--set", "streams.replicas=3"]].concat(),
-    );
+    let site =
+        Deployment::new(cluster.url(), &[&LARGE[..], &["--set", "streams.replicas=3"]].concat());
     let _others = ["aggregator", "ingest"].map(|service| site.ready(service));
     let max = MAX.to_string();
     let scaling = scale(&site, &["--max", &max, "--within", "1s", "--cooldown", "2s"]);

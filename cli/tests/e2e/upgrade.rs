@@ -46,9 +46,8 @@ impl Release {
 
 fn ready(site: &Deployment, release: Release, service: &str) -> Process {
     let mut command = release.service(service);
-    let process = Process::start(
-        command.args(["--nats", &site.url, "--log", "debug"]).args(&site.settings),
-    );
+    let process =
+        Process::start(command.args(["--nats", &site.url, "--log", "debug"]).args(&site.settings));
     process.wait_for_stderr("is ready", 1);
     process
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use moliceiro_messages::{Fit, Size};
+use moliceiro_messages::{Fit, Scaling, Size};
 
 use crate::families::FamilyName;
 use crate::input::{Colors, Element, Layout};
@@ -26,6 +26,8 @@ pub struct Description {
     pub multiple_of: Option<u32>,
     /// How a frame is fitted into the picture.
     pub fit: Fit,
+    /// How pixels are scaled.
+    pub scaling: Scaling,
     /// The red, green and blue around a letterboxed frame.
     pub padding: [u8; 3],
     /// The order of the colours.
@@ -75,6 +77,7 @@ impl Description {
             size: input.default_size(),
             multiple_of: input.multiple_of,
             fit: input.fit,
+            scaling: input.scaling,
             padding: input.padding,
             colors: input.colors,
             scale: input.scale,
@@ -113,7 +116,7 @@ impl fmt::Display for Description {
             Layout::Nhwc => "nhwc",
         };
         let padding = match (self.fit, self.padding) {
-            (Fit::Stretch | Fit::Area, _) => String::new(),
+            (Fit::Stretch | Fit::Area | Fit::Within, _) => String::new(),
             (_, [red, green, blue]) if red == green && green == blue => {
                 format!(", padded with {red}")
             }
@@ -128,7 +131,8 @@ impl fmt::Display for Description {
             writeln!(f, "also fed    {}", names(&self.extra_inputs))?;
         }
         writeln!(f, "size        {sizes}")?;
-        writeln!(f, "fit         {}{padding}", <&str>::from(self.fit))?;
+        let scaling: &str = self.scaling.into();
+        writeln!(f, "fit         {}{padding}, scaled {scaling}", <&str>::from(self.fit))?;
         let value = match self.scale {
             1.0 => "v".to_owned(),
             scale if scale == 1.0 / 255.0 => "v / 255".to_owned(),

@@ -147,15 +147,14 @@ impl Detector {
     pub fn detect_image(&mut self, image: &Image) -> Result<(Vec<Detection>, Phases), FrameError> {
         let Self { model, session, floor, iou, pixels, candidates, .. } = self;
         let reading = model.reading();
-        let size = model.picture_size(image.size());
-        let letterbox = model.place(image.size());
+        let (letterbox, size) = model.place(image.size());
         let longest = image.size().width.max(image.size().height);
         if longest > MOST_SIDE_OF_IMAGE || size.width.max(size.height) > Size::MAX_SIDE {
             let takes = format!("sides up to {MOST_SIDE_OF_IMAGE}");
             return Err(FrameError::WrongSize { size: image.size(), takes });
         }
         let mut lap = Lap::start();
-        let placed = image.placed(size, &letterbox, reading.input.padding);
+        let placed = image.placed(size, &letterbox, (reading.input.padding, reading.input.scaling));
         let payload = lap.take();
         let tensor = pixels.image(&placed);
         let tensor_time = lap.take();

@@ -1,6 +1,6 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use moliceiro_messages::{Fit, Size};
+use moliceiro_messages::{Fit, Scaling, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::value::InvalidValue;
@@ -23,6 +23,7 @@ pub(crate) struct Input {
     pub mean: [f32; 3],
     pub std: [f32; 3],
     pub fit: Fit,
+    pub scaling: Scaling,
     /// The red, green and blue around a letterboxed picture.
     pub padding: [u8; 3],
 }
@@ -90,7 +91,8 @@ impl Input {
             return Err(InvalidValue::new("input.size", rule));
         }
         if !self.takes_fitted(self.fit) {
-            let rule = format!("with fit \"area\" or \"within\": a divisor of {}", Fit::STEP);
+            let fit: &str = self.fit.into();
+            let rule = format!("with fit {fit:?}: a divisor of {}", Fit::STEP);
             return Err(InvalidValue::new("input.multiple_of", rule));
         }
         let numbers = self.mean.iter().chain(&self.std).chain([&self.scale]);
@@ -204,6 +206,7 @@ mod tests {
             mean: [0.0; 3],
             std: [1.0; 3],
             fit: Fit::Letterbox,
+            scaling: Scaling::Linear,
             padding: [0; 3],
         }
     }

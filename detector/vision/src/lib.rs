@@ -74,7 +74,7 @@ pub use input::{Colors, Element, Layout};
 pub use manifest::ManifestError;
 pub use model::Model;
 pub use model_error::{Mismatch, ModelError};
-pub use moliceiro_messages::{Color, Detection, Encoding, Fit, Letterbox, Matrix, Size};
+pub use moliceiro_messages::{Color, Detection, Encoding, Fit, Letterbox, Matrix, Scaling, Size};
 pub use phases::{Lap, Phases};
 pub use picture::Picture;
 pub use pixels::Samples;

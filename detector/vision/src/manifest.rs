@@ -1,4 +1,4 @@
-use moliceiro_messages::Fit;
+use moliceiro_messages::{Fit, Scaling};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -45,6 +45,7 @@ pub(crate) struct InputManifest {
     pub mean: Option<[f32; 3]>,
     pub std: Option<[f32; 3]>,
     pub fit: Option<Fit>,
+    pub scaling: Option<Scaling>,
     pub padding: Option<Padding>,
 }
 

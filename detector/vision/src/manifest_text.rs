@@ -68,6 +68,7 @@ fn input(input: &Input) -> Table {
         ("size", Some(integers(&input.size))),
         ("multiple_of", multiple_of),
         ("fit", Some(text(input.fit.into()))),
+        ("scaling", Some(text(input.scaling.into()))),
         ("padding", Some(integers(&input.padding.map(u32::from)))),
         ("colors", Some(text(colors))),
         ("scale", Some(float(input.scale))),

@@ -255,15 +255,11 @@ impl Model {
         self.reading().input.default_size()
     }
 
-    /// The size of picture to make of frames of this size, as the model wants to be fed.
-    pub fn picture_size(&self, frame: Size) -> Size {
+    /// Where a frame of this size lies in its picture, and the size of the picture, as the model
+    /// wants to be fed.
+    pub fn place(&self, frame: Size) -> (Letterbox, Size) {
         let input = &self.reading().input;
-        fit::picture_size(input.fit, frame, input.default_size(), input.multiple_of)
-    }
-
-    /// Where in a picture of [`picture_size`](Self::picture_size) a frame of this size lies.
-    pub fn place(&self, frame: Size) -> Letterbox {
-        fit::place(self.fit(), frame, self.picture_size(frame))
+        fit::place(input.fit, frame, input.default_size(), input.multiple_of)
     }
 
     /// How frames are best fitted into that size.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use moliceiro_messages::Fit;
+use moliceiro_messages::{Fit, Scaling};
 
 use crate::candidate::Candidate;
 use crate::decoders::{Context, UnexpectedOutput};
@@ -180,9 +180,9 @@ fn try_reading(
 ) -> Option<Vec<Candidate>> {
     // All readings see the same picture.
     let size = reading.input.default_size();
-    let letterbox = fit::place(Fit::Letterbox, image.size(), size);
+    let (letterbox, _) = fit::place(Fit::Letterbox, image.size(), size, None);
     let mut pixels = Pixels::new(&reading.input);
-    let placed = image.placed(size, &letterbox, reading.input.padding);
+    let placed = image.placed(size, &letterbox, (reading.input.padding, Scaling::Linear));
     let context = Context { size, threshold: TRIAL_THRESHOLD };
     let mut found = Vec::new();
     let decoded = session.infer(reading, pixels.image(&placed), size, |outputs| {

@@ -12,8 +12,8 @@ mod repair;
 use std::fs::File;
 use std::io;
 
+use self::header::Completed;
 pub use self::repair::repaired_avi;
-
 use crate::contents::{Container, Contents, Fault, VideoTrack};
 use crate::four_characters::{Chunks, SHORTEST, codec};
 use crate::reader::Reader;
@@ -46,6 +46,8 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
     let mut walk = Walk {
         reader,
         has_movie: false,
+        has_main: false,
+        lacks_stream: false,
         streams: Vec::new(),
         missing: 0,
         unknown: 0,
@@ -54,11 +56,14 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
         films: Vec::new(),
     };
     walk.file()?;
-    if !walk.has_movie
-        && let Some(movie) = header::find_movie(&mut walk.reader)?
+    let has_headers = walk.has_main && !walk.lacks_stream;
+    if !(walk.has_movie && has_headers)
+        && let Some(repaired) = repair::repaired(&mut walk.reader)?
     {
         walk.is_uncertain = true;
-        walk.damaged_at = walk.damaged_at.or(movie.damaged_at);
+        let headers = repaired.damaged_at.unwrap_or(header::FIRST as u64);
+        walk.damaged_at = Some(walk.damaged_at.map_or(headers, |at| at.min(headers)));
+        walk.streams = repaired.streams.iter().map(Stream::from).collect();
     }
     Ok(walk.finish())
 }
@@ -66,6 +71,10 @@ pub(crate) fn inspect(file: &mut File) -> io::Result<Contents> {
 struct Walk<'a> {
     reader: Reader<'a>,
     has_movie: bool,
+    /// Whether its first header is there.
+    has_main: bool,
+    /// Whether there are chunks of a video stream that the headers do not have.
+    lacks_stream: bool,
     /// All streams, sound included: chunks name them by number.
     streams: Vec<Stream>,
     /// Bytes that are missing at the end.
@@ -83,6 +92,7 @@ struct Walk<'a> {
 struct Stream {
     is_video: bool,
     is_disabled: bool,
+    has_format: bool,
     compression: [u8; 4],
     /// Chunks with data.
     frames: u64,
@@ -92,6 +102,13 @@ struct Stream {
     is_packed: bool,
     /// Frames in chunks of a packed stream.
     packed: u64,
+}
+
+impl From<&Completed> for Stream {
+    fn from(stream: &Completed) -> Self {
+        let Completed { is_video, is_disabled, compression, .. } = *stream;
+        Self { is_video, is_disabled, has_format: true, compression, ..Self::default() }
+    }
 }
 
 /// The header of a chunk or a list.
@@ -149,6 +166,7 @@ impl Walk<'_> {
             b"hdrl" if self.streams.is_empty() => {
                 while let Some(chunk) = self.chunk(inner)? {
                     let mut kind = [0; 4];
+                    self.has_main |= chunk.id == *b"avih";
                     if chunk.id == *b"LIST"
                         && self.reader.fill(&mut kind)? == kind.len()
                         && kind == *b"strl"
@@ -189,6 +207,7 @@ impl Walk<'_> {
                     let mut header = [0; BITMAP_HEADER];
                     if self.reader.fill(&mut header)? == header.len() {
                         let [.., a, b, c, d] = header;
+                        stream.has_format = true;
                         stream.compression = [a, b, c, d];
                     }
                 }
@@ -268,7 +287,12 @@ impl Walk<'_> {
 
     /// Counts a chunk with data.
     fn frame(&mut self, number: usize, size: u32) -> io::Result<()> {
-        let Some(stream) = self.streams.get_mut(number) else { return Ok(()) };
+        // A film that follows may have other streams.
+        let is_first = self.films.len() <= 1;
+        let stream = self.streams.get_mut(number);
+        self.lacks_stream |=
+            is_first && !stream.as_ref().is_some_and(|stream| stream.is_video && stream.has_format);
+        let Some(stream) = stream else { return Ok(()) };
         stream.frames += 1;
         if codec(stream.compression).1 != Chunks::Mpeg4 {
             return Ok(());

@@ -33,6 +33,7 @@ mod obu;
 mod ogg;
 mod ogg_times;
 mod pes;
+mod pieces;
 mod reader;
 
 use std::fs::File;
@@ -48,6 +49,7 @@ pub use obu::TemporalUnits;
 pub use ogg::ogg_without_ends;
 pub use ogg_times::OggPages;
 pub use pes::{PesCodec, PesPacket, PesPackets, PesPart, PesProgram, PesVideo, PictureCount};
+pub use pieces::Piece;
 
 /// How many of a file's first bytes are enough to recognise its container.
 const SIGNATURE_BYTES: usize = 16;

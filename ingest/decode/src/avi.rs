@@ -4,6 +4,8 @@ use std::path::Path;
 
 /// Bytes of an AVI file up to the last field that is read here.
 const HEAD: usize = 52;
+/// Where the first header of an AVI file ends.
+pub(crate) const HEADERS: usize = 88;
 
 /// The duration that the header of an AVI file declares, in nanoseconds; `None` for other files.
 ///

@@ -94,6 +94,11 @@ pub enum Notice {
         /// How many frames are not shown for that reason.
         frames: u64,
     },
+    /// The times of a stream pass over frames, and nothing else shows why.
+    TimesPassOver {
+        /// How many.
+        frames: u64,
+    },
     /// Only key frames were asked for, and packets of this codec do not say whether they are.
     UnknownKeyFrames {
         /// The codec, as GStreamer calls it.
@@ -130,6 +135,15 @@ impl fmt::Display for Notice {
                     f,
                     "the first {frames} {what} cannot be decoded: the recording begins between \
                      two key frames"
+                )
+            }
+            Self::TimesPassOver { frames } => {
+                let (what, they_are) =
+                    if *frames == 1 { ("frame", "it is") } else { ("frames", "they are") };
+                write!(
+                    f,
+                    "its times pass over {frames} {what}: it was cut or paused there, or {they_are} \
+                     missing"
                 )
             }
             Self::UnknownKeyFrames { format } => write!(

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use gstreamer as gst;
 use moliceiro_containers::mp4::FlatMovie;
-use moliceiro_containers::{OggPages, Replacement};
+use moliceiro_containers::{OggPages, Piece, Replacement};
 
 use crate::file::LocalFile;
-use crate::{flat_source, obu, ogg, part};
+use crate::{obu, ogg, part, piece_source};
 
 /// What GStreamer reads of a file.
 #[derive(Clone, Copy)]
@@ -43,17 +43,32 @@ impl FileSource<'_> {
             Self::Part(bytes) => part::source(&file.path, bytes, Vec::new()),
             Self::WithoutIndex => File::open(&file.path)
                 .and_then(|mut open| edited(file, moliceiro_containers::without_index(&mut open)?)),
-            Self::RepairedAvi => File::open(&file.path)
-                .and_then(|mut open| edited(file, moliceiro_containers::repaired_avi(&mut open)?)),
+            Self::RepairedAvi => match repaired_avi(file) {
+                Ok(None) => return whole(file),
+                Ok(Some(source)) => Ok(source),
+                Err(error) => Err(error),
+            },
             Self::Obu => obu::source(&file.path),
-            Self::Movie(movie) => {
-                File::open(&file.path).and_then(|open| flat_source::element(open, movie))
-            }
+            Self::Movie(movie) => movie_source(file, movie),
         };
         opened.map_err(|error| {
             gst::glib::Error::new(gst::ResourceError::OpenRead, &error.to_string())
         })
     }
+}
+
+/// `None` if nothing is left of it.
+fn repaired_avi(file: &LocalFile) -> io::Result<Option<gst::Element>> {
+    let mut open = File::open(&file.path)?;
+    let pieces = moliceiro_containers::repaired_avi(&mut open)?;
+    Ok((!pieces.is_empty()).then(|| piece_source::element(open, pieces)))
+}
+
+fn movie_source(file: &LocalFile, movie: &FlatMovie) -> io::Result<gst::Element> {
+    let open = File::open(&file.path)?;
+    let length = open.metadata()?.len();
+    let pieces = vec![Piece::Bytes(movie.header().to_vec()), Piece::File(0..length)];
+    Ok(piece_source::element(open, pieces))
 }
 
 /// In GStreamer 1.22, `oggdemux` ignores the time of the last page. Reproduced by the corpus

@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_frame_lies_inside_the_picture_for_any_size_and_aspect() {
-        let fits = [Fit::Letterbox, Fit::UpperLeft, Fit::Stretch, Fit::Area, Fit::Within];
+        let fits = Fit::NAMES.map(|name| name.parse::<Fit>().unwrap());
         for stored in [size(1, 1), size(1, 65_535), size(65_535, 1), size(3, 5), size(u32::MAX, 1)]
         {
             for aspect in [(1, 1), (0, 1), (1, 0), (u32::MAX, 1), (1, u32::MAX)] {

@@ -34,9 +34,9 @@
 //!    the steps below for each frame (`decode`; `video_file`, `image_files`; then `run`).
 //! 2. `pipeline` lets GStreamer find the file's demuxer and decoder, queues what they produce, and
 //!    notices errors and stalls (`bus`). `images` reads the files of pictures and animations, and
-//!    decodes most of them without GStreamer. Both return a `raw_frame`. Of an MP4, `flat_source`
+//!    decodes most of them without GStreamer. Both return a `raw_frame`. Of an MP4, `piece_source`
 //!    gives GStreamer only the track that is decoded, and `mp4` drops the frames that its edit list
-//!    hides. Transport streams and program streams are demuxed by `moliceiro-containers`, and
+//!    hides. Of a damaged AVI, it gives what is left. Transport streams and program streams are demuxed by `moliceiro-containers`, and
 //!    `packet_source` feeds the decoder with them (`pes`), as it does with damaged Flash Video
 //!    (`flv`).
 //! 3. `output` takes it from there. `frame_selector` decides whether the frame is selected.
@@ -81,7 +81,6 @@ mod explain;
 mod fields;
 mod file;
 mod file_source;
-mod flat_source;
 mod flv;
 mod folder;
 mod format;
@@ -107,6 +106,7 @@ mod part;
 mod pes;
 mod picture;
 mod picture_order;
+mod piece_source;
 mod pipeline;
 mod pixels;
 mod probes;

@@ -263,7 +263,7 @@ impl SelectedFrame<'_> {
     pub(crate) fn picture(&mut self, frame: &RawFrame) -> Result<Picture, PictureError> {
         let output = &mut *self.0;
         let &RawFrame { pts, length, .. } = frame;
-        let DecodeSettings { size, fit, .. } = output.settings;
+        let DecodeSettings { size, fit, scaling, .. } = output.settings;
         if frame.info.format() == VideoFormat::Rgb8p && frame.buffer.size() < frame.info.size() {
             return Err(PictureError::Palette);
         }
@@ -272,7 +272,7 @@ impl SelectedFrame<'_> {
         let fitting = output.picture_maker.take().filter(|maker| maker.fits(frame));
         let maker = output.picture_maker.insert(match fitting {
             Some(maker) => maker,
-            None => PictureMaker::new(frame, size, fit)?,
+            None => PictureMaker::new(frame, size, fit, scaling)?,
         });
         maker.scale(frame)?;
         let (index, number) = (output.totals.decoded, output.totals.selected);

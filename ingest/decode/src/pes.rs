@@ -135,6 +135,10 @@ impl Run {
         if at_start > 0 {
             self.output.notice(Notice::BeginsBetweenKeyFrames { frames: at_start });
         }
+        // A damage that is known says enough.
+        if let (frames @ 1.., 0) = (part.pictures.passed_over, lost) {
+            self.output.notice(Notice::TimesPassOver { frames });
+        }
         let lost = (lost > 0).then_some(Incomplete::Damaged { lost });
         let PictureCount { before_key, leading, joins, .. } = part.pictures;
         let are_all_shown = before_key + leading + joins == 0;

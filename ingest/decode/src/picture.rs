@@ -1,6 +1,6 @@
 use gstreamer as gst;
 use gstreamer_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
-use moliceiro_messages::{Area, Color, Fit, Letterbox, Size};
+use moliceiro_messages::{Area, Color, Fit, Letterbox, Scaling, Size};
 
 use crate::color;
 use crate::geometry::{Orientation, place};
@@ -39,12 +39,13 @@ impl PictureMaker {
         frame: &RawFrame,
         size: Size,
         fit: Fit,
+        scaling: Scaling,
     ) -> Result<Self, gst::glib::BoolError> {
         let &RawFrame { info: ref source, shown, orientation, .. } = frame;
         let (letterbox, picture) = place(shown, aspect(source), orientation, size, fit);
         let content = orientation.turn(letterbox.content);
         let colors = color::of_picture(source);
-        let scaler = Scaler::new(source, &colors, content)?;
+        let scaler = Scaler::new(source, &colors, content, scaling)?;
         Ok(Self {
             source: source.clone(),
             shown,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use moliceiro_messages::{Deinterlace, Encoding, Fit, FrameSelection, Size};
+use moliceiro_messages::{Deinterlace, Encoding, Fit, FrameSelection, Scaling, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_MEMORY;
@@ -13,6 +13,8 @@ pub struct DecodeSettings {
     pub size: Size,
     /// How a frame is fitted into the picture.
     pub fit: Fit,
+    /// How pixels are scaled.
+    pub scaling: Scaling,
     /// How each picture's pixels are encoded.
     pub encoding: Encoding,
     /// Quality for [`Encoding::Jpeg`], from 1 (smallest file) to 100 (closest to the original).
@@ -44,6 +46,7 @@ impl DecodeSettings {
         Self {
             size,
             fit: Fit::Letterbox,
+            scaling: Scaling::default(),
             encoding: Encoding::I420,
             jpeg_quality: 90,
             deinterlace: Deinterlace::default(),

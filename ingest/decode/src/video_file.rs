@@ -76,6 +76,14 @@ fn has_broken_structure(contents: Option<&Contents>) -> bool {
     faults.iter().any(|fault| matches!(fault, Fault::Damaged { .. }))
 }
 
+/// Whether the first header of an AVI is whole.
+fn has_avi_header(contents: Option<&Contents>) -> bool {
+    let faults = contents.map(|contents| &contents.faults[..]).unwrap_or_default();
+    let is_in_header =
+        |fault: &Fault| matches!(fault, Fault::Damaged { at } if *at < avi::HEADERS as u64);
+    !faults.iter().any(is_in_header)
+}
+
 /// A file, or one of several that are appended to each other.
 struct Part<'a> {
     track: u32,
@@ -128,7 +136,7 @@ impl Run {
             }
         }
         let parts = contents.map(Contents::appended).unwrap_or_default();
-        let avi_duration = avi::declared_duration(&file.path);
+        let avi_duration = avi::declared_duration(&file.path).filter(|_| has_avi_header(contents));
         let orientation = matroska_orientation(file, track, contents);
         let description = description(file, track, contents, movie);
         let description = description.as_ref();

@@ -331,6 +331,46 @@ fn a_process_that_was_killed_while_it_waited_is_replaced() {
 }
 
 #[test]
+fn still_pictures_share_a_process_and_its_crash_costs_none_of_them() {
+    let videos = Videos::new();
+    let picture = uri(&videos.make("a.png", &format!("{SOURCE} -frames:v 1")));
+    let fault = "segmentation-fault pictures";
+    let workers = workers(fault);
+    let mut first: Option<Vec<u8>> = None;
+    let mut used = Vec::new();
+    // The process of the twelfth crashes.
+    for number in 1..=FRAME + 3 {
+        let (frames, _, outcome) = all(workers.start(&picture, settings()));
+        assert_eq!((frames.len(), outcome.unwrap().incomplete), (1, None), "picture {number}");
+        let pixels = first.get_or_insert_with(|| frames[0].pixels.clone());
+        assert!(*pixels == frames[0].pixels, "picture {number}");
+        // A used one, and the one that is started ahead.
+        eventually(|| processes(fault).len() == 2);
+        if number == 1 {
+            used = processes(fault);
+        }
+        assert_eq!(processes(fault) == used, number < FRAME, "picture {number}");
+    }
+}
+
+#[test]
+fn a_film_after_pictures_is_whole_and_ends_its_process() {
+    let videos = Videos::new();
+    let picture = uri(&videos.make("a.png", &format!("{SOURCE} -frames:v 1")));
+    let fault = "none pictures";
+    let workers = workers(fault);
+    all(workers.start(&picture, settings())).2.unwrap();
+    let (frames, _, outcome) = all(workers.start(&uri(&film(&videos)), settings()));
+    assert_eq!((frames.len(), outcome.unwrap().incomplete), (50, None));
+    eventually(|| processes(fault).len() == 1);
+    let smaller = DecodeSettings { max_memory: 1 << 30, ..settings() };
+    for settings in [settings(), smaller, settings()] {
+        let (frames, _, outcome) = all(workers.start(&picture, settings));
+        assert_eq!((frames.len(), outcome.unwrap().incomplete), (1, None));
+    }
+}
+
+#[test]
 fn a_program_that_is_absent_is_an_error() {
     let videos = Videos::new();
     let absent = WorkerCommand { program: "/absent".into(), ..WorkerCommand::this_program("") };

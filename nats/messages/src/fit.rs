@@ -14,7 +14,12 @@ use crate::{Letterbox, Size};
 pub enum Fit {
     /// As large as it fits with its shape, in the middle of a black picture.
     Letterbox,
-    /// The same in the upper left corner of the picture, as YOLOX is trained.
+    /// The same in the middle of the smallest picture with sides that are multiples of
+    /// [`Fit::STEP`] that holds it, as Ultralytics feeds models of open size.
+    #[serde(rename = "letterbox-within")]
+    LetterboxWithin,
+    /// As large as it fits with its shape, in the upper left corner of a black picture, as YOLOX is
+    /// trained.
     #[serde(rename = "upper-left")]
     UpperLeft,
     /// Stretched to the size of the picture.
@@ -35,7 +40,8 @@ pub struct InvalidFit;
 
 impl Fit {
     /// How each is written.
-    pub const NAMES: [&str; 5] = ["letterbox", "upper-left", "stretch", "area", "within"];
+    pub const NAMES: [&str; 6] =
+        ["letterbox", "letterbox-within", "upper-left", "stretch", "area", "within"];
 
     /// Rectangles of a frame's shape have sides that are multiples of this, which suits models with
     /// strides of up to 32.
@@ -46,7 +52,16 @@ impl Fit {
 
     /// Whether the picture's size depends on the frame's shape.
     pub fn varies(self) -> bool {
-        matches!(self, Self::Area | Self::Within)
+        matches!(self, Self::LetterboxWithin | Self::Area | Self::Within)
+    }
+
+    /// What comes closest for a model that takes pictures of one size only.
+    pub fn in_one_size(self) -> Self {
+        match self {
+            Self::LetterboxWithin => Self::Letterbox,
+            Self::Area | Self::Within => Self::Stretch,
+            fit => fit,
+        }
     }
 
     /// Where a frame of the size `source` lies in its picture, and the size of the picture, which is
@@ -56,10 +71,10 @@ impl Fit {
         let picture = match self {
             Self::Letterbox | Self::UpperLeft | Self::Stretch => size,
             Self::Area => rectangle(shape, size),
-            Self::Within => within(shape, size),
+            Self::Within | Self::LetterboxWithin => within(shape, size),
         };
         let content = match self {
-            Self::Letterbox => largest(shape, size, f64::round_ties_even),
+            Self::Letterbox | Self::LetterboxWithin => largest(shape, size, f64::round_ties_even),
             // YOLOX truncates.
             Self::UpperLeft => largest(shape, size, f64::floor),
             Self::Stretch | Self::Area | Self::Within => picture,
@@ -124,6 +139,7 @@ impl From<Fit> for &str {
     fn from(fit: Fit) -> Self {
         match fit {
             Fit::Letterbox => "letterbox",
+            Fit::LetterboxWithin => "letterbox-within",
             Fit::UpperLeft => "upper-left",
             Fit::Stretch => "stretch",
             Fit::Area => "area",
@@ -138,6 +154,7 @@ impl FromStr for Fit {
     fn from_str(text: &str) -> Result<Self, InvalidFit> {
         match text {
             "letterbox" => Ok(Self::Letterbox),
+            "letterbox-within" => Ok(Self::LetterboxWithin),
             "upper-left" => Ok(Self::UpperLeft),
             "stretch" => Ok(Self::Stretch),
             "area" => Ok(Self::Area),
@@ -168,6 +185,10 @@ mod tests {
         assert_eq!(placed(source, Fit::Letterbox), (expected, PICTURE));
         let expected = Letterbox { source, left: 0, top: 0, content: size(416, 176) };
         assert_eq!(placed(source, Fit::UpperLeft), (expected, PICTURE));
+        let expected = Letterbox { source, left: 0, top: 7, content: size(416, 177) };
+        assert_eq!(placed(source, Fit::LetterboxWithin), (expected, size(416, 192)));
+        let (letterbox, picture) = placed(size(300, 300), Fit::LetterboxWithin);
+        assert_eq!((letterbox.content, picture), (PICTURE, PICTURE), "no border");
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod objects;
 mod place;
 mod printable;
 mod repair;
+mod scaling;
 mod score;
 mod skipped;
 mod status;
@@ -99,6 +100,7 @@ pub use place::{
 };
 pub use printable::printable;
 pub use repair::{FrameRange, Repair, RepairState};
+pub use scaling::Scaling;
 pub use score::Score;
 pub use skipped::Skipped;
 pub use status::VideoStatus;

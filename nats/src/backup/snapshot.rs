@@ -51,12 +51,7 @@ pub(super) async fn save(
     saved
 }
 
-async fn pause(
-    api: &Api<'_>,
-    name: &str,
-    consumer: &str,
-    until: &str,
-) -> Result<(), BackupError> {
+async fn pause(api: &Api<'_>, name: &str, consumer: &str, until: &str) -> Result<(), BackupError> {
     api.pause(name, consumer, Some(until.to_owned())).await?;
     // In a cluster, the answer comes before its leader knows.
     let what = format!("CONSUMER.INFO.{name}.{consumer}");

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::check::STAGED;
 use super::{Kept, Models, ModelsError, StoredModel, metadata};
-use crate::messages::{Fit, ModelDescription, ModelId, Size, VERSION, milliseconds_now};
+use crate::messages::{Fit, ModelDescription, ModelId, Scaling, Size, VERSION, milliseconds_now};
 use crate::objects::{CommittedBytes, ObjectWriter};
 use crate::{Streams, VideoError, VideoId};
 
@@ -28,6 +28,8 @@ pub struct NewModel {
     pub multiple_of: Option<u32>,
     /// How a frame is made into a picture of that size.
     pub fit: Fit,
+    /// How pixels are scaled.
+    pub scaling: Scaling,
     /// How many classes it knows.
     pub classes: u32,
     /// What its file does not say about itself, as TOML; labels included.
@@ -109,6 +111,7 @@ impl Models {
                 size: new.size,
                 multiple_of: new.multiple_of,
                 fit: new.fit,
+                scaling: new.scaling,
                 classes: new.classes,
                 added_at: Some(milliseconds_now()),
             };
@@ -298,10 +301,12 @@ impl Models {
 
 impl StoredModel {
     fn is(&self, new: &NewModel, digest: &str) -> bool {
-        let ModelDescription { digest: known, size, multiple_of, fit, .. } = &self.description;
+        let ModelDescription { digest: known, size, multiple_of, fit, scaling, .. } =
+            &self.description;
         known == digest
             && self.manifest == new.manifest
-            && (*size, *multiple_of, *fit) == (new.size, new.multiple_of, new.fit)
+            && (*size, *multiple_of) == (new.size, new.multiple_of)
+            && (*fit, *scaling) == (new.fit, new.scaling)
     }
 }
 

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
 };
@@ -349,23 +348,6 @@ impl StreamsSettings {
                 ..base(AUDIT, vec![ALL_AUDIT.into()], "Who changed what, as JSON")
             },
         ]
-    }
-
-    pub(super) fn bucket_config(
-        &self,
-        name: &str,
-        description: &str,
-        max_age: Duration,
-    ) -> kv::Config {
-        kv::Config {
-            bucket: name.into(),
-            description: description.into(),
-            history: 1,
-            max_age,
-            storage: StorageType::File,
-            num_replicas: self.replicas,
-            ..kv::Config::default()
-        }
     }
 
     fn consumer(&self, name: &str, ack_wait: Duration, max_deliver: i64) -> pull::Config {

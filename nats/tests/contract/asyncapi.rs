@@ -13,8 +13,8 @@ use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
     Alarm, AlarmRule, AuditRecord, DetectorRates, Failed, Frame, MalformedMessage, ModelId,
-    QueuedWork, STILLS, Summary, Thumbnail, Upload, Versioned, VideoEntry, VideoEvent, VideoStatus, VideoTrack, from_cbor,
-    from_json, to_cbor, to_json,
+    QueuedWork, STILLS, Summary, Thumbnail, Upload, Versioned, VideoEntry, VideoEvent, VideoStatus,
+    VideoTrack, from_cbor, from_json, to_cbor, to_json,
 };
 use moliceiro_nats::subjects::{
     self, ATTEMPTS_BUCKET, FOLDS_BUCKET, FRAMES, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS,
@@ -387,7 +387,9 @@ fn examples_are_what_the_code_reads_and_writes() {
             "change" => written::<AuditRecord>(payload),
             "frame" => rewritten(&Frame::from_cbor(&cbor_of(payload)).unwrap()),
             "still" => rewritten(&from_cbor::<Thumbnail>(&cbor_of(payload)).unwrap()),
-            "attempt" | "statusError" | "workRequest" | "workError" | "deadLetter" | "fold" => payload.clone(),
+            "attempt" | "statusError" | "workRequest" | "workError" | "deadLetter" | "fold" => {
+                payload.clone()
+            }
             event if samples::EVENTS.contains(&event) => {
                 rewritten(&from_cbor::<VideoEvent>(&cbor_of(payload)).unwrap())
             }

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{
-    DEFAULT_MODEL, Event, Fit, ModelDescription, ModelId, Size, Started, Upload, UsedModel,
-    VideoEntry, VideoState, to_json,
+    DEFAULT_MODEL, Event, Fit, ModelDescription, ModelId, Scaling, Size, Started, Upload,
+    UsedModel, VideoEntry, VideoState, to_json,
 };
 use moliceiro_nats::models::NewModel;
 use moliceiro_nats::{ModelsError, Streams, StreamsSettings, VideoId, subjects};
@@ -25,6 +25,7 @@ fn new(name: &str) -> NewModel {
         size: Size { width: 64, height: 32 },
         multiple_of: Some(32),
         fit: Fit::Letterbox,
+        scaling: Scaling::Linear,
         classes: 2,
         manifest: Some("labels = [\"boat\", \"net\"]".into()),
     }

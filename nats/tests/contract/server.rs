@@ -14,7 +14,8 @@ use moliceiro_nats::embedded::{EmbeddedError, EmbeddedServer};
 use moliceiro_nats::messages::{Failed, ModelId};
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{
-    ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, connect,
+    ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, VideoId, connect,
+    subjects,
 };
 use moliceiro_testing::events;
 use moliceiro_testing::paths::nats_server;
@@ -278,4 +279,33 @@ async fn a_server_without_jetstream_or_too_old_is_reported() {
         let error = connect(&settings, "test", Patience::WaitForServer).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
+}
+
+/// As version 0.1 left it: one subject, for everybody.
+#[tokio::test]
+async fn the_results_of_the_release_before_are_kept_and_get_the_subject_of_detectors() {
+    let server = Server::start();
+    let settings = StreamsSettings::default();
+    let open = async || {
+        let client = server.client().await;
+        Box::pin(Streams::open(client, &settings, IN_FLIGHT)).await.unwrap()
+    };
+    let streams = open().await;
+    let needed = streams.results.cached_info().config.clone();
+    assert_eq!(needed.subjects, ["results.*", "detections.*"]);
+    streams.jetstream.delete_stream("RESULTS").await.unwrap();
+    let old = Config { subjects: vec!["results.*".into()], max_bytes: 5 << 20, ..needed.clone() };
+    streams.jetstream.create_stream(old).await.unwrap();
+    let video = VideoId::for_name("a", "1");
+    let publish = async |streams: &Streams, subject: String, id: &str| {
+        streams.publisher.publish(&subject, id, Bytes::new()).await.unwrap();
+    };
+    publish(&streams, subjects::results(&video), "before").await;
+
+    let streams = open().await;
+    publish(&streams, subjects::detections(&video), "after").await;
+    let info = streams.results.get_info().await.unwrap();
+    assert_eq!(info.config.subjects, needed.subjects);
+    assert_eq!(info.config.max_bytes, 5 << 20, "an operator's limit");
+    assert_eq!(info.state.messages, 2);
 }

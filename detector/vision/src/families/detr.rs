@@ -3,7 +3,7 @@ use super::name::{ActivationChoice, FamilyName};
 use crate::decoders::{Activation, Decoder, Queries};
 use crate::onnx_file::Declared;
 use crate::reading::{ExtraKind, Reading};
-use moliceiro_messages::Fit;
+use moliceiro_messages::{Fit, Scaling};
 
 /// COCO's numbers from 0 to 90, and "no object".
 const DETR_CLASSES: u64 = 92;
@@ -19,9 +19,11 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
         return Vec::new();
     }
     let (queries, columns) = matrix(logits).unwrap_or_default();
+    // RF-DETR's own export has these names.
+    let is_own = logits.name == "labels" || boxes.name == "dets";
     let detr = || {
         // The picture keeps its shape; its sides are 800 and at most 1,333 pixels.
-        let feeding = Feeding { size: [1056, 800], fit: Fit::Area, ..Feeding::IMAGENET };
+        let feeding = Feeding { size: [1056, 800], fit: Fit::Area, ..PILLOW_IMAGENET };
         let mut reading = one(evidence, FamilyName::Detr, &feeding, Activation::Softmax);
         if reading.input.multiple_of.is_none() {
             reading.input.fit = Fit::Stretch;
@@ -29,11 +31,12 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
         Reading { says: "family = \"detr\"", ..reading }
     };
     let rt_detr = || {
-        let reading = one(evidence, FamilyName::RtDetr, &Feeding::SHARES, Activation::Sigmoid);
+        let reading = one(evidence, FamilyName::RtDetr, &PILLOW, Activation::Sigmoid);
         Reading { says: "family = \"rt-detr\"", ..reading }
     };
     let rf_detr = || {
-        let feeding = Feeding { size: [560, 560], ..Feeding::IMAGENET };
+        let base = if is_own { Feeding::IMAGENET } else { PILLOW_IMAGENET };
+        let feeding = Feeding { size: [560, 560], ..base };
         let reading = one(evidence, FamilyName::RfDetr, &feeding, Activation::Sigmoid);
         Reading { says: "family = \"rf-detr\"", ..reading }
     };
@@ -94,6 +97,10 @@ fn one(
 ) -> Reading {
     evidence.reading(family, feeding, Decoder::Queries(Queries { activation }))
 }
+
+/// Hugging Face scales as Pillow does.
+const PILLOW: Feeding = Feeding { scaling: Scaling::Smooth, ..Feeding::SHARES };
+const PILLOW_IMAGENET: Feeding = Feeding { scaling: Scaling::Smooth, ..Feeding::IMAGENET };
 
 /// The logits and boxes.
 fn outputs<'a>(evidence: &Evidence<'a>) -> Option<(&'a Declared, &'a Declared)> {

@@ -2,6 +2,7 @@ use super::evidence::{Evidence, Feeding, is_integer};
 use super::name::FamilyName;
 use crate::decoders::{BoxFormat, Decoder, Lists};
 use crate::reading::{ExtraKind, Reading};
+use moliceiro_messages::Scaling;
 
 /// RT-DETR, D-FINE and DEIM, exported by their own scripts: the graph takes the size in which
 /// boxes are returned, and the batch axis may be squeezed.
@@ -25,6 +26,8 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
         Decoder::Lists(Lists { boxes: BoxFormat::Pixels, first_class: first_class.unwrap_or(0) });
     // DEIMv2 with a backbone of DINO normalises; the others do not.
     let feeding = if evidence.mentions(&["dinov"]) { Feeding::IMAGENET } else { Feeding::SHARES };
+    // They scale with Pillow.
+    let feeding = Feeding { scaling: Scaling::Smooth, ..feeding };
     let mut reading = evidence.reading(FamilyName::RtDetrExport, &feeding, decoder);
     reading.outputs = [boxes, classes, scores].map(|output| output.name.clone()).to_vec();
     vec![reading]

@@ -1,4 +1,4 @@
-use moliceiro_messages::{Fit, Size};
+use moliceiro_messages::{Fit, Scaling, Size};
 
 use super::name::FamilyName;
 use super::unrecognised::{Unrecognised, list};
@@ -42,6 +42,7 @@ pub(super) struct Feeding {
     pub mean: [f32; 3],
     pub std: [f32; 3],
     pub fit: Fit,
+    pub scaling: Scaling,
     pub padding: u8,
 }
 
@@ -55,6 +56,7 @@ impl Feeding {
         mean: [0.0; 3],
         std: [1.0; 3],
         fit: Fit::Stretch,
+        scaling: Scaling::Linear,
         padding: 0,
     };
     /// The same, normalised as for ImageNet.
@@ -162,6 +164,7 @@ impl<'a> Evidence<'a> {
             mean: feeding.mean,
             std: feeding.std,
             fit: feeding.fit,
+            scaling: feeding.scaling,
             padding: [feeding.padding; 3],
         }
     }
@@ -175,6 +178,7 @@ impl<'a> Evidence<'a> {
         input.mean = manifest.mean.unwrap_or(input.mean);
         input.std = manifest.std.unwrap_or(input.std);
         input.fit = manifest.fit.unwrap_or(input.fit);
+        input.scaling = manifest.scaling.unwrap_or(input.scaling);
         input.padding = manifest.padding.map_or(input.padding, |padding| padding.color());
     }
 

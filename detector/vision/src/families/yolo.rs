@@ -37,6 +37,12 @@ pub(super) fn read(evidence: &Evidence<'_>) -> Vec<Reading> {
     }
     for reading in &mut readings {
         reading.outputs = vec![output.name.clone()];
+        // Its own code feeds a model of open sides with no more border than strides need.
+        let input = &mut reading.input;
+        let is_letterboxed = input.fit == Fit::Letterbox && evidence.is_ultralytics();
+        if is_letterboxed && input.takes_fitted(Fit::LetterboxWithin) {
+            input.fit = Fit::LetterboxWithin;
+        }
     }
     readings
 }

@@ -1,4 +1,4 @@
-use moliceiro_messages::{Color, Fit, Letterbox, Matrix};
+use moliceiro_messages::{Color, Fit, Letterbox, Matrix, Scaling};
 use proptest::prelude::*;
 
 use super::color::NEUTRAL;
@@ -18,6 +18,7 @@ fn input(colors: Colors) -> Input {
         mean: [0.0; 3],
         std: [1.0; 3],
         fit: Fit::Letterbox,
+        scaling: Scaling::Linear,
         padding: [0; 3],
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::support::{JFIF, data, frame, overlap, runtime};
 use moliceiro_messages::{Detection, Encoding, Frame};
 use moliceiro_vision::{
-    Colors, Detector, Element, FamilyName, Fit, Layout, Model, ModelError, Options, Unrecognised,
+    Colors, Detector, Element, FamilyName, Fit, Layout, Model, ModelError, Options, Size,
+    Unrecognised,
 };
 use serde_json::Value;
 
@@ -107,7 +108,7 @@ fn a_description_tells_how_the_model_is_fed() {
     let yolo = settled("yolov8-half", "").unwrap().description();
     assert_eq!(
         (yolo.family, yolo.fit, yolo.padding),
-        (FamilyName::Yolov8, Fit::Letterbox, [114; 3])
+        (FamilyName::Yolov8, Fit::LetterboxWithin, [114; 3])
     );
     assert_eq!((yolo.element, yolo.multiple_of), (Element::Float16, Some(32)));
     assert_eq!((yolo.size.width, yolo.size.height), (96, 64));
@@ -120,6 +121,18 @@ fn a_description_tells_how_the_model_is_fed() {
     let tensorflow = settled("tensorflow", "").unwrap().description();
     assert_eq!((tensorflow.layout, tensorflow.element), (Layout::Nhwc, Element::Uint8));
     assert!(!tensorflow.nms && tensorflow.to_string().contains("does it itself"), "{tensorflow}");
+}
+
+#[test]
+fn a_wide_frame_has_no_more_border_than_strides_need_if_ultralytics_exported_open_sides() {
+    let wide = Size { width: 960, height: 240 };
+    let place = |name: &str| settled(name, "").unwrap().place(wide);
+    let (letterbox, picture) = place("yolov8-half");
+    assert_eq!(picture, Size { width: 96, height: 32 });
+    assert_eq!((letterbox.top, letterbox.content), (4, Size { width: 96, height: 24 }));
+    let (letterbox, picture) = place("yolov8");
+    assert_eq!(picture, Size { width: 96, height: 64 }, "it takes one size only");
+    assert_eq!((letterbox.top, letterbox.content), (20, Size { width: 96, height: 24 }));
 }
 
 #[test]

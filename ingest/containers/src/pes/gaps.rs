@@ -18,13 +18,18 @@ const ROUNDING: i64 = 100;
 const MOST_KINDS: usize = 256;
 /// Times that make a rate.
 const FEWEST_STEPS: u64 = 10;
+/// A pause that is longer, in units of 1/90,000 s, is no hole of a few packets.
+const LONGEST_HOLE: i64 = 10 * 90_000;
 /// Groups of pictures of the same length that make a rule.
 const FEWEST_GROUPS: u64 = 3;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gaps {
-    /// When the last picture is decoded.
+    /// When the last picture is decoded whose time is known, and how many there are since.
     last_time: Option<i64>,
+    untimed: u64,
+    /// How often times advance by how much over so many pictures without one.
+    long_steps: BTreeMap<(i64, u64), u64>,
     /// How often times advance by how much.
     steps: BTreeMap<i64, u64>,
     /// Pictures that are missing according to their numbers in the order of decoding.
@@ -35,6 +40,15 @@ pub(super) struct Gaps {
     group: Option<(u64, Option<i64>)>,
     /// How often groups have how many pictures and what length.
     groups: BTreeMap<(u64, i64), u64>,
+}
+
+/// Pictures that are not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Absent {
+    /// Those that were lost.
+    pub(super) missing: u64,
+    /// Those that were lost, or never recorded: only times pass over them.
+    pub(super) passed_over: u64,
 }
 
 /// Numbers in the order of showing.
@@ -84,8 +98,13 @@ impl Gaps {
             return Join::None;
         }
         let time = times.map(|times| times.decoded);
-        let step = time.zip(self.last_time).map(|(time, last)| time - last);
-        self.last_time = time;
+        let elapsed = time.zip(self.last_time).map(|(time, last)| time - last);
+        let step = elapsed.filter(|_| self.untimed == 0);
+        if let (Some(elapsed), None) = (elapsed, step) {
+            count(&mut self.long_steps, (elapsed, self.untimed));
+        }
+        self.untimed = if time.is_none() { self.untimed.saturating_add(1) } else { 0 };
+        self.last_time = time.or(self.last_time);
         let skipped = step.map(|step| self.skipped(step));
         if let Some(step) = step {
             count(&mut self.steps, step);
@@ -161,10 +180,11 @@ impl Gaps {
         ((step + period / 2) / period - 1).max(0)
     }
 
-    /// How many pictures times pass over; `None` if the rate is not constant.
-    fn jumped(&self) -> Option<u64> {
+    /// How many pictures times pass over, and how many of them in jumps that may be holes; `None`
+    /// if the rate is not constant.
+    fn jumped(&self) -> Option<(u64, u64)> {
         let period = mode(&self.steps).filter(|period| *period > 0)?;
-        let (mut all, mut steady, mut jumped) = (0, 0, 0);
+        let (mut all, mut steady, mut jumped, mut brief) = (0, 0, 0, 0);
         for (step, count) in &self.steps {
             let skipped = self.skipped(*step);
             let expected = period.saturating_mul(skipped + 1);
@@ -174,9 +194,22 @@ impl Gaps {
             all += count;
             steady += if skipped == 0 { *count } else { 0 };
             jumped += count * skipped.unsigned_abs();
+            if *step <= LONGEST_HOLE {
+                brief += count * skipped.unsigned_abs();
+            }
+        }
+        for ((elapsed, pictures), count) in &self.long_steps {
+            let skipped = self.skipped(*elapsed);
+            let expected = period.saturating_mul(skipped + 1);
+            let missing = skipped.unsigned_abs().saturating_sub(*pictures);
+            if (elapsed - expected).abs() > ROUNDING + ROUNDING / 2 * skipped {
+                continue;
+            }
+            jumped += count * missing;
+            brief += if *elapsed <= LONGEST_HOLE { count * missing } else { 0 };
         }
         let is_constant = all >= FEWEST_STEPS && steady * 10 >= all * 9;
-        is_constant.then_some(jumped)
+        is_constant.then_some((jumped, brief))
     }
 
     /// Whether all groups are equally long, but some have fewer pictures.
@@ -202,19 +235,24 @@ impl Gaps {
         short > 0 && whole >= FEWEST_GROUPS
     }
 
-    /// How many pictures are missing. `known` is how many others things show.
-    pub(super) fn missing(mut self, known: u64) -> u64 {
+    /// How many pictures are not there. `known` is how many others things show to be missing.
+    pub(super) fn absent(mut self, known: u64) -> Absent {
         self.order.restart();
         let by_order = self.order.missing(mode(&self.steps));
         let has_repeated = self.order.repeated > 0;
+        let lost = |missing| Absent { missing, passed_over: 0 };
         match self.jumped() {
-            Some(0) => known,
-            Some(jumped) => {
+            Some((0, _)) => lost(known),
+            Some((jumped, brief)) => {
                 let numbers_have_gaps = self.passed_over > 0 || by_order > 0 || has_repeated;
                 let are_missing = known > 0 || numbers_have_gaps || self.has_short_group();
-                if are_missing { known.max(jumped) } else { 0 }
+                if are_missing {
+                    lost(known.max(jumped))
+                } else {
+                    Absent { missing: 0, passed_over: brief }
+                }
             }
-            None => known.max(self.passed_over).max(by_order),
+            None => lost(known.max(self.passed_over).max(by_order)),
         }
     }
 }
@@ -360,6 +398,10 @@ mod tests {
     }
 
     fn missing(film: &[(Numbered, i64)], has_times: bool) -> u64 {
+        absent(film, has_times).missing
+    }
+
+    fn absent(film: &[(Numbered, i64)], has_times: bool) -> Absent {
         let mut gaps = Gaps::default();
         for (numbered, time) in film {
             // One that is shown before the one that it follows.
@@ -368,7 +410,7 @@ mod tests {
             let times = has_times.then_some(Times { decoded, shown });
             gaps.add(numbered.is_key, Some(numbered), times);
         }
-        gaps.missing(0)
+        gaps.absent(0)
     }
 
     #[test]
@@ -382,6 +424,19 @@ mod tests {
         }
         let lossy = [&film[..16], &film[20..]].concat();
         assert_eq!(missing(&lossy, false), 4);
+    }
+
+    #[test]
+    fn times_pass_over_pictures_also_beside_one_without_a_time() {
+        let times = |n: i64| Times { decoded: n * PERIOD, shown: n * PERIOD };
+        let mut gaps = Gaps::default();
+        for n in 0..40 {
+            // Two are missing, and the one behind them, or two elsewhere, lost their times.
+            if n != 20 && n != 21 {
+                gaps.add(n % 10 == 0, None, (![22, 30, 31].contains(&n)).then(|| times(n)));
+            }
+        }
+        assert_eq!(gaps.absent(0), Absent { missing: 0, passed_over: 2 });
     }
 
     #[test]
@@ -409,6 +464,9 @@ mod tests {
         let mut dropped = film;
         dropped[17..].iter_mut().for_each(|(_, time)| *time += 1);
         dropped[30..].iter_mut().for_each(|(_, time)| *time += 2);
-        assert_eq!(missing(&dropped, true), 0);
+        assert_eq!(absent(&dropped, true), Absent { missing: 0, passed_over: 3 });
+        // A pause.
+        dropped[39..].iter_mut().for_each(|(_, time)| *time += 1000);
+        assert_eq!(absent(&dropped, true), Absent { missing: 0, passed_over: 3 });
     }
 }

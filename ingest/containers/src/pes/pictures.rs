@@ -2,7 +2,7 @@
 
 use super::PesCodec;
 use super::clock::Times;
-use super::gaps::{Gaps, Join};
+use super::gaps::{Absent, Gaps, Join};
 use super::mpeg2::{Group, TimeCodes};
 use super::numbers::{Numbered, Parameters, slice_type};
 use super::zeros::next_zeros;
@@ -26,6 +26,9 @@ pub struct PictureCount {
     /// Films of HEVC that follow another one without saying so. Some of their pictures look like
     /// those before, and decoders drop them.
     pub joins: u64,
+    /// Those that are missing or were never recorded: their times are passed over, and nothing else
+    /// shows which.
+    pub passed_over: u64,
     /// Places in which the stream is damaged.
     pub(super) damaged: u64,
     /// Pictures whose numbers are passed over.
@@ -155,7 +158,8 @@ impl Pictures {
         self.end_picture();
         let in_group = self.mpeg2.group.take().map_or(0, |group| group.missing_so_far());
         let known = (self.count.missing + in_group).max(self.mpeg2.codes.missing());
-        PictureCount { damaged, missing: self.gaps.missing(known), ..self.count }
+        let Absent { missing, passed_over } = self.gaps.absent(known);
+        PictureCount { damaged, missing, passed_over, ..self.count }
     }
 
     /// Examines the bytes before `end`.

@@ -1,4 +1,4 @@
-//! The child: a process that decodes one video.
+//! The child: a process that decodes one video, or one still picture after the other.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, PipeWriter, Read, Write};
@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use tracing::{debug, error};
 
 use crate::container_info::ContainerInfo;
-use crate::decoded::{DecodedFrame, UndecodableFrame};
+use crate::decoded::{DecodedFrame, DecodedVideo, UndecodableFrame};
 use crate::elements;
+use crate::error::DecodeError;
 use crate::file::Input;
 use crate::observer::Observer;
 use crate::start::start_input;
@@ -43,11 +45,11 @@ const COMMON_PLUGINS: [&str; 8] = [
     "jpeg",
 ];
 
-/// The whole of a process that decodes one video for the [`Workers`](crate::Workers) of its parent:
-/// standard input is the socket that they gave it. `observer` receives the events of the decoder,
-/// on its thread.
+/// The whole of a process that decodes for the [`Workers`](crate::Workers) of its parent: standard
+/// input is the socket that they gave it. `observer` receives the events of the decoder, on its
+/// thread.
 pub fn serve(observer: Observer) -> ExitCode {
-    match run(observer) {
+    match run(&observer) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!(%error, "cannot decode for another process");
@@ -56,16 +58,15 @@ pub fn serve(observer: Observer) -> ExitCode {
     }
 }
 
-fn run(observer: Observer) -> io::Result<()> {
+fn run(observer: &Observer) -> io::Result<()> {
     restrict()?;
     warm_up();
     let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let Some(assigned) = receive(&control)? else {
-        debug!("ended before there was a video");
-        return Ok(());
-    };
-    end_with_the_parent(control)?;
-    assigned.decode(observer)
+    let jobs = receive_jobs(control)?;
+    while let Ok(assigned) = jobs.recv() {
+        assigned?.decode(observer.clone())?;
+    }
+    Ok(())
 }
 
 /// What the parent asked for.
@@ -108,7 +109,7 @@ fn warm_up() {
     }
 }
 
-/// The job; `None` if the parent ends without one.
+/// The next job; `None` if the parent has ended.
 fn receive(mut control: &UnixStream) -> io::Result<Option<Assigned>> {
     let mut length = [0; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
@@ -141,14 +142,19 @@ fn receive(mut control: &UnixStream) -> io::Result<Option<Assigned>> {
     }))
 }
 
-/// The parent's end of the socket closes when it ends, however that happens.
-fn end_with_the_parent(mut control: UnixStream) -> io::Result<()> {
+/// What the parent asks for, until it ends: its end of the socket closes then, however that
+/// happens, and with it this process ends.
+fn receive_jobs(control: UnixStream) -> io::Result<Receiver<io::Result<Assigned>>> {
+    let (sender, jobs) = channel();
     thread::Builder::new().name("parent".into()).spawn(move || {
-        // The parent sends nothing more.
-        control.read_exact(&mut [0]).ok();
+        while let Some(assigned) = receive(&control).transpose() {
+            if sender.send(assigned).is_err() {
+                break;
+            }
+        }
         end();
     })?;
-    Ok(())
+    Ok(jobs)
 }
 
 /// Ends this process at once: nothing in it is worth cleaning up, and a plugin may hang.
@@ -182,27 +188,42 @@ impl Assigned {
             container: Container::default(),
             decoded,
             reported: 0,
+            ended: false,
         };
         let output = Arc::new(Mutex::new(output));
-        report_now_and_then(output.clone())?;
+        report_now_and_then(Arc::downgrade(&output))?;
         let locked = || output.lock().unwrap_or_else(PoisonError::into_inner);
         while let Ok(frame) = decoding.frames.recv_blocking() {
             locked().send_frame(frame)?;
         }
         let outcome = decoding.outcome_blocking();
+        let may_decode_more = leaves_nothing_behind(&outcome);
         let mut output = locked();
         output.send(&Message::Outcome(outcome))?;
-        // Keeps the lock: nothing follows the outcome.
-        end()
+        output.ended = true;
+        // Otherwise it keeps the lock: nothing follows the outcome.
+        if may_decode_more { Ok(()) } else { end() }
     }
 }
 
-fn report_now_and_then(output: Arc<Mutex<Output>>) -> io::Result<()> {
+/// Whether a process that decoded this is as good as a new one: only a whole still picture is sure
+/// to leave no threads and little memory behind.
+pub(super) fn leaves_nothing_behind(outcome: &Result<DecodedVideo, DecodeError>) -> bool {
+    outcome.as_ref().is_ok_and(|video| {
+        video.decoded <= 1 && video.incomplete.is_none() && video.notices.is_empty()
+    })
+}
+
+fn report_now_and_then(output: Weak<Mutex<Output>>) -> io::Result<()> {
     thread::Builder::new().name("progress".into()).spawn(move || {
         loop {
             thread::sleep(INTERVAL);
-            let sent = output.lock().unwrap_or_else(PoisonError::into_inner).send_progress();
-            if sent.is_err() {
+            let Some(output) = output.upgrade() else { return };
+            let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+            if output.ended {
+                return;
+            }
+            if output.send_progress().is_err() {
                 end();
             }
         }
@@ -217,6 +238,8 @@ struct Output {
     container: Container,
     decoded: Arc<AtomicU64>,
     reported: u64,
+    /// The outcome is sent, and nothing follows it.
+    ended: bool,
 }
 
 impl Output {

@@ -1,5 +1,6 @@
 //! Decodes each video in a process of its own: what happens in a plugin of GStreamer costs that
-//! video only.
+//! video only. Starting one takes longer than decoding a still picture, so a process that decoded
+//! one without any trouble gets another job. If it fails then, a new process decodes that again.
 //!
 //! The parent's end is [`Workers`] (`pool`, `process`, `remote`, `watch`), the child's end is
 //! [`serve`]. They speak `protocol`:
@@ -10,8 +11,9 @@
 //! 3. The child decodes it as [`start`](crate::start) does, and writes frames into the pipe. The
 //!    parent puts them into the channel of a [`Decoding`](crate::Decoding). A full channel makes
 //!    the child wait, because the pipe is soon full too.
-//! 4. After the outcome, or when nobody wants the frames any more, the parent ends the child. If
-//!    the pipe ends before the outcome, the child has crashed.
+//! 4. After the outcome of a whole still picture, the child waits for another job. After that of
+//!    anything else, or when nobody wants the frames any more, the parent ends it. If the pipe ends
+//!    before the outcome, the child has crashed.
 //!
 //! After the job has arrived, the child opens nothing but the file that it was given (by its
 //! descriptor, under `/proc/self/fd`) or, for a folder, the pictures in it, plugins of GStreamer

@@ -14,8 +14,8 @@ use crate::start::spawn;
 use crate::worker::process::{Worker, WorkerCommand};
 use crate::worker::remote;
 
-/// Decodes each video in a process of its own. One process is always started ahead, and waits for a
-/// video. Cheap to clone.
+/// Decodes each video in a process of its own; still pictures may have one after the other. One
+/// process is always started ahead, and waits for a video. Cheap to clone.
 ///
 /// A plugin that crashes, hangs or takes too much memory costs the video that it decodes. The
 /// result is otherwise the same as that of [`start`](crate::start).
@@ -23,7 +23,14 @@ use crate::worker::remote;
 pub struct Workers(Arc<Pool>);
 
 #[derive(Debug)]
-pub(crate) struct Pool(Mutex<Receiver<io::Result<Worker>>>);
+pub(crate) struct Pool {
+    started: Mutex<Receiver<io::Result<Worker>>>,
+    /// Those that have decoded still pictures.
+    used: Mutex<Vec<Worker>>,
+}
+
+/// More of them would only take memory: a picture is decoded in a moment.
+const MAX_USED: usize = 2;
 
 impl Workers {
     /// Starts the first process.
@@ -37,7 +44,7 @@ impl Workers {
         if let Err(error) = thread {
             error!(%error, "cannot start a thread for decoding");
         }
-        Self(Arc::new(Pool(Mutex::new(receiver))))
+        Self(Arc::new(Pool { started: Mutex::new(receiver), used: Mutex::default() }))
     }
 
     /// The same as [`start`](crate::start), in a process of its own.
@@ -58,9 +65,26 @@ impl Workers {
 }
 
 impl Pool {
-    /// A process that waits for a video.
-    pub(crate) fn take(&self) -> io::Result<Worker> {
-        let workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.recv().unwrap_or_else(|_| Err(io::Error::other("no thread could be started")))
+    /// A process that waits for a video: a used one, if there is one that has this limit of memory.
+    pub(crate) fn take(&self, max_memory: u64) -> io::Result<Worker> {
+        let used = {
+            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            let at = used.iter().position(|worker| worker.max_memory() == Some(max_memory));
+            at.map(|at| used.swap_remove(at))
+        };
+        used.map_or_else(|| self.take_new(), Ok)
+    }
+
+    pub(crate) fn take_new(&self) -> io::Result<Worker> {
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.recv().unwrap_or_else(|_| Err(io::Error::other("no thread could be started")))
+    }
+
+    /// Keeps a process for another video.
+    pub(crate) fn give_back(&self, worker: Worker) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() < MAX_USED {
+            used.push(worker);
+        }
     }
 }

@@ -55,11 +55,13 @@ impl WorkerCommand {
     }
 }
 
-/// A process that decodes one video. It is killed when this value is dropped.
+/// A process that decodes. It is killed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Worker {
     child: Child,
     control: UnixStream,
+    videos: u32,
+    max_memory: Option<u64>,
     /// What it and its plugins print.
     pub(crate) log: PipeReader,
 }
@@ -77,16 +79,28 @@ impl Worker {
             // Ctrl-C in a terminal reaches this program, which decides what becomes of the video.
             .process_group(0)
             .spawn()?;
-        Ok(Self { child, control, log })
+        Ok(Self { child, control, videos: 0, max_memory: None, log })
     }
 
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
+    /// How many videos it was given.
+    pub(crate) fn videos(&self) -> u32 {
+        self.videos
+    }
+
+    /// The limit of memory that it has since its first video.
+    pub(crate) fn max_memory(&self) -> Option<u64> {
+        self.max_memory
+    }
+
     /// Sends it what to decode, and returns where it writes its messages: a pipe that does not
     /// block.
-    pub(crate) fn assign(&self, job: &Job, file: Option<&File>) -> io::Result<PipeReader> {
+    pub(crate) fn assign(&mut self, job: &Job, file: Option<&File>) -> io::Result<PipeReader> {
+        self.videos += 1;
+        self.max_memory = Some(job.settings.max_memory);
         let (messages, output) = io::pipe()?;
         // A user may have only so many large pipes.
         rustix::pipe::fcntl_setpipe_size(&messages, PIPE_BYTES).ok();

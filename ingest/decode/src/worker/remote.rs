@@ -1,7 +1,7 @@
 //! The parent's end of a video.
 
 use std::fs::File;
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, Read, Seek};
 
 use moliceiro_messages::Size;
 use rustix::buffer::spare_capacity;
@@ -17,6 +17,7 @@ use crate::file::{self, CheckedInput, Input};
 use crate::observer::DecodeEvent;
 use crate::settings::DecodeSettings;
 use crate::timeline::Coverage;
+use crate::worker::child::leaves_nothing_behind;
 use crate::worker::pool::Pool;
 use crate::worker::process::{Worker, describe};
 use crate::worker::protocol::{self, Container, FrameHeader, Job, JobInput, Message};
@@ -26,6 +27,9 @@ use crate::worker::watch::{self, Excess, Watch};
 const MAX_DECODED: u64 = 1_000_000;
 /// Messages without pictures are short.
 const READ_AHEAD: usize = 4096;
+/// A process that has decoded so many pictures, or has more bytes of memory left, is replaced.
+const MAX_VIDEOS: u32 = 200;
+const MAX_REMAINING: u64 = 256 << 20;
 /// Of what a child prints, a line is no longer than this.
 const MAX_LINE: usize = 4096;
 
@@ -37,23 +41,21 @@ pub(crate) fn decode(
     sender: &DecodingSender,
 ) -> Result<DecodedVideo, DecodeError> {
     let video = Opened::new(input)?;
-    let name = video.name.clone();
-    let (worker, messages) = video
-        .assign_to_one_of(pool, &settings)
-        .map_err(|error| DecodeError::NoWorker { reason: error.to_string() })?;
-    let watch = Watch::new(worker.pid(), &settings, video.bytes);
-    let mut remote = Remote {
-        name,
-        worker,
-        messages,
-        ahead: Vec::new(),
-        watch,
-        settings,
-        sender,
-        line: Vec::new(),
-        progress: Progress::default(),
-    };
-    let ended = remote.receive_all();
+    let no_worker = |error: io::Error| DecodeError::NoWorker { reason: error.to_string() };
+    let assigned = video.assign_to_one_of(pool, &settings).map_err(no_worker)?;
+    let mut remote = Remote::new(&video, assigned, settings, sender);
+    let mut ended = remote.receive_all();
+    // What ends a process that has decoded others before may be due to one of them.
+    if remote.worker.videos() > 1
+        && ended.as_ref().is_err_and(|stop| !matches!(stop, Stop::Cancelled))
+    {
+        remote.read_log();
+        debug!(name = remote.name, "decoding again in a new process");
+        let assigned = video.assign_to(pool.take_new(), &remote.settings).map_err(no_worker)?;
+        let Remote { settings, progress, .. } = remote;
+        remote = Remote { progress, ..Remote::new(&video, assigned, settings, sender) };
+        ended = remote.receive_all();
+    }
     remote.read_log();
     let outcome = match ended {
         Ok(outcome) => outcome,
@@ -66,6 +68,9 @@ pub(crate) fn decode(
         problem = problem.unwrap_or_else(|error| Some(error.to_string())),
         "decoded a video"
     );
+    if leaves_nothing_behind(&outcome) {
+        remote.give_back_worker(pool);
+    }
     outcome
 }
 
@@ -93,23 +98,38 @@ impl Opened {
         Ok(Self { name, bytes: bytes.map_or(0, |metadata| metadata.len()), source })
     }
 
-    fn assign_to_one_of(
+    fn assign_to_one_of(&self, pool: &Pool, settings: &DecodeSettings) -> io::Result<Assigned> {
+        // One that has waited for long may have been killed meanwhile.
+        self.assign_to(pool.take(settings.max_memory), settings)
+            .or_else(|_| self.assign_to(pool.take_new(), settings))
+            .or_else(|_| self.assign_to(pool.take_new(), settings))
+    }
+
+    fn assign_to(
         &self,
-        pool: &Pool,
+        worker: io::Result<Worker>,
         settings: &DecodeSettings,
-    ) -> io::Result<(Worker, PipeReader)> {
+    ) -> io::Result<Assigned> {
         let input = match &self.source {
-            Ok(_) => JobInput::File { name: self.name.clone() },
+            Ok(file) => {
+                // Another process may have read from it.
+                let mut file: &File = file;
+                file.rewind()?;
+                JobInput::File { name: self.name.clone() }
+            }
             Err(uri) => JobInput::Folder { uri: uri.clone() },
         };
+        let mut worker = worker?;
         let job = Job { settings: settings.clone(), input };
-        let assign = |worker: Worker| {
-            let messages = worker.assign(&job, self.source.as_ref().ok())?;
-            Ok((worker, messages))
-        };
-        // One that has waited for long may have been killed meanwhile.
-        assign(pool.take()?).or_else(|_: io::Error| assign(pool.take()?))
+        let messages = worker.assign(&job, self.source.as_ref().ok())?;
+        Ok(Assigned { worker, messages })
     }
+}
+
+/// A process that decodes the video, and what it writes.
+struct Assigned {
+    worker: Worker,
+    messages: PipeReader,
 }
 
 /// Why no more messages are read, before the outcome.
@@ -129,7 +149,7 @@ impl From<Excess> for Stop {
     }
 }
 
-/// What has arrived of a video.
+/// What has arrived of a video. A process that decodes it again repeats that.
 #[derive(Default)]
 struct Progress {
     /// According to the child.
@@ -157,7 +177,35 @@ struct Remote<'a> {
     progress: Progress,
 }
 
-impl Remote<'_> {
+impl<'a> Remote<'a> {
+    fn new(
+        video: &Opened,
+        assigned: Assigned,
+        settings: DecodeSettings,
+        sender: &'a DecodingSender,
+    ) -> Self {
+        let Assigned { worker, messages } = assigned;
+        Self {
+            name: video.name.clone(),
+            watch: Watch::new(worker.pid(), &settings, video.bytes),
+            worker,
+            messages,
+            ahead: Vec::new(),
+            settings,
+            sender,
+            line: Vec::new(),
+            progress: Progress::default(),
+        }
+    }
+
+    /// Keeps the process for another video, unless it has grown.
+    fn give_back_worker(self, pool: &Pool) {
+        let memory = watch::memory(self.worker.pid());
+        if self.worker.videos() < MAX_VIDEOS && memory.is_some_and(|bytes| bytes < MAX_REMAINING) {
+            pool.give_back(self.worker);
+        }
+    }
+
     fn receive_all(&mut self) -> Result<Result<DecodedVideo, DecodeError>, Stop> {
         loop {
             let message = self.receive()?;
@@ -167,6 +215,9 @@ impl Remote<'_> {
                 Message::Decoded(decoded) => self.report(decoded)?,
                 Message::Frame(header) => {
                     let frame = self.receive_picture(header)?;
+                    if frame.number < self.progress.selected {
+                        continue;
+                    }
                     let (index, number, pts) = (frame.index, frame.number, frame.pts);
                     let Size { width, height } = frame.letterbox.source;
                     self.progress.largest =
@@ -174,6 +225,7 @@ impl Remote<'_> {
                     self.send(Ok(frame))?;
                     self.delivered(index, number, pts);
                 }
+                Message::Undecodable { number, .. } if number < self.progress.selected => {}
                 Message::Undecodable { index, number, reason, carried } => {
                     self.send(Err(UndecodableFrame { index, number, reason, carried }))?;
                     self.delivered(index, number, None);

@@ -49,6 +49,8 @@ impl Watch {
     pub(crate) fn new(pid: Pid, settings: &DecodeSettings, file_bytes: u64) -> Self {
         let reading = Duration::from_secs(file_bytes / READ_BYTES_PER_SECOND);
         let max_silence = settings.stall_timeout + GRACE + reading;
+        // It may have decoded pictures before this video.
+        let used = usage(pid).unwrap_or_default().processor;
         let now = Instant::now();
         Self {
             pid,
@@ -56,7 +58,7 @@ impl Watch {
             max_memory: settings.max_memory,
             heard: now,
             next: now + INTERVAL,
-            allowed: max_silence,
+            allowed: max_silence.saturating_add(used),
             decoded: 0,
         }
     }
@@ -97,6 +99,11 @@ impl Watch {
 /// Time until the next check is due.
 pub(crate) const fn interval() -> Duration {
     INTERVAL
+}
+
+/// Memory that a process has now, in bytes.
+pub(crate) fn memory(pid: Pid) -> Option<u64> {
+    usage(pid).map(|usage| usage.memory)
 }
 
 fn usage(pid: Pid) -> Option<Usage> {

@@ -1,6 +1,6 @@
 //! AVI: what its chunks say.
 
-use moliceiro_decode::Incomplete;
+use moliceiro_decode::{DecodedFrame, Incomplete};
 
 use crate::videos::{SOURCE, Videos, decode};
 
@@ -111,25 +111,31 @@ async fn frames_packed_into_a_chunk_are_all_decoded() {
     }
 }
 
-/// Blocks are missing before the index, as on a disc with unreadable places.
+/// Bytes are missing before the index, as on a disc with unreadable places.
 #[tokio::test]
 async fn what_is_left_of_a_damaged_avi_is_decoded() {
     let videos = Videos::new();
     for (name, codec) in [("mpeg4.avi", "-c:v mpeg4 -q:v 3 -g 10"), ("mjpeg.avi", "-c:v mjpeg")] {
         let whole = std::fs::read(videos.make(name, &format!("{SOURCE} {codec}"))).unwrap();
         let mut random = fastrand::Rng::with_seed(7);
-        for lost in 1..4 {
+        for (lost, length) in [(1, 188), (2, 188), (3, 188), (1, 1), (2, 333), (3, 77)] {
             let mut bytes = whole.clone();
             for _ in 0..lost {
                 let start = random.usize(bytes.len() / 4..bytes.len() * 3 / 4);
-                bytes.drain(start..start + 188);
+                bytes.drain(start..start + length);
             }
             let damaged = videos.write(&format!("{lost}-{name}"), &bytes);
             let (frames, decoded) = decode(&damaged).await;
-            assert!(frames.len() >= 50 - 4 * lost, "{name}: {} frames", frames.len());
-            assert!(decoded.incomplete.is_some(), "{name}: {} frames", frames.len());
+            let place = format!("{name}: {} frames without {lost} × {length}", frames.len());
+            assert!(frames.len() >= 50 - 4 * lost, "{place}");
+            assert!(decoded.incomplete.is_some(), "{place}");
         }
     }
+}
+
+/// Where a chunk of the headers starts.
+fn place(bytes: &[u8], id: &[u8; 4]) -> usize {
+    bytes.windows(4).position(|found| found == id).unwrap()
 }
 
 #[tokio::test]
@@ -137,14 +143,40 @@ async fn an_avi_that_lost_bytes_before_its_chunks_is_decoded() {
     let videos = Videos::new();
     let encode = format!("{SOURCE} -f lavfi -i sine=duration=2 -c:v mpeg4 -q:v 3 -c:a mp3");
     let whole = std::fs::read(videos.make("a.avi", &encode)).unwrap();
-    let place = |id: &[u8; 4]| whole.windows(4).position(|found| found == id).unwrap();
-    let (stuffing, movie) = (place(b"JUNK"), place(b"movi") - 8);
-    for from in (stuffing..movie - 512).step_by(1510) {
+    let times = |frames: &[DecodedFrame]| frames.iter().map(|frame| frame.pts).collect::<Vec<_>>();
+    let expected = times(&decode(&videos.write("a.avi", &whole)).await.0);
+    let (headers, stuffing) = (place(&whole, b"avih"), place(&whole, b"JUNK"));
+    let movie = place(&whole, b"movi") - 8;
+    let places = (headers..stuffing).step_by(24).map(|from| (from, 41));
+    for (from, length) in places.chain((stuffing..movie - 512).step_by(1510).map(|at| (at, 512))) {
         let mut bytes = whole.clone();
-        bytes.drain(from..from + 512);
-        let (_, decoded) = decode(&videos.write("b.avi", &bytes)).await;
+        bytes.drain(from..from + length);
+        let (frames, decoded) = decode(&videos.write("b.avi", &bytes)).await;
         assert_eq!(decoded.decoded, 50, "{from}");
+        assert_eq!(times(&frames), expected, "{from}");
         let incomplete = decoded.incomplete.expect("bytes are missing").to_string();
         assert!(incomplete.contains("its structure is broken at byte "), "{from}: {incomplete}");
+    }
+}
+
+/// A header under another name is as good as lost.
+#[tokio::test]
+async fn an_avi_whose_headers_are_damaged_is_decoded() {
+    let videos = Videos::new();
+    for codec in ["mpeg4", "mjpeg", "libx264"] {
+        let encode = format!("{SOURCE} -c:v {codec} -g 10");
+        let whole = std::fs::read(videos.make("a.avi", &encode)).unwrap();
+        for id in [b"LIST", b"hdrl", b"avih", b"strl", b"strh", b"vids", b"strf"] {
+            let mut bytes = whole.clone();
+            bytes[place(&whole, id) + 2] ^= 5;
+            let (_, decoded) = decode(&videos.write("b.avi", &bytes)).await;
+            let name = String::from_utf8_lossy(id);
+            assert_eq!(decoded.decoded, 50, "{codec}, {name}");
+            let incomplete = decoded.incomplete.expect("a header is missing").to_string();
+            assert!(
+                incomplete.contains("its structure is broken at byte "),
+                "{name}: {incomplete}"
+            );
+        }
     }
 }

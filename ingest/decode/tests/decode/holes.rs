@@ -58,9 +58,9 @@ async fn frames_in_a_hole_that_no_counter_shows_are_noticed() {
             }
         }
     }
-    // Where a group loses its end only, and another one begins, nothing shows it for certain.
+    // Where a group loses its end only, and another one begins, there is a note.
     assert!(lossy > 20, "{lossy} holes lost frames");
-    assert!(silent.len() * 10 <= lossy, "{lossy} holes:\n{}", silent.join("\n"));
+    assert!(silent.is_empty(), "of {lossy} holes:\n{}", silent.join("\n"));
 }
 
 #[tokio::test]

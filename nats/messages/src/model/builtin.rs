@@ -1,7 +1,7 @@
 //! The models that every detector has. A test of `moliceiro-vision` compares them with its files.
 
 use super::{ModelDescription, ModelId};
-use crate::{Fit, Size, VERSION};
+use crate::{Fit, Scaling, Size, VERSION};
 
 /// The built-in model that analyses what does not name another.
 pub const DEFAULT_MODEL: &str = "nanodet";
@@ -36,6 +36,7 @@ impl ModelDescription {
                 size: Size { width: 416, height: 416 },
                 multiple_of: Some(32),
                 fit: Fit::Area,
+                scaling: Scaling::Lanczos,
                 classes: 80,
                 added_at: None,
             }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ModelId;
-use crate::{Fit, Size, Versioned};
+use crate::{Fit, Scaling, Size, Versioned};
 
 /// What a service has to know about a model that it does not run, as JSON in the metadata of the
 /// model's object.
@@ -24,6 +24,9 @@ pub struct ModelDescription {
     /// How a frame is made into a picture of that size.
     #[serde(default = "letterbox")]
     pub fit: Fit,
+    /// How pixels are scaled.
+    #[serde(default)]
+    pub scaling: Scaling,
     /// How many classes it knows.
     pub classes: u32,
     /// When it was added, in milliseconds since 1970-01-01 UTC. Left out: it is built in.

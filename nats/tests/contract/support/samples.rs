@@ -6,14 +6,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
     Abandoned, Alarm, AlarmRule, AlarmState, AnalyticsSummary, AuditAction, AuditRecord, Cancelled,
-    Carried, CarriedRun, Color, Connection, Deinterlace, Detection, DetectorRates, Direction, Dwell, Encoding,
-   
-    Ended, Event, Failed, FailedFrame, Fingerprint, Fps, Frame, FrameRange, FrameResult, Instant,
-    Letterbox, Limits, LineCrossed, LineSummary, LiveStatus, LiveWindow, Lost, Matrix, ModelRate, ModelWork, Object,
-    Objects, Occupancy, Offset, PathPoint, Progress, QueuedWork, Repair, RepairState, RequestedSelection,
-    RuleMatch, Score, Size, Skipped, Started, Summary, Thumbnail, TimeInZone, TrackRecord,
-    TrackedCounts, TrackerKind, Tracking, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry,
-    VideoEvent, VideoState, VideoStatus, VideoTrack, ZoneSummary,
+    Carried, CarriedRun, Color, Connection, Deinterlace, Detection, DetectorRates, Direction,
+    Dwell, Encoding, Ended, Event, Failed, FailedFrame, Fingerprint, Fps, Frame, FrameRange,
+    FrameResult, Instant, Letterbox, Limits, LineCrossed, LineSummary, LiveStatus, LiveWindow,
+    Lost, Matrix, ModelRate, ModelWork, Object, Objects, Occupancy, Offset, PathPoint, Progress,
+    QueuedWork, Repair, RepairState, RequestedSelection, RuleMatch, Score, Size, Skipped, Started,
+    Summary, Thumbnail, TimeInZone, TrackRecord, TrackedCounts, TrackerKind, Tracking, Unconfirmed,
+    Upload, UsedModel, VERSION, VideoEntry, VideoEvent, VideoState, VideoStatus, VideoTrack,
+    ZoneSummary,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -128,9 +128,9 @@ pub fn works() -> Vec<QueuedWork> {
         seconds: Some(6.25),
         detector_seconds: 12.5,
     };
-    let unknown =
-        ModelWork { detector_frames_per_second: None, seconds: None, ..busy.clone() };
-    let work = |models| QueuedWork { version: VERSION, detectors: 2, detector_seconds: 1.5, models };
+    let unknown = ModelWork { detector_frames_per_second: None, seconds: None, ..busy.clone() };
+    let work =
+        |models| QueuedWork { version: VERSION, detectors: 2, detector_seconds: 1.5, models };
     vec![work(vec![busy, unknown]), work(vec![])]
 }
 
