@@ -15,11 +15,15 @@ pub(crate) struct Rates(Mutex<BTreeMap<ModelId, (u64, Duration)>>);
 
 impl Rates {
     pub(crate) fn serve(&self, model: &ModelId) {
-        self.change(|models| drop(models.entry(model.clone()).or_default()));
+        self.change(|models| {
+            models.entry(model.clone()).or_default();
+        });
     }
 
     pub(crate) fn unload(&self, model: &ModelId) {
-        self.change(|models| drop(models.remove(model)));
+        self.change(|models| {
+            models.remove(model);
+        });
     }
 
     pub(crate) fn analysed(&self, model: &ModelId, took: Duration) {

@@ -31,6 +31,7 @@ pub use restore::restore;
 use files::Folder;
 
 const API_TIMEOUT: Duration = Duration::from_secs(30);
+const LEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The version of the files of a backup.
 const VERSION: u8 = 1;
 
@@ -153,7 +154,18 @@ impl Api<'_> {
 
     async fn has_stream(&self, name: &str) -> Result<bool, BackupError> {
         const STREAM_NOT_FOUND: u64 = 10059;
-        match self.ask(&format!("STREAM.INFO.{name}"), &json!({})).await {
+        let what = format!("STREAM.INFO.{name}");
+        let asking = async {
+            // Servers that have no leader yet do not answer, also not when they have one.
+            loop {
+                let asked = tokio::time::timeout(LEADER_TIMEOUT, self.ask(&what, &json!({}))).await;
+                if let Ok(answer) = asked {
+                    return answer;
+                }
+            }
+        };
+        let answer = tokio::time::timeout(API_TIMEOUT, asking).await;
+        match answer.unwrap_or_else(|error| Err(BackupError::no_answer(&what, error))) {
             Ok(_) => Ok(true),
             Err(BackupError::Refused { code: STREAM_NOT_FOUND, .. }) => Ok(false),
             Err(error) => Err(error),

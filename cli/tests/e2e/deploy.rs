@@ -49,7 +49,12 @@ fn a_mistake_in_any_of_them_is_refused() {
         ("kubernetes/moliceiro.toml", "replicas = 3", "replicas = 2", "streams.replicas"),
         ("keda/scaled-object.yaml", "pollingInterval:", "pollInterval:", "pollInterval"),
         ("keda/scaled-object.yaml", "_detector_seconds", "_seconds_of_one", "there is no metric"),
-        ("keda/scaled-object.yaml", "Ref:\n    name: moliceiro-", "Ref:\n    name: ", "is no detector"),
+        (
+            "keda/scaled-object.yaml",
+            "Ref:\n    name: moliceiro-",
+            "Ref:\n    name: ",
+            "is no detector",
+        ),
         ("keda/kustomization.yaml", "op: remove", "op: test", "keda"),
         ("compose.yml", "read_only:", "readonly:", "readonly"),
         ("compose.yml", "INGEST__SPOOL", "INGEST__SPOOLS", "unknown setting ingest.spools"),

@@ -29,13 +29,11 @@ fn lines_with(process: &Process, part: &str) -> usize {
 fn changes(process: &Process) -> Vec<(usize, u64)> {
     let lines = process.stderr();
     let changes = lines.iter().filter(|line| line.contains("changing the number of detectors"));
-    let field = |line: &str, name: &str| {
-        let found = line.split_whitespace().find_map(|word| word.strip_prefix(name));
-        found.unwrap_or_else(|| panic!("no {name} in {line}")).to_owned()
-    };
     changes
         .map(|line| {
-            (field(line, "wanted=").parse().unwrap(), field(line, "frames=").parse().unwrap())
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let field = |name: &str| line[name].as_u64().unwrap_or_else(|| panic!("{line}"));
+            (usize::try_from(field("wanted")).unwrap(), field("frames"))
         })
         .collect()
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use futures_util::TryStreamExt;
 use moliceiro_nats::messages::VideoState;
 use moliceiro_testing::cluster::Cluster;
-use moliceiro_testing::deployment::{Deployment, VIDEO, counts, without_faults};
+use moliceiro_testing::deployment::{Deployment, counts, without_faults};
 use moliceiro_testing::process::{self, Process};
 use moliceiro_testing::until;
 use rustix::process::Signal;
