@@ -24,6 +24,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 DEPS = PROJECT / ".deps"
 DEPLOY = PROJECT / "deploy"
 TREE = PROJECT / "target" / "dist" / "tree"
+# The programs of the version that was made before: tests of upgrades start them.
+FORMER = TREE.parent / "former"
 SERVICES = ["ingest", "detector", "aggregator"]
 CARGO_DEB = "3.8.0"
 # The number of a machine in an ELF file, with Rust's name and Debian's.
@@ -104,8 +106,20 @@ def write(target, data, mode=0o644):
     target.chmod(mode)
 
 
+def keep_former():
+    """Keeps the tree if it is of another version."""
+    made = TREE.parent / "version"
+    if TREE.exists() and made.exists() and made.read_text() != version():
+        say(f"keeping the programs of {made.read_text()} in {FORMER.relative_to(PROJECT)}")
+        shutil.rmtree(FORMER, ignore_errors=True)
+        TREE.rename(FORMER)
+    made.parent.mkdir(parents=True, exist_ok=True)
+    made.write_text(version())
+
+
 def lay_out(program):
     """The tree that an installation has below its prefix."""
+    keep_former()
     shutil.rmtree(TREE, ignore_errors=True)
     place(program, "bin/moliceiro", 0o755)
     run("strip", "--strip-all", str(TREE / "bin/moliceiro"))

@@ -13,7 +13,8 @@
 //! Beside that, `repair.rs` notices videos of which something was lost, counts them again
 //! (`counter/recount.rs`) and asks for frames to be decoded again. `max_deliveries.rs` fails messages that ran out of deliveries, `orphans.rs` finds
 //! those whose advisory was lost, `retention.rs` removes old results when their stream gets full,
-//! `status.rs` answers requests for a video's status, and `gauges.rs` watches streams and videos.
+//! `status.rs` answers requests for a video's status and for the work in the queue, and `gauges.rs`
+//! watches streams, that work, and videos.
 //!
 //! The rules of counting and of alarms are in `moliceiro-analytics`, which does no I/O.
 
@@ -43,7 +44,7 @@ use std::time::Duration;
 use moliceiro_nats::Streams;
 use moliceiro_service::{OpenError, Telemetry, connect_streams};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -84,14 +85,15 @@ pub async fn run(
     };
     metrics.ready();
     let (recounts, requests) = mpsc::channel(1);
+    let (work, latest_work) = watch::channel(None);
     tokio::join!(
         count_results(&streams, &service, &metrics, requests, on_publication, &shutdown),
         repair::run(&streams, &service.section, &metrics, recounts, &shutdown),
-        gauges::run(&streams, service.streams.keep, &metrics, &shutdown),
+        gauges::run(&streams, service.streams.keep, &metrics, &work, &shutdown),
         max_deliveries::run(&streams, &metrics, &shutdown),
         orphans::run(&streams, &metrics, &shutdown),
         retention::run(&streams, &shutdown),
-        status::serve(&streams, &shutdown)
+        status::serve(&streams, &latest_work, &shutdown)
     );
     Ok(())
 }

@@ -34,6 +34,12 @@ pub(crate) struct Metrics {
     consumer_redelivered: IntGaugeVec,
     consumer_pulls: IntGaugeVec,
     unserved_frames: IntGaugeVec,
+    work_frames: IntGaugeVec,
+    work_seconds: GaugeVec,
+    detector_seconds: GaugeVec,
+    frames_per_second: GaugeVec,
+    detector_frames_per_second: GaugeVec,
+    model_detectors: IntGaugeVec,
 }
 
 /// Values of `outcome` of `moliceiro_aggregator_results_total`.
@@ -172,6 +178,39 @@ impl Metrics {
             unserved_frames: catalogue.gauges(
                 "moliceiro_model_unserved_frames",
                 "Frames that wait for a model that no detector serves; 0 if one does",
+                &["model"],
+            ),
+            work_frames: catalogue.gauges(
+                "moliceiro_model_work_frames",
+                "Frames in the queue for a model, those in flight included",
+                &["model"],
+            ),
+            work_seconds: catalogue.fractions(
+                "moliceiro_model_work_seconds",
+                "Seconds of work in the queue for a model at the present rate; +Inf if frames wait \
+                 and none are finished",
+                &["model"],
+            ),
+            detector_seconds: catalogue.fractions(
+                "moliceiro_model_detector_seconds",
+                "Seconds that one detector would take for the frames in the queue for a model: \
+                 scale on it; 1 if there are any and no detector has been measured",
+                &["model"],
+            ),
+            frames_per_second: catalogue.fractions(
+                "moliceiro_model_frames_per_second",
+                "Frames that the detectors of a model finish in a second, over ten seconds",
+                &["model"],
+            ),
+            detector_frames_per_second: catalogue.fractions(
+                "moliceiro_model_detector_frames_per_second",
+                "Frames that one detector of a model could finish in a second; 0 until one has \
+                 been measured",
+                &["model"],
+            ),
+            model_detectors: catalogue.gauges(
+                "moliceiro_model_detectors",
+                "Detectors that serve a model",
                 &["model"],
             ),
         };

@@ -110,6 +110,22 @@ impl Client {
         is_used: bool,
         work: impl AsyncFnOnce(Streams) -> anyhow::Result<()>,
     ) -> anyhow::Result<ExitCode> {
+        self.run_connected(async |client, settings| {
+            let in_flight = PUBLISHES_IN_FLIGHT;
+            let streams = if is_used {
+                Streams::open_existing(client, &settings, in_flight).await?
+            } else {
+                Streams::open(client, &settings, in_flight).await?
+            };
+            work(streams).await
+        })
+    }
+
+    /// Connects, and runs `work` to its end, without opening the streams.
+    pub(crate) fn run_connected(
+        self,
+        work: impl AsyncFnOnce(async_nats::Client, StreamsSettings) -> anyhow::Result<()>,
+    ) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let permissions = Permissions::default();
         let done = runtime.block_on(async {
@@ -118,13 +134,7 @@ impl Client {
                     connect_reporting(&self.nats, &self.name, Patience::FailAtOnce, &permissions)
                         .await
                         .map_err(|error| self.explained(error))?;
-                let (settings, in_flight) = (&self.streams, PUBLISHES_IN_FLIGHT);
-                let streams = if is_used {
-                    Streams::open_existing(client, settings, in_flight).await?
-                } else {
-                    Streams::open(client, settings, in_flight).await?
-                };
-                work(streams).await
+                work(client, self.streams.clone()).await
             };
             tokio::select! {
                 done = working => done,

@@ -1,13 +1,14 @@
 //! `moliceiro`: counts the objects in videos, on one machine or many.
 //!
-//! `run`, `top` and `bench` are crates of their own, and so are the three services. The commands
+//! `run`, `scale`, `top` and `bench` are crates of their own, and so are the three services. The commands
 //! here are small: `config` and `metrics` print what this program knows about itself; `status`,
-//! `detections`, `analyse`, `dead`, `model`, `rerun`, `compare` and `audit` ask a running server,
-//! through `client`; `evaluate` prints what the crate `moliceiro-evaluate` computes. `doctor` checks
+//! `detections`, `analyse`, `dead`, `model`, `rerun`, `compare`, `audit`, `backup` and `restore` ask a
+//! running server, through `client`; `plan` computes what a site needs; `evaluate` prints what the crate `moliceiro-evaluate` computes. `doctor` checks
 //! an installation; `completions` and `man` print what packages of this program contain.
 
 mod analyse;
 mod audit;
+mod backup;
 mod client;
 mod compare;
 mod completions;
@@ -20,6 +21,7 @@ mod manual;
 mod metrics;
 mod model;
 mod model_check;
+mod plan;
 mod rerun;
 mod status;
 mod suggestion;
@@ -35,12 +37,14 @@ use moliceiro_bench::{BenchArguments, ChildArguments};
 use moliceiro_detector::DetectorArguments;
 use moliceiro_ingest::IngestArguments;
 use moliceiro_run::RunArguments;
+use moliceiro_scale::ScaleArguments;
 use moliceiro_service::{serve, stdout};
 #[cfg(feature = "top")]
 use moliceiro_top::TopArguments;
 
 use analyse::AnalyseArguments;
 use audit::AuditArguments;
+use backup::{BackupArguments, RestoreArguments};
 use compare::CompareArguments;
 use completions::CompletionsArguments;
 use config::ConfigArguments;
@@ -50,6 +54,7 @@ use doctor::DoctorArguments;
 use evaluate::EvaluateArguments;
 use manual::ManualArguments;
 use model::ModelCommand;
+use plan::PlanArguments;
 use rerun::RerunArguments;
 use status::StatusArguments;
 
@@ -82,6 +87,7 @@ enum Command {
     Ingest(IngestArguments),
     Detector(DetectorArguments),
     Aggregator(AggregatorArguments),
+    Scale(ScaleArguments),
     Status(StatusArguments),
     Detections(DetectionsArguments),
     Analyse(AnalyseArguments),
@@ -92,6 +98,9 @@ enum Command {
     Rerun(RerunArguments),
     Compare(CompareArguments),
     Audit(AuditArguments),
+    Backup(BackupArguments),
+    Restore(RestoreArguments),
+    Plan(PlanArguments),
     Evaluate(EvaluateArguments),
     #[cfg(feature = "bench")]
     Bench(BenchArguments),
@@ -156,6 +165,7 @@ fn main() -> ExitCode {
                 moliceiro_aggregator::run(service, print, telemetry, shutdown)
             })
         }
+        Command::Scale(arguments) => moliceiro_scale::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Detections(arguments) => detections::run(&arguments),
         Command::Analyse(arguments) => analyse::run(&arguments),
@@ -164,6 +174,9 @@ fn main() -> ExitCode {
         Command::Rerun(arguments) => rerun::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Backup(arguments) => backup::run_backup(&arguments),
+        Command::Restore(arguments) => backup::run_restore(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => moliceiro_bench::run(&arguments),

@@ -190,7 +190,7 @@ impl FrameWorker {
         frame: &FrameIdentity,
         analysis: Analysis,
     ) -> Result<Disposition, StoreError> {
-        self.metrics.analysed(&analysis);
+        self.metrics.analysed(&frame.model, &analysis);
         let processing_us = analysis.processing_us();
         let Analysis { pts, decoded_at, size, objects, .. } = analysis;
         let counted = objects.counted().count();

@@ -11,7 +11,8 @@
 //!    and analyses it there.
 //! 4. `frame_worker` publishes the result, or a dead letter. Only then it acknowledges the frame.
 //!
-//! `metrics` reports all of this, with a log line where there is one.
+//! `metrics` reports all of this, with a log line where there is one. `rates` reports to other
+//! programs how fast this detector is, so that they can start as many as are needed.
 
 mod analysis;
 mod arguments;
@@ -24,6 +25,7 @@ pub mod metrics;
 mod model_checks;
 mod prefetch;
 mod pull;
+mod rates;
 mod serving;
 mod settings;
 
@@ -90,9 +92,18 @@ pub async fn run(
     tokio::spawn(checks);
     let gathering = Gathering::new(max_in_flight / 2, GATHER_FOR);
     let name = settings.instance_name();
-    let worker = FrameWorker::new(streams, inference, gathering, name, metrics);
+    let sent = Arc::clone(&streams);
+    let worker = FrameWorker::new(sent, inference, gathering, name.clone(), Arc::clone(&metrics));
     let max_in_flight = u32::try_from(max_in_flight).unwrap_or(u32::MAX);
-    Box::pin(pull::run(worker, serving, survey, max_in_flight, &shutdown)).await
+    let (reports, pulling) = (
+        metrics.rates().publish(&streams, &name, sessions, &shutdown),
+        Box::pin(pull::run(worker, serving, survey, max_in_flight, &shutdown)),
+    );
+    tokio::pin!(reports, pulling);
+    tokio::select! {
+        ended = &mut pulling => ended,
+        () = &mut reports => pulling.await,
+    }
 }
 
 /// A model that is loaded before the first frame.

@@ -13,6 +13,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 use tracing::{debug, error, info, warn};
 
 use crate::analysis::{Analysis, AnalysisError, Hung};
+use crate::rates::Rates;
 
 /// The metrics of one detector. Each detector of a process has its own.
 pub(crate) struct Metrics {
@@ -30,6 +31,8 @@ pub(crate) struct Metrics {
     detections: IntCounterVec,
     model: IntGaugeVec,
     not_loaded: IntCounter,
+    /// What other programs get to know of this.
+    rates: Rates,
 }
 
 /// What can become of a frame that was pulled.
@@ -133,6 +136,7 @@ impl Metrics {
                 "moliceiro_detector_models_not_loaded_total",
                 "Attempts to load a model that failed",
             ),
+            rates: Rates::default(),
         }
     }
 
@@ -145,6 +149,7 @@ impl Metrics {
     /// The model is loaded, and frames are pulled for it.
     pub fn model_loaded(&self, model: &ModelId, runtime: &str) {
         self.model.with_label_values(&[model.to_string().as_str(), runtime]).set(1);
+        self.rates.serve(model);
         info!(%model, "serving a model");
     }
 
@@ -152,6 +157,7 @@ impl Metrics {
     pub fn model_unloaded(&self, model: &ModelId, runtime: &str) {
         // It fails only for labels that were never set.
         self.model.remove_label_values(&[model.to_string().as_str(), runtime]).ok();
+        self.rates.unload(model);
         info!(%model, "unloading a model");
     }
 
@@ -191,7 +197,12 @@ impl Metrics {
         InFlight(self.in_flight.clone())
     }
 
-    pub fn analysed(&self, analysis: &Analysis) {
+    pub fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    pub fn analysed(&self, model: &ModelId, analysis: &Analysis) {
+        self.rates.analysed(model, analysis.phases.total());
         let Phases { payload, tensor, inference, boxes } = &analysis.phases;
         for (phase, took) in PHASES.iter().zip([payload, tensor, inference, boxes]) {
             self.phase_seconds.with_label_values(&[phase]).observe(took.as_secs_f64());

@@ -18,10 +18,13 @@
 //! - [`dead`] dead-letters a frame that cannot be analysed, and replays dead letters.
 //! - [`videos`] reads and cancels videos, and writes their entries.
 //! - `audit.rs` records who changed what.
+//! - [`work`] measures how long the frames in the queue take.
+//! - [`backup`] copies everything to another server.
 //! - [`detections`](mod@detections) reads the objects found in each frame.
 
 mod audit;
 mod backoff;
+pub mod backup;
 pub mod connect;
 pub mod dead;
 pub mod detections;
@@ -36,6 +39,7 @@ pub mod storage;
 pub mod streams;
 pub mod subjects;
 pub mod videos;
+pub mod work;
 
 pub use backoff::backoff;
 pub use connect::{ConnectError, NatsSettings, Patience, connect, connect_reporting};

@@ -50,6 +50,10 @@ pub const DEAD_CONSUMER: &str = "aggregator-dead";
 pub const STATUS_SUBJECT: &str = "videos.status";
 /// Subject of requests to check a model, which detectors answer.
 pub const CHECK_MODEL_SUBJECT: &str = "models.check";
+/// Subject on which each detector reports once a second what it did.
+pub const RATES_SUBJECT: &str = "models.rates";
+/// Subject of requests for the work in the queue.
+pub const WORK_SUBJECT: &str = "models.work";
 /// Subject of uploads.
 pub const UPLOAD_SUBJECT: &str = "videos.upload";
 

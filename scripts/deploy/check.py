@@ -174,10 +174,12 @@ def check_kubernetes(arguments):
         return
     try:
         resources = rendered(arguments.root)
+        scaled = rendered(arguments.root, "keda")
     except ValueError as error:
         yield str(error)
         return
-    yield from check_resource_schemas(resources)
+    yield from check_resource_schemas(resources + of_kind(scaled, "ScaledObject"))
+    yield from check_scaled(arguments, scaled)
     problems = list(check_references(resources))
     yield from problems
     for workload in workloads(resources) if not problems else []:
@@ -189,6 +191,22 @@ def check_kubernetes(arguments):
             command = container.get("command") or ["moliceiro", *container["args"]]
             yield from check_command(arguments, what, command, variables, mounted)
             yield from check_metrics_port(arguments, what, command, {p["name"]: p["containerPort"] for p in container["ports"]})
+
+
+def check_scaled(arguments, resources):
+    _, metrics = output(arguments.program, "metrics")
+    for scaled in of_kind(resources, "ScaledObject"):
+        what = f"ScaledObject {scaled['metadata']['name']}"
+        name = scaled["spec"].get("scaleTargetRef", {}).get("name")
+        chosen = [w for w in workloads(resources) if w["metadata"]["name"] == name]
+        if len(chosen) != 1:
+            yield f"{what}: there is no {name}"
+        elif "replicas" in chosen[0]["spec"]:
+            yield f"{what}: {name} has a number of replicas of its own"
+        for trigger in scaled["spec"].get("triggers", []):
+            for metric in re.findall(r"moliceiro_\w+", trigger["metadata"].get("query", "")):
+                if f"`{metric}`" not in metrics:
+                    yield f"{what}: there is no metric {metric}"
 
 
 def check_metrics_port(arguments, what, command, ports):

@@ -18,17 +18,17 @@ SERVICES = ["ingest", "detector", "aggregator"]
 SERVER = "/usr/lib/moliceiro/nats-server"
 
 
-def rendered(root):
-    """The resources that deploy/kubernetes is built into, with passwords of their own."""
+def rendered(root, name="kubernetes"):
+    """The resources that a folder of deploy is built into, with passwords of their own."""
     with tempfile.TemporaryDirectory() as made:
-        for name in ["deploy", "grafana"]:
-            shutil.copytree(root / name, Path(made) / name, ignore=shutil.ignore_patterns("*.env", "tokens.toml"))
+        for part in ["deploy", "grafana"]:
+            shutil.copytree(root / part, Path(made) / part, ignore=shutil.ignore_patterns("*.env", "tokens.toml"))
         (Path(made) / "nats").mkdir()
-        for name in ["kustomization.yaml", "accounts.conf"]:
-            shutil.copy(root / "nats" / name, Path(made) / "nats" / name)
+        for part in ["kustomization.yaml", "accounts.conf"]:
+            shutil.copy(root / "nats" / part, Path(made) / "nats" / part)
         folder = Path(made) / "deploy/kubernetes"
         subprocess.run([Path(made) / "deploy/make-passwords", folder], check=True, capture_output=True)
-        built = subprocess.run([TOOLS / "bin/kubectl", "kustomize", folder], capture_output=True, text=True)
+        built = subprocess.run([TOOLS / "bin/kubectl", "kustomize", folder.with_name(name)], capture_output=True, text=True)
     if built.returncode:
         raise ValueError(f"kubectl kustomize: {built.stderr.strip()}")
     return [found for found in yaml.safe_load_all(built.stdout) if found]

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::{consumer, stream};
 use moliceiro_nats::DetectorsConsumer;
-use moliceiro_nats::messages::VideoState;
+use moliceiro_nats::messages::{QueuedWork, VideoState};
 
 use super::Metrics;
 
@@ -47,6 +47,33 @@ impl Metrics {
             let waiting = if consumer.is_unserved() { consumer.waiting_frames() } else { 0 };
             let model = consumer.model.to_string();
             self.unserved_frames.with_label_values(&[&model]).set(gauge_value(waiting));
+        }
+    }
+
+    /// What is exported of a removed model ends.
+    pub(crate) fn work(&self, work: &QueuedWork) {
+        self.work_frames.reset();
+        self.model_detectors.reset();
+        self.work_seconds.reset();
+        self.detector_seconds.reset();
+        self.frames_per_second.reset();
+        self.detector_frames_per_second.reset();
+        for of in &work.models {
+            let model = of.model.to_string();
+            let label = [model.as_str()];
+            self.work_frames.with_label_values(&label).set(gauge_value(of.frames));
+            self.model_detectors.with_label_values(&label).set(gauge_value(of.detectors));
+            for (gauge, value) in [
+                (&self.work_seconds, of.seconds.unwrap_or(f64::INFINITY)),
+                (&self.detector_seconds, of.detector_seconds),
+                (&self.frames_per_second, of.frames_per_second),
+                (
+                    &self.detector_frames_per_second,
+                    of.detector_frames_per_second.unwrap_or_default(),
+                ),
+            ] {
+                gauge.with_label_values(&label).set(value);
+            }
         }
     }
 

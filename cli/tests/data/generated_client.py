@@ -14,7 +14,7 @@ sys.path.insert(0, folder)
 
 import generated.api  # noqa: E402
 from generated import Client  # noqa: E402
-from generated.models import Accepted, AnalysisList, AnalysisRequest, Comparison, AcceptedForm, Crossings, Form, Index, ModelDescription, ModelForm, ModelList, Page, Problem, Reanalysis, Stills, Summary, Tracks, Video, VideoByUri, Visits  # noqa: E402
+from generated.models import Accepted, AnalysisList, AnalysisRequest, Comparison, AcceptedForm, Crossings, Form, Index, ModelDescription, ModelForm, ModelList, Page, Problem, QueuedWork, Reanalysis, Stills, Summary, Tracks, Video, VideoByUri, Visits  # noqa: E402
 from generated.types import File  # noqa: E402
 
 # Every request is a module. Those that this test makes are removed.
@@ -86,6 +86,9 @@ assert call("show_model", "nanodet", kind=ModelDescription).classes == 80
 assert "built in" in call("remove_model", "nanodet", status=422, kind=Problem).detail
 file = File(payload=BytesIO(b"not a model"), file_name="boats.onnx")
 assert "boats" in call("add_model", body=ModelForm(model=file), status=422, kind=Problem).detail
+
+work = call("show_work", kind=QueuedWork)
+assert [(of.model, of.frames, of.detector_seconds) for of in work.models] == [("nanodet", 0, 0.0)], work
 
 assert "done already" in call("cancel_video", raw.id, status=409, kind=Problem).detail
 call("cancel_video", raw.id, forget=True, status=204)

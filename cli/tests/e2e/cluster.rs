@@ -70,7 +70,7 @@ async fn the_leader_is_killed_and_restarted_empty() {
 }
 
 /// Waits for `n` summaries. A cluster may be without a leader for a moment.
-async fn summaries(jetstream: &jetstream::Context, n: usize) -> Vec<Summary> {
+pub(crate) async fn summaries(jetstream: &jetstream::Context, n: usize) -> Vec<Summary> {
     until("summaries", async || try_summaries(jetstream, n).await).await
 }
 

@@ -47,6 +47,15 @@ fn a_mistake_in_any_of_them_is_refused() {
         ("kubernetes/network-policies.yaml", "nats\n", "nuts\n", "selects no pod"),
         ("kubernetes/server.conf", "max_payload:", "max_payloads:", "unknown field"),
         ("kubernetes/moliceiro.toml", "replicas = 3", "replicas = 2", "streams.replicas"),
+        ("keda/scaled-object.yaml", "pollingInterval:", "pollInterval:", "pollInterval"),
+        ("keda/scaled-object.yaml", "_detector_seconds", "_seconds_of_one", "there is no metric"),
+        (
+            "keda/scaled-object.yaml",
+            "Ref:\n    name: moliceiro-",
+            "Ref:\n    name: ",
+            "is no detector",
+        ),
+        ("keda/kustomization.yaml", "op: remove", "op: test", "keda"),
         ("compose.yml", "read_only:", "readonly:", "readonly"),
         ("compose.yml", "INGEST__SPOOL", "INGEST__SPOOLS", "unknown setting ingest.spools"),
         ("compose.yml", "./containers/", "./container/", "there is no ./container/"),
@@ -67,6 +76,7 @@ fn a_mistake_in_any_of_them_is_refused() {
         fs::write(&path, content.replace(right, wrong)).unwrap();
         let checks = match file.split(['/', '.']).next().unwrap() {
             "systemd" => "units",
+            "keda" => "kubernetes",
             other => other,
         };
         let output = script("check.py", &[checks, "--root", root.to_str().unwrap()]).output();

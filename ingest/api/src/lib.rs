@@ -88,6 +88,7 @@ mod upload_form;
 mod uri_policy;
 mod video;
 mod video_list;
+mod work;
 
 pub use error::{HttpError, TlsFileError};
 pub use server::{Listener, bind, serve};

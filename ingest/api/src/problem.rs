@@ -47,7 +47,7 @@ impl Problem {
         Self { header: Some((name, value)), ..self }
     }
 
-    fn retry(self) -> Self {
+    pub(crate) fn retry(self) -> Self {
         self.with(header::RETRY_AFTER, RETRY_AFTER.as_secs().into())
     }
 

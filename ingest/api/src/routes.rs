@@ -12,14 +12,14 @@ use crate::responses::RequestErrors;
 use crate::state::SharedState;
 use crate::{
     add_model, analyses, audit, auth, compare, detections, events, frames, models, openapi, page,
-    storage, summary, thumbnails, upload, upload_form, video, video_list,
+    storage, summary, thumbnails, upload, upload_form, video, video_list, work,
 };
 
 type Routes = OpenApiRouter<SharedState>;
 
 /// Adds each route in a function of its own: building its description takes much stack.
 fn routes() -> Routes {
-    let add: [fn(Routes) -> Routes; 18] = [
+    let add: [fn(Routes) -> Routes; 19] = [
         |routes| routes.routes(routes!(show_index)),
         |routes| routes.routes(routes!(upload_form::upload_form)),
         |routes| routes.routes(routes!(upload::upload_video)),
@@ -38,6 +38,7 @@ fn routes() -> Routes {
         |routes| routes.routes(routes!(analyses::list_visits)),
         |routes| routes.routes(routes!(models::list_models, add_model::add_model)),
         |routes| routes.routes(routes!(models::show_model, models::remove_model)),
+        |routes| routes.routes(routes!(work::show_work)),
     ];
     add.into_iter().fold(OpenApiRouter::with_openapi(openapi::head()), |routes, add| add(routes))
 }

@@ -12,6 +12,9 @@
 //! 5. Where objects are tracked ([`TrackerKind`]), it counts them at [`Line`]s and in [`Zone`]s: an
 //!    [`AnalyticsSummary`] says what they come to, and a [`Timeline`] when.
 //!
+//! Detectors report their [`DetectorRates`]; with these, [`QueuedWork`] says how long the frames in
+//! the queue take.
+//!
 //! Every message has a `version`. Readers ignore unknown fields, so they can read newer senders.
 //!
 //! ```
@@ -58,6 +61,7 @@ mod video;
 mod video_id;
 mod video_progress;
 mod video_state;
+mod work;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -112,6 +116,7 @@ pub use video::{AlarmState, FailedFrame, Unconfirmed, VideoEntry};
 pub use video_id::{InvalidVideoId, VideoId};
 pub use video_progress::VideoProgress;
 pub use video_state::VideoState;
+pub use work::{DetectorRates, ModelRate, ModelWork, QueuedWork};
 
 /// The version of every message that this code writes, and the only one that it reads, except for
 /// [results](RESULT_VERSION).

@@ -86,8 +86,18 @@ impl ServerWithAccounts {
 
 /// A server with this configuration, which listens at the first port of `loopback`.
 pub fn server_command(config: &Path, store: &Path, loopback: &Loopback) -> Command {
+    server_command_of(&nats_server(), config, store, loopback)
+}
+
+/// As [`server_command`], of another nats-server.
+pub fn server_command_of(
+    program: &Path,
+    config: &Path,
+    store: &Path,
+    loopback: &Loopback,
+) -> Command {
     let address = loopback.port(0);
-    let mut command = Command::new(nats_server());
+    let mut command = Command::new(program);
     command
         .arg("--config")
         .arg(config)

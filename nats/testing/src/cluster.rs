@@ -1,11 +1,14 @@
 //! Three servers with the configuration that operators get.
 
+use std::path::Path;
+
 use async_nats::jetstream;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::accounts::server_command;
+use crate::accounts::server_command_of;
 use crate::loopback::Loopback;
-use crate::paths::project;
+use crate::paths::{nats_server, project};
 use crate::process::Process;
 
 const NODES: usize = 3;
@@ -24,19 +27,25 @@ pub struct Cluster {
 impl Cluster {
     /// Starts all nodes, and waits until they are ready.
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// As [`Self::start`], with another nats-server than the one of this project.
+    pub fn start_with(program: Option<&Path>) -> Self {
         let nodes = [(); NODES].map(|()| Loopback::claim());
         let mut cluster = Self { stores: tempfile::tempdir().unwrap(), nodes, servers: vec![] };
-        cluster.servers = (0..NODES).map(|node| cluster.spawn(node)).collect();
+        cluster.servers = (0..NODES).map(|node| cluster.spawn(node, program)).collect();
         for server in &cluster.servers {
             server.wait_for_stderr("Server is ready", 1);
         }
         cluster
     }
 
-    fn spawn(&self, node: usize) -> Process {
+    fn spawn(&self, node: usize, program: Option<&Path>) -> Process {
         let config = project().join("nats/cluster.conf");
         let store = self.stores.path().join(node.to_string());
-        let mut command = server_command(&config, &store, &self.nodes[node]);
+        let program = program.map_or_else(nats_server, Path::to_owned);
+        let mut command = server_command_of(&program, &config, &store, &self.nodes[node]);
         command
             .env("MOLICEIRO_NODE", format!("node-{node}"))
             .env("MOLICEIRO_USER", "moliceiro")
@@ -74,7 +83,19 @@ impl Cluster {
     /// Starts a node without anything that it had stored.
     pub fn restart_empty(&mut self, node: usize) {
         std::fs::remove_dir_all(self.stores.path().join(node.to_string())).unwrap();
-        self.servers[node] = self.spawn(node);
+        self.servers[node] = self.spawn(node, None);
+    }
+
+    /// Stops a node as an operator does.
+    pub fn stop(&mut self, node: usize) {
+        self.servers[node].signal(Signal::TERM);
+        self.servers[node].wait();
+    }
+
+    /// Starts a node on what it had stored, and waits until it is ready.
+    pub fn start_node(&mut self, node: usize, program: Option<&Path>) {
+        self.servers[node] = self.spawn(node, program);
+        self.servers[node].wait_for_stderr("Server is ready", 1);
     }
 }
 

@@ -123,6 +123,8 @@ async fn an_uploader_reads_nothing_and_publishes_uploads_only() {
         "$JS.API.STREAM.MSG.GET.RESULTS",
         "$JS.API.CONSUMER.CREATE.SUMMARIES",
         "videos.status",
+        "models.work",
+        "models.rates",
     ] {
         denied(&uploader, subject, Some("videos.upload"), "{}").await;
     }
@@ -151,6 +153,7 @@ async fn a_viewer_follows_summaries_and_cannot_publish() {
     assert_eq!(summaries.next().await.unwrap().subject.as_str(), "summaries.a-1");
     for subject in [
         "videos.upload",
+        "models.rates",
         "frames.nanodet.a-1",
         "results.a-1",
         "detections.a-1",

@@ -12,9 +12,9 @@ use futures_util::TryStreamExt;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{
-    Alarm, AlarmRule, AuditRecord, Failed, Frame, MalformedMessage, ModelId, STILLS, Summary,
-    Thumbnail, Upload, Versioned, VideoEntry, VideoEvent, VideoStatus, VideoTrack, from_cbor,
-    from_json, to_cbor, to_json,
+    Alarm, AlarmRule, AuditRecord, DetectorRates, Failed, Frame, MalformedMessage, ModelId,
+    QueuedWork, STILLS, Summary, Thumbnail, Upload, Versioned, VideoEntry, VideoEvent, VideoStatus,
+    VideoTrack, from_cbor, from_json, to_cbor, to_json,
 };
 use moliceiro_nats::subjects::{
     self, ATTEMPTS_BUCKET, FOLDS_BUCKET, FRAMES, MODELS_BUCKET, REQUESTS_BUCKET, UPLOADS,
@@ -120,6 +120,8 @@ async fn every_subject_has_a_channel_and_every_channel_is_a_subject() {
         (subjects::UPLOAD_SUBJECT.into(), Some("UPLOADS")),
         (subjects::STATUS_SUBJECT.into(), None),
         (subjects::CHECK_MODEL_SUBJECT.into(), None),
+        (subjects::RATES_SUBJECT.into(), None),
+        (subjects::WORK_SUBJECT.into(), None),
         (
             of_video(subjects::frames(&ModelId::default(), &video)).replace("nanodet", "{model}"),
             Some("FRAMES"),
@@ -310,6 +312,8 @@ fn messages_for_everyone_are_as_described() {
     json_agrees(&document, "alarm", samples::alarms());
     json_agrees(&document, "track", samples::tracks());
     json_agrees(&document, "status", samples::statuses());
+    json_agrees(&document, "rates", samples::rates());
+    json_agrees(&document, "work", samples::works());
     json_agrees(&document, "entry", samples::entries());
     json_agrees(&document, "change", samples::changes());
 }
@@ -377,11 +381,15 @@ fn examples_are_what_the_code_reads_and_writes() {
             "alarm" => written::<Alarm>(payload),
             "track" => written::<VideoTrack>(payload),
             "status" => written::<VideoStatus>(payload),
+            "rates" => written::<DetectorRates>(payload),
+            "work" => written::<QueuedWork>(payload),
             "entry" => written::<VideoEntry>(payload),
             "change" => written::<AuditRecord>(payload),
             "frame" => rewritten(&Frame::from_cbor(&cbor_of(payload)).unwrap()),
             "still" => rewritten(&from_cbor::<Thumbnail>(&cbor_of(payload)).unwrap()),
-            "attempt" | "statusError" | "deadLetter" | "fold" => payload.clone(),
+            "attempt" | "statusError" | "workRequest" | "workError" | "deadLetter" | "fold" => {
+                payload.clone()
+            }
             event if samples::EVENTS.contains(&event) => {
                 rewritten(&from_cbor::<VideoEvent>(&cbor_of(payload)).unwrap())
             }

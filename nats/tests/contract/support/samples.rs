@@ -6,13 +6,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{
     Abandoned, Alarm, AlarmRule, AlarmState, AnalyticsSummary, AuditAction, AuditRecord, Cancelled,
-    Carried, CarriedRun, Color, Connection, Deinterlace, Detection, Direction, Dwell, Encoding,
-    Ended, Event, Failed, FailedFrame, Fingerprint, Fps, Frame, FrameRange, FrameResult, Instant,
-    Letterbox, Limits, LineCrossed, LineSummary, LiveStatus, LiveWindow, Lost, Matrix, Object,
-    Objects, Occupancy, Offset, PathPoint, Progress, Repair, RepairState, RequestedSelection,
-    RuleMatch, Score, Size, Skipped, Started, Summary, Thumbnail, TimeInZone, TrackRecord,
-    TrackedCounts, TrackerKind, Tracking, Unconfirmed, Upload, UsedModel, VERSION, VideoEntry,
-    VideoEvent, VideoState, VideoStatus, VideoTrack, ZoneSummary,
+    Carried, CarriedRun, Color, Connection, Deinterlace, Detection, DetectorRates, Direction,
+    Dwell, Encoding, Ended, Event, Failed, FailedFrame, Fingerprint, Fps, Frame, FrameRange,
+    FrameResult, Instant, Letterbox, Limits, LineCrossed, LineSummary, LiveStatus, LiveWindow,
+    Lost, Matrix, ModelRate, ModelWork, Object, Objects, Occupancy, Offset, PathPoint, Progress,
+    QueuedWork, Repair, RepairState, RequestedSelection, RuleMatch, Score, Size, Skipped, Started,
+    Summary, Thumbnail, TimeInZone, TrackRecord, TrackedCounts, TrackerKind, Tracking, Unconfirmed,
+    Upload, UsedModel, VERSION, VideoEntry, VideoEvent, VideoState, VideoStatus, VideoTrack,
+    ZoneSummary,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -104,6 +105,33 @@ pub fn uploads() -> Vec<Upload> {
         ..plain.clone()
     };
     vec![plain, alarms, labels, models, repair]
+}
+
+pub fn rates() -> Vec<DetectorRates> {
+    let of_model = ModelRate { model: model().name, frames: 120, seconds: 5.5 };
+    let models = vec![of_model];
+    let detector = "den-4711".to_owned();
+    let busy =
+        DetectorRates { version: VERSION, detector, sessions: 2, models, is_stopping: false };
+    let stopping = DetectorRates { models: vec![], is_stopping: true, ..busy.clone() };
+    vec![busy, stopping]
+}
+
+pub fn works() -> Vec<QueuedWork> {
+    let busy = ModelWork {
+        model: model().name,
+        frames: 250,
+        in_flight: 8,
+        detectors: 2,
+        frames_per_second: 40.5,
+        detector_frames_per_second: Some(20.5),
+        seconds: Some(6.25),
+        detector_seconds: 12.5,
+    };
+    let unknown = ModelWork { detector_frames_per_second: None, seconds: None, ..busy.clone() };
+    let work =
+        |models| QueuedWork { version: VERSION, detectors: 2, detector_seconds: 1.5, models };
+    vec![work(vec![busy, unknown]), work(vec![])]
 }
 
 fn analytics() -> AnalyticsSummary {
