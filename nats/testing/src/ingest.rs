@@ -7,10 +7,10 @@ use async_nats::jetstream;
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use crate::HANG_GUARD;
 use crate::http::Reply;
 use crate::process::{Process, service};
 use crate::server::Server;
+use crate::{HANG_GUARD, until};
 
 /// An ingest with its HTTP API on a port that the system chose.
 pub struct IngestApi {
