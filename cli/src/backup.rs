@@ -29,9 +29,9 @@ pub(crate) struct BackupArguments {
 /// Puts a backup on another server or cluster, which no service has used
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Stop all services first, and start them for the new server when this has ended. The streams get as \
-many replicas as streams.replicas says: --set streams.replicas=3 for a cluster of three. The files \
-are checked before anything is restored; if a stream cannot be restored, none is left.
+Stop all services first, and start them for the new server when this has ended. The streams have as \
+many replicas as before, so a cluster of three needs one of at least three. The files are checked \
+before anything is restored; if a stream cannot be restored, none is left.
 
 Sequences, consumers, what is acknowledged, revisions of entries, objects: all are as they were. A \
 frame queue in memory (streams.frames_storage) is not in a backup: its frames are decoded again.")]
@@ -54,8 +54,7 @@ pub(crate) fn run_backup(arguments: &BackupArguments) -> anyhow::Result<ExitCode
 pub(crate) fn run_restore(arguments: &RestoreArguments) -> anyhow::Result<ExitCode> {
     let client = Client::new(&arguments.store, "moliceiro restore")?;
     client.run_connected(async |client, settings| {
-        let (api, replicas) = (settings.api(), settings.replicas);
-        backup::restore(&client, &api, replicas, &arguments.folder, print).await?;
+        backup::restore(&client, &settings.api(), &arguments.folder, print).await?;
         Ok(())
     })
 }

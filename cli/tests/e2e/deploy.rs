@@ -55,7 +55,7 @@ fn a_mistake_in_any_of_them_is_refused() {
             "Ref:\n    name: ",
             "is no detector",
         ),
-        ("keda/kustomization.yaml", "op: remove", "op: test", "keda"),
+        ("keda/kustomization.yaml", "op: remove", "op: test", "testing value"),
         ("compose.yml", "read_only:", "readonly:", "readonly"),
         ("compose.yml", "INGEST__SPOOL", "INGEST__SPOOLS", "unknown setting ingest.spools"),
         ("compose.yml", "./containers/", "./container/", "there is no ./container/"),

@@ -4,18 +4,17 @@ use std::path::Path;
 
 use async_nats::Client;
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tracing::warn;
 
 use super::files::Folder;
 use super::{Api, BackupError, SavedStream};
 
-/// Makes the streams of a backup on a server that has none of them, each with so many replicas, and
-/// calls `restored` with each. If one cannot be made, none is left.
+/// Makes the streams of a backup on a server that has none of them, each with as many replicas as it
+/// had, and calls `restored` with each. If one cannot be made, none is left.
 pub async fn restore(
     client: &Client,
     api: &str,
-    replicas: usize,
     folder: &Path,
     mut restored: impl FnMut(&SavedStream),
 ) -> Result<(), BackupError> {
@@ -27,7 +26,7 @@ pub async fn restore(
         }
     }
     for (done, stream) in contents.streams.iter().enumerate() {
-        if let Err(error) = Box::pin(restore_stream(&api, &folder, stream, replicas)).await {
+        if let Err(error) = Box::pin(restore_stream(&api, &folder, stream)).await {
             for stream in &contents.streams[..=done] {
                 let what = format!("STREAM.DELETE.{}", stream.name);
                 // The one that failed may not exist.
@@ -48,19 +47,10 @@ async fn restore_stream(
     api: &Api<'_>,
     folder: &Folder,
     stream: &SavedStream,
-    replicas: usize,
 ) -> Result<(), BackupError> {
-    let name = &stream.name;
-    let mut config = stream.config.clone();
-    config["num_replicas"] = replicas.into();
-    if replicas > 1
-        && let Some(fields) = config.as_object_mut()
-    {
-        // Replicas write at once.
-        fields.remove("persist_mode");
-    }
+    let (name, config) = (&stream.name, &stream.config);
     if stream.file.is_none() {
-        api.ask(&format!("STREAM.CREATE.{name}"), &config).await?;
+        api.ask(&format!("STREAM.CREATE.{name}"), config).await?;
         return Ok(());
     }
     let what = format!("STREAM.RESTORE.{name}");
@@ -72,32 +62,11 @@ async fn restore_stream(
         api.ask_at(subject, &what, chunk.into()).await?;
     }
     api.ask_at(subject, &what, Bytes::new()).await?;
+    // Each is paused, as it was when it was copied.
     for consumer in api.durable_consumers(name).await? {
-        continue_consumer(api, name, &consumer, replicas).await?;
+        if let Some(consumer) = consumer["name"].as_str() {
+            api.pause(name, consumer, None).await?;
+        }
     }
-    Ok(())
-}
-
-/// The copy of a consumer is paused, as it was when it was copied, and has as many replicas as it
-/// had.
-async fn continue_consumer(
-    api: &Api<'_>,
-    stream: &str,
-    consumer: &Value,
-    replicas: usize,
-) -> Result<(), BackupError> {
-    let Some(name) = consumer["name"].as_str() else { return Ok(()) };
-    api.pause(stream, name, None).await?;
-    let had = consumer["config"]["num_replicas"].as_u64().unwrap_or_default();
-    if had == 0 || had == replicas as u64 {
-        return Ok(());
-    }
-    let mut config = consumer["config"].clone();
-    config["num_replicas"] = replicas.into();
-    if let Some(fields) = config.as_object_mut() {
-        fields.remove("pause_until");
-    }
-    let what = format!("CONSUMER.DURABLE.CREATE.{stream}.{name}");
-    api.ask(&what, &json!({ "stream_name": stream, "config": config })).await?;
     Ok(())
 }
