@@ -1,14 +1,18 @@
 //! Streams from the files of a backup.
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_nats::Client;
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::files::Folder;
-use super::{Api, BackupError, SavedStream};
+use super::{API_TIMEOUT, Api, BackupError, SavedStream};
+
+const POLL: Duration = Duration::from_millis(50);
 
 /// Makes the streams of a backup on a server that has none of them, each with as many replicas as it
 /// had, and calls `restored` with each. If one cannot be made, none is left.
@@ -63,10 +67,30 @@ async fn restore_stream(
     }
     api.ask_at(subject, &what, Bytes::new()).await?;
     // Each is paused, as it was when it was copied.
-    for consumer in api.durable_consumers(name).await? {
+    for consumer in restored_consumers(api, stream).await? {
         if let Some(consumer) = consumer["name"].as_str() {
             api.pause(name, consumer, None).await?;
         }
     }
     Ok(())
+}
+
+/// A cluster makes them after it has answered.
+async fn restored_consumers(
+    api: &Api<'_>,
+    stream: &SavedStream,
+) -> Result<Vec<Value>, BackupError> {
+    let name = &stream.name;
+    let deadline = Instant::now() + API_TIMEOUT;
+    loop {
+        let consumers = api.durable_consumers(name).await?;
+        if consumers.len() as u64 >= stream.consumers {
+            return Ok(consumers);
+        }
+        if Instant::now() >= deadline {
+            let reason = format!("{} of {} consumers", consumers.len(), stream.consumers);
+            return Err(BackupError::no_answer(&format!("STREAM.RESTORE.{name}"), reason));
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }
