@@ -172,8 +172,8 @@ impl Api<'_> {
         }
     }
 
-    /// The consumers that are kept when nobody uses them.
-    async fn durable_consumers(&self, stream: &str) -> Result<Vec<Value>, BackupError> {
+    /// The names of the consumers that are kept when nobody uses them.
+    async fn durable_consumers(&self, stream: &str) -> Result<Vec<String>, BackupError> {
         let mut found: Vec<Value> = Vec::new();
         loop {
             let what = format!("CONSUMER.LIST.{stream}");
@@ -186,8 +186,8 @@ impl Api<'_> {
                 break;
             }
         }
-        found.retain(|consumer| consumer["config"]["durable_name"].is_string());
-        Ok(found)
+        let names = found.iter().filter_map(|found| found["config"]["durable_name"].as_str());
+        Ok(names.map(str::to_owned).collect())
     }
 
     /// Stops the delivery of a consumer's messages, or resumes it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -68,9 +68,7 @@ async fn restore_stream(
     api.ask_at(subject, &what, Bytes::new()).await?;
     // Each is paused, as it was when it was copied.
     for consumer in restored_consumers(api, stream).await? {
-        if let Some(consumer) = consumer["name"].as_str() {
-            api.pause(name, consumer, None).await?;
-        }
+        api.pause(name, &consumer, None).await?;
     }
     Ok(())
 }
@@ -79,7 +77,7 @@ async fn restore_stream(
 async fn restored_consumers(
     api: &Api<'_>,
     stream: &SavedStream,
-) -> Result<Vec<Value>, BackupError> {
+) -> Result<Vec<String>, BackupError> {
     let name = &stream.name;
     let deadline = Instant::now() + API_TIMEOUT;
     loop {

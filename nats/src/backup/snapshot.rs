@@ -27,12 +27,10 @@ pub(super) async fn save(
     folder: &Folder,
 ) -> Result<SavedStream, BackupError> {
     let consumers = api.durable_consumers(name).await?;
-    let consumers: Vec<_> =
-        consumers.iter().filter_map(|consumer| consumer["name"].as_str()).collect();
     let until = humantime::format_rfc3339_seconds(SystemTime::now() + LONGEST_PAUSE).to_string();
     let mut paused = Vec::new();
     let mut saved = Ok(());
-    for consumer in consumers {
+    for consumer in &consumers {
         paused.push(consumer);
         saved = pause(api, name, consumer, &until).await;
         if saved.is_err() {
