@@ -1,10 +1,11 @@
 //! `moliceiro`: counts the objects in videos, on one machine or many.
 //!
-//! `run`, `scale`, `top` and `bench` are crates of their own, and so are the three services. The commands
-//! here are small: `config` and `metrics` print what this program knows about itself; `status`,
-//! `detections`, `analyse`, `dead`, `model`, `rerun`, `compare`, `audit`, `backup` and `restore` ask a
-//! running server, through `client`; `plan` computes what a site needs; `evaluate` prints what the crate `moliceiro-evaluate` computes. `doctor` checks
-//! an installation; `completions` and `man` print what packages of this program contain.
+//! `run`, `scale`, `top` and `bench` are crates of their own, and so are the three services. The
+//! commands here are small: `config` and `metrics` print what this program knows about itself;
+//! `status`, `detections`, `analyse`, `dead`, `model`, `rerun`, `compare`, `audit`, `backup` and
+//! `restore` ask a running server, through `client`; `plan` computes what a site needs; `evaluate`
+//! prints what the crate `moliceiro-evaluate` computes. `doctor` checks an installation;
+//! `completions` and `man` print what packages of this program contain.
 
 mod analyse;
 mod audit;
