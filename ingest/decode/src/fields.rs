@@ -1,5 +1,7 @@
 //! Makes the lines that a field lacks.
 
+use std::ops::{Add, Shr, Sub};
+
 /// Rows above and below a line that are needed to fit it to its moment.
 const AROUND: usize = 4;
 /// Values that are computed at once.
@@ -64,63 +66,89 @@ impl<'a> Lines<'a> {
             let [c, e, c0, e0, c3, e3, n, p, n2, m2, p2, q2, n4, m4, p4, q4] =
                 [c, e, c0, e0, c3, e3, n, p, n2, m2, p2, q2, n4, m4, p4, q4]
                     .map(|row| load::<T>(&row[at..]));
-            let values: [i32; LANES] = std::array::from_fn(|x| {
+            let values: [T::Wide; LANES] = std::array::from_fn(|x| {
                 let (c, e, n, p) = (c[x], e[x], n[x], p[x]);
                 let (up, down) = (n2[x] + p2[x], m2[x] + q2[x]);
                 let far = n4[x] + m4[x] + p4[x] + q4[x];
                 let between = (n + p) >> 1;
-                let change = (n - p).abs();
-                let around = ((c0[x] - c).abs() + (e0[x] - e).abs()) >> 1;
+                let change = distance(n, p);
+                let around = (distance(c0[x], c) + distance(e0[x], e)) >> 1;
                 let moved = (change >> 1).max(around);
                 // What the lines around it allow.
                 let (above, below) = (between - c, between - e);
                 let (more, less) = ((up >> 1) - c, (down >> 1) - e);
                 let most = above.max(below).max(more.min(less));
                 let least = above.min(below).min(more.max(less));
-                let range = if moved == 0 { 0 } else { moved.max(least).max(-most) };
-                let near = c + e;
-                let wide = c3[x] + e3[x];
+                let rest = T::Wide::default();
+                let range = if moved == rest { rest } else { moved.max(least).max(rest - most) };
+                let [near, wide, both, next, far] =
+                    [c + e, c3[x] + e3[x], n + p, up + down, far].map(Into::into);
                 // M. Weston's filters, in 1/8192: of one field, and of three.
                 let spatial = 5077 * near - 981 * wide;
-                let detail = (5570 * (n + p) - 3801 * (up + down) + 1016 * far) >> 2;
+                let detail = (5570 * both - 3801 * next + 1016 * far) >> 2;
                 let temporal = detail + 4309 * near - 213 * wide;
-                let has_edge = (c - e).abs() > change;
-                let found = if has_edge { temporal } else { spatial } >> 13;
+                let has_edge = distance(c, e) > change;
+                let found = T::narrow(if has_edge { temporal } else { spatial } >> 13);
                 found.max(between - range).min(between + range)
             });
             for (value, to) in values.iter().zip(line.chunks_exact_mut(T::BYTES)) {
-                T::write(*value, to);
+                T::write((*value).into(), to);
             }
         }
     }
 }
 
 /// The next values of a row, which may end before.
-fn load<T: Sample>(row: &[u8]) -> [i32; LANES] {
-    let mut values = [0; LANES];
+fn load<T: Sample>(row: &[u8]) -> [T::Wide; LANES] {
+    let mut values = [T::Wide::default(); LANES];
     for (value, bytes) in values.iter_mut().zip(row.chunks_exact(T::BYTES)) {
-        *value = T::read(bytes);
+        *value = T::widen(bytes);
     }
     values
+}
+
+fn distance<V: Value>(a: V, b: V) -> V {
+    a.max(b) - a.min(b)
 }
 
 fn chunks<T: Sample>(row: &[u8]) -> std::slice::ChunksExact<'_, u8> {
     row.chunks_exact(T::BYTES)
 }
 
+/// What is computed with: the narrower, the more at once.
+pub(crate) trait Value:
+    Copy + Ord + Default + Into<i32> + Add<Output = Self> + Sub<Output = Self> + Shr<u32, Output = Self>
+{
+}
+
+impl Value for i16 {}
+impl Value for i32 {}
+
 /// A value of a pixel's component.
 pub(crate) trait Sample {
     const BYTES: usize;
-    fn read(bytes: &[u8]) -> i32;
+    /// Holds sums of eight values.
+    type Wide: Value;
+    fn widen(bytes: &[u8]) -> Self::Wide;
+    /// Of a value that fits.
+    fn narrow(value: i32) -> Self::Wide;
+    fn read(bytes: &[u8]) -> i32 {
+        Self::widen(bytes).into()
+    }
     /// Writes the nearest value that it can have.
     fn write(value: i32, bytes: &mut [u8]);
 }
 
 impl Sample for u8 {
     const BYTES: usize = 1;
+    type Wide = i16;
 
-    fn read(bytes: &[u8]) -> i32 {
-        i32::from(bytes[0])
+    fn widen(bytes: &[u8]) -> i16 {
+        i16::from(bytes[0])
+    }
+
+    fn narrow(value: i32) -> i16 {
+        i16::try_from(value.clamp(i16::MIN.into(), i16::MAX.into())).unwrap_or_default()
     }
 
     fn write(value: i32, bytes: &mut [u8]) {
@@ -130,9 +158,14 @@ impl Sample for u8 {
 
 impl Sample for u16 {
     const BYTES: usize = 2;
+    type Wide = i32;
 
-    fn read(bytes: &[u8]) -> i32 {
+    fn widen(bytes: &[u8]) -> i32 {
         i32::from(Self::from_le_bytes([bytes[0], bytes[1]]))
+    }
+
+    fn narrow(value: i32) -> i32 {
+        value
     }
 
     fn write(value: i32, bytes: &mut [u8]) {
