@@ -2,6 +2,7 @@
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use gstreamer_video::VideoFormat;
 
 /// Lets a decoder write into GStreamer's buffers, which saves a copy of each frame, if the packets
 /// declare a pixel format that GStreamer knows.
@@ -44,15 +45,19 @@ impl Declared {
         })
     }
 
-    /// Whether GStreamer 1.22 has this format.
+    /// Whether this GStreamer has the format: 1.22 none for grey of 10 bits, and 1.26 one.
     fn is_known(&self) -> bool {
         let [luma, chroma] = self.bits;
         match self.chroma.as_str() {
-            "4:0:0" => luma == 8,
+            "4:0:0" => luma == 8 || is_format(&format!("GRAY{luma}_LE16")),
             "4:2:0" | "4:2:2" | "4:4:4" => luma == chroma && [8, 10, 12].contains(&luma),
             _ => false,
         }
     }
+}
+
+fn is_format(name: &str) -> bool {
+    VideoFormat::from_string(name) != VideoFormat::Unknown
 }
 
 /// Where nothing but the decoder knows the format.
