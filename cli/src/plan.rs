@@ -3,13 +3,13 @@
 mod demand;
 mod figures;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use moliceiro_service::stdout;
+use moliceiro_service::{EX_USAGE, stdout};
 use serde_json::json;
 
 use demand::{Demand, Site};
@@ -90,7 +90,7 @@ impl PlanArguments {
             bail!("{name}: give a number from 0.001 to 1000000");
         }
         if !matches!(self.replicas, 1 | 3 | 5) || self.cameras == 0 || self.cores == 0 {
-            bail!("give --replicas 1, 3 or 5, and at least one of --cameras and of --cores");
+            bail!("give --replicas 1, 3 or 5, and one or more --cameras and --cores");
         }
         Ok(Site {
             cameras: self.cameras.into(),
@@ -108,7 +108,13 @@ impl PlanArguments {
 }
 
 pub(crate) fn run(arguments: &PlanArguments) -> anyhow::Result<ExitCode> {
-    let site = arguments.site()?;
+    let site = match arguments.site() {
+        Ok(site) => site,
+        Err(error) => {
+            drop(writeln!(io::stderr(), "error: {error}"));
+            return Ok(ExitCode::from(EX_USAGE));
+        }
+    };
     let demand = Demand::of(site);
     let text = if arguments.json { json_of(&demand) } else { text(arguments, &site, &demand) };
     write!(stdout(), "{text}")?;

@@ -1,4 +1,5 @@
 use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub(crate) struct FrameWorker {
     /// The detector's name in results.
     name: String,
     metrics: Arc<Metrics>,
+    /// Microseconds that a session took for the latest frame.
+    frame_time: AtomicU64,
     /// Cancelled when an inference thread died, or an analysis does not end.
     broken: CancellationToken,
     hung: OnceLock<Hung>,
@@ -57,11 +60,17 @@ impl FrameWorker {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (broken, hung) = (CancellationToken::new(), OnceLock::new());
-        Self { streams, inference, gathering, name, metrics, broken, hung }
+        let frame_time = AtomicU64::new(0);
+        Self { streams, inference, gathering, name, metrics, frame_time, broken, hung }
     }
 
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What a session took for the latest frame; 0 before the first.
+    pub fn frame_time(&self) -> Duration {
+        Duration::from_micros(self.frame_time.load(Ordering::Relaxed))
     }
 
     /// The frame whose analysis does not end, if there is one.
@@ -192,6 +201,7 @@ impl FrameWorker {
     ) -> Result<Disposition, StoreError> {
         self.metrics.analysed(&frame.model, &analysis);
         let processing_us = analysis.processing_us();
+        self.frame_time.store(processing_us, Ordering::Relaxed);
         let Analysis { pts, decoded_at, size, objects, .. } = analysis;
         let counted = objects.counted().count();
         let result = FrameResult {

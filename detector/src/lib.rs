@@ -46,6 +46,7 @@ use frame_worker::FrameWorker;
 use gathering::Gathering;
 use inference::{Inference, Sessions};
 use metrics::Metrics;
+use prefetch::Prefetch;
 use serving::{Loader, Serving, Survey};
 pub use settings::{DetectorService, DetectorSettings};
 
@@ -94,10 +95,12 @@ pub async fn run(
     let name = settings.instance_name();
     let sent = Arc::clone(&streams);
     let worker = FrameWorker::new(sent, inference, gathering, name.clone(), Arc::clone(&metrics));
-    let max_in_flight = u32::try_from(max_in_flight).unwrap_or(u32::MAX);
+    let [per_session, of_all] =
+        [FRAMES_PER_SESSION, sessions].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    let prefetch = Prefetch::new(of_all, per_session);
     let (reports, pulling) = (
         metrics.rates().publish(&streams, &name, sessions, &shutdown),
-        Box::pin(pull::run(worker, serving, survey, max_in_flight, &shutdown)),
+        Box::pin(pull::run(worker, serving, survey, prefetch, &shutdown)),
     );
     tokio::pin!(reports, pulling);
     tokio::select! {

@@ -26,11 +26,10 @@ pub(crate) async fn run(
     worker: FrameWorker,
     mut serving: Serving,
     mut survey: Survey,
-    max_in_flight: u32,
+    prefetch: Prefetch,
     shutdown: &CancellationToken,
 ) -> Result<(), DetectorError> {
-    let puller =
-        Puller { worker: Arc::new(worker), prefetch: Arc::new(Prefetch::new(max_in_flight)) };
+    let puller = Puller { worker: Arc::new(worker), prefetch: Arc::new(prefetch) };
     let broken = puller.worker.broken();
     let tasks = TaskTracker::new();
     // Pulls in a row that returned nothing.
@@ -46,7 +45,7 @@ pub(crate) async fn run(
             }
         };
         let permits = tokio::select! {
-            permits = puller.prefetch.acquire() => permits,
+            permits = puller.prefetch.acquire(puller.worker.frame_time()) => permits,
             () = shutdown.cancelled() => break,
             () = broken.cancelled() => break,
         };

@@ -4,7 +4,8 @@
 //! The server makes a [snapshot] of each stream. They are made one after the other, while services
 //! run, in an order that makes them fit together: what a service writes last is copied first. So a
 //! video continues from the copy as it does after a crash: a frame may be in the queue though its
-//! result is stored, but never in neither.
+//! result is stored, but never in neither. Uploaded bytes, which are stored first, are copied last:
+//! so what is in the copy of a video that was uploaded meanwhile is enough to decode it again.
 //!
 //! [snapshot]: https://docs.nats.io/reference/reference-protocols/nats_api_reference
 
@@ -14,9 +15,10 @@ mod restore;
 mod snapshot;
 
 use std::path::Path;
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
 
-use async_nats::{Client, Request};
+use async_nats::{Client, Request, RequestErrorKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -55,8 +57,9 @@ fn names() -> Vec<String> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Contents {
     version: u8,
+    /// Each upload that was accepted before is in it, and each later one whole or not at all.
     /// Milliseconds since 1970-01-01 UTC.
-    made_at: u64,
+    as_of: u64,
     /// The version of the nats-server.
     server: String,
     streams: Vec<SavedStream>,
@@ -89,31 +92,61 @@ pub struct SavedFile {
     sha256: String,
 }
 
-/// Copies all streams that exist into a new or empty folder, and calls `saved` with each. `api`: how
-/// the subjects of requests to JetStream begin.
+/// Copies all streams that exist into a new or empty folder, and calls `saved` with each. Returns the
+/// instant that it is a copy of. `api`: how the subjects of requests to JetStream begin. If it fails,
+/// or `interrupted` ends first, nothing is left in the folder.
 pub async fn back_up(
     client: &Client,
     api: &str,
     folder: &Path,
-    mut saved: impl FnMut(&SavedStream),
-) -> Result<(), BackupError> {
+    interrupted: impl Future<Output = ()>,
+    saved: impl FnMut(&SavedStream),
+) -> Result<SystemTime, BackupError> {
     let api = Api { client, prefix: api };
     let folder = Folder::create(folder)?;
+    let done = Box::pin(copy_all(&api, &folder, interrupted, saved)).await;
+    if done.is_err() {
+        folder.discard();
+    }
+    done
+}
+
+async fn copy_all(
+    api: &Api<'_>,
+    folder: &Folder,
+    interrupted: impl Future<Output = ()>,
+    mut saved: impl FnMut(&SavedStream),
+) -> Result<SystemTime, BackupError> {
+    let (as_of, instant) = (crate::messages::milliseconds_now(), SystemTime::now());
+    let mut interrupted = pin!(interrupted);
     let mut streams = Vec::new();
     for name in names() {
         if !api.has_stream(&name).await? {
             continue;
         }
-        let stream = Box::pin(snapshot::save(&api, &name, &folder)).await?;
+        let stream = Box::pin(snapshot::save(api, &name, folder, &mut interrupted)).await?;
         saved(&stream);
         streams.push(stream);
     }
     if streams.is_empty() {
         return Err(BackupError::Unused);
     }
-    let made_at = crate::messages::milliseconds_now();
-    let server = client.server_info().version;
-    folder.finish(&Contents { version: VERSION, made_at, server, streams })
+    let server = api.client.server_info().version;
+    folder.finish(&Contents { version: VERSION, as_of, server, streams })?;
+    Ok(instant)
+}
+
+/// A consumer that is kept when nobody uses it.
+struct Durable {
+    name: String,
+    config: Value,
+}
+
+impl Durable {
+    fn of(mut info: Value) -> Option<Self> {
+        let config = info["config"].take();
+        Some(Self { name: config["durable_name"].as_str()?.to_owned(), config })
+    }
 }
 
 /// Requests to JetStream.
@@ -136,7 +169,10 @@ impl Api<'_> {
     ) -> Result<Value, BackupError> {
         let request = Request::new().payload(payload).timeout(Some(API_TIMEOUT));
         let answer = self.client.send_request(subject.to_owned(), request).await;
-        let answer = answer.map_err(|error| BackupError::no_answer(what, error))?;
+        let answer = answer.map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => BackupError::NoResponders(what.to_owned()),
+            _ => BackupError::no_answer(what, error),
+        })?;
         if answer.payload.is_empty() {
             return Ok(Value::Null);
         }
@@ -172,8 +208,8 @@ impl Api<'_> {
         }
     }
 
-    /// The names of the consumers that are kept when nobody uses them.
-    async fn durable_consumers(&self, stream: &str) -> Result<Vec<String>, BackupError> {
+    /// The configurations of the consumers that are kept when nobody uses them.
+    async fn durable_consumers(&self, stream: &str) -> Result<Vec<Durable>, BackupError> {
         let mut found: Vec<Value> = Vec::new();
         loop {
             let what = format!("CONSUMER.LIST.{stream}");
@@ -186,8 +222,21 @@ impl Api<'_> {
                 break;
             }
         }
-        let names = found.iter().filter_map(|found| found["config"]["durable_name"].as_str());
-        Ok(names.map(str::to_owned).collect())
+        Ok(found.into_iter().filter_map(Durable::of).collect())
+    }
+
+    /// Gives a consumer as many replicas as its stream has, also when that changes: it has to follow
+    /// a stream that is restored with others.
+    async fn follow_stream(&self, stream: &str, consumer: &Durable) -> Result<(), BackupError> {
+        let Durable { name, config } = consumer;
+        if config["num_replicas"].as_u64().unwrap_or_default() == 0 {
+            return Ok(());
+        }
+        let mut config = config.clone();
+        config["num_replicas"] = json!(0);
+        let update = json!({ "stream_name": stream, "config": config, "action": "update" });
+        self.ask(&format!("CONSUMER.DURABLE.CREATE.{stream}.{name}"), &update).await?;
+        Ok(())
     }
 
     /// Stops the delivery of a consumer's messages, or resumes it.

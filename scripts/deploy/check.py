@@ -14,9 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import alerts
 from resources import (
     PROJECT, SERVER, SERVICES, TOOLS, component, compose, data, environment, files, image, image_environment, of_kind,
-    rendered, workloads,
+    rendered, server_hosts, workloads,
 )
 
 import jsonschema_rs  # of schemathesis, which resources.py has put into the path
@@ -168,7 +169,29 @@ def check_pod(resources, workload):
                 yield f"{what}: {path} is not mounted"
 
 
+def check_alerts(arguments):
+    """They are those of Prometheus, and of the resource that the cluster gets."""
+    if (arguments.root / alerts.RESOURCE).read_text() != alerts.resource(arguments.root):
+        yield f"{alerts.RESOURCE} is not what {alerts.RULES} says: run scripts/deploy/alerts.py"
+
+
+def check_certificates(arguments, resources):
+    """Whoever connects to a server finds its host in its certificate."""
+    settings = next(data(found) for found in of_kind(resources, "ConfigMap") if "moliceiro.toml" in found["data"])
+    named = re.findall(r"(\w+)://([\w.-]+):4222", settings["moliceiro.toml"])
+    for workload in workloads(resources):
+        for container in workload["spec"]["template"]["spec"]["containers"]:
+            for variable in container.get("env", []):
+                named += re.findall(r"(\w+)://[^@]+@([\w.-]+):6222", variable.get("value", ""))
+    for scheme, host in named:
+        if scheme != "tls":
+            yield f"{host} is reached without TLS"
+        if host not in server_hosts(arguments.root):
+            yield f"no certificate is made for {host}: see kustomization.yaml"
+
+
 def check_kubernetes(arguments):
+    yield from check_alerts(arguments)
     if not (TOOLS / "bin/kubectl").exists():
         print(f"there is no kubectl for this machine: {arguments.root}/deploy/kubernetes is not checked", file=sys.stderr)
         return
@@ -180,6 +203,7 @@ def check_kubernetes(arguments):
         return
     yield from check_resource_schemas(resources + of_kind(scaled, "ScaledObject"))
     yield from check_scaled(arguments, scaled)
+    yield from check_certificates(arguments, resources)
     problems = list(check_references(resources))
     yield from problems
     for workload in workloads(resources) if not problems else []:
@@ -234,6 +258,10 @@ def check_command(arguments, what, command, variables, mounted):
         for path, text in mounted.items():
             paths[path] = Path(folder) / path.lstrip("/")
             paths[path].parent.mkdir(parents=True, exist_ok=True)
+            for other in mounted:
+                text = text.replace(f'"{other}"', f'"{folder}{other}"')
+            for missing in re.findall(r'(?m)^ *tls_\w+ = "(/etc/.+)"$', text):
+                yield f"{what}: {missing} is not mounted"
             paths[path].write_text(text)
         config = [str(paths[b]) for a, b in zip(command, command[1:]) if a == "--config" and b in paths]
         clean = {"PATH": os.environ["PATH"], **variables}

@@ -18,16 +18,26 @@ SERVICES = ["ingest", "detector", "aggregator"]
 SERVER = "/usr/lib/moliceiro/nats-server"
 
 
-def rendered(root, name="kubernetes"):
-    """The resources that a folder of deploy is built into, with passwords of their own."""
+def server_hosts(root):
+    """The hosts that the certificates of the servers are for, of the command in kustomization.yaml."""
+    text = (root / "deploy/kubernetes/kustomization.yaml").read_text().replace("\\\n#", "")
+    return re.search(r"(?m)^# +nats/make-certificates deploy/kubernetes/tls (.+)$", text)[1].split()
+
+
+def rendered(root, name="kubernetes", addresses=()):
+    """The resources that a folder of deploy is built into, with passwords and certificates of their own. `addresses`: of
+    servers, besides their hosts.
+    """
     with tempfile.TemporaryDirectory() as made:
         for part in ["deploy", "grafana"]:
-            shutil.copytree(root / part, Path(made) / part, ignore=shutil.ignore_patterns("*.env", "tokens.toml"))
+            shutil.copytree(root / part, Path(made) / part, ignore=shutil.ignore_patterns("*.env", "tokens.toml", "tls"))
         (Path(made) / "nats").mkdir()
         for part in ["kustomization.yaml", "accounts.conf"]:
             shutil.copy(root / "nats" / part, Path(made) / "nats" / part)
         folder = Path(made) / "deploy/kubernetes"
         subprocess.run([Path(made) / "deploy/make-passwords", folder], check=True, capture_output=True)
+        hosts = [*server_hosts(root), *addresses]
+        subprocess.run([root / "nats/make-certificates", folder / "tls", *hosts], check=True, capture_output=True)
         built = subprocess.run([TOOLS / "bin/kubectl", "kustomize", folder.with_name(name)], capture_output=True, text=True)
     if built.returncode:
         raise ValueError(f"kubectl kustomize: {built.stderr.strip()}")
@@ -91,8 +101,10 @@ def files(resources, pod, container):
             for field, kind in [("configMap", "ConfigMap"), ("secret", "Secret")]:
                 if field in source:
                     name = source[field].get("name") or source[field]["secretName"]
-                    for key, text in data(named(resources, kind, name)).items():
-                        found[f"{mount['mountPath']}/{key}"] = text
+                    all_files = data(named(resources, kind, name))
+                    items = source[field].get("items") or [{"key": key, "path": key} for key in all_files]
+                    for item in items:
+                        found[f"{mount['mountPath']}/{item['path']}"] = all_files[item["key"]]
     return found
 
 

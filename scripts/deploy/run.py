@@ -24,7 +24,7 @@ from pathlib import Path
 
 from resources import (
     PROJECT, SERVER, component, compose, data, environment, files, image_environment, json_value, of_kind, rendered,
-    workloads,
+    server_hosts, workloads,
 )
 
 # Only a failure takes that long.
@@ -47,10 +47,10 @@ def claim():
 class Machine:
     """A container without its engine."""
 
-    def __init__(self, name, command, variables, mounted, folder):
+    def __init__(self, name, command, variables, mounted, folder, claimed=None):
         self.name, self.command, self.variables, self.mounted = name, command, variables, mounted
         self.folder = folder / name
-        self.address, self.claimed = claim()
+        self.address, self.claimed = claimed or claim()
         self.process = None
 
     def start(self, hosts, programs):
@@ -95,6 +95,14 @@ class Machine:
             except OSError:
                 return False
         self.wait(f"200 of port {port}{path}", answers)
+
+    def check_tls(self, port):
+        """Nobody reaches a server without TLS, and no server another."""
+        with urllib.request.urlopen(f"http://{self.address}:{port}/varz", timeout=30) as answer:
+            found = json.load(answer)
+        cluster = found["cluster"]
+        if not (found.get("tls_required") and cluster.get("tls_required") and cluster.get("tls_verify")):
+            self.fail("it serves clients or other servers without TLS")
 
     def check_health(self, test):
         """Runs a health check of a container, as it stands there."""
@@ -141,7 +149,9 @@ def count(ingest, video, tokens):
 
 
 def on_kubernetes(root, folder):
-    resources = rendered(root)
+    # Certificates are for addresses here.
+    claims = [claim() for _ in server_hosts(root)]
+    resources = rendered(root, addresses=[address for address, _ in claims])
     settings = image_environment(root)
     machines, tokens = [], {}
     for workload in sorted(workloads(resources), key=lambda found: component(found) != "nats"):
@@ -152,11 +162,14 @@ def on_kubernetes(root, folder):
             name = f"{workload['metadata']['name']}-{number}"
             command = container.get("command") or ["moliceiro", *container["args"]]
             variables = {**settings, **environment(resources, container, name)}
-            machine = Machine(name, command, variables, files(resources, pod, container), folder)
+            mounted = files(resources, pod, container)
+            machine = Machine(name, command, variables, mounted, folder, claims[number] if is_set else None)
             machine.hosts = [f"{name}.{workload['spec']['serviceName']}"] if is_set else []
             ports = {port["name"]: port["containerPort"] for port in container["ports"]}
             probes = [container[probe]["httpGet"] for probe in ["startupProbe", "readinessProbe", "livenessProbe"]]
             machine.checks = [("probe", ports[probe["port"]], probe["path"]) for probe in probes]
+            if is_set:
+                machine.checks.append(("check_tls", ports["monitor"]))
             machine.waits = not is_set
             machines.append(machine)
     secret = next(data(found) for found in of_kind(resources, "Secret") if "tokens.toml" in found["data"])

@@ -9,6 +9,7 @@ mod processes;
 mod units;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -21,7 +22,7 @@ use moliceiro_nats::{
     NatsSettings, Patience, Permissions, Streams, StreamsSettings, connect_reporting, work,
 };
 use moliceiro_service::{
-    CommonArguments, LogSettings, Settings, shutdown_on_signals, start_logging,
+    CommonArguments, EX_USAGE, LogSettings, Settings, shutdown_on_signals, start_logging,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -94,7 +95,13 @@ pub struct ScaleArguments {
 /// Runs until a signal.
 pub fn run(arguments: &ScaleArguments) -> anyhow::Result<ExitCode> {
     let settings = arguments.common.loader().load()?;
-    let policy = arguments.policy()?;
+    let policy = match arguments.policy() {
+        Ok(policy) => policy,
+        Err(error) => {
+            drop(writeln!(io::stderr(), "error: {error}"));
+            return Ok(ExitCode::from(EX_USAGE));
+        }
+    };
     start_logging(&settings.section::<LogSettings>()?);
     let fleet = match arguments.systemd {
         true => Fleet::Units(Units::new(&arguments.unit, policy.max)),

@@ -47,6 +47,18 @@ fn a_mistake_in_any_of_them_is_refused() {
         ("kubernetes/network-policies.yaml", "nats\n", "nuts\n", "selects no pod"),
         ("kubernetes/server.conf", "max_payload:", "max_payloads:", "unknown field"),
         ("kubernetes/moliceiro.toml", "replicas = 3", "replicas = 2", "streams.replicas"),
+        ("kubernetes/moliceiro.toml", "ca.crt", "ca.pem", "ca.pem is not mounted"),
+        ("kubernetes/moliceiro.toml", "tls://", "nats://", "without TLS"),
+        ("kubernetes/nats.yaml", "tls://", "nats://", "without TLS"),
+        ("kubernetes/server.conf", "nats/tls.key", "nats/key", "nats/key"),
+        (
+            "kubernetes/kustomization.yaml",
+            "     moliceiro-nats-2.",
+            "  other.",
+            "no certificate is",
+        ),
+        ("kubernetes/kustomization.yaml", "tls/server.key", "tls/server.kay", "server.kay"),
+        ("kubernetes/alerts.yaml", "for: 1m", "for: 2m", "run scripts/deploy/alerts.py"),
         ("keda/scaled-object.yaml", "pollingInterval:", "pollInterval:", "pollInterval"),
         ("keda/scaled-object.yaml", "_detector_seconds", "_seconds_of_one", "there is no metric"),
         (

@@ -194,6 +194,23 @@ fn a_plan_names_its_figures_and_refuses_a_model_that_was_not_measured() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let mut unknown = plan("boats");
-    unknown.expect_code(1);
+    unknown.expect_code(64);
     assert!(unknown.stderr()[0].contains("--frames-per-core"), "{:?}", unknown.stderr());
+}
+
+#[test]
+fn wrong_numbers_are_wrong_usage() {
+    for (arguments, part) in [
+        (vec!["scale", "--max", "0"], "--max of 1 to 10000"),
+        (vec!["scale", "--min", "3", "--max", "2"], "--min that is not larger"),
+        (vec!["scale", "--within", "0s"], "--within of 1s or longer"),
+        (vec!["plan", "--cameras", "0", "--fps", "5"], "one or more --cameras"),
+        (vec!["restore", "b", "--replicas", "2"], "give 1, 3 or 5"),
+    ] {
+        let mut command = moliceiro();
+        let mut process = Process::start(command.args(&arguments));
+        process.expect_code(64);
+        let said = process.stderr().join("\n");
+        assert!(said.contains(part), "{arguments:?}: {said}");
+    }
 }

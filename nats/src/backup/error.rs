@@ -29,6 +29,9 @@ pub enum BackupError {
     /// A file is not the one that was written.
     #[error("{} is damaged: nothing was restored", .0.display())]
     Damaged(PathBuf),
+    /// Somebody stopped it.
+    #[error("interrupted: nothing of it is left")]
+    Interrupted,
     /// There is nothing to copy.
     #[error("this server has no streams of Moliceiro")]
     Unused,
@@ -38,6 +41,19 @@ pub enum BackupError {
          with all services stopped"
     )]
     Exists(String),
+    /// There are fewer servers than replicas.
+    #[error(
+        "the NATS server refuses {replicas} replicas of stream {stream}: {reason}; restore to a \
+         cluster of at least {replicas} servers, or with --replicas 1"
+    )]
+    Replicas {
+        /// The stream.
+        stream: String,
+        /// How many.
+        replicas: u64,
+        /// The server's reason.
+        reason: String,
+    },
     /// The server refuses a request.
     #[error("the NATS server refuses {what}: {reason}")]
     Refused {
@@ -48,6 +64,9 @@ pub enum BackupError {
         /// The server's reason.
         reason: String,
     },
+    /// Nobody gets the request.
+    #[error("the NATS server does not answer {0}: nobody receives it there")]
+    NoResponders(String),
     /// The server does not answer, or nobody understands what it says.
     #[error("the NATS server does not answer {what}: {reason}")]
     NoAnswer {

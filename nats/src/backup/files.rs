@@ -5,10 +5,12 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
+use tracing::warn;
 
 use super::{BackupError, Contents, SavedFile, VERSION, names};
 
 const CONTENTS: &str = "backup.json";
+const PARTIAL_CONTENTS: &str = ".backup.json";
 /// The description of a thousand consumers is smaller.
 const LARGEST_CONTENTS: u64 = 16 << 20;
 /// Well below what a message may have.
@@ -50,9 +52,22 @@ impl Folder {
         fs::remove_file(&path).map_err(file_error(&path))
     }
 
+    /// Removes what was written: it is no backup, and the folder may be used again.
+    pub(super) fn discard(&self) {
+        let files = names().into_iter().map(|name| self.of_stream(&name));
+        for path in files.chain([self.0.join(PARTIAL_CONTENTS)]) {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    warn!(%error, path = %path.display(), "a file of the failed backup is left");
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The backup is complete.
     pub(super) fn finish(&self, contents: &Contents) -> Result<(), BackupError> {
-        let (path, partial) = (self.0.join(CONTENTS), self.0.join(".backup.json"));
+        let (path, partial) = (self.0.join(CONTENTS), self.0.join(PARTIAL_CONTENTS));
         let write = || {
             let mut file = File::create(&partial)?;
             serde_json::to_writer_pretty(&mut file, contents)?;

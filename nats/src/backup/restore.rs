@@ -1,27 +1,32 @@
 //! Streams from the files of a backup.
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use async_nats::Client;
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::files::Folder;
-use super::{API_TIMEOUT, Api, BackupError, SavedStream};
+use super::{API_TIMEOUT, Api, BackupError, Durable, SavedStream};
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// Makes the streams of a backup on a server that has none of them, each with as many replicas as it
-/// had, and calls `restored` with each. If one cannot be made, none is left.
+/// Makes the streams of a backup on a server that has none of them, and calls `restored` with each. If
+/// one cannot be made, or `interrupted` ends first, none is left. `replicas`: of each stream; `None`:
+/// as many as it had.
 pub async fn restore(
     client: &Client,
     api: &str,
     folder: &Path,
+    replicas: Option<usize>,
+    interrupted: impl Future<Output = ()>,
     mut restored: impl FnMut(&SavedStream),
 ) -> Result<(), BackupError> {
+    let mut interrupted = pin!(interrupted);
     let api = Api { client, prefix: api };
     let (folder, contents) = Folder::open(folder)?;
     for stream in &contents.streams {
@@ -30,7 +35,13 @@ pub async fn restore(
         }
     }
     for (done, stream) in contents.streams.iter().enumerate() {
-        if let Err(error) = Box::pin(restore_stream(&api, &folder, stream)).await {
+        let made = tokio::select! {
+            made = Box::pin(restore_stream(&api, &folder, stream, replicas)) => {
+                made.map_err(|error| explained(error, stream, replicas))
+            }
+            () = &mut interrupted => Err(BackupError::Interrupted),
+        };
+        if let Err(error) = made {
             for stream in &contents.streams[..=done] {
                 let what = format!("STREAM.DELETE.{}", stream.name);
                 // The one that failed may not exist.
@@ -51,8 +62,9 @@ async fn restore_stream(
     api: &Api<'_>,
     folder: &Folder,
     stream: &SavedStream,
+    replicas: Option<usize>,
 ) -> Result<(), BackupError> {
-    let (name, config) = (&stream.name, &stream.config);
+    let (name, config) = (&stream.name, &configuration(stream, replicas));
     if stream.file.is_none() {
         api.ask(&format!("STREAM.CREATE.{name}"), config).await?;
         return Ok(());
@@ -63,21 +75,63 @@ async fn restore_stream(
     let subject = subject.ok_or_else(|| BackupError::no_answer(&what, "it names no subject"))?;
     let mut reader = folder.reader(name)?;
     while let Some(chunk) = reader.chunk()? {
-        api.ask_at(subject, &what, chunk.into()).await?;
+        send(api, subject, &what, chunk.into()).await?;
     }
-    api.ask_at(subject, &what, Bytes::new()).await?;
+    send(api, subject, &what, Bytes::new()).await?;
     // Each is paused, as it was when it was copied.
     for consumer in restored_consumers(api, stream).await? {
-        api.pause(name, &consumer, None).await?;
+        api.pause(name, &consumer.name, None).await?;
     }
     Ok(())
+}
+
+/// A single server does not have replicas, and a cluster no more of them than servers.
+fn explained(error: BackupError, stream: &SavedStream, replicas: Option<usize>) -> BackupError {
+    // Its numbers for "not in a cluster" and "too few servers", which a failed restore quotes.
+    let codes = [10074, 10005];
+    let replicas = configuration(stream, replicas)["num_replicas"].as_u64().unwrap_or(1);
+    match error {
+        BackupError::Refused { code, reason, .. }
+            if replicas > 1
+                && codes.iter().any(|of| code == *of || reason.contains(&format!("({of})"))) =>
+        {
+            BackupError::Replicas { stream: stream.name.clone(), replicas, reason }
+        }
+        other => other,
+    }
+}
+
+fn configuration(stream: &SavedStream, replicas: Option<usize>) -> Value {
+    let mut config = stream.config.clone();
+    if let (Some(replicas), Some(fields)) = (replicas, config.as_object_mut()) {
+        fields.insert("num_replicas".to_owned(), replicas.into());
+        if replicas > 1 {
+            // The server acknowledges what it has not written yet, without replicas only.
+            fields.remove("persist_mode");
+        }
+    }
+    config
+}
+
+/// In a cluster, the server that restores may be another one: this client's own server hears of the
+/// subject a moment later.
+async fn send(api: &Api<'_>, subject: &str, what: &str, chunk: Bytes) -> Result<(), BackupError> {
+    let deadline = Instant::now() + API_TIMEOUT;
+    loop {
+        match api.ask_at(subject, what, chunk.clone()).await {
+            Err(BackupError::NoResponders(_)) if Instant::now() < deadline => {
+                tokio::time::sleep(POLL).await;
+            }
+            sent => return sent.map(drop),
+        }
+    }
 }
 
 /// A cluster makes them after it has answered.
 async fn restored_consumers(
     api: &Api<'_>,
     stream: &SavedStream,
-) -> Result<Vec<String>, BackupError> {
+) -> Result<Vec<Durable>, BackupError> {
     let name = &stream.name;
     let deadline = Instant::now() + API_TIMEOUT;
     loop {

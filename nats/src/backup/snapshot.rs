@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use super::files::{CHUNK, Folder, Writer};
-use super::{Api, BackupError, SavedStream};
+use super::{Api, BackupError, Durable, SavedStream};
 
 /// Consumers are paused for so long at most, even if this program dies.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
@@ -25,23 +25,22 @@ pub(super) async fn save(
     api: &Api<'_>,
     name: &str,
     folder: &Folder,
+    interrupted: &mut (impl Future<Output = ()> + Unpin),
 ) -> Result<SavedStream, BackupError> {
     let consumers = api.durable_consumers(name).await?;
-    let until = humantime::format_rfc3339_seconds(SystemTime::now() + LONGEST_PAUSE).to_string();
-    let mut paused = Vec::new();
-    let mut saved = Ok(());
-    for consumer in &consumers {
-        paused.push(consumer);
-        saved = pause(api, name, consumer, &until).await;
-        if saved.is_err() {
-            break;
+    let copying = async {
+        let until = SystemTime::now() + LONGEST_PAUSE;
+        let until = humantime::format_rfc3339_seconds(until).to_string();
+        for consumer in &consumers {
+            pause(api, name, consumer, &until).await?;
         }
-    }
-    let saved = match saved {
-        Ok(()) => copy(api, name, folder, paused.len() as u64).await,
-        Err(error) => Err(error),
+        copy(api, name, folder, consumers.len() as u64).await
     };
-    for consumer in paused {
+    let saved = tokio::select! {
+        saved = copying => saved,
+        () = interrupted => Err(BackupError::Interrupted),
+    };
+    for Durable { name: consumer, .. } in &consumers {
         if let Err(error) = api.pause(name, consumer, None).await {
             warn!(%error, consumer, "a consumer stays paused for up to ten minutes");
         }
@@ -49,7 +48,14 @@ pub(super) async fn save(
     saved
 }
 
-async fn pause(api: &Api<'_>, name: &str, consumer: &str, until: &str) -> Result<(), BackupError> {
+async fn pause(
+    api: &Api<'_>,
+    name: &str,
+    durable: &Durable,
+    until: &str,
+) -> Result<(), BackupError> {
+    api.follow_stream(name, durable).await?;
+    let consumer = &durable.name;
     api.pause(name, consumer, Some(until.to_owned())).await?;
     // In a cluster, the answer comes before its leader knows.
     let what = format!("CONSUMER.INFO.{name}.{consumer}");

@@ -359,7 +359,8 @@ impl StreamsSettings {
             ack_wait,
             max_deliver,
             max_ack_pending: MAX_IN_FLIGHT,
-            num_replicas: self.replicas,
+            // As many as its stream has, also when that changes.
+            num_replicas: 0,
             ..pull::Config::default()
         }
     }
