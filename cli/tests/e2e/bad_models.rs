@@ -236,7 +236,7 @@ async fn a_model_that_is_deleted_between_two_frames_fails_the_rest_by_name() {
     let id = VideoId::try_from("removed".to_owned()).unwrap();
     until("frames are counted", async || {
         let entry = streams.videos().entry(&id).await.unwrap()?;
-        (entry.processed_frames > 0).then_some(())
+        (entry.counted > 0).then_some(())
     })
     .await;
     let store = site.jetstream().await.get_object_store("models").await.unwrap();
