@@ -92,7 +92,7 @@ fn odd_models_are_used() {
     let video = short_video(folder.path(), "video.mp4");
     let mut run = run_in_model_size(&folder.path().join("data"));
     run.arg("--json");
-    let models = ["misfits/many", "misfits/boxes-outside", "layouts/yolov8-open"];
+    let models = ["misfits/many", "misfits/boxes-outside", "misfits/open"];
     for model in models {
         run.arg("--model").arg(data(&format!("{model}.onnx")));
     }
