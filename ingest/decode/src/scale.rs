@@ -93,8 +93,16 @@ impl Step {
         } else {
             VideoMatrixMode::None
         });
-        if scaling == Scaling::Linear {
-            config = between_neighbours(config)?;
+        let is_half = (from.width(), from.height()) == (2 * to.width(), 2 * to.height());
+        match scaling {
+            Scaling::Linear => config = cubic(config, BETWEEN_NEIGHBOURS)?,
+            // For this size alone, GStreamer's linear scaling (seen in 1.22) is the mean of two
+            // pixels in each direction.
+            Scaling::Smooth if is_half => {
+                config.set_resampler_method(VideoResamplerMethod::Cubic);
+                config = cubic(config, ONE_THREE_THREE_ONE)?;
+            }
+            Scaling::Smooth | Scaling::Lanczos => {}
         }
         let is_scaled = (from.width(), from.height()) != (to.width(), to.height());
         match scaling {
@@ -121,17 +129,22 @@ impl Step {
     }
 }
 
-/// Cubic scaling with values that leave it the two nearest pixels in each direction, however much
-/// smaller the picture is. GStreamer's linear scaling (seen in 1.22) takes all pixels that are
-/// covered or, with two taps, places columns by the middles of the outermost ones.
-fn between_neighbours(
+/// B of a cubic filter that leaves it the two nearest pixels in each direction, however much smaller
+/// the picture is. GStreamer's linear scaling (seen in 1.22) takes all pixels that are covered or,
+/// with two taps, places columns by the middles of the outermost ones.
+const BETWEEN_NEIGHBOURS: f64 = 0.0;
+/// B of one that weighs the four nearest pixels so, between two of them.
+const ONE_THREE_THREE_ONE: f64 = 6.0;
+
+/// Cubic scaling of four pixels in each direction, with this B, and 0 as C.
+fn cubic(
     mut config: VideoConverterConfig,
+    b: f64,
 ) -> Result<VideoConverterConfig, gst::glib::BoolError> {
     config.set_resampler_taps(4);
     let mut config = gst::Structure::from(config);
-    for parameter in ["GstVideoResampler.cubic-b", "GstVideoResampler.cubic-c"] {
-        config.set(parameter, 0.0f64);
-    }
+    config.set("GstVideoResampler.cubic-b", b);
+    config.set("GstVideoResampler.cubic-c", 0.0f64);
     VideoConverterConfig::try_from(config)
 }
 
