@@ -35,7 +35,7 @@ use clap::{Parser, Subcommand};
 use moliceiro_aggregator::AggregatorArguments;
 #[cfg(feature = "bench")]
 use moliceiro_bench::{BenchArguments, ChildArguments};
-use moliceiro_detector::DetectorArguments;
+use moliceiro_detector::{DetectorArguments, TrialCommand};
 use moliceiro_ingest::IngestArguments;
 use moliceiro_run::RunArguments;
 use moliceiro_scale::ScaleArguments;
@@ -114,6 +114,9 @@ enum Command {
     /// Decodes one video for the ingest that starts it
     #[command(hide = true)]
     DecodeWorker,
+    /// Loads a model and runs it once, for the program that starts it
+    #[command(hide = true)]
+    ModelTrial,
     Doctor(DoctorArguments),
     Config(ConfigArguments),
     /// Prints a reference of all metrics, as Markdown
@@ -156,7 +159,7 @@ fn main() -> ExitCode {
         Command::Detector(arguments) => {
             let service = arguments.service()?;
             serve(&service.base.clone(), |telemetry, shutdown| {
-                moliceiro_detector::run(service, telemetry, shutdown)
+                moliceiro_detector::run(service, TrialCommand::this_program(), telemetry, shutdown)
             })
         }
         Command::Aggregator(arguments) => {
@@ -186,6 +189,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "bench")]
         Command::BenchChild(arguments) => moliceiro_bench::run_child(&arguments),
         Command::DecodeWorker => Ok(moliceiro_ingest::decode_worker()),
+        Command::ModelTrial => Ok(moliceiro_detector::model_trial()),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Metrics => {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use moliceiro_detector::{DetectorSettings, inspect, name_of_file};
+use moliceiro_detector::{DetectorSettings, TrialCommand, inspect, name_of_file};
 use moliceiro_nats::messages::{AuditAction, AuditRecord, ModelDescription, ModelId, to_json};
 use moliceiro_nats::{ModelsError, Streams};
 use moliceiro_service::{SettingsError, stdout};
@@ -121,7 +121,7 @@ fn add(arguments: &AddArguments) -> anyhow::Result<ExitCode> {
     let client = client(store)?;
     let detector: DetectorSettings = client.section()?;
     let name = name.clone().unwrap_or_else(|| name_of_file(file));
-    let new = inspect(&detector, file, name)?;
+    let new = inspect(&detector, &TrialCommand::this_program(), file, name)?;
     let who = client.who();
     // A model may be what a server gets first.
     client.run_on_new(async |streams| {

@@ -9,6 +9,7 @@ use moliceiro_vision::{Detector, LibraryPaths, Model, Options, Runtime, RuntimeE
 
 use crate::error::DetectorError;
 use crate::settings::DetectorSettings;
+use crate::trial::{Origin, Trial, TrialCommand, TrialError};
 
 /// Relative to the folder that the program is installed in.
 const BUNDLED_RUNTIME: &str = "lib/libonnxruntime.so";
@@ -45,26 +46,22 @@ pub fn check(settings: &DetectorSettings) -> Result<(), DetectorError> {
     Ok(())
 }
 
-/// Loads a model's file, runs it once, and returns what the store has to know about it.
+/// Loads a model's file, runs it once in a process of its own, and returns what the store has to
+/// know about it.
 pub fn inspect(
     settings: &DetectorSettings,
+    trial: &TrialCommand,
     file: &Path,
     name: ModelId,
-) -> Result<NewModel, DetectorError> {
-    let model = Model::open(file)?;
-    model.check_one_file()?;
-    inspect_model(settings, &model, name)
+) -> Result<NewModel, TrialError> {
+    let (settings, file) = (settings.clone(), file.to_owned());
+    trial.run(&Trial { settings, file, name, origin: Origin::Local })
 }
 
-/// As [`inspect`], of a model that is opened already.
-pub(crate) fn inspect_model(
-    settings: &DetectorSettings,
-    model: &Model,
-    name: ModelId,
-) -> Result<NewModel, DetectorError> {
-    let detector = Detector::new(&load_runtime(settings)?, model, options(settings))?;
-    let (model, description) = (detector.model(), detector.model().description());
-    Ok(NewModel {
+/// What the store has to know about a model that was run once.
+pub(crate) fn described(model: &Model, name: ModelId) -> NewModel {
+    let description = model.description();
+    NewModel {
         name,
         size: description.size,
         multiple_of: description.multiple_of,
@@ -73,7 +70,7 @@ pub(crate) fn inspect_model(
         classes: u32::try_from(description.labels.len()).unwrap_or(u32::MAX),
         // In full: the store has no file beside the model, and nothing is found out again.
         manifest: Some(model.manifest()),
-    })
+    }
 }
 
 /// The name of a model that people give as a file: its own name, made valid. Names of built-in

@@ -28,6 +28,7 @@ mod pull;
 mod rates;
 mod serving;
 mod settings;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use moliceiro_nats::messages::ModelId;
 use moliceiro_service::{Telemetry, connect_streams};
 use moliceiro_vision::Model;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -49,6 +51,7 @@ use metrics::Metrics;
 use prefetch::Prefetch;
 use serving::{Loader, Serving, Survey};
 pub use settings::{DetectorService, DetectorSettings};
+pub use trial::{MODEL_TRIAL, TrialCommand, TrialError, model_trial};
 
 /// Frames in flight for each session: one being analysed, one ready, those on their way in and out,
 /// and those whose results are gathered.
@@ -62,13 +65,14 @@ const MODEL_CONDITION: &str = "detector model";
 /// Analyses frames until `shutdown`; then finishes those in flight.
 pub async fn run(
     service: DetectorService,
+    trial: TrialCommand,
     telemetry: Telemetry,
     shutdown: CancellationToken,
 ) -> Result<(), DetectorError> {
     let metrics = Arc::new(Metrics::new(&mut telemetry.catalogue()));
     telemetry.readiness.not_yet(MODEL_CONDITION, "it is being loaded");
     let settings = &service.section;
-    let (loader, preloaded) = preload(settings).await?;
+    let (loader, preloaded) = preload(settings, trial).await?;
     let inference = Inference::start(loader.sessions(), settings.deadline)?;
     telemetry.readiness.met(MODEL_CONDITION);
 
@@ -80,15 +84,22 @@ pub async fn run(
     };
     let streams = Arc::new(streams);
     let runtime = loader.runtime().to_owned();
-    let mut serving = Serving::new(Arc::clone(&streams), loader, settings, Arc::clone(&metrics));
+    let checking = Arc::clone(&loader);
+    let wake = Arc::new(Notify::new());
+    let mut serving = Serving::new(
+        Arc::clone(&streams),
+        loader,
+        settings,
+        Arc::clone(&metrics),
+        Arc::clone(&wake),
+    );
     if let Some((model, loaded)) = preloaded {
         let consumer = streams.detectors(&model).await?;
         serving.add(model, consumer, loaded);
     }
     metrics.ready(sessions, &settings.models, &runtime);
-    let survey = Survey::start(Arc::clone(&streams));
-    let checks =
-        model_checks::serve(Arc::clone(&streams), settings.clone(), shutdown.child_token());
+    let survey = Survey::start(Arc::clone(&streams), wake);
+    let checks = model_checks::serve(Arc::clone(&streams), checking, shutdown.child_token());
     // It ends with the shutdown; a check in progress is asked for again.
     tokio::spawn(checks);
     let gathering = Gathering::new(max_in_flight / 2, GATHER_FOR);
@@ -113,10 +124,13 @@ pub async fn run(
 type Preloaded = Option<(ModelId, Arc<Sessions>)>;
 
 /// Loads ONNX Runtime and a built-in model, so that the first frames need not wait for that.
-async fn preload(settings: &DetectorSettings) -> Result<(Arc<Loader>, Preloaded), DetectorError> {
+async fn preload(
+    settings: &DetectorSettings,
+    trial: TrialCommand,
+) -> Result<(Arc<Loader>, Preloaded), DetectorError> {
     let settings = settings.clone();
     let preload = move || {
-        let loader = Loader::start(&settings)?;
+        let loader = Loader::start(&settings, trial)?;
         let Some(id) = settings.preloaded() else { return Ok((Arc::new(loader), None)) };
         let model = builtin(&id).unwrap_or_else(Model::builtin);
         info!(

@@ -2,12 +2,16 @@
 
 use std::process::ExitCode;
 
-use moliceiro_detector::{DetectorArguments, run};
+use moliceiro_detector::{DetectorArguments, MODEL_TRIAL, TrialCommand, model_trial, run};
 use moliceiro_service::serve;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|command| command == MODEL_TRIAL) {
+        return model_trial();
+    }
     moliceiro_service::main(|arguments: DetectorArguments| {
         let service = arguments.service()?;
-        serve(&service.base.clone(), |telemetry, shutdown| run(service, telemetry, shutdown))
+        let trial = TrialCommand::this_program();
+        serve(&service.base.clone(), |telemetry, shutdown| run(service, trial, telemetry, shutdown))
     })
 }

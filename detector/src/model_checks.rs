@@ -9,13 +9,11 @@ use futures_util::StreamExt;
 use moliceiro_nats::messages::{VERSION, from_json, to_json};
 use moliceiro_nats::models::{CheckModel, CheckedModel, UNUSABLE};
 use moliceiro_nats::{Streams, subjects};
-use moliceiro_vision::Model;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::engine::inspect_model;
-use crate::serving::{LoadError, estimate, limit};
-use crate::settings::DetectorSettings;
+use crate::serving::{LoadError, Loader, estimate, limit};
+use crate::trial::TrialError;
 
 /// The name in `nats micro ls`.
 const NAME: &str = "moliceiro-detector";
@@ -23,13 +21,9 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 const UNAVAILABLE: usize = 503;
 
 /// Answers until `shutdown`. With several detectors, one of them answers each request.
-pub(crate) async fn serve(
-    streams: Arc<Streams>,
-    settings: DetectorSettings,
-    shutdown: CancellationToken,
-) {
+pub(crate) async fn serve(streams: Arc<Streams>, loader: Arc<Loader>, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
-        if let Err(error) = serve_once(&streams, &settings, &shutdown).await {
+        if let Err(error) = serve_once(&streams, &loader, &shutdown).await {
             warn!(%error, "cannot serve the checks of models; retrying");
         }
         shutdown.run_until_cancelled(tokio::time::sleep(PAUSE_AFTER_ERROR)).await;
@@ -39,7 +33,7 @@ pub(crate) async fn serve(
 /// Answers until `shutdown`, or until the connection is lost.
 async fn serve_once(
     streams: &Streams,
-    settings: &DetectorSettings,
+    loader: &Arc<Loader>,
     shutdown: &CancellationToken,
 ) -> Result<(), async_nats::Error> {
     let client = streams.jetstream.client();
@@ -47,14 +41,14 @@ async fn serve_once(
     let service = service.start(NAME, env!("CARGO_PKG_VERSION")).await?;
     let endpoint = service.endpoint_builder().name("check").add(subjects::CHECK_MODEL_SUBJECT);
     let mut requests = endpoint.await?;
-    answer_all(&mut requests, streams, settings, shutdown).await;
+    answer_all(&mut requests, streams, loader, shutdown).await;
     service.stop().await
 }
 
 async fn answer_all(
     requests: &mut Endpoint,
     streams: &Streams,
-    settings: &DetectorSettings,
+    loader: &Arc<Loader>,
     shutdown: &CancellationToken,
 ) {
     while let Some(Some(request)) = shutdown.run_until_cancelled(requests.next()).await {
@@ -62,18 +56,14 @@ async fn answer_all(
             warn!("ignoring a request to check a model whose answer would be another message");
             continue;
         }
-        let answer = check(streams, settings, &request.message.payload).await;
+        let answer = check(streams, loader, &request.message.payload).await;
         if let Err(error) = request.respond(answer).await {
             warn!(%error, "cannot answer a request to check a model");
         }
     }
 }
 
-async fn check(
-    streams: &Streams,
-    settings: &DetectorSettings,
-    payload: &[u8],
-) -> Result<Bytes, Error> {
+async fn check(streams: &Streams, loader: &Arc<Loader>, payload: &[u8]) -> Result<Bytes, Error> {
     let error = |code: usize| {
         move |error: &dyn std::fmt::Display| {
             // It becomes a header, which is one line.
@@ -86,18 +76,16 @@ async fn check(
     let file = streams.models.fetch_to_check(&request, folder.path()).await;
     let file = file.map_err(|e| error(UNAVAILABLE)(&e))?;
     let bytes = tokio::fs::metadata(&file).await.map_err(|e| error(UNAVAILABLE)(&e))?.len();
-    let (needed, limit) = (estimate(bytes, 1), limit(settings));
+    let (needed, limit) = (estimate(bytes, 1), limit(loader.settings()));
     if needed > limit {
-        // Loading it could end this process, and the frames that it has in flight with it.
         return Err(error(UNUSABLE)(&LoadError::Memory { needed, limit }));
     }
-    let settings = settings.clone();
-    let inspect = move || {
-        let CheckModel { name, manifest, .. } = request;
-        let model = Model::open_alone(name.name(), file, manifest.as_deref())?;
-        inspect_model(&settings, &model, name)
+    let (loader, CheckModel { name, manifest, .. }) = (Arc::clone(loader), request);
+    let inspected = tokio::task::spawn_blocking(move || loader.try_sent(file, name, manifest));
+    let model = match inspected.await.map_err(|e| error(UNUSABLE)(&e))? {
+        Ok(model) => model,
+        Err(e @ TrialError::Start(_)) => return Err(error(UNAVAILABLE)(&e)),
+        Err(e) => return Err(error(UNUSABLE)(&e)),
     };
-    let inspected = tokio::task::spawn_blocking(inspect).await.map_err(|e| error(UNUSABLE)(&e))?;
-    let model = inspected.map_err(|e| error(UNUSABLE)(&e))?;
     Ok(to_json(&CheckedModel { version: VERSION, model }).into())
 }

@@ -15,6 +15,8 @@ use crate::serving::{Served, Serving, Survey};
 /// How long a pull waits for frames. At the end, the last pull is waited for, so that every frame
 /// that the server delivers to it is handled.
 const PULL_EXPIRY: Duration = Duration::from_millis(250);
+/// The same while a model is being loaded, which is to be used at once.
+const SHORT_EXPIRY: Duration = Duration::from_millis(50);
 /// A server that stops does not end a pull that takes only what waits already.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the frames in flight in other sessions may take when one does not end.
@@ -35,6 +37,9 @@ pub(crate) async fn run(
     // Pulls in a row that returned nothing.
     let mut empty = 0;
     while !shutdown.is_cancelled() && !broken.is_cancelled() {
+        while let Some(model) = survey.added() {
+            serving.expect(model).await;
+        }
         if let Some(consumers) = survey.latest() {
             serving.adjust(&consumers).await;
         }
@@ -51,8 +56,9 @@ pub(crate) async fn run(
         };
         // With several models, one that has no frames must not hold up those that have.
         let models = serving.len();
-        let expiry = (models == 1 || empty >= models)
-            .then(|| PULL_EXPIRY / u32::try_from(models).unwrap_or(1));
+        let expiry = if serving.is_changing() { SHORT_EXPIRY } else { PULL_EXPIRY };
+        let expiry =
+            (models == 1 || empty >= models).then(|| expiry / u32::try_from(models).unwrap_or(1));
         let (pulled, redelivered) = puller.pull(&served, permits, expiry, &tasks).await;
         if pulled > 0 {
             serving.used(&served.model);

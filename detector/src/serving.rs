@@ -1,13 +1,14 @@
 //! The models that this detector has loaded: which ones, and when they make space for others.
 //!
 //! A model is loaded when frames wait for it (`survey`), if the settings name it and the memory
-//! allows it (`memory`). One that other frames need the memory of is unloaded: an idle one first,
+//! allows it (`memory`). Before that, it is run once in a process of its own (`trials`). One that other frames need the memory of is unloaded: an idle one first,
 //! else the one that had its turn. It is pulled for no more, finishes what it has in flight, and
 //! only then is its memory used again. `load` fetches a model and warms it up beside all this.
 
 mod load;
 mod memory;
 mod survey;
+mod trials;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -16,13 +17,16 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::consumer::{Consumer, pull};
 use moliceiro_nats::messages::{ModelDescription, ModelId};
 use moliceiro_nats::{DetectorsConsumer, Streams};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
 use load::Loaded;
 pub(crate) use load::{LoadError, Loader};
 pub(crate) use memory::{estimate, limit};
+use survey::SOON_FOR;
 pub(crate) use survey::Survey;
+use trials::Trials;
 
 use crate::inference::Sessions;
 use crate::metrics::Metrics;
@@ -88,6 +92,11 @@ pub(crate) struct Serving {
     /// What is unloaded, and still has frames in flight.
     leaving: Vec<Weak<Sessions>>,
     loading: Option<Loading>,
+    trials: Trials,
+    /// Until then, frames of a model that was added are expected.
+    expecting_until: Option<Instant>,
+    /// Told when something was loaded: it may be used at once.
+    wake: Arc<Notify>,
     /// When a model may be tried again.
     retry_at: HashMap<ModelId, Instant>,
     /// When a model was last served, so that all get their turn.
@@ -101,7 +110,9 @@ impl Serving {
         loader: Arc<Loader>,
         settings: &DetectorSettings,
         metrics: Arc<Metrics>,
+        wake: Arc<Notify>,
     ) -> Self {
+        let trials = Trials::new(Arc::clone(&streams), Arc::clone(&loader), Arc::clone(&wake));
         Self {
             streams,
             loader,
@@ -111,6 +122,9 @@ impl Serving {
             places: vec![],
             leaving: vec![],
             loading: None,
+            trials,
+            expecting_until: None,
+            wake,
             retry_at: HashMap::new(),
             served_at: HashMap::new(),
             next: 0,
@@ -155,18 +169,33 @@ impl Serving {
         }
     }
 
+    /// True while models are loaded, or soon will be: then this is to be adjusted often.
+    pub(crate) fn is_changing(&self) -> bool {
+        let is_expecting = self.expecting_until.is_some_and(|until| Instant::now() < until);
+        is_expecting || self.loading.is_some() || !self.trials.is_idle()
+    }
+
+    /// Tries a model that was added before its first frames are there.
+    pub(crate) async fn expect(&mut self, model: ModelId) {
+        if !self.is_allowed(&model) {
+            return;
+        }
+        self.expecting_until = Some(Instant::now() + SOON_FOR);
+        if self.trials.may_start(&model) && self.bytes_needed(&model).await.is_some() {
+            self.trials.start(model);
+        }
+    }
+
     /// Adjusts what is loaded to the frames that wait. Does not wait for anything.
     pub(crate) async fn adjust(&mut self, consumers: &[DetectorsConsumer]) {
         self.finish_loading().await;
+        self.finish_trials(consumers).await;
         self.drop_removed(consumers).await;
         let leaving = self.leaving.len();
         self.leaving.retain(|sessions| sessions.strong_count() > 0);
         if self.leaving.len() < leaving {
             // It may take some milliseconds, and nothing waits for it.
             tokio::task::spawn_blocking(memory::release);
-        }
-        if self.loading.is_some() {
-            return;
         }
         let now = Instant::now();
         self.retry_at.retain(|_, at| *at > now);
@@ -180,7 +209,15 @@ impl Serving {
             .collect();
         // Those that were never served come first, then the one that waits longest.
         waiting.sort_by_key(|model| self.served_at.get(model).copied());
-        match waiting.into_iter().next() {
+        for model in &waiting {
+            if self.trials.may_start(model) && self.bytes_needed(model).await.is_some() {
+                self.trials.start(model.clone());
+            }
+        }
+        if self.loading.is_some() {
+            return;
+        }
+        match waiting.into_iter().find(|model| self.trials.is_usable(model)) {
             Some(model) => self.load(model, consumers).await,
             None => self.load_ahead(consumers).await,
         }
@@ -201,7 +238,11 @@ impl Serving {
         if let Some(bytes) = self.bytes_needed(&model).await
             && self.bytes_used() + bytes <= self.limit
         {
-            self.start_loading(model, bytes);
+            if self.trials.is_usable(&model) {
+                self.start_loading(model, bytes);
+            } else if self.trials.may_start(&model) {
+                self.trials.start(model);
+            }
         }
     }
 
@@ -286,7 +327,12 @@ impl Serving {
     fn start_loading(&mut self, model: ModelId, bytes: u64) {
         let (streams, loader) = (Arc::clone(&self.streams), Arc::clone(&self.loader));
         let (id, leaving) = (model.clone(), std::mem::take(&mut self.leaving));
-        let task = tokio::spawn(async move { loader.load(&streams, id, leaving).await });
+        let wake = Arc::clone(&self.wake);
+        let task = tokio::spawn(async move {
+            let loaded = loader.load(&streams, id, leaving).await;
+            wake.notify_one();
+            loaded
+        });
         self.loading = Some(Loading { model, bytes, task });
     }
 
@@ -339,6 +385,24 @@ impl Serving {
             }
             Ok(Err(error)) => self.retry(&model, &error, RETRY),
             Err(panic) => self.retry(&model, &panic, UNUSABLE_FOR),
+        }
+    }
+
+    async fn finish_trials(&mut self, consumers: &[DetectorsConsumer]) {
+        for (model, tried) in self.trials.ended().await {
+            match tried {
+                Ok(Ok(())) => {}
+                // No frame needs it: it is tried again when one does.
+                _ if !consumers.iter().any(|of| of.model == model) => {}
+                Ok(Err(reason)) => match self.streams.detectors(&model).await {
+                    Ok(consumer) => {
+                        self.metrics.model_unusable(&model, &reason);
+                        self.place(Served::new(model, consumer, Err(reason)), 0);
+                    }
+                    Err(error) => self.retry(&model, &error, RETRY),
+                },
+                Err(error) => self.retry(&model, &error, RETRY),
+            }
         }
     }
 

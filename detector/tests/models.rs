@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use moliceiro_detector::{DetectorService, DetectorSettings, inspect, run};
+use moliceiro_detector::{DetectorService, DetectorSettings, TrialCommand, inspect, run};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{Event, Fit, ModelId, Scaling, Size, VideoEvent, from_cbor};
 use moliceiro_nats::models::{CheckError, NewModel};
@@ -57,7 +57,7 @@ impl Site {
 
     async fn add(&self, name: &str) -> ModelId {
         let file = self.file(name);
-        let new = inspect(&settings(), &file, ModelId::for_name(name)).unwrap();
+        let new = inspect(&settings(), &trial(), &file, ModelId::for_name(name)).unwrap();
         let bytes = self.streams.models.upload(&file).await.unwrap();
         self.streams.models.add(&new, bytes).await.unwrap().model
     }
@@ -90,7 +90,7 @@ impl Site {
         };
         let (telemetry, shutdown) = (Telemetry::default(), CancellationToken::new());
         let task = tokio::spawn({
-            let running = Box::pin(run(service, telemetry.clone(), shutdown.clone()));
+            let running = Box::pin(run(service, trial(), telemetry.clone(), shutdown.clone()));
             async move { running.await.unwrap() }
         });
         Running { task, telemetry, shutdown }
@@ -161,6 +161,10 @@ impl Running {
         let text = self.telemetry.exposition().unwrap();
         text.lines().filter(|line| line.starts_with("moliceiro_detector_model_info{")).count()
     }
+}
+
+fn trial() -> TrialCommand {
+    TrialCommand::of(env!("CARGO_BIN_EXE_moliceiro-detector").into())
 }
 
 fn settings() -> DetectorSettings {
@@ -350,7 +354,7 @@ async fn a_model_that_somebody_sends_is_checked_before_it_is_loaded() {
     std::fs::write(copy.with_file_name("weights.bin"), [0; 64]).unwrap();
     let labels: Vec<_> = (0..52).map(|class| format!("class {class}")).collect();
     std::fs::write(copy.with_extension("toml"), format!("labels = {labels:?}")).unwrap();
-    let refused = inspect(&settings(), &copy, ModelId::for_name("external"));
+    let refused = inspect(&settings(), &trial(), &copy, ModelId::for_name("external"));
     let reason = refused.unwrap_err().to_string();
     assert!(reason.contains("its weights in one file"), "{reason}");
     detector.stop().await;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use moliceiro_detector::{DetectorService, DetectorSettings, run};
+use moliceiro_detector::{DetectorService, DetectorSettings, TrialCommand, run};
 use moliceiro_nats::embedded::EmbeddedServer;
 use moliceiro_nats::messages::{ModelId, Size};
 use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect};
@@ -65,7 +65,8 @@ async fn two_detectors_in_one_process_report_their_own_figures() {
         .iter()
         .zip(sessions)
         .map(|(telemetry, sessions)| {
-            tokio::spawn(run(detector(&nats, sessions), telemetry.clone(), shutdown.clone()))
+            let trial = TrialCommand::this_program();
+            tokio::spawn(run(detector(&nats, sessions), trial, telemetry.clone(), shutdown.clone()))
         })
         .collect();
 

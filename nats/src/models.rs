@@ -4,6 +4,7 @@
 //! ONNX file; its metadata is the [`ModelDescription`] and the manifest. A version is never
 //! replaced, and its number never used again.
 
+mod added;
 mod change;
 mod check;
 mod error;

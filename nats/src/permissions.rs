@@ -35,8 +35,9 @@ impl PermissionDenied {
     }
 }
 
-/// Subjects that services answer on for NATS's own tools: nothing else depends on them.
-const OPTIONAL: &str = "$SRV.";
+/// Subjects that services answer on for NATS's own tools, and those that say that a model was added:
+/// nothing else depends on them.
+const OPTIONAL: [&str; 2] = ["$SRV.", "$O.models.M.>"];
 /// A subject may contain a video's id: not all are remembered.
 const MOST_REMEMBERED: usize = 100;
 
@@ -91,8 +92,8 @@ impl Permissions {
         let denied = PermissionDenied { who: who.to_owned(), action, subject };
         let is_reported = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_optional =
-                denied.subject.starts_with(OPTIONAL) || known.optional.contains(&denied.subject);
+            let is_optional = OPTIONAL.iter().any(|of| denied.subject.starts_with(of))
+                || known.optional.contains(&denied.subject);
             let is_new =
                 known.denied.len() < MOST_REMEMBERED && known.denied.insert(denied.clone());
             is_new && !is_optional

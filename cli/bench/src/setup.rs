@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use moliceiro_detector::{DetectorSettings, inspect, name_of_file};
+use moliceiro_detector::{DetectorSettings, TrialCommand, inspect, name_of_file};
 use moliceiro_nats::messages::{BUILTIN_MODELS, ModelDescription, ModelId, Size};
 use moliceiro_nats::models::NewModel;
 use moliceiro_nats::{Streams, StreamsSettings};
@@ -54,7 +54,7 @@ impl MeasuredModel {
             )])
             .into());
         }
-        let new = inspect(detector, &file, name_of_file(&file))?;
+        let new = inspect(detector, &TrialCommand::this_program(), &file, name_of_file(&file))?;
         // Each pipeline has an empty store, in which it is the first version of its name.
         Ok(Self { id: new.name.at(1), size: new.size, file: Some((file, new)) })
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use moliceiro_detector::{DetectorSettings, inspect, name_of_file};
+use moliceiro_detector::{DetectorSettings, TrialCommand, inspect, name_of_file};
 use moliceiro_ingest::IngestSettings;
 use moliceiro_nats::messages::{ModelDescription, ModelId};
 use moliceiro_nats::models::NewModel;
@@ -29,7 +29,7 @@ impl ModelChoice {
             return Ok(Self::Named(id));
         }
         let file = PathBuf::from(text);
-        let new = inspect(detector, &file, name_of_file(&file))?;
+        let new = inspect(detector, &TrialCommand::this_program(), &file, name_of_file(&file))?;
         Ok(Self::File(file, new))
     }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use moliceiro_aggregator::AggregatorSettings;
 use moliceiro_api::HttpSettings;
-use moliceiro_detector::DetectorSettings;
+use moliceiro_detector::{DetectorSettings, TrialCommand};
 use moliceiro_ingest::{IngestService, IngestSettings};
 use moliceiro_nats::messages::{ModelDescription, ModelId, UploadDefaults};
 use moliceiro_nats::{NatsSettings, StreamsSettings};
@@ -95,7 +95,8 @@ impl Services {
         running.spawn(async { Ok(moliceiro_ingest::run(service, ready, token).await?) });
         let service = settings.service(detector);
         let (ready, token) = (telemetry.clone(), shutdown.clone());
-        running.spawn(async { Ok(moliceiro_detector::run(service, ready, token).await?) });
+        let trial = TrialCommand::this_program();
+        running.spawn(async { Ok(moliceiro_detector::run(service, trial, ready, token).await?) });
         let service = settings.service(aggregator);
         let (ready, token) = (telemetry.clone(), shutdown.clone());
         // This run prints the summaries that it follows, whichever aggregator published them.

@@ -12,6 +12,7 @@ mod accounts;
 mod alarms;
 mod backup;
 mod bad_input;
+mod bad_models;
 mod bench;
 mod cancel;
 mod cluster;

@@ -1,8 +1,10 @@
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{Consumer, pull};
 use moliceiro_nats::messages::ModelId;
+use moliceiro_nats::models::NewModel;
 use moliceiro_nats::{ModelsError, Streams, StreamsError};
 use moliceiro_vision::{Model, ModelError, Options, Runtime};
 use tempfile::TempDir;
@@ -12,7 +14,9 @@ use crate::engine::{builtin, load_runtime, options};
 use crate::error::DetectorError;
 use crate::inference::Sessions;
 use crate::serving::memory::release;
+use crate::serving::trials::Tried;
 use crate::settings::DetectorSettings;
+use crate::trial::{Origin, Trial, TrialCommand, TrialError};
 
 /// How often it is checked whether a model that makes space has no frame in flight any more.
 const LEAVING_POLL: Duration = Duration::from_millis(20);
@@ -22,6 +26,8 @@ pub(crate) struct Loader {
     runtime: Runtime,
     options: Options,
     sessions: usize,
+    settings: DetectorSettings,
+    trial: TrialCommand,
 }
 
 /// A model that is ready for frames.
@@ -47,15 +53,27 @@ pub(crate) enum LoadError {
     Streams(#[from] StreamsError),
     #[error("cannot create a folder for the model: {0}")]
     Folder(std::io::Error),
+    #[error(transparent)]
+    Trial(TrialError),
     #[error("loading the model panicked")]
     Panicked,
 }
 
 impl Loader {
     /// Loads ONNX Runtime. Blocks until that is done.
-    pub(crate) fn start(settings: &DetectorSettings) -> Result<Self, DetectorError> {
+    pub(crate) fn start(
+        settings: &DetectorSettings,
+        trial: TrialCommand,
+    ) -> Result<Self, DetectorError> {
         let (runtime, options) = (load_runtime(settings)?, options(settings));
-        Ok(Self { runtime, options, sessions: settings.session_count() })
+        let (sessions, mut settings) = (settings.session_count(), settings.clone());
+        // So that each trial has this one.
+        settings.onnxruntime = Some(runtime.library().to_owned());
+        Ok(Self { runtime, options, sessions, settings, trial })
+    }
+
+    pub(crate) fn settings(&self) -> &DetectorSettings {
+        &self.settings
     }
 
     /// Frames that are analysed at the same time.
@@ -80,6 +98,41 @@ impl Loader {
         loaded
     }
 
+    /// Loads a model that somebody sent, and runs it once, in a process of its own. Blocks until that
+    /// is done.
+    pub(crate) fn try_sent(
+        &self,
+        file: PathBuf,
+        name: ModelId,
+        manifest: Option<String>,
+    ) -> Result<NewModel, TrialError> {
+        let (settings, origin) = (self.settings.clone(), Origin::Sent { manifest });
+        self.trial.run(&Trial { settings, file, name, origin })
+    }
+
+    /// As [`try_sent`](Self::try_sent), of a model of the store. Returns why it cannot be used.
+    pub(super) async fn try_stored(self: Arc<Self>, streams: &Streams, model: ModelId) -> Tried {
+        let fetched = match fetch(streams, &model).await {
+            Ok(fetched) => fetched,
+            Err(LoadError::Models(error)) if !error.is_transient() => {
+                return Ok(Err(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        };
+        let id = model.clone();
+        let trying = tokio::task::spawn_blocking(move || {
+            let Fetched { path, manifest, folder } = fetched;
+            let tried = self.try_sent(path, id, manifest);
+            drop(folder);
+            tried
+        });
+        match trying.await.map_err(|_| LoadError::Panicked)? {
+            Ok(_) => Ok(Ok(())),
+            Err(error @ TrialError::Start(_)) => Err(LoadError::Trial(error)),
+            Err(error) => Ok(Err(unusable(&model, &error))),
+        }
+    }
+
     /// Fetches a model, once those that make space for it have no frame in flight, and loads it.
     pub(crate) async fn load(
         self: Arc<Self>,
@@ -97,7 +150,10 @@ impl Loader {
         let (opened, _folder) = match builtin(&model) {
             Some(builtin) => (Ok(builtin), None),
             None => match fetch(streams, &model).await {
-                Ok((opened, folder)) => (opened, Some(folder)),
+                Ok(Fetched { path, manifest, folder }) => {
+                    let name = model.to_string();
+                    (Model::open_alone(&name, path, manifest.as_deref()), Some(folder))
+                }
                 Err(LoadError::Models(error)) if !error.is_transient() => {
                     let (consumer, reason) = (Box::new(consumer), error.to_string());
                     return Err(LoadError::Unusable { consumer, reason });
@@ -111,7 +167,7 @@ impl Loader {
         match loaded.await {
             Ok(Ok(sessions)) => Ok(Loaded { consumer, sessions: Arc::new(sessions) }),
             Ok(Err(error)) => {
-                let reason = format!("the model {model} cannot be used: {error}");
+                let reason = unusable(&model, &error);
                 Err(LoadError::Unusable { consumer: Box::new(consumer), reason })
             }
             Err(_) => Err(LoadError::Panicked),
@@ -119,13 +175,21 @@ impl Loader {
     }
 }
 
-async fn fetch(
-    streams: &Streams,
-    model: &ModelId,
-) -> Result<(Result<Model, ModelError>, TempDir), LoadError> {
+fn unusable(model: &ModelId, error: &dyn std::fmt::Display) -> String {
+    format!("the model {model} cannot be used: {error}")
+}
+
+/// A model of the store, as a file that goes with the folder.
+struct Fetched {
+    path: PathBuf,
+    manifest: Option<String>,
+    folder: TempDir,
+}
+
+async fn fetch(streams: &Streams, model: &ModelId) -> Result<Fetched, LoadError> {
     let folder = tempfile::Builder::new().prefix("moliceiro-model-").tempdir();
     let folder = folder.map_err(LoadError::Folder)?;
     let stored = streams.models.find_stored(model).await?;
     let path = streams.models.fetch(&stored, folder.path()).await?;
-    Ok((Model::open_alone(&model.to_string(), path, stored.manifest.as_deref()), folder))
+    Ok(Fetched { path, manifest: stored.manifest, folder })
 }

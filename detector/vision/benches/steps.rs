@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use moliceiro_messages::{Encoding, Frame, Size};
-use moliceiro_vision::{Decoding, Options, Steps};
+use moliceiro_vision::{Decoding, Making, Options, Steps};
 use support::{JFIF, data, detector, frame, jpeg};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -112,17 +112,63 @@ fn families(criterion: &mut Criterion) {
         .collect();
     let logits: Vec<f32> = (0..300 * CLASSES).map(|index| 8.0 * noise(index) - 9.0).collect();
     let boxes: Vec<f32> = (0..300 * 4).map(noise).collect();
+    // What is left after a graph's own suppression: box, score, class, in the family's order.
+    const FOUND: usize = 300;
+    let object = |row: usize| {
+        let (x, y) = (place(row), place(row + 1));
+        let class = (row % CLASSES) as f32;
+        [x - 30.0, y - 40.0, x + 30.0, y + 40.0, 1.0 - row as f32 / FOUND as f32, class]
+    };
+    let found = |order: [usize; 6]| {
+        (0..FOUND).flat_map(|row| order.map(|at| object(row)[at])).collect::<Vec<f32>>()
+    };
+    let lists = || {
+        let of = |columns: std::ops::Range<usize>| {
+            (0..FOUND).flat_map(|row| object(row)[columns.clone()].to_vec()).collect::<Vec<f32>>()
+        };
+        let shape = vec![1, FOUND];
+        vec![(vec![1, FOUND, 4], of(0..4)), (shape.clone(), of(5..6)), (shape, of(4..5))]
+    };
     for (name, family, outputs) in [
         ("yolov5", "yolov5", vec![(vec![1, ROWS, 85], v5.clone())]),
         ("yolov8", "yolov8", vec![(vec![1, 84, ROWS], v8)]),
         ("yolox", "yolox", vec![(vec![1, ROWS, 85], v5)]),
         ("nanodet", "nanodet", vec![(vec![1, ROWS, 112], bins)]),
-        ("rt-detr", "rt-detr", vec![(vec![1, 300, 80], logits), (vec![1, 300, 4], boxes)]),
+        (
+            "rt-detr and rf-detr",
+            "rt-detr",
+            vec![(vec![1, 300, 80], logits.clone()), (vec![1, 300, 4], boxes.clone())],
+        ),
+        ("detr", "detr", vec![(vec![1, 300, 80], logits), (vec![1, 300, 4], boxes)]),
+        ("yolo-end2end", "yolo-end2end", vec![(vec![1, FOUND, 6], found([0, 1, 2, 3, 4, 5]))]),
+        ("paddle", "paddle", vec![(vec![FOUND, 6], found([5, 4, 0, 1, 2, 3]))]),
+        ("rt-detr-export", "rt-detr-export", lists()),
+        ("torchvision", "torchvision", lists()),
+        ("tensorflow", "tensorflow", lists()),
     ] {
         let Some(decoding) = Decoding::of(family, outputs) else { panic!("no family {name}") };
         let mut decoding = decoding;
         criterion.bench_function(&format!("boxes and suppression of {name}"), |bencher| {
             bencher.iter(|| black_box(&mut decoding).objects(size).unwrap())
+        });
+    }
+}
+
+/// What is done with each frame for a model of 640 × 640 pixels of each kind of input.
+fn inputs(criterion: &mut Criterion) {
+    const SIDE: u32 = 640;
+    let samples = (0..SIDE * SIDE * 3 / 2).map(|index| (index * 7919 % 256) as u8).collect();
+    let frame = frame(Encoding::I420, JFIF, (SIDE, SIDE), samples);
+    for (name, file) in [
+        ("float32", "nanodet-plus"),
+        ("float16", "yolov8-half"),
+        ("bytes, colours last", "tensorflow"),
+    ] {
+        let Some(mut making) = Making::of(&data("layouts").join(format!("{file}.onnx"))) else {
+            panic!("{file} is no model")
+        };
+        criterion.bench_function(&format!("input of {name}, 640 × 640"), |bencher| {
+            bencher.iter(|| making.input(black_box(&frame)).unwrap())
         });
     }
 }
@@ -140,7 +186,7 @@ fn whole(criterion: &mut Criterion) {
 criterion_group! {
     name = fast;
     config = Criterion::default();
-    targets = each_step, families
+    targets = each_step, families, inputs
 }
 criterion_group! {
     name = slow;

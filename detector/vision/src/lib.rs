@@ -79,6 +79,6 @@ pub use phases::{Lap, Phases};
 pub use picture::Picture;
 pub use pixels::Samples;
 pub use runtime::{LibraryPaths, Runtime, RuntimeError};
-pub use steps::{Decoding, Outputs, Steps};
+pub use steps::{Decoding, Making, Outputs, Steps};
 pub use value::InvalidValue;
 pub use wire::Malformed;

@@ -1,12 +1,19 @@
+use std::path::Path;
+
 use moliceiro_messages::Size;
 
 use crate::candidate::Candidate;
-use crate::decoders::{Activation, Cells, Context, Decoder, Dense, Grid, Output, Queries};
+use crate::decoders::{
+    Activation, BoxFormat, Cells, Context, Decoder, Dense, Grid, Lists, Output, Queries, RowLayout,
+    Rows,
+};
 use crate::detector::Detector;
 use crate::frame_error::{FrameError, InferenceError};
+use crate::input::{Packed, Packing};
+use crate::model::Model;
 use crate::nms::suppress;
 use crate::picture::Picture;
-use crate::pixels::Samples;
+use crate::pixels::{Pixels, Samples};
 
 /// The steps of [`Detector::detect`] one by one, to measure each of them.
 pub struct Steps {
@@ -64,6 +71,32 @@ impl Steps {
 /// A copy of a model's outputs.
 pub struct Outputs(Vec<Output<'static>>);
 
+/// Making a model's input of pictures of any size, to measure each kind of input.
+pub struct Making {
+    model: Model,
+    pixels: Pixels,
+    packing: Packing,
+}
+
+impl Making {
+    /// For the model of this file. `None` if it is none.
+    pub fn of(file: &Path) -> Option<Self> {
+        let model = Model::open(file).ok()?;
+        let pixels = Pixels::new(&model.reading().input);
+        Some(Self { model, pixels, packing: Packing::default() })
+    }
+
+    /// Makes the input, and returns how many numbers it has.
+    pub fn input<'a>(&mut self, picture: impl Into<Picture<'a>>) -> Result<usize, FrameError> {
+        let mut samples = self.pixels.decode(picture.into())?;
+        Ok(match self.model.reading().input.pack(samples.tensor(), &mut self.packing) {
+            Packed::Float32(values) => values.len(),
+            Packed::Float16(values) => values.len(),
+            Packed::Uint8(values) => values.len(),
+        })
+    }
+}
+
 /// Decoding and suppression of outputs that no model gave, to measure each family.
 pub struct Decoding {
     decoder: Decoder,
@@ -88,7 +121,15 @@ impl Decoding {
                 grid: Grid::Raw(strides),
             }),
             "nanodet" => Decoder::Cells(Cells { strides, bins: 8, offset: 0.5, split: false }),
+            "detr" => Decoder::Queries(Queries { activation: Activation::Softmax }),
             "rt-detr" => Decoder::Queries(Queries { activation: Activation::Sigmoid }),
+            "paddle" => Decoder::Rows(Rows { layout: RowLayout::ClassScoreBox }),
+            "yolo-end2end" => Decoder::Rows(Rows { layout: RowLayout::BoxScoreClass }),
+            "rt-detr-export" => Decoder::Lists(Lists { boxes: BoxFormat::Pixels, first_class: 0 }),
+            "torchvision" => Decoder::Lists(Lists { boxes: BoxFormat::Pixels, first_class: 1 }),
+            "tensorflow" => {
+                Decoder::Lists(Lists { boxes: BoxFormat::TopLeftShares, first_class: 1 })
+            }
             _ => return None,
         };
         let output =

@@ -93,8 +93,25 @@ impl Step {
         } else {
             VideoMatrixMode::None
         });
-        if scaling == Scaling::Linear {
-            config = between_neighbours(config)?;
+        let is_half = (from.width(), from.height()) == (2 * to.width(), 2 * to.height());
+        match scaling {
+            Scaling::Linear => config = cubic(config, BETWEEN_NEIGHBOURS)?,
+            // For this size alone, GStreamer's linear scaling (seen in 1.22) is the mean of two
+            // pixels in each direction.
+            Scaling::Smooth if is_half => {
+                config.set_resampler_method(VideoResamplerMethod::Cubic);
+                config = cubic(config, ONE_THREE_THREE_ONE)?;
+            }
+            Scaling::Smooth | Scaling::Lanczos => {}
+        }
+        let is_scaled = (from.width(), from.height()) != (to.width(), to.height());
+        match scaling {
+            Scaling::Lanczos => {}
+            // As toolkits do that get frames from libswscale: each chroma sample as it is.
+            _ if !is_scaled => config.set_chroma_resampler_method(VideoResamplerMethod::Nearest),
+            // Else it is linear with as many taps, and takes twice as many pixels as it should.
+            Scaling::Linear => config.set_chroma_resampler_method(VideoResamplerMethod::Cubic),
+            Scaling::Smooth => {}
         }
         let converter = VideoConverter::new(from, &to, Some(config))?;
         let buffer = gst::Buffer::with_size(to.size())?;
@@ -112,17 +129,22 @@ impl Step {
     }
 }
 
-/// Cubic scaling with values that leave it the two nearest pixels in each direction, however much
-/// smaller the picture is. GStreamer's linear scaling (seen in 1.22) takes all pixels that are
-/// covered or, with two taps, places columns by the middles of the outermost ones.
-fn between_neighbours(
+/// B of a cubic filter that leaves it the two nearest pixels in each direction, however much smaller
+/// the picture is. GStreamer's linear scaling (seen in 1.22) takes all pixels that are covered or,
+/// with two taps, places columns by the middles of the outermost ones.
+const BETWEEN_NEIGHBOURS: f64 = 0.0;
+/// B of one that weighs the four nearest pixels so, between two of them.
+const ONE_THREE_THREE_ONE: f64 = 6.0;
+
+/// Cubic scaling of four pixels in each direction, with this B, and 0 as C.
+fn cubic(
     mut config: VideoConverterConfig,
+    b: f64,
 ) -> Result<VideoConverterConfig, gst::glib::BoolError> {
     config.set_resampler_taps(4);
     let mut config = gst::Structure::from(config);
-    for parameter in ["GstVideoResampler.cubic-b", "GstVideoResampler.cubic-c"] {
-        config.set(parameter, 0.0f64);
-    }
+    config.set("GstVideoResampler.cubic-b", b);
+    config.set("GstVideoResampler.cubic-c", 0.0f64);
     VideoConverterConfig::try_from(config)
 }
 
@@ -164,6 +186,87 @@ mod tests {
             let found = &scaled.plane_data(0).unwrap()[6..8];
             let is_near = |(found, wanted): (&u8, &u8)| found.abs_diff(*wanted) <= 1;
             assert!(found.iter().zip(&expected).all(is_near), "{scaling:?}: {found:?}");
+        }
+    }
+
+    /// As Pillow's, which is the mean of four pixels with the weights 1, 3, 3, 1.
+    #[test]
+    fn half_a_frame_has_the_mean_of_all_that_it_covers() {
+        gst::init().unwrap();
+        let info = VideoInfo::builder(VideoFormat::I420, 64, 8).build().unwrap();
+        let mut bytes = vec![128; info.size()];
+        let row: Vec<u8> = [0, 80, 0, 0, 0, 0, 160, 240].repeat(8);
+        for y in 0..8 {
+            bytes[y * info.stride()[0] as usize..][..64].copy_from_slice(&row);
+        }
+        let frame = gst::Buffer::from_slice(bytes);
+        let (colors, size) = (color::of_picture(&info), Size { width: 32, height: 4 });
+        let mut scaler = Scaler::new(&info, &colors, size, Scaling::Smooth).unwrap();
+        scaler.scale(&frame, &info).unwrap();
+        let found = scaler.scaled().unwrap().plane_data(0).unwrap()[4..8].to_vec();
+        let is_near = |(found, wanted): (&u8, &u8)| found.abs_diff(*wanted) <= 1;
+        assert!(found.iter().zip(&[60, 10, 20, 150]).all(is_near), "{found:?}");
+    }
+
+    /// The chroma of one pixel does not become that of others: as in OpenCV, whose frames come from
+    /// libswscale, and which then scales between neighbours.
+    #[test]
+    fn chroma_is_as_sharp_as_the_picture() {
+        gst::init().unwrap();
+        let (columns, rows) = (64, 32);
+        let chroma = |x: usize| [100, 100, 200, 100][x % 4];
+        let info = VideoInfo::builder(VideoFormat::I420, columns, rows).build().unwrap();
+        let mut frame = vec![128u8; info.size()];
+        for plane in 1..3 {
+            let (from, stride) = (info.offset()[plane], info.stride()[plane] as usize);
+            for (row, x) in (0..rows as usize / 2).flat_map(|y| (0..32).map(move |x| (y, x))) {
+                frame[from + row * stride + x] = chroma(x);
+            }
+        }
+        let frame = gst::Buffer::from_slice(frame);
+        let colors = color::of_picture(&info);
+        let scaled = |size: Size, scaling| {
+            let mut scaler = Scaler::new(&info, &colors, size, scaling).unwrap();
+            scaler.scale(&frame, &info).unwrap();
+            let scaled = scaler.scaled().unwrap();
+            scaled.plane_data(1).unwrap()[16..24].to_vec()
+        };
+        for scaling in [Scaling::Linear, Scaling::Smooth] {
+            let same = scaled(Size { width: columns, height: rows }, scaling);
+            assert_eq!(same, [100, 100, 100, 100, 200, 200, 100, 100], "{scaling:?}");
+        }
+        let half = scaled(Size { width: columns / 2, height: rows / 2 }, Scaling::Linear);
+        assert_eq!(half, [100, 100, 200, 100, 100, 100, 200, 100]);
+        let larger = scaled(Size { width: 2 * columns, height: 2 * rows }, Scaling::Linear);
+        assert!(larger.iter().all(|value| *value <= 160), "{larger:?}");
+    }
+
+    /// `cargo test -p moliceiro-decode --lib -- --ignored --nocapture milliseconds`
+    #[test]
+    #[ignore = "a measurement"]
+    fn milliseconds_of_a_frame() {
+        gst::init().unwrap();
+        let noise = |index: usize| (index * 7919 % 251) as u8;
+        for (from, to) in
+            [((1280, 720), (640, 360)), ((1920, 1080), (640, 360)), ((640, 360), (640, 360))]
+        {
+            let info = VideoInfo::builder(VideoFormat::I420, from.0, from.1).build().unwrap();
+            let frame = gst::Buffer::from_slice((0..info.size()).map(noise).collect::<Vec<u8>>());
+            let colors = color::of_picture(&info);
+            for scaling in SCALINGS {
+                let size = Size { width: to.0, height: to.1 };
+                let mut scaler = Scaler::new(&info, &colors, size, scaling).unwrap();
+                let mut times: Vec<_> = (0..100)
+                    .map(|_| {
+                        let started = std::time::Instant::now();
+                        scaler.scale(&frame, &info).unwrap();
+                        started.elapsed()
+                    })
+                    .collect();
+                times.sort();
+                let (fastest, median) = (times[0], times[times.len() / 2]);
+                println!("{from:?} to {to:?}, {scaling:?}: {median:?}, at best {fastest:?}");
+            }
         }
     }
 

@@ -14,8 +14,8 @@ use crate::messages::{MalformedMessage, ModelId, VERSION, Versioned, from_json, 
 use crate::objects::{CommittedBytes, ObjectError};
 use crate::{Streams, subjects};
 
-/// Loading a large model takes long.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Loading a large model takes long. A detector gives a model up after two minutes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
 /// Objects whose name starts so are being checked. It is not the name of a model, so nobody takes
 /// them for one.
 pub(super) const STAGED: &str = "checks/";

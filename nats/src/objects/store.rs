@@ -2,6 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_nats::Subscriber;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::object_store::{
     DeleteErrorKind, InfoErrorKind, ObjectInfo, ObjectStore,
@@ -116,6 +117,13 @@ impl Objects {
             found.extend(serde_json::from_slice::<ObjectInfo>(&message.payload).ok());
         }
         Ok(found)
+    }
+
+    /// The descriptions of objects as they change from now on.
+    pub(crate) async fn changes(&self) -> Result<Subscriber, ObjectError> {
+        let subject = format!("$O.{}.M.>", self.chunks.bucket);
+        let changes = self.chunks.jetstream.client().subscribe(subject).await;
+        changes.map_err(|error| ObjectError::Unavailable(error.to_string()))
     }
 
     /// Gives an object a second name, which no object must have had before. Both have the same

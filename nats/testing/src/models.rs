@@ -9,6 +9,9 @@ use crate::video::ffmpeg;
 /// 208; the sample stays below 160.
 const WHITE_MEAN: f32 = 190.0;
 
+/// As if each picture were white.
+const ALWAYS: f32 = f32::MIN;
+
 const FLOAT: u64 = 1;
 const INT32: u64 = 6;
 const INT64: u64 = 7;
@@ -17,16 +20,26 @@ const BOOL: u64 = 9;
 /// The built-in model with an integer division in its graph that overflows for a white picture: the
 /// process dies of SIGFPE on x86.
 pub fn crashing_model(folder: &Path) -> PathBuf {
+    crashing_above(folder, WHITE_MEAN)
+}
+
+/// The same for every picture: the process dies when the model is first run.
+pub fn always_crashing_model(folder: &Path) -> PathBuf {
+    crashing_above(folder, ALWAYS)
+}
+
+fn crashing_above(folder: &Path, mean: f32) -> PathBuf {
     let divide = part(1, &node("Div", &["least", "chosen"], "added"));
     let least = part(5, &constant("least", INT32, i32::MIN.to_le_bytes()));
-    with_white_choosing(folder, [1, -1], &[divide, least].concat(), INT32)
+    with_brighter_choosing(folder, mean, [1, -1], &[divide, least].concat(), INT32)
 }
 
 /// The built-in model with an index out of bounds in its graph for a white picture: ONNX Runtime
 /// returns an error for that frame.
 pub fn failing_model(folder: &Path) -> PathBuf {
-    with_white_choosing(
+    with_brighter_choosing(
         folder,
+        WHITE_MEAN,
         [0, 7],
         &part(1, &node("Gather", &["mean_of_all", "chosen"], "added")),
         FLOAT,
@@ -36,6 +49,15 @@ pub fn failing_model(folder: &Path) -> PathBuf {
 /// The built-in model with a loop in its graph that makes two thousand million turns for a white
 /// picture, which takes hours, and one for any other.
 pub fn hanging_model(folder: &Path) -> PathBuf {
+    hanging_above(folder, WHITE_MEAN)
+}
+
+/// The same for every picture: it does not end when it is first run.
+pub fn always_hanging_model(folder: &Path) -> PathBuf {
+    hanging_above(folder, ALWAYS)
+}
+
+fn hanging_above(folder: &Path, mean: f32) -> PathBuf {
     const TYPE_INT: u64 = 2;
     const TYPE_GRAPH: u64 = 5;
     let scalar = part(2, b"");
@@ -58,7 +80,7 @@ pub fn hanging_model(folder: &Path) -> PathBuf {
         part(1, &turns.concat()),
         part(5, &constant("always", BOOL, [1])),
     ];
-    with_white_choosing(folder, [1, i32::MAX], &nodes.concat(), INT32)
+    with_brighter_choosing(folder, mean, [1, i32::MAX], &nodes.concat(), INT32)
 }
 
 /// The built-in model with a tensor of many terabytes in its graph. Use it only in a process whose
@@ -70,17 +92,18 @@ pub fn huge_model(folder: &Path) -> PathBuf {
         part(1, &node("ConstantOfShape", &["sizes"], "added")),
         part(5, &constant("times", INT64, 64_i64.to_le_bytes())),
     ];
-    with_white_choosing(folder, [0, 0], &nodes.concat(), FLOAT)
+    with_brighter_choosing(folder, WHITE_MEAN, [0, 0], &nodes.concat(), FLOAT)
 }
 
 /// The built-in model with an output `added` of this type. `nodes` compute it from `chosen`, which
-/// is the second of the values for a white picture, else the first.
+/// is the second of the values for a picture with a mean above this, else the first.
 ///
 /// Protocol buffers that follow each other are merged, and lists in them are joined, so nodes are
 /// added by appending them. Field numbers:
 /// <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
-fn with_white_choosing(
+fn with_brighter_choosing(
     folder: &Path,
+    mean: f32,
     [other, white]: [i32; 2],
     nodes: &[u8],
     kind: u64,
@@ -94,7 +117,7 @@ fn with_white_choosing(
         &part(1, &node("Less", &["mean_of_all", "white_mean"], "harmless")),
         &part(1, &node("Where", &["harmless", "for_others", "for_white"], "chosen")),
         nodes,
-        &part(5, &constant("white_mean", FLOAT, WHITE_MEAN.to_le_bytes())),
+        &part(5, &constant("white_mean", FLOAT, mean.to_le_bytes())),
         &part(5, &constant("for_others", INT32, other.to_le_bytes())),
         &part(5, &constant("for_white", INT32, white.to_le_bytes())),
         // ONNX Runtime removes what does not lead to an output.

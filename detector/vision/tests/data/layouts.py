@@ -340,6 +340,8 @@ def misfits():
     rows = np.array([[[-50, -50, 20, 20, .9, 0], [80, 50, 500, 500, .8, 79], [-50, -50, -20, -20, .7, 1], [200, 200, 300, 300, .7, 1], [10, 10, 10, 30, .7, 2], [10, 10, 40, 30, .6, 500]]], np.float32)
     zero = [mean, node("Mul", ["mean", "nothing"], ["zero"]), node("Add", ["rows", "zero"], ["output0"])]
     model("boxes-outside", zero, [("output0", [1, 6, 6])], [("rows", rows), ("nothing", np.float32(0))])
+    # Every length is open, and the graph does not care about them.
+    model("open", zero, [("output0", ["pictures", "rows", "columns"])], [("rows", rows), ("nothing", np.float32(0))], shape=["pictures", "colors", "height", "width"])
     model("operator", [node("Unheard", ["images"], ["output0"], domain="com.example")], [("output0", [1, 84, 126])])
     model("opset", [mean, node("Expand", ["mean", "whole"], ["output0"])], [("output0", [1, 84, 126])], [("whole", np.array([1, 84, 126]))], opset=99)
     external = onnx.load(folder / "pose.onnx")
