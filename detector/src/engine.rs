@@ -8,6 +8,7 @@ use moliceiro_service::bundled;
 use moliceiro_vision::{Detector, LibraryPaths, Model, Options, Runtime, RuntimeError};
 
 use crate::error::DetectorError;
+use crate::inference::LEAST_DEADLINE;
 use crate::settings::DetectorSettings;
 
 /// Relative to the folder that the program is installed in.
@@ -34,6 +35,7 @@ pub(crate) fn options(settings: &DetectorSettings) -> Options {
         threshold: settings.threshold,
         floor: Some(settings.floor()),
         iou: settings.iou,
+        trial: settings.deadline.unwrap_or(LEAST_DEADLINE),
     }
 }
 

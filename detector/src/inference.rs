@@ -15,7 +15,7 @@ use crate::error::DetectorError;
 /// A frame may take this many times as long as the slowest one so far, and at least
 /// [`LEAST_DEADLINE`]: far longer than on a machine that is merely busy.
 const DEADLINE_FACTOR: u32 = 100;
-const LEAST_DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const LEAST_DEADLINE: Duration = Duration::from_secs(60);
 /// A deadline is waited for in so many parts. Each ends at once after a time in which this process
 /// was stopped, and with it the inference: only one of them is lost to that.
 const DEADLINE_PARTS: u32 = 60;

@@ -31,7 +31,8 @@ pub struct DetectorSettings {
     /// of the machine's, or of the container's.
     pub memory: u64,
     /// How long the analysis of a frame may take before this detector ends and leaves it to
-    /// another. Not set: a minute, or a hundred times as long as the slowest one so far.
+    /// another. Not set: a minute, or a hundred times as long as the slowest one so far. A model
+    /// that takes as long for a picture when it is loaded is not used.
     #[serde(default, with = "humantime_serde")]
     pub deadline: Option<Duration>,
     /// Replaced by `models` and `ingest.model`.

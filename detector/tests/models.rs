@@ -13,6 +13,7 @@ use moliceiro_nats::models::{CheckError, NewModel};
 use moliceiro_nats::{NatsSettings, Patience, Streams, StreamsSettings, VideoId, connect};
 use moliceiro_service::{Base, LogSettings, MetricsSettings, Telemetry};
 use moliceiro_testing::frames::publish_grey;
+use moliceiro_testing::models::always_hanging_model;
 use moliceiro_testing::paths::{nats_server, project};
 use moliceiro_testing::{HANG_GUARD, until};
 use tokio::task::JoinHandle;
@@ -315,6 +316,42 @@ async fn a_model_that_cannot_be_used_fails_its_own_frames_by_name() {
         assert_eq!(results[model].len(), 4);
         assert!(results[model].iter().all(|reason| reason.contains(part)), "{:?}", results[model]);
     }
+    site.assert_no_redelivery().await;
+    detector.stop().await;
+}
+
+#[tokio::test]
+async fn a_model_that_hangs_in_its_trial_is_given_up_and_others_are_served() {
+    let mut site = Site::start().await;
+    let file = always_hanging_model(site.folder.path());
+    let impatient = DetectorSettings { deadline: Some(Duration::from_secs(10)), ..settings() };
+    let refused = inspect(&impatient, &file, ModelId::for_name("hanging"));
+    let reason = refused.unwrap_err().to_string();
+    assert!(reason.contains("it does not finish within 10 s"), "{reason}");
+    // As one that another machine, or an earlier release, has added.
+    let new = NewModel {
+        name: ModelId::for_name("hanging"),
+        size: Size { width: 416, height: 416 },
+        multiple_of: None,
+        fit: Fit::Letterbox,
+        scaling: Scaling::Linear,
+        classes: 80,
+        manifest: None,
+    };
+    let bytes = site.streams.models.upload(&file).await.unwrap();
+    let hanging = site.streams.models.add(&new, bytes).await.unwrap().model;
+    let nanodet = ModelId::default();
+    for model in [&hanging, &nanodet] {
+        site.publish(model, 3).await;
+    }
+    let detector = site.detector(impatient);
+    let results = site.results().await;
+    assert_eq!(results[&nanodet], all(&nanodet, 3));
+    let is_clear = |reason: &String| {
+        reason.contains("hanging@1 cannot be used")
+            && reason.contains("does not finish within 10 s")
+    };
+    assert!(results[&hanging].len() == 3 && results[&hanging].iter().all(is_clear), "{results:?}");
     site.assert_no_redelivery().await;
     detector.stop().await;
 }

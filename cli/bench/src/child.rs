@@ -149,6 +149,7 @@ fn measure(arguments: &ModelArguments, source: FrameSource) -> anyhow::Result<()
         threshold: detector.threshold,
         iou: detector.iou,
         floor: Some(detector.floor()),
+        ..Options::default()
     };
     let mut detectors = (0..arguments.sessions)
         .map(|_| Detector::new(&runtime, &model, options))

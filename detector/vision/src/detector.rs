@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use std::borrow::Cow;
 
 use moliceiro_messages::{Detection, Letterbox, Limits, Object, Objects, Score, Size};
@@ -21,6 +23,9 @@ use crate::value::check_share;
 /// The longest side of an image that is scaled.
 pub(crate) const MOST_SIDE_OF_IMAGE: u32 = 16_384;
 
+/// How long a model may take for a picture before it is used, if nothing else is said.
+pub(crate) const TRIAL: Duration = Duration::from_secs(60);
+
 /// How a detector works, where the model's manifest leaves a choice.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
@@ -34,11 +39,13 @@ pub struct Options {
     /// Of two boxes of a class with a greater intersection over union, the one with the lower score
     /// is removed, 0 to 1. `None`: the model's.
     pub iou: Option<f32>,
+    /// How long the model may take for one picture before it is used.
+    pub trial: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { intra_threads: 1, threshold: None, floor: None, iou: None }
+        Self { intra_threads: 1, threshold: None, floor: None, iou: None, trial: TRIAL }
     }
 }
 
@@ -65,7 +72,7 @@ impl Detector {
         check_share("the floor", options.floor.unwrap_or(threshold))?;
         check_share("the IoU limit", iou)?;
         let mut session = ModelSession::load(runtime, model, options.intra_threads)?;
-        let model = settle(model, &mut session)?;
+        let model = settle(model, &mut session, options.trial)?;
         let reading = model.reading();
         let threshold = options.threshold.unwrap_or(reading.threshold);
         Ok(Self {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use moliceiro_messages::{Letterbox, Size};
 use thiserror::Error;
 
@@ -87,6 +89,9 @@ pub enum InferenceError {
     /// ONNX Runtime's own message.
     #[error("{0}")]
     Runtime(String),
+    /// A trial, which ends after a while.
+    #[error("it does not finish within {} s", .0.as_secs())]
+    TooLong(Duration),
     /// An output is not among the model's.
     #[error("the model has no output {0:?}")]
     MissingOutput(String),

@@ -44,6 +44,7 @@ mod frame_error;
 mod image;
 mod input;
 mod labels;
+mod limited_run;
 mod manifest;
 mod manifest_text;
 mod model;

@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::time::Duration;
 
 use half::f16;
 use moliceiro_messages::Size;
@@ -10,6 +11,7 @@ use ort::value::{DynValue, Tensor, TensorElementType, TensorRef, ValueType};
 use crate::decoders::Output;
 use crate::frame_error::InferenceError;
 use crate::input::{Packed, Packing};
+use crate::limited_run::{self, Inputs};
 use crate::model::{Model, Weights};
 use crate::model_error::ModelError;
 use crate::reading::{Extra, Number, Reading};
@@ -20,6 +22,8 @@ use crate::text::one_line;
 pub(crate) struct ModelSession {
     session: Session,
     packing: Packing,
+    /// How long a run may take.
+    limit: Option<Duration>,
 }
 
 impl ModelSession {
@@ -40,7 +44,12 @@ impl ModelSession {
             model: model.name.clone(),
             reason: reason(&error),
         })?;
-        Ok(Self { session, packing: Packing::default() })
+        Ok(Self { session, packing: Packing::default(), limit: None })
+    }
+
+    /// How long each of the following runs may take.
+    pub fn limit(&mut self, limit: Option<Duration>) {
+        self.limit = limit;
     }
 
     /// Runs the model on three planes of a picture, and passes the outputs of the reading to
@@ -52,15 +61,17 @@ impl ModelSession {
         size: Size,
         read: impl FnOnce(&[Output<'_>]) -> T,
     ) -> Result<T, InferenceError> {
-        let Self { session, packing } = self;
-        let outputs = session.run(inputs(reading, planes, size, packing)?).map_err(failed)?;
-        let mut found = Vec::with_capacity(reading.outputs.len());
-        for name in &reading.outputs {
-            let value =
-                outputs.get(name).ok_or_else(|| InferenceError::MissingOutput(name.clone()))?;
-            found.push(output(value)?);
-        }
-        Ok(read(&found))
+        let Self { session, packing, limit } = self;
+        let inputs = inputs(reading, planes, size, packing)?;
+        limited_run::run(session, inputs, *limit, |outputs| {
+            let mut found = Vec::with_capacity(reading.outputs.len());
+            for name in &reading.outputs {
+                let value =
+                    outputs.get(name).ok_or_else(|| InferenceError::MissingOutput(name.clone()))?;
+                found.push(output(value)?);
+            }
+            Ok(read(&found))
+        })?
     }
 
     /// The shapes of all outputs for a picture.
@@ -70,20 +81,21 @@ impl ModelSession {
         planes: &[f32],
         size: Size,
     ) -> Result<Vec<(String, Vec<i64>)>, InferenceError> {
-        let Self { session, packing } = self;
-        let outputs = session.run(inputs(reading, planes, size, packing)?).map_err(failed)?;
+        let Self { session, packing, limit } = self;
+        let inputs = inputs(reading, planes, size, packing)?;
         let shape = |value: &DynValue| match value.dtype() {
             ValueType::Tensor { shape, .. } => Some(shape.to_vec()),
             _ => None,
         };
-        let shapes =
-            outputs.iter().filter_map(|(name, value)| Some((name.to_owned(), shape(&value)?)));
-        Ok(shapes.collect())
+        limited_run::run(session, inputs, *limit, |outputs| {
+            let shapes = outputs.iter();
+            shapes.filter_map(|(name, value)| Some((name.to_owned(), shape(&value)?))).collect()
+        })
     }
 }
 
-fn failed(error: ort::Error) -> InferenceError {
-    InferenceError::Runtime(reason(&error))
+pub(crate) fn failed(error: &ort::Error) -> InferenceError {
+    InferenceError::Runtime(reason(error))
 }
 
 /// What ONNX Runtime reports. It has no words for a lack of memory but C++'s.
@@ -95,8 +107,6 @@ fn reason(error: &ort::Error) -> String {
     reason
 }
 
-type Inputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
-
 fn inputs<'a>(
     reading: &'a Reading,
     planes: &'a [f32],
@@ -107,13 +117,13 @@ fn inputs<'a>(
     let shape = input.shape(size);
     let picture: SessionInputValue<'a> = match input.pack(planes, packing) {
         Packed::Float32(values) => {
-            TensorRef::from_array_view((shape, values)).map_err(failed)?.into()
+            TensorRef::from_array_view((shape, values)).map_err(|error| failed(&error))?.into()
         }
         Packed::Float16(values) => {
-            TensorRef::from_array_view((shape, values)).map_err(failed)?.into()
+            TensorRef::from_array_view((shape, values)).map_err(|error| failed(&error))?.into()
         }
         Packed::Uint8(values) => {
-            TensorRef::from_array_view((shape, values)).map_err(failed)?.into()
+            TensorRef::from_array_view((shape, values)).map_err(|error| failed(&error))?.into()
         }
     };
     let mut inputs = vec![(Cow::Borrowed(input.name.as_str()), picture)];
@@ -129,21 +139,23 @@ fn extra_input<'a>(extra: &Extra, size: Size) -> Result<SessionInputValue<'a>, I
     #[expect(clippy::cast_possible_truncation, reason = "they are lengths of pictures, or 1")]
     let integers = || values.iter().map(|value| *value as i32);
     let tensor = match extra.number {
-        Number::Float32 => Tensor::from_array((shape, values)).map_err(failed)?.into_dyn(),
+        Number::Float32 => {
+            Tensor::from_array((shape, values)).map_err(|error| failed(&error))?.into_dyn()
+        }
         Number::Float16 => {
             let halves: Vec<f16> = values.iter().map(|value| f16::from_f32(*value)).collect();
-            Tensor::from_array((shape, halves)).map_err(failed)?.into_dyn()
+            Tensor::from_array((shape, halves)).map_err(|error| failed(&error))?.into_dyn()
         }
-        Number::Int32 => {
-            Tensor::from_array((shape, integers().collect::<Vec<_>>())).map_err(failed)?.into_dyn()
-        }
+        Number::Int32 => Tensor::from_array((shape, integers().collect::<Vec<_>>()))
+            .map_err(|error| failed(&error))?
+            .into_dyn(),
         Number::Int64 => {
             let integers: Vec<i64> = integers().map(i64::from).collect();
-            Tensor::from_array((shape, integers)).map_err(failed)?.into_dyn()
+            Tensor::from_array((shape, integers)).map_err(|error| failed(&error))?.into_dyn()
         }
         Number::Bool => {
             let truths: Vec<bool> = values.iter().map(|value| *value != 0.0).collect();
-            Tensor::from_array((shape, truths)).map_err(failed)?.into_dyn()
+            Tensor::from_array((shape, truths)).map_err(|error| failed(&error))?.into_dyn()
         }
     };
     Ok(tensor.into())
@@ -187,7 +199,7 @@ fn output(value: &DynValue) -> Result<Output<'_>, InferenceError> {
 fn extract<T: ort::value::PrimitiveTensorElementType>(
     value: &DynValue,
 ) -> Result<&[T], InferenceError> {
-    value.try_extract_tensor::<T>().map(|(_, values)| values).map_err(failed)
+    value.try_extract_tensor::<T>().map(|(_, values)| values).map_err(|error| failed(&error))
 }
 
 fn session_builder(runtime: &Runtime, intra_threads: usize) -> ort::Result<SessionBuilder> {

@@ -2,12 +2,13 @@
 //! for a blank picture, and then by a trial on a picture with known objects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moliceiro_messages::{Fit, Scaling};
 
 use crate::candidate::Candidate;
 use crate::decoders::{Context, UnexpectedOutput};
-use crate::detector::{MOST_SIDE_OF_IMAGE, keep_objects};
+use crate::detector::{MOST_SIDE_OF_IMAGE, TRIAL, keep_objects};
 use crate::families::{Recognised, Unrecognised, recognise};
 use crate::fit;
 use crate::frame_error::InferenceError;
@@ -29,12 +30,23 @@ impl Model {
     /// possible, or if several are and a manifest has to choose.
     pub fn settled(&self, runtime: &Runtime) -> Result<Self, ModelError> {
         let mut session = ModelSession::load(runtime, self, 1)?;
-        settle(self, &mut session)
+        settle(self, &mut session, TRIAL)
     }
 }
 
-/// Checks the model's only reading, or chooses one.
-pub(crate) fn settle(model: &Model, session: &mut ModelSession) -> Result<Model, ModelError> {
+/// Checks the model's only reading, or chooses one. No run takes longer than `limit`.
+pub(crate) fn settle(
+    model: &Model,
+    session: &mut ModelSession,
+    limit: Duration,
+) -> Result<Model, ModelError> {
+    session.limit(Some(limit));
+    let settled = try_out(model, session);
+    session.limit(None);
+    settled
+}
+
+fn try_out(model: &Model, session: &mut ModelSession) -> Result<Model, ModelError> {
     let mut model = model.clone();
     if model.settled.is_none() {
         determine(&mut model, session)?;

@@ -36,6 +36,15 @@ pub fn failing_model(folder: &Path) -> PathBuf {
 /// The built-in model with a loop in its graph that makes two thousand million turns for a white
 /// picture, which takes hours, and one for any other.
 pub fn hanging_model(folder: &Path) -> PathBuf {
+    with_loop(folder, [1, i32::MAX])
+}
+
+/// The same, but it hangs for every picture that is not white: it never finishes its trial.
+pub fn always_hanging_model(folder: &Path) -> PathBuf {
+    with_loop(folder, [i32::MAX, 1])
+}
+
+fn with_loop(folder: &Path, turns_by_picture: [i32; 2]) -> PathBuf {
     const TYPE_INT: u64 = 2;
     const TYPE_GRAPH: u64 = 5;
     let scalar = part(2, b"");
@@ -58,7 +67,7 @@ pub fn hanging_model(folder: &Path) -> PathBuf {
         part(1, &turns.concat()),
         part(5, &constant("always", BOOL, [1])),
     ];
-    with_white_choosing(folder, [1, i32::MAX], &nodes.concat(), INT32)
+    with_white_choosing(folder, turns_by_picture, &nodes.concat(), INT32)
 }
 
 /// The built-in model with a tensor of many terabytes in its graph. Use it only in a process whose
