@@ -263,12 +263,13 @@ impl FramePublisher<'_> {
             carried,
         } = frame;
         let video = self.video.clone();
-        if let Some(DecodedThumbnail { slot, jpeg }) = thumbnail {
-            let source = letterbox.source;
-            let video = video.clone();
-            let thumbnail = Thumbnail { version: VERSION, video, index, pts, source, jpeg };
-            self.publish_thumbnail(slot, &thumbnail).await;
-        }
+        let (source, of) = (letterbox.source, video.clone());
+        let showing = async {
+            if let Some(DecodedThumbnail { slot, jpeg }) = thumbnail {
+                let thumbnail = Thumbnail { version: VERSION, video: of, index, pts, source, jpeg };
+                self.publish_thumbnail(slot, &thumbnail).await;
+            }
+        };
         let message = Frame {
             version: VERSION,
             video,
@@ -286,8 +287,13 @@ impl FramePublisher<'_> {
         let started = Instant::now();
         let subject = subjects::frames(self.model, self.video);
         let id = self.message_id(subjects::frame_message_id(self.video, index));
-        self.streams.publisher.publish(&subject, &id, payload).await?;
-        self.metrics.frame_published(self.video, index, bytes, started.elapsed());
+        let storing = async {
+            self.streams.publisher.publish(&subject, &id, payload).await?;
+            self.metrics.frame_published(self.video, index, bytes, started.elapsed());
+            Ok(())
+        };
+        let (stored, ()) = tokio::join!(storing, showing);
+        stored?;
         Ok(Stored::at(index, number, carried))
     }
 
