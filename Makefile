@@ -9,7 +9,7 @@ SEED ?= $(shell od -An -N2 -tu2 /dev/urandom | tr -d " ")
 # The commit is part of `moliceiro --version`, not asked of git by the build: the same code has the same bytes.
 COMMIT = $(shell git describe --always --dirty --abbrev=12 --exclude '*')
 
-.PHONY: help setup setup-tests build run dist test-dist test-containers test test-media test-mutated accuracy benchmark soak licenses screenshots clean
+.PHONY: help setup setup-tests build run dist test-dist test-containers test test-media test-mutated accuracy benchmark memory soak licenses screenshots clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -49,6 +49,9 @@ accuracy: build ## measure the built-in models on labelled pictures: make accura
 
 benchmark: build ## measure the ratio to the limit, and add it to docs/benchmarks/README.md
 	@scripts/record-benchmark.py $(VIDEO)
+
+memory: build ## measure whether the memory of any process grows with what it has done
+	@scripts/memory.py
 
 soak: setup ## inject random faults for longer than the tests do: make soak MINUTES=60 SEED=42
 	cargo build --workspace --bins --tests --locked

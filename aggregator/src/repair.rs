@@ -27,6 +27,7 @@ use moliceiro_nats::videos::UnfinishedVideo;
 use moliceiro_nats::{
     StoredEntry, Streams, StreamsError, VideoError, VideoId, WriteError, subjects,
 };
+use moliceiro_service::release_memory;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -113,6 +114,8 @@ impl Repairs<'_> {
         };
         if self.watch.update(self.streams, pause, on_finished).await? {
             summaries.restore(self.streams, self.metrics).await?;
+            // The lists of all videos are dropped.
+            release_memory();
         }
         let due = self.watch.unmoved(self.settings.repair_after);
         let expired = self.finished.expired(self.settings.keep_uploads);

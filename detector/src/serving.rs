@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::consumer::{Consumer, pull};
 use moliceiro_nats::messages::{ModelDescription, ModelId};
 use moliceiro_nats::{DetectorsConsumer, Streams};
+use moliceiro_service::release_memory;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -195,7 +196,7 @@ impl Serving {
         self.leaving.retain(|sessions| sessions.strong_count() > 0);
         if self.leaving.len() < leaving {
             // It may take some milliseconds, and nothing waits for it.
-            tokio::task::spawn_blocking(memory::release);
+            tokio::task::spawn_blocking(release_memory);
         }
         let now = Instant::now();
         self.retry_at.retain(|_, at| *at > now);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::Error as NatsError;
 use moliceiro_decode::DecodeEvent;
 use moliceiro_nats::VideoId;
-use moliceiro_nats::messages::{MalformedUpload, Started};
+use moliceiro_nats::messages::{MalformedUpload, Skipped, Started};
 use moliceiro_service::metrics::{Catalogue, Described, WAITING_SECONDS};
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use tracing::{debug, error, info, warn};
@@ -25,12 +25,16 @@ const OUTCOMES: [&str; 9] = [
     "repaired",
 ];
 
+/// The label values of [`Metrics::skipped`].
+const REASONS: [&str; 5] = ["still", "every", "fps", "before_start", "not_key"];
+
 /// What one ingest counts.
 #[derive(Debug)]
 pub struct Metrics {
     uploads: IntCounterVec,
     videos: IntGauge,
     decoded: IntCounter,
+    skipped: IntCounterVec,
     lost: IntCounter,
     live_dropped: IntCounter,
     live_lost: IntCounter,
@@ -56,6 +60,14 @@ impl Metrics {
             decoded: catalogue.counter(
                 "moliceiro_ingest_frames_decoded_total",
                 "Frames decoded, whether selected or not",
+            ),
+            skipped: catalogue.counters(
+                "moliceiro_ingest_frames_skipped_total",
+                "Frames that are not analysed, by the reason, as in summaries: still, they carry the \
+                 objects of another frame; every, fps and before_start, they are not selected; \
+                 not_key, they are not decoded. still is counted as frames are published, the others \
+                 when all frames of their video or window are",
+                ("reason", &REASONS),
             ),
             lost: catalogue.counter(
                 "moliceiro_ingest_frames_lost_total",
@@ -175,6 +187,14 @@ impl Metrics {
         self.published_bytes.inc_by(bytes as u64);
         self.publish_seconds.observe(took.as_secs_f64());
         debug!(%video, frame, bytes, "frame published");
+    }
+
+    pub(crate) fn frames_skipped(&self, skipped: &Skipped) {
+        let Skipped { still, every, fps, before_start, not_key, .. } = *skipped;
+        for (reason, frames) in REASONS.into_iter().zip([still, every, fps, before_start, not_key])
+        {
+            self.skipped.with_label_values(&[reason]).inc_by(frames);
+        }
     }
 
     pub(crate) fn live_connection_lost(&self, video: &VideoId, reason: &str, pause: Duration) {

@@ -1,15 +1,16 @@
 //! Publishes the frames of a video, and its end.
 
-use std::future::ready;
+use std::future::{pending, ready};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt};
 use moliceiro_decode::{ContainerInfo, DecodedFrame, DecodedThumbnail, Decoding, UndecodableFrame};
 use moliceiro_nats::messages::{
-    Carried, CarriedRun, Ended, Event, Failed, Frame, ModelId, Progress, Repair, Thumbnail,
-    VERSION, milliseconds_now, to_cbor,
+    Carried, CarriedRun, Ended, Event, Failed, Frame, ModelId, Progress, Repair, Skipped,
+    Thumbnail, VERSION, milliseconds_now, to_cbor,
 };
 use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoId, subjects};
@@ -83,7 +84,9 @@ impl FramePublisher<'_> {
             Err(error) => return Err(error),
             Ok(()) => match decoding.outcome().await {
                 Ok(decoded) => {
-                    extent.carried.extend(decoded.carried);
+                    let skipped = decoded.skipped.unwrap_or_default();
+                    self.metrics.frames_skipped(&Skipped { still: 0, ..skipped });
+                    self.carry(&mut extent, decoded.carried);
                     Ended {
                         frames: decoded.frames,
                         decoded: decoded.decoded,
@@ -142,26 +145,38 @@ impl FramePublisher<'_> {
         let first = extent.stored;
         let mut storing = pin!(frames.map(|frame| self.publish_one(frame)).buffered(self.window));
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+        let mut reporting = Reporting::default();
         loop {
             let due = tokio::select! {
                 next = storing.try_next() => match next {
                     Ok(Some(Stored { before, after, carried })) => {
                         extent.stored = after;
                         extent.reportable = if self.skip_still { before } else { after };
-                        extent.carried.extend(carried);
+                        self.carry(extent, carried);
                         let Extent { reported, reportable, .. } = extent;
                         *reported == first || reportable.below - reported.below >= PROGRESS_FRAMES
                     }
-                    Ok(None) => return Ok(()),
-                    Err(error) => return Err(error),
+                    Ok(None) => return reporting.finish(extent).await,
+                    Err(error) => return reporting.finish(extent).await.and(Err(error)),
                 },
+                reported = reporting.next(), if reporting.is_busy() => {
+                    extent.was_reported(reported?);
+                    false
+                }
                 // While the queue is full no frame is stored, but those before must be confirmed.
                 _ = ticks.tick() => true,
             };
-            if due {
-                self.report(extent, container_info).await?;
+            // Frames are stored meanwhile: a report waits for the disk.
+            if due && !reporting.is_busy() {
+                reporting = self.report_of(extent, container_info);
             }
         }
+    }
+
+    fn carry(&self, extent: &mut Extent, runs: Vec<CarriedRun>) {
+        let still = runs.iter().map(|run| run.frames.len() as u64).sum();
+        self.metrics.frames_skipped(&Skipped { still, ..Skipped::default() });
+        extent.carried.extend(runs);
     }
 
     /// Reports what is stored, if that is more than before.
@@ -170,9 +185,14 @@ impl FramePublisher<'_> {
         extent: &mut Extent,
         container_info: &ContainerInfo,
     ) -> Result<(), StoreError> {
+        self.report_of(extent, container_info).finish(extent).await
+    }
+
+    fn report_of(&self, extent: &Extent, container_info: &ContainerInfo) -> Reporting<'_> {
+        let reported = Reported { until: extent.reportable, runs: extent.carried.len() };
         let Watermark { below: published, frames } = extent.reportable;
         if extent.reportable == extent.reported {
-            return Ok(());
+            return Reporting::default();
         }
         let announced = container_info.frames();
         let (id, event) = if self.skip_still {
@@ -183,10 +203,10 @@ impl FramePublisher<'_> {
         } else {
             (None, Event::Progress(Progress { published, frames: Some(frames), announced }))
         };
-        self.streams.publisher.publish_event(self.video, id.as_deref(), event).await?;
-        extent.reported = extent.reportable;
-        extent.carried.clear();
-        Ok(())
+        Reporting(Some(Box::pin(async move {
+            self.streams.publisher.publish_event(self.video, id.as_deref(), event).await?;
+            Ok(reported)
+        })))
     }
 
     /// What was lost may have been stored under the same id a moment ago.
@@ -243,12 +263,13 @@ impl FramePublisher<'_> {
             carried,
         } = frame;
         let video = self.video.clone();
-        if let Some(DecodedThumbnail { slot, jpeg }) = thumbnail {
-            let source = letterbox.source;
-            let video = video.clone();
-            let thumbnail = Thumbnail { version: VERSION, video, index, pts, source, jpeg };
-            self.publish_thumbnail(slot, &thumbnail).await;
-        }
+        let (source, of) = (letterbox.source, video.clone());
+        let showing = async {
+            if let Some(DecodedThumbnail { slot, jpeg }) = thumbnail {
+                let thumbnail = Thumbnail { version: VERSION, video: of, index, pts, source, jpeg };
+                self.publish_thumbnail(slot, &thumbnail).await;
+            }
+        };
         let message = Frame {
             version: VERSION,
             video,
@@ -266,8 +287,13 @@ impl FramePublisher<'_> {
         let started = Instant::now();
         let subject = subjects::frames(self.model, self.video);
         let id = self.message_id(subjects::frame_message_id(self.video, index));
-        self.streams.publisher.publish(&subject, &id, payload).await?;
-        self.metrics.frame_published(self.video, index, bytes, started.elapsed());
+        let storing = async {
+            self.streams.publisher.publish(&subject, &id, payload).await?;
+            self.metrics.frame_published(self.video, index, bytes, started.elapsed());
+            Ok(())
+        };
+        let (stored, ()) = tokio::join!(storing, showing);
+        stored?;
         Ok(Stored::at(index, number, carried))
     }
 
@@ -290,6 +316,46 @@ impl FramePublisher<'_> {
         if let Err(error) = self.streams.publisher.publish(&subject, &id, payload).await {
             warn!(%video, frame = index, %error, "cannot store a thumbnail");
         }
+    }
+}
+
+/// What a report says.
+struct Reported {
+    until: Watermark,
+    /// The first of the runs that were not reported before.
+    runs: usize,
+}
+
+/// A report that is being stored, if there is one.
+#[derive(Default)]
+struct Reporting<'a>(Option<BoxFuture<'a, Result<Reported, StoreError>>>);
+
+impl Reporting<'_> {
+    fn is_busy(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Waits until it is stored. Without one, for ever.
+    async fn next(&mut self) -> Result<Reported, StoreError> {
+        let Some(storing) = &mut self.0 else { return pending().await };
+        let reported = storing.await;
+        self.0 = None;
+        reported
+    }
+
+    /// Waits until it is stored, if there is one.
+    async fn finish(mut self, extent: &mut Extent) -> Result<(), StoreError> {
+        if self.is_busy() {
+            extent.was_reported(self.next().await?);
+        }
+        Ok(())
+    }
+}
+
+impl Extent {
+    fn was_reported(&mut self, Reported { until, runs }: Reported) {
+        self.reported = until;
+        self.carried.drain(..runs);
     }
 }
 

@@ -6,11 +6,15 @@
 //! is a request to delete a message, or, in buckets, which do not allow that, to purge a subject.
 //! The requests here name what cannot exist. A purge would disturb consumers that read its subject,
 //! so it is not used for other streams.
+//!
+//! In a cluster, a server whose disk is full takes part in no stream until it is restarted, and
+//! tells clients nothing about it. The others store what they are sent, unless fewer than half are
+//! left: then the stream has no leader.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use async_nats::connection::State;
@@ -22,6 +26,8 @@ use tracing::{info, warn};
 use crate::permissions::Permissions;
 
 const INTERVAL: Duration = Duration::from_secs(5);
+/// Servers need less to elect another leader.
+const ELECTION: Duration = Duration::from_secs(4);
 /// A sequence that no message has.
 const NO_MESSAGE: u64 = u64::MAX;
 /// A subject that no bucket has.
@@ -36,30 +42,45 @@ const FULL: [&str; 3] = ["no space left on device", "disk quota exceeded", "file
 pub struct StuckStream {
     /// Its name.
     pub stream: String,
-    /// The system's error when the server wrote it.
-    pub reason: String,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why a stream stores nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The server could not write: the system's error.
+    Write(String),
+    /// Too few of the servers with its copies take part. These do not.
+    NoLeader(Vec<String>),
 }
 
 impl StuckStream {
     /// True if the disk was full: free space and a restart help.
     pub fn was_full(&self) -> bool {
-        FULL.contains(&self.reason.as_str())
+        matches!(&self.cause, Cause::Write(reason) if FULL.contains(&reason.as_str()))
     }
 }
 
 impl fmt::Display for StuckStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stream, reason } = self;
-        match self.was_full() {
-            true => write!(
+        let stream = &self.stream;
+        match &self.cause {
+            Cause::Write(reason) if self.was_full() => write!(
                 f,
                 "the NATS server's disk was full ({reason}): stream {stream} stores nothing until \
                  there is space and the server is restarted"
             ),
-            false => write!(
+            Cause::Write(reason) => write!(
                 f,
                 "the NATS server cannot write its disk ({reason}): stream {stream} stores nothing \
                  until that is mended and the server is restarted"
+            ),
+            Cause::NoLeader(servers) => write!(
+                f,
+                "too few NATS servers take part in stream {stream}, which stores nothing: {} are \
+                 down, or their disks were full; make space, and restart them",
+                servers.join(", ")
             ),
         }
     }
@@ -75,29 +96,31 @@ struct Watched {
     /// How the subjects of requests begin.
     api: String,
     permissions: OnceLock<Permissions>,
-    /// The reasons, by stream.
-    stuck: Mutex<BTreeMap<String, String>>,
+    /// The causes, by stream.
+    stuck: Mutex<BTreeMap<String, Cause>>,
+    /// Since when streams have no leader.
+    leaderless: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Storage {
-    /// Of these streams. Those with replicas are not watched: another server has their messages,
-    /// and the request would be written to each of them.
+    /// Of these streams.
     pub(crate) fn of<'a>(
         client: Client,
         api: &str,
         streams: impl IntoIterator<Item = &'a Stream>,
     ) -> Self {
-        let is_single = |stream: &&Stream| stream.cached_info().config.num_replicas <= 1;
-        let streams = streams.into_iter().filter(is_single).cloned().collect();
+        let streams = streams.into_iter().cloned().collect();
         let (api, permissions) = (api.to_owned(), OnceLock::new());
-        Self(Arc::new(Watched { client, streams, api, permissions, stuck: Mutex::default() }))
+        let (stuck, leaderless) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Watched { client, streams, api, permissions, stuck, leaderless }))
     }
 
     /// Does not check the streams that this connection may not delete from. Only for those in
     /// `needed` it is reported that it may not.
     pub fn tolerate(&self, permissions: &Permissions, needed: &[&str]) {
         let is_optional = |stream: &&Stream| !needed.contains(&&*stream.cached_info().config.name);
-        for stream in self.0.streams.iter().filter(is_optional) {
+        let single = self.0.streams.iter().filter(|stream| !is_replicated(stream));
+        for stream in single.filter(is_optional) {
             permissions.tolerate(self.probe_subject(stream));
         }
         // A second service of the same process has a storage of its own.
@@ -118,6 +141,9 @@ impl Storage {
         }
         let checks = self.0.streams.iter().map(|stream| async move {
             let name = &stream.cached_info().config.name;
+            if is_replicated(stream) {
+                return (name, self.probe_leader(stream).await);
+            }
             let permissions = self.0.permissions.get();
             if permissions.is_some_and(|of| of.is_denied(&self.probe_subject(stream))) {
                 return (name, Answer::None);
@@ -127,7 +153,7 @@ impl Storage {
         for (stream, found) in join_all(checks).await {
             match found {
                 Answer::Stores => self.stores(stream),
-                Answer::Stuck(reason) => self.sticks(stream, reason),
+                Answer::Stuck(cause) => self.sticks(stream, cause),
                 Answer::None => {}
             }
         }
@@ -137,9 +163,9 @@ impl Storage {
     /// The stuck streams, as of the last check.
     pub fn stuck(&self) -> Vec<StuckStream> {
         let stuck = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |(stream, reason): (&String, &String)| StuckStream {
+        let of = |(stream, cause): (&String, &Cause)| StuckStream {
             stream: stream.clone(),
-            reason: reason.clone(),
+            cause: cause.clone(),
         };
         stuck.iter().map(of).collect()
     }
@@ -168,10 +194,30 @@ impl Storage {
         }
     }
 
-    fn sticks(&self, stream: &str, reason: String) {
-        let found = StuckStream { stream: stream.to_owned(), reason };
+    /// A write to find out whether one is possible would be written to each of the servers.
+    async fn probe_leader(&self, stream: &Stream) -> Answer {
+        let Ok(info) = stream.get_info().await else { return Answer::None };
+        let name = info.config.name;
+        let Some(cluster) = info.cluster.filter(|cluster| cluster.leader.is_none()) else {
+            self.leaderless().remove(&name);
+            return Answer::Stores;
+        };
+        let since = *self.leaderless().entry(name).or_insert_with(Instant::now);
+        if since.elapsed() < ELECTION {
+            return Answer::None;
+        }
+        let absent = cluster.replicas.into_iter().filter(|peer| peer.offline || !peer.current);
+        Answer::Stuck(Cause::NoLeader(absent.map(|peer| peer.name).collect()))
+    }
+
+    fn leaderless(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.0.leaderless.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sticks(&self, stream: &str, cause: Cause) {
+        let found = StuckStream { stream: stream.to_owned(), cause };
         let mut stuck = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-        if stuck.insert(found.stream.clone(), found.reason.clone()).is_none() {
+        if stuck.insert(found.stream.clone(), found.cause.clone()).is_none() {
             warn!(stream, "{found}");
         }
     }
@@ -179,9 +225,13 @@ impl Storage {
 
 enum Answer {
     Stores,
-    Stuck(String),
+    Stuck(Cause),
     /// The connection is lost, or the stream does not exist.
     None,
+}
+
+fn is_replicated(stream: &Stream) -> bool {
+    stream.cached_info().config.num_replicas > 1
 }
 
 async fn probe(stream: &Stream) -> Answer {
@@ -203,7 +253,7 @@ async fn probe(stream: &Stream) -> Answer {
         }
     };
     match write_error(&refusal.to_string()) {
-        Some(reason) => Answer::Stuck(reason.to_owned()),
+        Some(reason) => Answer::Stuck(Cause::Write(reason.to_owned())),
         None if refusal.error_code() == ErrorCode::STREAM_MESSAGE_DELETE_FAILED => Answer::Stores,
         None => Answer::None,
     }
@@ -241,7 +291,8 @@ mod tests {
         ] {
             assert_eq!(write_error(answer), reason, "{answer}");
         }
-        let stuck = |reason: &str| StuckStream { stream: "A".into(), reason: reason.into() };
+        let stuck =
+            |reason: &str| StuckStream { stream: "A".into(), cause: Cause::Write(reason.into()) };
         assert!(stuck("no space left on device").was_full());
         assert!(!stuck("input/output error").was_full());
     }

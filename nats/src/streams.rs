@@ -200,13 +200,18 @@ impl Streams {
     pub async fn check(&self) -> Result<(), StreamsError> {
         let buckets = [&self.videos, &self.attempts, &self.requests, &self.folds];
         let buckets = buckets.map(|bucket| &bucket.stream);
+        let mut found = Ok(());
         for stream in self.streams().into_iter().chain(buckets) {
             let what = format!("stream {}", stream.cached_info().config.name);
-            stream.get_info().await.map_err(unavailable(what))?;
+            found = stream.get_info().await.map(drop).map_err(unavailable(what));
+            if found.is_err() {
+                break;
+            }
         }
+        // It says more about a stream that does not answer.
         match self.storage.check().await.into_iter().next() {
             Some(stuck) => Err(StreamsError::Stuck(stuck)),
-            None => Ok(()),
+            None => found,
         }
     }
 

@@ -38,6 +38,8 @@ pub use unfinished::UnfinishedVideo;
 pub use watch::{VideoChange, VideoChanges, watch_all};
 pub use write::WriteError;
 
+/// Most pictures are decoded sooner. What is watched leaves a consumer on the server for half a minute.
+const WATCH_AFTER: Duration = Duration::from_secs(1);
 /// Between attempts to watch a video whose bucket is unavailable.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -222,8 +224,10 @@ impl<'a> Videos<'a> {
         self.streams.publisher.publish_event(video, Some(&id), cancelled).await
     }
 
-    /// Returns once the video is cancelled. Waits out an unavailable server.
+    /// Returns once the video is cancelled, `WATCH_AFTER` from now at the earliest. Waits out an
+    /// unavailable server.
     pub async fn until_cancelled(self, video: &VideoId) {
+        tokio::time::sleep(WATCH_AFTER).await;
         loop {
             match self.watch(video).await {
                 Ok(mut changes) => {

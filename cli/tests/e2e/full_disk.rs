@@ -1,6 +1,9 @@
 //! The disk of nats-server is full, and has space again.
 
-use moliceiro_testing::deployment::{Deployment, VIDEO, counts, without_faults_with};
+use moliceiro_testing::cluster::Cluster;
+use moliceiro_testing::deployment::{
+    Deployment, VIDEO, counts, without_faults, without_faults_with,
+};
 use moliceiro_testing::ingest::IngestApi;
 use moliceiro_testing::observed::ObservedService;
 use moliceiro_testing::paths::sample;
@@ -9,6 +12,9 @@ use moliceiro_testing::server::RestartableServer;
 use moliceiro_testing::small_disk::SmallDisk;
 use moliceiro_testing::until;
 
+use crate::cluster::summaries as cluster_summaries;
+
+const TOO_FEW: &str = "too few NATS servers take part in stream";
 const WAS_FULL: &str = "disk was full (no space left on device)";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +60,39 @@ async fn a_full_disk_is_reported_and_after_a_restart_nothing_is_lost() {
     assert_eq!(site.summaries(1).await[0].video.as_str(), accepted);
     site.assert_unharmed().await;
     api.upload(&["POST /videos?name=b.mp4"], &video);
+}
+
+/// Two of three servers may be full at the same time: then nothing is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn full_disks_of_a_cluster_are_reported_and_after_restarts_nothing_is_lost() {
+    const REPLICAS: [&str; 2] = ["--set", "streams.replicas=3"];
+    let disks = [(); 3].map(|()| SmallDisk::new(48));
+    let mounted = disks.each_ref().map(SmallDisk::mount);
+    let mut cluster = Cluster::start_on(mounted.each_ref().map(|(_, store)| store.clone()));
+    let site = Deployment::new(cluster.url(), &REPLICAS);
+    let aggregator = ObservedService::start_with("aggregator", &cluster.url(), &REPLICAS);
+    aggregator.wait_until_ready();
+    let [detector, _ingest] = ["detector", "ingest"].map(|service| site.ready(service));
+    site.upload("a.mp4").await;
+    detector.wait_for_stderr("frame done", 8);
+
+    let [first, second] = [0, 1];
+    for node in [first, second] {
+        disks[node].fill(&mounted[node].0);
+    }
+    aggregator.wait_until_not_ready("aggregator streams", TOO_FEW);
+    let is_stuck = |line: &str| line.starts_with("moliceiro_stream_stuck{") && line.ends_with(" 1");
+    assert!(aggregator.get("/metrics").1.lines().any(is_stuck), "{}", aggregator.get("/metrics").1);
+    aggregator.process.wait_for_stderr(TOO_FEW, 1);
+
+    for node in [first, second] {
+        disks[node].make_space(&mounted[node].0);
+        cluster.stop(node);
+        cluster.start_node(node, None);
+    }
+    aggregator.wait_until_ready();
+    let summary = cluster_summaries(&site.jetstream().await, 1).await.remove(0);
+    assert_eq!(counts(&summary), without_faults());
 }
 
 /// Streams that leave space on a small disk.

@@ -9,15 +9,19 @@ use std::thread;
 use std::time::Duration;
 
 use moliceiro_nats::messages::{Summary, VideoState};
+use moliceiro_testing::deployment::{Deployment, IMPATIENT};
 use moliceiro_testing::eventually;
 use moliceiro_testing::ingest::IngestApi;
 use moliceiro_testing::loopback::Loopback;
+use moliceiro_testing::observed::ObservedService;
 use moliceiro_testing::paths::{project, sample};
 use moliceiro_testing::process::{self, Process, run, summaries};
 use moliceiro_testing::server::Server;
 use moliceiro_testing::video::ffmpeg;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+
+use crate::static_camera;
 
 const JSON: &str = "content-type: application/json";
 
@@ -94,6 +98,44 @@ fn an_rtsp_stream_has_a_summary_for_each_window_and_one_when_it_is_stopped() {
     )
     .expect_code(0);
     assert_eq!(summaries(&again).len(), 1, "the stream is not resumed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn still_frames_of_a_camera_are_skipped_in_every_window() {
+    const WINDOWS: usize = 3;
+    let folder = tempfile::tempdir().unwrap();
+    let camera = Loopback::claim();
+    let _rtsp = rtsp_server(&camera, &static_camera::film(folder.path(), 60));
+    let address = camera.port(0);
+    let server = Server::start();
+    let allow = format!("ingest.allow=rtsp://{address}/");
+    let settings = [&IMPATIENT[..], &["--set", &allow, "--set", "ingest.window=3s"]].concat();
+    let ingest = ObservedService::start_with("ingest", &server.url(), &settings);
+    let site = Deployment::new(server.url(), &[]);
+    let _others = ["aggregator", "detector"].map(|service| site.ready(service));
+    let upload =
+        json!({"uri": format!("rtsp://{address}/live"), "name": "wall", "skip_still": true});
+    site.upload_json(&upload).await;
+    let windows = site.summaries(WINDOWS).await;
+    let sum = |of: &dyn Fn(&Summary) -> u64| windows.iter().map(of).sum::<u64>();
+    for window in &windows {
+        let Summary { total_frames, processed_frames, failed_frames, skipped, .. } = window;
+        assert!(window.state == VideoState::Done || has_dropped(window), "{window:#?}");
+        assert_eq!((*failed_frames, skipped.total()), (0, skipped.still), "{window:#?}");
+        assert_eq!(*total_frames, Some(processed_frames + skipped.still), "{window:#?}");
+    }
+    let still = sum(&|window| window.skipped.still);
+    assert!(sum(&|window| window.processed_frames) * 2 <= still, "{windows:#?}");
+    // He comes in the second window, and is analysed in few of the frames that show him.
+    assert!(sum(&|window| window.count("person")) >= 20, "{windows:#?}");
+    let counted = metric(&ingest, "moliceiro_ingest_frames_skipped_total{reason=\"still\"}");
+    assert!(counted >= still, "{counted} of {still}");
+}
+
+fn metric(service: &ObservedService, name: &str) -> u64 {
+    let (_, text) = service.get("/metrics");
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("{text}"))
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod run;
 mod scale;
 mod settings;
 mod sources;
+mod static_camera;
 mod top;
 mod tracks;
 mod trouble;

@@ -6,6 +6,7 @@ use async_nats::jetstream::consumer::{Consumer, pull};
 use moliceiro_nats::messages::ModelId;
 use moliceiro_nats::models::NewModel;
 use moliceiro_nats::{ModelsError, Streams, StreamsError};
+use moliceiro_service::release_memory;
 use moliceiro_vision::{Model, ModelError, Options, Runtime};
 use tempfile::TempDir;
 use thiserror::Error;
@@ -13,7 +14,6 @@ use thiserror::Error;
 use crate::engine::{builtin, load_runtime, options};
 use crate::error::DetectorError;
 use crate::inference::Sessions;
-use crate::serving::memory::release;
 use crate::serving::trials::Tried;
 use crate::settings::DetectorSettings;
 use crate::trial::{Origin, Trial, TrialCommand, TrialError};
@@ -94,7 +94,8 @@ impl Loader {
     /// Loads a session for each thread. Blocks until each has run once.
     pub(crate) fn sessions_of(&self, model: &Model) -> Result<Sessions, ModelError> {
         let loaded = Sessions::load(&self.runtime, model, self.options, self.sessions);
-        release();
+        // Without it, models that take turns would take more and more.
+        release_memory();
         loaded
     }
 
@@ -144,7 +145,7 @@ impl Loader {
             tokio::time::sleep(LEAVING_POLL).await;
         }
         // Else the memory of those that left and of this one would be taken at once.
-        tokio::task::spawn_blocking(release).await.map_err(|_| LoadError::Panicked)?;
+        tokio::task::spawn_blocking(release_memory).await.map_err(|_| LoadError::Panicked)?;
         let consumer = streams.detectors(&model).await?;
         // The file must stay until the model is loaded: ONNX Runtime reads it.
         let (opened, _folder) = match builtin(&model) {

@@ -30,21 +30,3 @@ fn available() -> Option<u64> {
     let container = container.and_then(|text| text.trim().parse::<u64>().ok());
     Some(container.map_or(total, |limit| limit.min(total)))
 }
-
-/// Gives memory that is not used any more back to the system, from all threads. Without it, each
-/// model that was loaded would leave some behind, so that models that take turns would take more
-/// and more.
-pub(super) fn release() {
-    #[cfg(target_env = "gnu")]
-    trim();
-}
-
-#[cfg(target_env = "gnu")]
-#[expect(unsafe_code, reason = "the C library's function has no safe form")]
-fn trim() {
-    unsafe extern "C" {
-        fn malloc_trim(pad: usize) -> std::ffi::c_int;
-    }
-    // SAFETY: it may be called at any time, by any thread: `man malloc_trim`.
-    unsafe { malloc_trim(0) };
-}

@@ -1,6 +1,6 @@
 //! Three servers with the configuration that operators get.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use async_nats::jetstream;
 use rustix::process::Signal;
@@ -12,6 +12,7 @@ use crate::paths::{nats_server, project};
 use crate::process::Process;
 
 const NODES: usize = 3;
+const CONFIG: &str = "nats/cluster.conf";
 const CLIENTS: u16 = 0;
 const ROUTES: u16 = 1;
 const PASSWORD: &str = "p1234567890";
@@ -19,7 +20,9 @@ const PASSWORD: &str = "p1234567890";
 /// Each node has an address of its own: its ports are known before it listens, and stay its own
 /// while it is down.
 pub struct Cluster {
-    stores: TempDir,
+    _folder: TempDir,
+    config: PathBuf,
+    stores: [PathBuf; NODES],
     nodes: [Loopback; NODES],
     servers: Vec<Process>,
 }
@@ -32,8 +35,30 @@ impl Cluster {
 
     /// As [`Self::start`], with another nats-server than the one of this project.
     pub fn start_with(program: Option<&Path>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = std::array::from_fn(|node| folder.path().join(node.to_string()));
+        Self::started(folder, project().join(CONFIG), stores, program)
+    }
+
+    /// As [`Self::start`], with the store of each node in one of these folders. They may store more
+    /// than the folders' disks have.
+    pub fn start_on(folders: [PathBuf; NODES]) -> Self {
+        let (folder, stores) = (tempfile::tempdir().unwrap(), folders.map(|of| of.join("store")));
+        let config = std::fs::read_to_string(project().join(CONFIG)).unwrap();
+        let larger = config.replace("jetstream {", "jetstream {\n    max_file_store: 100GB");
+        let path = folder.path().join("cluster.conf");
+        std::fs::write(&path, larger).unwrap();
+        Self::started(folder, path, stores, None)
+    }
+
+    fn started(
+        folder: TempDir,
+        config: PathBuf,
+        stores: [PathBuf; NODES],
+        program: Option<&Path>,
+    ) -> Self {
         let nodes = [(); NODES].map(|()| Loopback::claim());
-        let mut cluster = Self { stores: tempfile::tempdir().unwrap(), nodes, servers: vec![] };
+        let mut cluster = Self { _folder: folder, config, stores, nodes, servers: vec![] };
         cluster.servers = (0..NODES).map(|node| cluster.spawn(node, program)).collect();
         for server in &cluster.servers {
             server.wait_for_stderr("Server is ready", 1);
@@ -42,10 +67,9 @@ impl Cluster {
     }
 
     fn spawn(&self, node: usize, program: Option<&Path>) -> Process {
-        let config = project().join("nats/cluster.conf");
-        let store = self.stores.path().join(node.to_string());
+        let store = &self.stores[node];
         let program = program.map_or_else(nats_server, Path::to_owned);
-        let mut command = server_command_of(&program, &config, &store, &self.nodes[node]);
+        let mut command = server_command_of(&program, &self.config, store, &self.nodes[node]);
         command
             .env("MOLICEIRO_NODE", format!("node-{node}"))
             .env("MOLICEIRO_USER", "moliceiro")
@@ -82,7 +106,7 @@ impl Cluster {
 
     /// Starts a node without anything that it had stored.
     pub fn restart_empty(&mut self, node: usize) {
-        std::fs::remove_dir_all(self.stores.path().join(node.to_string())).unwrap();
+        std::fs::remove_dir_all(&self.stores[node]).unwrap();
         self.servers[node] = self.spawn(node, None);
     }
 

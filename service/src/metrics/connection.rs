@@ -68,7 +68,7 @@ impl ConnectionMetrics {
         stuck: catalogue.gauges(
             "moliceiro_stream_stuck",
             "1 if the stream stores nothing until nats-server is restarted, because its disk was \
-             full or failed",
+             full or failed; of a cluster, if too few of its servers take part",
             &["stream"],
         ),
         }

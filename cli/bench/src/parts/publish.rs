@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use moliceiro_decode::{ContainerInfo, DecodedFrame};
+use moliceiro_decode::{ContainerInfo, DecodedFrame, DecodedThumbnail};
 use moliceiro_ingest::metrics::Metrics;
 use moliceiro_ingest::{FramePublisher, IngestSettings, Watermark};
+use moliceiro_nats::messages::thumbnail_slot;
 use moliceiro_nats::{StreamsSettings, VideoId, subjects};
 use moliceiro_service::metrics::Catalogue;
 
@@ -95,7 +96,12 @@ async fn rate(
             let (started_at, announced) = (Instant::now(), ContainerInfo::default());
             let give = async {
                 for (index, frame) in (0..total).zip(frames.iter().cycle()) {
-                    let frame = DecodedFrame { index, number: index, ..frame.clone() };
+                    // The first of a video all have one, and of later ones fewer and fewer.
+                    let thumbnail = thumbnail_slot(index).zip(frames[0].thumbnail.clone());
+                    let thumbnail =
+                        thumbnail.map(|(slot, first)| DecodedThumbnail { slot, ..first });
+                    let frame = frame.clone();
+                    let frame = DecodedFrame { index, number: index, thumbnail, ..frame };
                     if sender.send(Ok(frame)).await.is_err() {
                         break;
                     }
