@@ -76,6 +76,8 @@ where
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(SystemTime)
+        // A report of a closed standard error would go there, and panic.
+        .log_internal_errors(false)
         .with_ansi(terminal)
         .with_writer(writer);
     let json = match settings.format {

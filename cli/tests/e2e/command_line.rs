@@ -2,15 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use moliceiro_nats::messages::VideoState;
+use moliceiro_testing::eventually;
 use moliceiro_testing::paths::sample;
 use moliceiro_testing::process::{Process, moliceiro, run, servers_of, summaries};
 use moliceiro_testing::video::short_video;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The names of the summaries on standard output, in their order, and standard error.
 fn names(data: &Path, arguments: &[&OsStr], code: i32) -> (Vec<String>, Vec<String>) {
@@ -263,4 +265,18 @@ fn a_server_that_refuses_a_user_or_was_never_used_is_one_clear_line() {
     assert!(unused.contains("no service has used it"), "{unused}");
     assert_eq!(answer(&["top", "--once"], "admin:secret"), unused);
     assert_eq!(answer(&["dead", "list"], "admin:secret"), unused);
+}
+
+#[test]
+fn a_service_whose_standard_error_is_closed_continues_and_ends_as_usual() {
+    let mut command = moliceiro();
+    command.args(["aggregator", "--nats", "nats://127.0.0.1:9", "--set", "metrics.listen=off"]);
+    let mut service = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut errors = BufReader::new(service.stderr.take().unwrap());
+    errors.read_line(&mut String::new()).unwrap();
+    drop(errors);
+    // It logs that it stops.
+    kill_process(Pid::from_child(&service), Signal::TERM).unwrap();
+    let ended = eventually(|| service.try_wait().unwrap());
+    assert_eq!(ended.and_then(|status| status.code()), Some(0), "{ended:?}");
 }

@@ -57,6 +57,13 @@ impl Site {
         folder
     }
 
+    /// New certificates of the same authority.
+    fn renew(&self, folder: &Path) {
+        let mut script = Command::new(project().join("nats/make-certificates"));
+        script.arg("--renew").arg(folder).arg(self.loopback.port(0).ip().to_string());
+        Process::start(&mut script).expect_code(0);
+    }
+
     fn settings(&self, scheme: &str) -> NatsSettings {
         NatsSettings::at(format!("{scheme}://{}", self.loopback.port(0)))
     }
@@ -155,6 +162,10 @@ async fn a_private_authority_and_client_certificates() {
         let site = Site::new();
         let folder = site.certificates();
         let file = |name: &str| folder.join(name).display().to_string();
+        let before = ["ca.pem", "server.pem"].map(|name| fs::read(file(name)).unwrap());
+        site.renew(&folder);
+        let after = ["ca.pem", "server.pem"].map(|name| fs::read(file(name)).unwrap());
+        assert!(before[0] == after[0] && before[1] != after[1]);
         let site = site.start(&format!(
             "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true, \
              handshake_first: {first} }}",
