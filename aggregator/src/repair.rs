@@ -115,7 +115,7 @@ impl Repairs<'_> {
         if self.watch.update(self.streams, pause, on_finished).await? {
             summaries.restore(self.streams, self.metrics).await?;
             // The lists of all videos are dropped.
-            release_memory();
+            tokio::task::spawn_blocking(release_memory);
         }
         let due = self.watch.unmoved(self.settings.repair_after);
         let expired = self.finished.expired(self.settings.keep_uploads);

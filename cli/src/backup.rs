@@ -31,8 +31,8 @@ pub(crate) struct BackupArguments {
 #[command(after_help = "\
 Stop all services first, and start them for the new server when this has ended, with the same \
 streams.replicas as --replicas. What three servers had needs a cluster of at least three, or \
---replicas 1. The files are checked before \
-anything is restored; if a stream cannot be restored, none is left.
+--replicas 1. The files are checked before anything is restored; if a stream cannot be restored, \
+none is left.
 
 Sequences, consumers, what is acknowledged, revisions of entries, objects: all are as they were. A \
 frame queue in memory (streams.frames_storage) is not in a backup: its frames are decoded again.")]

@@ -55,7 +55,7 @@ pub fn inspect(
     name: ModelId,
 ) -> Result<NewModel, TrialError> {
     let (settings, file) = (settings.clone(), file.to_owned());
-    trial.run(&Trial { settings, file, name, origin: Origin::Local })
+    trial.run(&Trial { settings, parent: std::process::id(), file, name, origin: Origin::Local })
 }
 
 /// What the store has to know about a model that was run once.

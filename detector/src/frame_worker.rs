@@ -68,7 +68,7 @@ impl FrameWorker {
         &self.metrics
     }
 
-    /// What a session took for the latest frame; 0 before the first.
+    /// What a session takes for a frame, of the slowest model that had one lately; 0 before the first.
     pub fn frame_time(&self) -> Duration {
         Duration::from_micros(self.frame_time.load(Ordering::Relaxed))
     }
@@ -201,7 +201,8 @@ impl FrameWorker {
     ) -> Result<Disposition, StoreError> {
         self.metrics.analysed(&frame.model, &analysis);
         let processing_us = analysis.processing_us();
-        self.frame_time.store(processing_us, Ordering::Relaxed);
+        let before = self.frame_time.load(Ordering::Relaxed);
+        self.frame_time.store(processing_us.max(before - before / 16), Ordering::Relaxed);
         let Analysis { pts, decoded_at, size, objects, .. } = analysis;
         let counted = objects.counted().count();
         let result = FrameResult {

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A detector that stops has 20 s for what it has in flight. What is left then is charged a delivery.
+/// A detector that stops has 20 s for what it has in flight. What is left then is charged a
+/// delivery.
 const FINISHED_WITHIN: Duration = Duration::from_secs(10);
 /// One that is analysed, and one that is ready.
 const LEAST_PER_SESSION: u32 = 2;

@@ -50,9 +50,10 @@ pub(crate) async fn run(
             }
         };
         let permits = tokio::select! {
-            permits = puller.prefetch.acquire(puller.worker.frame_time()) => permits,
+            biased;
             () = shutdown.cancelled() => break,
             () = broken.cancelled() => break,
+            permits = puller.prefetch.acquire(puller.worker.frame_time()) => permits,
         };
         // With several models, one that has no frames must not hold up those that have.
         let models = serving.len();

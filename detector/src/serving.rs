@@ -1,9 +1,10 @@
 //! The models that this detector has loaded: which ones, and when they make space for others.
 //!
 //! A model is loaded when frames wait for it (`survey`), if the settings name it and the memory
-//! allows it (`memory`). Before that, it is run once in a process of its own (`trials`). One that other frames need the memory of is unloaded: an idle one first,
-//! else the one that had its turn. It is pulled for no more, finishes what it has in flight, and
-//! only then is its memory used again. `load` fetches a model and warms it up beside all this.
+//! allows it (`memory`). Before that, it is run once in a process of its own (`trials`). One that
+//! other frames need the memory of is unloaded: an idle one first, else the one that had its turn.
+//! It is pulled for no more, finishes what it has in flight, and only then is its memory used
+//! again. `load` fetches a model and warms it up beside all this.
 
 mod load;
 mod memory;
@@ -96,7 +97,7 @@ pub(crate) struct Serving {
     trials: Trials,
     /// Until then, frames of a model that was added are expected.
     expecting_until: Option<Instant>,
-    /// Told when something was loaded: it may be used at once.
+    /// Notified when something was loaded: it may be used at once.
     wake: Arc<Notify>,
     /// When a model may be tried again.
     retry_at: HashMap<ModelId, Instant>,
@@ -178,7 +179,8 @@ impl Serving {
 
     /// Tries a model that was added before its first frames are there.
     pub(crate) async fn expect(&mut self, model: ModelId) {
-        if !self.is_allowed(&model) {
+        let is_placed = self.places.iter().any(|place| place.served.model == model);
+        if !self.is_allowed(&model) || is_placed || self.retry_at.contains_key(&model) {
             return;
         }
         self.expecting_until = Some(Instant::now() + SOON_FOR);
@@ -187,7 +189,7 @@ impl Serving {
         }
     }
 
-    /// Adjusts what is loaded to the frames that wait. Does not wait for anything.
+    /// Adjusts what is loaded to the frames that wait. Waits for the server only, not for a model.
     pub(crate) async fn adjust(&mut self, consumers: &[DetectorsConsumer]) {
         self.finish_loading().await;
         self.finish_trials(consumers).await;
@@ -234,6 +236,7 @@ impl Serving {
                 && self.allowed.contains(&model.to_string())
                 && !self.retry_at.contains_key(*model)
                 && !is_loaded(model)
+                && (self.trials.is_usable(model) || self.trials.may_start(model))
         });
         let Some(model) = named.cloned() else { return };
         if let Some(bytes) = self.bytes_needed(&model).await

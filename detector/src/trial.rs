@@ -2,6 +2,7 @@
 //! ends or that takes all memory costs that process, and nothing else.
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt, parent_id};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -29,6 +30,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// The same as a multiple of `detector.deadline`, which is about one frame.
 const DEADLINES: u32 = 20;
 
+/// Variables that a process keeps which tries a model.
+const KEPT: [&str; 5] = ["PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME", "LANG"];
+
 /// How to start a process that calls [`model_trial`].
 #[derive(Clone, Debug)]
 pub struct TrialCommand(PathBuf);
@@ -49,6 +53,8 @@ pub(crate) enum Origin {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Trial {
     pub settings: DetectorSettings,
+    /// The id of the process that asks.
+    pub parent: u32,
     pub file: PathBuf,
     pub name: ModelId,
     pub origin: Origin,
@@ -82,14 +88,19 @@ pub enum TrialError {
         /// How long it may take.
         limit: Duration,
     },
-    /// There is no process.
-    #[error("cannot start a process that tries the model: {0}")]
+    /// The process says nothing of the model: it did not start, or was ended from outside.
+    #[error("cannot try the model in a process: {0}")]
     Start(#[from] io::Error),
+}
+
+/// Whether a process ended because somebody ended it, or could not begin.
+fn says_nothing(status: ExitStatus) -> bool {
+    let from_outside = [Signal::TERM, Signal::INT, Signal::HUP].map(|signal| Some(signal.as_raw()));
+    status.code().is_some() || from_outside.contains(&status.signal())
 }
 
 /// The system kills processes when it has no memory left.
 fn memory(status: ExitStatus) -> &'static str {
-    use std::os::unix::process::ExitStatusExt;
     match status.signal() == Some(Signal::KILL.as_raw()) {
         true => "; there may not be enough memory for it",
         false => "",
@@ -119,7 +130,7 @@ impl TrialCommand {
             None => Err(TrialError::Hung { model, limit }),
             Some(answer) => match serde_json::from_str::<Result<NewModel, String>>(&answer) {
                 Ok(answer) => answer.map_err(TrialError::Refused),
-                Err(_) => Err(TrialError::Died { model, status: process.0.wait()? }),
+                Err(_) => Err(process.died(model)),
             },
         }
     }
@@ -132,15 +143,25 @@ impl Process {
     /// The process ends with the thread that calls this.
     fn start(program: &PathBuf) -> io::Result<Self> {
         let mut command = Command::new(program);
-        // Variables of this program may hold passwords, and a model needs none of them.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("MOLICEIRO_") {
-                command.env_remove(name);
-            }
-        }
-        let command = command.arg(MODEL_TRIAL).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // What C++ says at its end is not an answer.
+        // Variables may hold passwords, and a model needs none of them.
+        command.env_clear();
+        command.envs(std::env::vars_os().filter(|(name, _)| KEPT.iter().any(|kept| name == kept)));
+        // In a group of its own, Ctrl-C in a terminal does not end it before its parent asks why.
+        let command = command.arg(MODEL_TRIAL).process_group(0);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        // What C++ prints at its end is not an answer.
         command.stderr(Stdio::null()).spawn().map(Self)
+    }
+
+    /// What the end of the process says, which gave no answer.
+    fn died(&mut self, model: String) -> TrialError {
+        match self.0.wait() {
+            Ok(status) if says_nothing(status) => {
+                TrialError::Start(io::Error::other(format!("it ended with {status}")))
+            }
+            Ok(status) => TrialError::Died { model, status },
+            Err(error) => TrialError::Start(error),
+        }
     }
 
     /// All that it writes; `None` if that takes longer than `limit`.
@@ -185,19 +206,23 @@ pub fn model_trial() -> ExitCode {
 fn answer() -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // A crash is reported by the parent. A picture of its memory would only fill the disk.
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).ok();
     // If the machine runs out of memory, this process goes, and not its parent. It may be forbidden
     // to say so.
     std::fs::write("/proc/self/oom_score_adj", "1000").ok();
     rustix::thread::set_name(c"model-trial").ok();
     let trial: Trial = serde_json::from_reader(io::stdin())?;
+    // It may have ended before the signal was set, and nobody would stop this process.
+    if parent_id() != trial.parent {
+        return Err(io::Error::other("nobody waits for the answer"));
+    }
     let answer = try_here(trial).map_err(|error| error.to_string());
     stdout().write_all(&serde_json::to_vec(&answer)?)
 }
 
 /// Loads a model and runs it once, in this process.
 fn try_here(trial: Trial) -> Result<NewModel, DetectorError> {
-    let Trial { settings, file, name, origin } = trial;
+    let Trial { settings, file, name, origin, .. } = trial;
     let model = match origin {
         Origin::Local => {
             let model = Model::open(&file)?;

@@ -196,7 +196,11 @@ impl Storage {
 
     /// A write to find out whether one is possible would be written to each of the servers.
     async fn probe_leader(&self, stream: &Stream) -> Answer {
-        let Ok(info) = stream.get_info().await else { return Answer::None };
+        let Ok(info) = stream.get_info().await else {
+            // What was seen before the connection was lost is no part of this election.
+            self.leaderless().remove(&stream.cached_info().config.name);
+            return Answer::None;
+        };
         let name = info.config.name;
         let Some(cluster) = info.cluster.filter(|cluster| cluster.leader.is_none()) else {
             self.leaderless().remove(&name);
@@ -207,7 +211,9 @@ impl Storage {
             return Answer::None;
         }
         let absent = cluster.replicas.into_iter().filter(|peer| peer.offline || !peer.current);
-        Answer::Stuck(Cause::NoLeader(absent.map(|peer| peer.name).collect()))
+        let absent: Vec<_> = absent.map(|peer| peer.name).collect();
+        // All of them take part in a long election.
+        if absent.is_empty() { Answer::None } else { Answer::Stuck(Cause::NoLeader(absent)) }
     }
 
     fn leaderless(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {

@@ -108,7 +108,7 @@ impl Loader {
         manifest: Option<String>,
     ) -> Result<NewModel, TrialError> {
         let (settings, origin) = (self.settings.clone(), Origin::Sent { manifest });
-        self.trial.run(&Trial { settings, file, name, origin })
+        self.trial.run(&Trial { settings, parent: std::process::id(), file, name, origin })
     }
 
     /// As [`try_sent`](Self::try_sent), of a model of the store. Returns why it cannot be used.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::load::{LoadError, Loader};
 use crate::engine::builtin;
 
-/// Trials at the same time: a model that never ends must not hold up all others.
+/// Trials at the same time: a model that never ends must not hold up the others.
 const MOST: usize = 4;
 
 /// What came of a trial: why the model cannot be used, if it cannot.
@@ -20,7 +20,7 @@ pub(super) type Tried = Result<Result<(), String>, LoadError>;
 pub(super) struct Trials {
     streams: Arc<Streams>,
     loader: Arc<Loader>,
-    /// Told when a trial has ended.
+    /// Notified when a trial has ended.
     wake: Arc<Notify>,
     running: HashMap<ModelId, JoinHandle<Tried>>,
     /// Versions of models are never replaced.

@@ -11,9 +11,11 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::files::Folder;
-use super::{API_TIMEOUT, Api, BackupError, Durable, SavedStream};
+use super::{API_TIMEOUT, Api, BackupError, Contents, Durable, SavedStream};
 
 const POLL: Duration = Duration::from_millis(50);
+/// Of a stream that may still be made.
+const LATE_POLLS: u32 = 20;
 
 /// Makes the streams of a backup on a server that has none of them, and calls `restored` with each. If
 /// one cannot be made, or `interrupted` ends first, none is left. `replicas`: of each stream; `None`:
@@ -28,12 +30,10 @@ pub async fn restore(
 ) -> Result<(), BackupError> {
     let mut interrupted = pin!(interrupted);
     let api = Api { client, prefix: api };
-    let (folder, contents) = Folder::open(folder)?;
-    for stream in &contents.streams {
-        if api.has_stream(&stream.name).await? {
-            return Err(BackupError::Exists(stream.name.clone()));
-        }
-    }
+    let (folder, contents) = tokio::select! {
+        opened = open(&api, folder) => opened?,
+        () = &mut interrupted => return Err(BackupError::Interrupted),
+    };
     for (done, stream) in contents.streams.iter().enumerate() {
         let made = tokio::select! {
             made = Box::pin(restore_stream(&api, &folder, stream, replicas)) => {
@@ -51,11 +51,43 @@ pub async fn restore(
                     warn!(%error, stream = stream.name, "a stream is left: delete it");
                 }
             }
+            if matches!(error, BackupError::Interrupted) {
+                delete_late(&api, &stream.name).await;
+            }
             return Err(error);
         }
         restored(stream);
     }
     Ok(())
+}
+
+/// Opens a backup, of which no stream may exist yet.
+async fn open(api: &Api<'_>, folder: &Path) -> Result<(Folder, Contents), BackupError> {
+    let folder = folder.to_owned();
+    // It reads and checks every file.
+    let opening = tokio::task::spawn_blocking(move || Folder::open(&folder));
+    let (folder, contents) = match opening.await {
+        Ok(opened) => opened?,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    };
+    for stream in &contents.streams {
+        if api.has_stream(&stream.name).await? {
+            return Err(BackupError::Exists(stream.name.clone()));
+        }
+    }
+    Ok((folder, contents))
+}
+
+/// A server that has all chunks makes the stream although nobody waits for its answer.
+async fn delete_late(api: &Api<'_>, name: &str) {
+    for _ in 0..LATE_POLLS {
+        tokio::time::sleep(POLL).await;
+        if api.has_stream(name).await.is_ok_and(|exists| exists)
+            && let Err(error) = api.ask(&format!("STREAM.DELETE.{name}"), &json!({})).await
+        {
+            warn!(%error, stream = name, "a stream is left: delete it");
+        }
+    }
 }
 
 async fn restore_stream(
