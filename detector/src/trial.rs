@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::engine::{described, load_runtime, options};
 use crate::error::DetectorError;
+use crate::serving::limit;
 use crate::settings::DetectorSettings;
 
 /// The command that makes a program try a model for its parent. Each program that calls
@@ -30,6 +31,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// The same as a multiple of `detector.deadline`, which is about one frame.
 const DEADLINES: u32 = 20;
 
+/// Memory that the process may take beside what models may: in some containers, one that takes all
+/// ends all.
+const BESIDES: u64 = 512 << 20;
 /// Variables that a process keeps which tries a model.
 const KEPT: [&str; 5] = ["PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME", "LANG"];
 
@@ -216,6 +220,8 @@ fn answer() -> io::Result<()> {
     if parent_id() != trial.parent {
         return Err(io::Error::other("nobody waits for the answer"));
     }
+    let data = limit(&trial.settings).saturating_add(BESIDES);
+    setrlimit(Resource::Data, Rlimit { current: Some(data), maximum: Some(data) }).ok();
     let answer = try_here(trial).map_err(|error| error.to_string());
     stdout().write_all(&serde_json::to_vec(&answer)?)
 }
