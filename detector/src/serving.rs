@@ -179,14 +179,23 @@ impl Serving {
 
     /// Tries a model that was added before its first frames are there.
     pub(crate) async fn expect(&mut self, model: ModelId) {
-        let is_placed = self.places.iter().any(|place| place.served.model == model);
-        if !self.is_allowed(&model) || is_placed || self.retry_at.contains_key(&model) {
+        if !self.is_allowed(&model) || self.is_placed(&model) || self.retry_at.contains_key(&model)
+        {
             return;
         }
         self.expecting_until = Some(Instant::now() + SOON_FOR);
-        if self.trials.may_start(&model) && self.bytes_needed(&model).await.is_some() {
-            self.trials.start(model);
+        self.start_trial(&model).await;
+    }
+
+    /// If it needs one, and if it could be loaded afterwards.
+    async fn start_trial(&mut self, model: &ModelId) {
+        if self.trials.may_start(model) && self.bytes_needed(model).await.is_some() {
+            self.trials.start(model.clone());
         }
+    }
+
+    fn is_placed(&self, model: &ModelId) -> bool {
+        self.places.iter().any(|place| place.served.model == *model)
     }
 
     /// Adjusts what is loaded to the frames that wait. Waits for the server only, not for a model.
@@ -207,15 +216,13 @@ impl Serving {
             .filter(|of| of.has_waiting_frames())
             .map(|of| &of.model)
             .filter(|model| self.is_allowed(model) && !self.retry_at.contains_key(*model))
-            .filter(|model| !self.places.iter().any(|place| place.served.model == **model))
+            .filter(|model| !self.is_placed(model))
             .cloned()
             .collect();
         // Those that were never served come first, then the one that waits longest.
         waiting.sort_by_key(|model| self.served_at.get(model).copied());
         for model in &waiting {
-            if self.trials.may_start(model) && self.bytes_needed(model).await.is_some() {
-                self.trials.start(model.clone());
-            }
+            self.start_trial(model).await;
         }
         if self.loading.is_some() {
             return;
@@ -229,13 +236,11 @@ impl Serving {
     /// Loads a model that the settings name with its version before frames wait for it, if it has
     /// a queue and no other model has to make space.
     async fn load_ahead(&mut self, consumers: &[DetectorsConsumer]) {
-        let is_loaded =
-            |model: &ModelId| self.places.iter().any(|place| place.served.model == *model);
         let named = consumers.iter().map(|of| &of.model).find(|model| {
             model.version().is_some()
                 && self.allowed.contains(&model.to_string())
                 && !self.retry_at.contains_key(*model)
-                && !is_loaded(model)
+                && !self.is_placed(model)
                 && (self.trials.is_usable(model) || self.trials.may_start(model))
         });
         let Some(model) = named.cloned() else { return };
@@ -244,7 +249,7 @@ impl Serving {
         {
             if self.trials.is_usable(&model) {
                 self.start_loading(model, bytes);
-            } else if self.trials.may_start(&model) {
+            } else {
                 self.trials.start(model);
             }
         }
@@ -384,8 +389,7 @@ impl Serving {
                 self.place(Served::new(model, consumer, Ok(sessions)), bytes);
             }
             Ok(Err(LoadError::Unusable { consumer, reason })) => {
-                self.metrics.model_unusable(&model, &reason);
-                self.place(Served::new(model, *consumer, Err(reason)), 0);
+                self.place_unusable(model, *consumer, reason);
             }
             Ok(Err(error)) => self.retry(&model, &error, RETRY),
             Err(panic) => self.retry(&model, &panic, UNUSABLE_FOR),
@@ -399,15 +403,18 @@ impl Serving {
                 // No frame needs it: it is tried again when one does.
                 _ if !consumers.iter().any(|of| of.model == model) => {}
                 Ok(Err(reason)) => match self.streams.detectors(&model).await {
-                    Ok(consumer) => {
-                        self.metrics.model_unusable(&model, &reason);
-                        self.place(Served::new(model, consumer, Err(reason)), 0);
-                    }
+                    Ok(consumer) => self.place_unusable(model, consumer, reason),
                     Err(error) => self.retry(&model, &error, RETRY),
                 },
                 Err(error) => self.retry(&model, &error, RETRY),
             }
         }
+    }
+
+    /// Its frames are pulled, and fail for this reason.
+    fn place_unusable(&mut self, model: ModelId, consumer: Consumer<pull::Config>, reason: String) {
+        self.metrics.model_unusable(&model, &reason);
+        self.place(Served::new(model, consumer, Err(reason)), 0);
     }
 
     fn retry(&mut self, model: &ModelId, error: &dyn std::fmt::Display, pause: Duration) {

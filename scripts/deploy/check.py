@@ -176,7 +176,7 @@ def check_alerts(arguments):
 
 
 def check_certificates(arguments, resources):
-    """Whoever connects to a server finds its host in its certificate."""
+    """A client finds the host that it connects to in the certificate of the server."""
     settings = next(data(found) for found in of_kind(resources, "ConfigMap") if "moliceiro.toml" in found["data"])
     named = re.findall(r"(\w+)://([\w.-]+):4222", settings["moliceiro.toml"])
     for workload in workloads(resources):

@@ -43,13 +43,7 @@ pub async fn restore(
         };
         if let Err(error) = made {
             for stream in &contents.streams[..=done] {
-                let what = format!("STREAM.DELETE.{}", stream.name);
-                // The one that failed may not exist.
-                if let Err(error) = api.ask(&what, &json!({})).await
-                    && !matches!(error, BackupError::Refused { .. })
-                {
-                    warn!(%error, stream = stream.name, "a stream is left: delete it");
-                }
+                delete(&api, &stream.name).await;
             }
             if matches!(error, BackupError::Interrupted) {
                 delete_late(&api, &stream.name).await;
@@ -82,11 +76,18 @@ async fn open(api: &Api<'_>, folder: &Path) -> Result<(Folder, Contents), Backup
 async fn delete_late(api: &Api<'_>, name: &str) {
     for _ in 0..LATE_POLLS {
         tokio::time::sleep(POLL).await;
-        if api.has_stream(name).await.is_ok_and(|exists| exists)
-            && let Err(error) = api.ask(&format!("STREAM.DELETE.{name}"), &json!({})).await
-        {
-            warn!(%error, stream = name, "a stream is left: delete it");
+        if api.has_stream(name).await.is_ok_and(|exists| exists) {
+            delete(api, name).await;
         }
+    }
+}
+
+/// A stream that may not exist.
+async fn delete(api: &Api<'_>, name: &str) {
+    if let Err(error) = api.ask(&format!("STREAM.DELETE.{name}"), &json!({})).await
+        && !matches!(error, BackupError::Refused { .. })
+    {
+        warn!(%error, stream = name, "a stream is left: delete it");
     }
 }
 
