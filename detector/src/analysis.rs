@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use moliceiro_nats::VideoId;
 use moliceiro_nats::dead::FrameIdentity;
-use moliceiro_nats::messages::{Frame, MalformedMessage, Objects, Size};
+use moliceiro_nats::messages::{Frame, MalformedMessage, Objects, Size, milliseconds_now};
 use moliceiro_vision::{Detector, FrameError, Lap, Phases};
 use thiserror::Error;
 
@@ -20,6 +20,12 @@ pub(crate) struct Analysis {
 }
 
 impl Analysis {
+    /// Since the frame was decoded, by the clocks of both machines; zero if that is not known.
+    pub fn age(&self) -> Duration {
+        let age = self.decoded_at.map(|then| milliseconds_now().saturating_sub(then));
+        Duration::from_millis(age.unwrap_or_default())
+    }
+
     /// Time from the payload to the objects, in microseconds.
     pub fn processing_us(&self) -> u64 {
         u64::try_from(self.phases.total().as_micros()).unwrap_or(u64::MAX)

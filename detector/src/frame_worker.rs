@@ -15,6 +15,7 @@ use crate::analysis::{Analysis, AnalysisError, Hung};
 use crate::gathering::Gathering;
 use crate::inference::{Inference, Outcome};
 use crate::metrics::Metrics;
+use crate::prefetch::Slots;
 use crate::serving::Served;
 
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -119,12 +120,12 @@ impl FrameWorker {
         }
     }
 
-    /// Analyses a frame, stores what came of it, and acknowledges its message accordingly.
-    pub async fn handle(&self, served: &Served, message: &Message) {
+    /// Analyses a frame, stores what came of it, and acknowledges its message accordingly. Returns
+    /// its slot once it is analysed.
+    pub async fn handle(&self, served: &Served, message: &Message, slot: Option<Slots>) {
         let _in_flight = self.metrics.in_flight();
-        let disposition = self
-            .keep_in_progress(served, slice::from_ref(message), self.process(served, message))
-            .await;
+        let processing = self.process(served, message, slot);
+        let disposition = self.keep_in_progress(served, slice::from_ref(message), processing).await;
         let acknowledged = match disposition {
             Disposition::Done => message.ack().await,
             Disposition::Discard => message.ack_with(AckKind::Term).await,
@@ -142,7 +143,12 @@ impl FrameWorker {
         }
     }
 
-    async fn process(&self, served: &Served, message: &Message) -> Disposition {
+    async fn process(
+        &self,
+        served: &Served,
+        message: &Message,
+        slot: Option<Slots>,
+    ) -> Disposition {
         let Some(frame) = FrameIdentity::of(&message.subject, message.headers.as_ref()) else {
             self.metrics.not_a_frame(&message.subject);
             return Disposition::Discard;
@@ -160,9 +166,10 @@ impl FrameWorker {
             }
             Err(reason) => Outcome::Failed(AnalysisError::Unusable(reason.clone())),
         };
+        drop(slot);
         let stored = match outcome {
             Outcome::Analysed(analysis) => {
-                analysing.gather().await;
+                analysing.gather(analysis.age()).await;
                 self.publish_result(&frame, analysis).await
             }
             Outcome::Failed(error) if error.is_permanent() || last_delivery => {

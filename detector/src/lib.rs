@@ -30,6 +30,7 @@ mod serving;
 mod settings;
 mod trial;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,12 +54,15 @@ use serving::{Loader, Serving, Survey};
 pub use settings::{DetectorService, DetectorSettings};
 pub use trial::{MODEL_TRIAL, TrialCommand, TrialError, model_trial};
 
-/// Frames in flight for each session: one being analysed, one ready, those on their way in and out,
-/// and those whose results are gathered.
+/// Frames of each session that are not analysed yet: one being analysed, those ready, and those on
+/// their way in.
 const FRAMES_PER_SESSION: usize = 6;
 
-/// Results are gathered for no longer than this.
-const GATHER_FOR: Duration = Duration::from_millis(100);
+/// Results are gathered for so long, by the age of their frames.
+const GATHER_FOR: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_millis(500);
+/// More results are stored at once.
+const MOST_GATHERED: usize = 128;
 
 const MODEL_CONDITION: &str = "detector model";
 
@@ -78,7 +82,7 @@ pub async fn run(
 
     let sessions = inference.sessions();
     let max_in_flight = sessions * FRAMES_PER_SESSION;
-    let opening = connect_streams(&service, max_in_flight * 2, &telemetry);
+    let opening = connect_streams(&service, max_in_flight + MOST_GATHERED, &telemetry);
     let Some(streams) = shutdown.run_until_cancelled(opening).await.transpose()? else {
         return Ok(());
     };
@@ -102,13 +106,13 @@ pub async fn run(
     let checks = model_checks::serve(Arc::clone(&streams), checking, shutdown.child_token());
     // It ends with the shutdown; a check in progress is asked for again.
     tokio::spawn(checks);
-    let gathering = Gathering::new(max_in_flight / 2, GATHER_FOR);
+    let gathering = Gathering::new(MOST_GATHERED, GATHER_FOR);
     let name = settings.instance_name();
     let sent = Arc::clone(&streams);
     let worker = FrameWorker::new(sent, inference, gathering, name.clone(), Arc::clone(&metrics));
-    let [per_session, of_all] =
-        [FRAMES_PER_SESSION, sessions].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-    let prefetch = Prefetch::new(of_all, per_session);
+    let [of_all, per_session, held] =
+        [sessions, FRAMES_PER_SESSION, MOST_GATHERED].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    let prefetch = Prefetch::new(of_all, per_session, held);
     let (reports, pulling) = (
         metrics.rates().publish(&streams, &name, sessions, &shutdown),
         Box::pin(pull::run(worker, serving, survey, prefetch, &shutdown)),

@@ -17,45 +17,79 @@ const LEAST_PER_SESSION: u32 = 2;
 /// start, which may be a restart, and after a redelivered frame. It grows back to the limit once a
 /// frame at its first delivery has been handled. The limit is lower for a slow model, so that a
 /// detector that is stopped can finish what it has.
+///
+/// A frame that is analysed leaves room for another one. It is in flight until its result is stored.
 pub(crate) struct Prefetch {
-    permits: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     limit: u32,
+    unsettled: Arc<Semaphore>,
+    most_unsettled: u32,
     sessions: u32,
     restricted: AtomicBool,
 }
 
 /// Permission for some frames to be in flight, returned when dropped.
-pub(crate) type Permits = OwnedSemaphorePermit;
+pub(crate) struct Permits {
+    slots: Slots,
+    unsettled: OwnedSemaphorePermit,
+}
+
+/// Room for frames that are not analysed yet, returned when dropped.
+pub(crate) type Slots = OwnedSemaphorePermit;
+
+impl Permits {
+    /// For so many frames.
+    pub fn frames(&self) -> usize {
+        self.slots.num_permits()
+    }
+
+    /// Permission for one of them; `None` if there is none left.
+    pub fn take_one(&mut self) -> Option<Self> {
+        Some(Self { slots: self.slots.split(1)?, unsettled: self.unsettled.split(1)? })
+    }
+
+    /// Room for a frame until it is analysed, and its permission to be in flight after that.
+    pub fn into_parts(self) -> (Slots, OwnedSemaphorePermit) {
+        (self.slots, self.unsettled)
+    }
+}
 
 impl Prefetch {
-    pub fn new(sessions: u32, per_session: u32) -> Self {
+    /// `held`: results that may wait beside the frames of each session.
+    pub fn new(sessions: u32, per_session: u32, held: u32) -> Self {
         let limit = sessions * per_session;
+        let most_unsettled = limit + held;
         Self {
-            permits: Arc::new(Semaphore::new(limit as usize)),
+            slots: Arc::new(Semaphore::new(limit as usize)),
             limit,
+            unsettled: Arc::new(Semaphore::new(most_unsettled as usize)),
+            most_unsettled,
             sessions,
             restricted: AtomicBool::new(true),
         }
     }
 
-    /// Waits until at least one permit is free, and takes all free ones: as many frames may be
-    /// asked for. While restricted, waits until nothing is in flight, and takes a single permit.
-    /// `frame_time`: what a session takes for a frame.
+    /// Waits until there is room for half as many frames as may wait or be analysed, and takes all
+    /// of it: so many frames may be asked for. While restricted, waits until nothing is in flight,
+    /// and takes a single permit. `frame_time`: what a session takes for a frame.
     pub async fn acquire(&self, frame_time: Duration) -> Permits {
         if self.restricted.load(Ordering::Relaxed) {
             let mut all = self.acquire_all().await;
-            return all.split(1).unwrap_or(all);
+            return all.take_one().unwrap_or(all);
         }
-        let spare = self.limit - self.bound(frame_time);
-        let mut free = acquire(&self.permits, spare + 1).await;
-        while let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            free.merge(permit);
+        let bound = self.bound(frame_time);
+        let spare = self.limit - bound;
+        // Several frames cost the server little more than one.
+        let mut slots = acquire(&self.slots, spare + bound.div_ceil(2)).await;
+        while let Ok(slot) = self.slots.clone().try_acquire_owned() {
+            slots.merge(slot);
         }
-        drop(free.split(spare as usize));
-        free
+        drop(slots.split(spare as usize));
+        let frames = u32::try_from(slots.num_permits()).unwrap_or(self.limit);
+        Permits { slots, unsettled: acquire(&self.unsettled, frames).await }
     }
 
-    /// How many frames may be in flight so that all are finished in time.
+    /// How many frames may be waiting or analysed so that all are finished in time.
     fn bound(&self, frame_time: Duration) -> u32 {
         let per_session = FINISHED_WITHIN.as_micros() / frame_time.as_micros().max(1);
         let per_session = u32::try_from(per_session).unwrap_or(u32::MAX).max(LEAST_PER_SESSION);
@@ -64,7 +98,8 @@ impl Prefetch {
 
     /// Waits until nothing is in flight, and takes all permits.
     pub async fn acquire_all(&self) -> Permits {
-        acquire(&self.permits, self.limit).await
+        let slots = acquire(&self.slots, self.limit).await;
+        Permits { slots, unsettled: acquire(&self.unsettled, self.most_unsettled).await }
     }
 
     /// Lifts the restriction: a frame at its first delivery was handled, and the process lives.
@@ -79,7 +114,7 @@ impl Prefetch {
     }
 }
 
-async fn acquire(permits: &Arc<Semaphore>, n: u32) -> Permits {
+async fn acquire(permits: &Arc<Semaphore>, n: u32) -> OwnedSemaphorePermit {
     #[expect(clippy::expect_used, reason = "the semaphore is never closed")]
     permits.clone().acquire_many_owned(n).await.expect("the semaphore is open")
 }
@@ -92,16 +127,16 @@ mod tests {
 
     const FAST: Duration = Duration::from_millis(10);
 
-    /// How many permits are free at once, if any.
+    /// How many frames may be asked for at once, if any.
     fn acquire_now(prefetch: &Prefetch) -> Option<usize> {
-        prefetch.acquire(FAST).now_or_never().map(|permits| permits.num_permits())
+        prefetch.acquire(FAST).now_or_never().map(|permits| permits.frames())
     }
 
     #[test]
     fn after_the_start_one_frame_is_in_flight_until_prefetch_grows() {
-        let prefetch = Prefetch::new(2, 4);
+        let prefetch = Prefetch::new(2, 4, 8);
         let first = prefetch.acquire(FAST).now_or_never().expect("nothing is in flight");
-        assert_eq!(first.num_permits(), 1);
+        assert_eq!(first.frames(), 1);
         assert_eq!(acquire_now(&prefetch), None, "one frame is in flight");
         prefetch.grow();
         assert_eq!(acquire_now(&prefetch), Some(7));
@@ -111,30 +146,51 @@ mod tests {
 
     #[test]
     fn after_a_redelivered_frame_one_frame_is_in_flight_again() {
-        let prefetch = Prefetch::new(1, 4);
+        let prefetch = Prefetch::new(1, 4, 8);
         prefetch.grow();
         let mut in_flight = prefetch.acquire(FAST).now_or_never().expect("all permits are free");
         assert!(prefetch.acquire_all().now_or_never().is_none(), "frames are in flight");
-        let one = in_flight.split(1);
+        let one = in_flight.take_one().expect("there are four");
         drop(in_flight);
         prefetch.restrict();
         assert_eq!(acquire_now(&prefetch), None, "one frame is still in flight");
-        drop(one);
+        let (slot, unsettled) = one.into_parts();
+        drop(slot);
+        assert_eq!(acquire_now(&prefetch), None, "its result is not stored");
+        drop(unsettled);
         assert_eq!(acquire_now(&prefetch), Some(1));
     }
+
+    #[test]
+    fn frames_are_asked_for_when_there_is_room_for_half_of_them() {
+        let prefetch = Prefetch::new(2, 4, 2);
+        prefetch.grow();
+        let mut frames = prefetch.acquire(FAST).now_or_never().expect("all permits are free");
+        let mut analyse = || frames.take_one().expect("there are eight").into_parts().1;
+        let mut results = vec![analyse(), analyse(), analyse()];
+        assert_eq!(acquire_now(&prefetch), None, "five frames wait");
+        results.push(analyse());
+        assert_eq!(acquire_now(&prefetch), None, "four results are held");
+        results.truncate(2);
+        assert_eq!(acquire_now(&prefetch), Some(4));
+    }
+
     #[test]
     fn of_a_slow_model_so_many_frames_are_in_flight_as_end_in_time() {
-        let prefetch = Prefetch::new(2, 6);
+        let prefetch = Prefetch::new(2, 6, 8);
         prefetch.grow();
         for (seconds, frames) in [(1, 12), (2, 10), (4, 4), (60, 4)] {
             let permits = prefetch.acquire(Duration::from_secs(seconds)).now_or_never();
-            assert_eq!(permits.map(|of| of.num_permits()), Some(frames), "{seconds} s");
+            assert_eq!(permits.map(|of| of.frames()), Some(frames), "{seconds} s");
         }
         let slow = Duration::from_secs(4);
         let mut in_flight = prefetch.acquire(slow).now_or_never().expect("nothing is in flight");
         assert!(prefetch.acquire(slow).now_or_never().is_none(), "four are in flight");
-        drop(in_flight.split(3));
-        let more = prefetch.acquire(slow).now_or_never().expect("one is in flight");
-        assert_eq!(more.num_permits(), 3);
+        let first = in_flight.take_one();
+        assert!(prefetch.acquire(slow).now_or_never().is_none(), "four are in flight");
+        drop((in_flight.take_one(), in_flight.take_one()));
+        let more = prefetch.acquire(slow).now_or_never().expect("two are in flight");
+        assert_eq!(more.frames(), 2);
+        drop(first);
     }
 }

@@ -108,7 +108,7 @@ impl Puller {
     ) -> (usize, Vec<Message>) {
         let Self { worker, prefetch } = self;
         let mut redelivered = Vec::new();
-        let frames = permits.num_permits();
+        let frames = permits.frames();
         let messages = match expiry {
             Some(expiry) => {
                 served.consumer.batch().max_messages(frames).expires(expiry).messages().await
@@ -145,11 +145,12 @@ impl Puller {
                 continue;
             }
             let (worker, prefetch) = (worker.clone(), prefetch.clone());
-            let (served, permit) = (Arc::clone(served), permits.split(1));
+            let (served, permit) = (Arc::clone(served), permits.take_one());
             tasks.spawn(async move {
-                worker.handle(&served, &message).await;
+                let (slot, unsettled) = permit.map(Permits::into_parts).unzip();
+                worker.handle(&served, &message, slot).await;
                 prefetch.grow();
-                drop(permit);
+                drop(unsettled);
             });
         }
         worker.metrics().pulled(pulled);
@@ -164,7 +165,7 @@ impl Puller {
         for (turn, message) in suspects.iter().enumerate() {
             let waiting = &suspects[turn + 1..];
             worker.ack_progress(waiting).await;
-            worker.keep_in_progress(served, waiting, worker.handle(served, message)).await;
+            worker.keep_in_progress(served, waiting, worker.handle(served, message, None)).await;
             if worker.broken().is_cancelled() {
                 break;
             }

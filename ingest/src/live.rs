@@ -15,7 +15,7 @@ use moliceiro_nats::messages::{
     Abandoned, Connection as State, Ended, Event, FrameSelection, LiveStatus, LiveWindow, Started,
     VideoEntry, milliseconds_now,
 };
-use moliceiro_nats::publish::StoreError;
+use moliceiro_nats::publish::{StoreError, Turnstile};
 use moliceiro_nats::{Streams, VideoError, VideoId, backoff, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -308,6 +308,7 @@ impl Follower<'_> {
                         window,
                         skip_still,
                         repair: None,
+                        turnstile: Turnstile::default(),
                     };
                     publisher.publish_video(decoding, Watermark::default()).await
                 }

@@ -12,7 +12,7 @@ use moliceiro_nats::messages::{
     Carried, CarriedRun, Ended, Event, Failed, Frame, ModelId, Progress, Repair, Skipped,
     Thumbnail, VERSION, milliseconds_now, to_cbor,
 };
-use moliceiro_nats::publish::StoreError;
+use moliceiro_nats::publish::{StoreError, Turnstile};
 use moliceiro_nats::{Streams, VideoId, subjects};
 use tracing::warn;
 
@@ -39,6 +39,8 @@ pub struct FramePublisher<'a> {
     pub skip_still: bool,
     /// What of the video is published again, if something of it was lost.
     pub repair: Option<&'a Repair>,
+    /// Where its frames wait while the queue is full.
+    pub turnstile: Turnstile,
 }
 
 /// A frame that is stored.
@@ -288,7 +290,8 @@ impl FramePublisher<'_> {
         let subject = subjects::frames(self.model, self.video);
         let id = self.message_id(subjects::frame_message_id(self.video, index));
         let storing = async {
-            self.streams.publisher.publish(&subject, &id, payload).await?;
+            let Self { streams, turnstile, .. } = self;
+            streams.publisher.publish_in_turn(&subject, &id, payload, turnstile).await?;
             self.metrics.frame_published(self.video, index, bytes, started.elapsed());
             Ok(())
         };

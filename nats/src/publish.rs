@@ -14,6 +14,7 @@ use async_nats::jetstream::{self, Context, ErrorCode};
 use backon::Retryable;
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::Mutex;
 use tracing::{debug, warn};
 
 pub use self::batch::{Batch, BatchError};
@@ -124,6 +125,10 @@ pub fn may_pass(error: &PublishError) -> bool {
     }
 }
 
+/// Where messages wait while their stream is full. Only the first of them is sent again and again.
+#[derive(Debug, Default)]
+pub struct Turnstile(Mutex<()>);
+
 /// Publishes until a stream has acknowledged. Cheap to clone: clones share their statistics.
 #[derive(Clone, Debug)]
 pub struct Publisher {
@@ -182,11 +187,33 @@ impl Publisher {
         self.publish_message(&subject, message).await.map(drop)
     }
 
+    /// As [`publish`](Self::publish), for one of several messages on a subject that may be full:
+    /// then one of those with the same turnstile is sent again at a time.
+    pub async fn publish_in_turn(
+        &self,
+        subject: &str,
+        id: &str,
+        payload: Bytes,
+        turnstile: &Turnstile,
+    ) -> Result<PublishAck, StoreError> {
+        let message = PublishMessage::build().message_id(id).payload(payload);
+        self.store(subject, message, Some(turnstile)).await
+    }
+
     /// As [`publish`](Self::publish), for a message with more headers.
     pub async fn publish_message(
         &self,
         subject: &str,
         message: PublishMessage,
+    ) -> Result<PublishAck, StoreError> {
+        self.store(subject, message, None).await
+    }
+
+    async fn store(
+        &self,
+        subject: &str,
+        message: PublishMessage,
+        turnstile: Option<&Turnstile>,
     ) -> Result<PublishAck, StoreError> {
         let attempt = || async {
             let sent = self.jetstream.send_publish(subject.to_owned(), message.clone()).await?;
@@ -195,6 +222,17 @@ impl Publisher {
         let pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE);
         let counters = &*self.counters;
         let mut space = WaitingForSpace { waiting: false, counters };
+        let (mut answer, _turn) = match (attempt().await, turnstile) {
+            (Err(error), Some(turnstile)) if is_full(&error) => {
+                space.refused();
+                match turnstile.0.try_lock() {
+                    Ok(turn) => (Some(Err(error)), Some(turn)),
+                    // Once the one before is stored, there may be space for this one too.
+                    Err(_) => (None, Some(turnstile.0.lock().await)),
+                }
+            }
+            (answer, _) => (Some(answer), None),
+        };
         let waiting = |error: &PublishError, _: Duration| {
             if is_full(error) {
                 space.refused();
@@ -205,7 +243,16 @@ impl Publisher {
                 warn!(subject, %error, "not stored yet: retrying");
             }
         };
-        let stored = attempt.retry(pauses).when(may_pass).notify(waiting).await;
+        let again = || {
+            let answer = answer.take();
+            async {
+                match answer {
+                    Some(answer) => answer,
+                    None => attempt().await,
+                }
+            }
+        };
+        let stored = again.retry(pauses).when(may_pass).notify(waiting).await;
         counters.stored.fetch_add(stored.is_ok().into(), Relaxed);
         stored.map_err(|source| {
             let subject = subject.to_owned();

@@ -1,16 +1,19 @@
-//! Sends videos through a pipeline and times each step from outside, by what passes over NATS.
+//! Sends videos through a pipeline and times each step from outside, by what passes over NATS, and
+//! by what is stored afterwards: following each result would take part of the time.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, SystemTimeError, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::pull::OrderedConfig;
 use futures_util::StreamExt;
 use moliceiro_nats::messages::{
     Event, FrameResult, RequestedSelection, Summary, Upload, VideoEntry, VideoEvent, VideoState,
-    from_cbor, from_json, milliseconds_now, to_json,
+    from_cbor, from_json, to_json,
 };
 use moliceiro_nats::subjects::{ALL_DETECTIONS, ALL_SUMMARIES, UPLOAD_SUBJECT};
-use moliceiro_nats::{VideoChange, VideoId};
+use moliceiro_nats::{Streams, VideoChange, VideoId};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -43,10 +46,8 @@ pub(crate) struct PipelineRun {
 /// How far a video is.
 #[derive(Default)]
 struct ObservedVideo {
-    /// When each result arrived.
-    done: Vec<Instant>,
-    /// How many of them are in the entry.
-    counted: usize,
+    /// How many frames its entry had, and when.
+    entries: Vec<(usize, SystemTime)>,
     summary: Option<Summary>,
 }
 
@@ -67,10 +68,10 @@ pub(crate) async fn run(
 ) -> anyhow::Result<PipelineRun> {
     let streams = pipeline.streams.clone();
     let client = streams.jetstream.client();
-    let mut results = client.subscribe(ALL_DETECTIONS).await?;
     let mut summaries = client.subscribe(ALL_SUMMARIES).await?;
     let mut changes = streams.videos().watch_all().await.context("cannot follow the videos")?;
     client.flush().await?;
+    let first_result = streams.results.get_info().await?.state.last_sequence + 1;
     let scraping =
         scrape.then(|| Scraping(tokio::spawn(scrape::every_second(pipeline.endpoints.clone()))));
 
@@ -90,16 +91,13 @@ pub(crate) async fn run(
             .await?;
         followed.insert(id, ObservedVideo::default());
     }
-    let (mut run, mut times, mut last) = (PipelineRun::default(), Times::default(), Instant::now());
+    let (mut run, mut last) = (PipelineRun::default(), Instant::now());
     while followed.values().any(|video| video.summary.is_none()) {
         let mut checks =
             tokio::time::interval_at(tokio::time::Instant::now() + CHECK_INTERVAL, CHECK_INTERVAL);
         tokio::select! {
-            Some(message) = results.next() => {
-                record_result(&mut followed, &mut times, &from_cbor(&message.payload)?);
-            }
             Some(change) = changes.next() => if let VideoChange::Written(stored) = change? {
-                record_entry(&mut followed, &mut times, &mut run, started_at, &stored.entry)?;
+                record_entry(&mut followed, &mut run, started_at, &stored.entry)?;
             },
             Some(message) = summaries.next() => {
                 let summary: Summary = from_json(&message.payload)?;
@@ -116,11 +114,12 @@ pub(crate) async fn run(
             }
         }
         last = Instant::now();
-        progress.frames(followed.values().map(|video| video.done.len() as u64).sum());
+        progress.frames(followed.values().map(|video| video.settled() as u64).sum());
     }
     run.seconds = started_at.elapsed().as_secs_f64();
     run.usage = meter.read()?;
     drop(scraping);
+    run.stages = times(&streams, first_result, &followed).await?.stages();
     for summary in followed.into_values().filter_map(|video| video.summary) {
         if summary.state == VideoState::Failed {
             bail!(
@@ -132,7 +131,6 @@ pub(crate) async fn run(
         run.failed += summary.failed_frames;
         run.objects += summary.classes.values().sum::<u64>();
     }
-    run.stages = times.stages();
     Ok(run)
 }
 
@@ -145,51 +143,91 @@ impl Drop for Scraping {
     }
 }
 
-fn record_result(
-    followed: &mut BTreeMap<VideoId, ObservedVideo>,
-    times: &mut Times,
-    event: &VideoEvent,
-) {
-    let (Some(video), Event::Frame(FrameResult { decoded_at, processing_us, .. })) =
-        (followed.get_mut(&event.video), &event.event)
-    else {
-        return;
-    };
-    let detecting = *processing_us as f64 / 1e3;
-    times.detecting.push(detecting);
-    if let Some(decoded_at) = decoded_at {
-        times
-            .waiting
-            .push((milliseconds_now().saturating_sub(*decoded_at) as f64 - detecting).max(0.0));
-    }
-    video.done.push(Instant::now());
-}
-
-/// One aggregator counts results in the order of their arrival, so the first N are those counted.
 fn record_entry(
     followed: &mut BTreeMap<VideoId, ObservedVideo>,
-    times: &mut Times,
     run: &mut PipelineRun,
     started_at: Instant,
     entry: &VideoEntry,
 ) -> anyhow::Result<()> {
     let Some(video) = followed.get_mut(&entry.video) else { return Ok(()) };
-    let settled = usize::try_from(entry.progress().settled())?.min(video.done.len());
-    let now = Instant::now();
-    for done in &video.done[video.counted.min(settled)..settled] {
-        times.counting.push((now - *done).as_secs_f64() * 1e3);
+    let settled = usize::try_from(entry.progress().settled())?;
+    if settled > video.settled() {
+        video.entries.push((settled, SystemTime::now()));
     }
-    video.counted = video.counted.max(settled);
     if settled > 0 {
-        run.first_seen.get_or_insert(now - started_at);
+        run.first_seen.get_or_insert(started_at.elapsed());
     }
     if entry.counted > 0 {
-        run.first_counted.get_or_insert(now - started_at);
+        run.first_counted.get_or_insert(started_at.elapsed());
     }
     Ok(())
 }
 
+impl ObservedVideo {
+    fn settled(&self) -> usize {
+        self.entries.last().map_or(0, |(settled, _)| *settled)
+    }
+}
+
+/// How long the frames of these videos took, by their results, which are stored from this sequence
+/// on.
+async fn times(
+    streams: &Streams,
+    first_result: u64,
+    followed: &BTreeMap<VideoId, ObservedVideo>,
+) -> anyhow::Result<Times> {
+    let config = OrderedConfig {
+        filter_subject: ALL_DETECTIONS.into(),
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: first_result },
+        ..OrderedConfig::default()
+    };
+    let consumer = streams.results.create_consumer(config).await?;
+    let mut times = Times::default();
+    if consumer.cached_info().num_pending == 0 {
+        return Ok(times);
+    }
+    // One aggregator counts results in the order in which they are stored, so those of a video that
+    // its entry has are the first ones.
+    let mut results: BTreeMap<&VideoId, usize> = BTreeMap::new();
+    let mut messages = consumer.messages().await?;
+    while let Some(message) = messages.next().await {
+        let message = message?;
+        let info = message.info().map_err(|error| anyhow!(error))?;
+        let stored = SystemTime::from(info.published);
+        let event: VideoEvent = from_cbor(&message.payload)?;
+        if let (Some((id, video)), Event::Frame(frame)) =
+            (followed.get_key_value(&event.video), &event.event)
+        {
+            times.add(frame, stored);
+            let number = results.entry(id).or_default();
+            let entry = video.entries.iter().find(|(settled, _)| settled > number);
+            if let Some((_, written)) = entry {
+                times.counting.push(milliseconds(written.duration_since(stored)));
+            }
+            *number += 1;
+        }
+        if info.pending == 0 {
+            break;
+        }
+    }
+    Ok(times)
+}
+
+/// Zero if the clock was set back.
+fn milliseconds(time: Result<Duration, SystemTimeError>) -> f64 {
+    time.unwrap_or_default().as_secs_f64() * 1e3
+}
+
 impl Times {
+    fn add(&mut self, result: &FrameResult, stored: SystemTime) {
+        let detecting = result.processing_us as f64 / 1e3;
+        self.detecting.push(detecting);
+        if let Some(decoded_at) = result.decoded_at {
+            let decoded = UNIX_EPOCH + Duration::from_millis(decoded_at);
+            self.waiting.push((milliseconds(stored.duration_since(decoded)) - detecting).max(0.0));
+        }
+    }
+
     fn stages(self) -> Vec<(String, Latency)> {
         let stages =
             [("waiting", self.waiting), ("detecting", self.detecting), ("counting", self.counting)];

@@ -3,6 +3,7 @@
 use moliceiro_decode::DecodeError;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Event, FrameSelection, Lost, Repair, Started, Upload, VideoEntry};
+use moliceiro_nats::publish::Turnstile;
 use moliceiro_nats::subjects;
 
 use super::{Disposition, RetryReason, Unreadable, UploadJob, requeued};
@@ -101,6 +102,7 @@ impl UploadJob {
             window,
             skip_still: false,
             repair: Some(repair),
+            turnstile: Turnstile::default(),
         };
         let published = publisher.publish_again(repair, decoding.frames.clone()).await?;
         // The rest is not needed.

@@ -1,18 +1,20 @@
 //! The contract against a real server: streams are created once and always checked, and messages
 //! are stored for certain.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::embedded::{EmbeddedError, EmbeddedServer};
 use moliceiro_nats::messages::{Failed, ModelId};
-use moliceiro_nats::publish::StoreError;
+use moliceiro_nats::publish::{StoreError, Turnstile};
 use moliceiro_nats::{
     ConnectError, NatsSettings, Patience, Streams, StreamsError, StreamsSettings, VideoId, connect,
     subjects,
@@ -176,6 +178,49 @@ async fn a_full_queue_holds_up_its_own_publisher_only() {
     assert!(!blocked.await.unwrap().duplicate);
     assert_eq!(streams.frames.get_info().await.unwrap().state.messages, 3);
     assert!(publish("frames.nanodet.b", 0).await.duplicate);
+}
+
+#[tokio::test]
+async fn of_messages_that_wait_for_space_only_one_is_sent_again_and_again() {
+    const WAITING: usize = 8;
+    const SUBJECT: &str = "frames.nanodet.a";
+    let server = Server::start();
+    let settings = StreamsSettings { frames_max_per_video: 1, ..StreamsSettings::default() };
+    let streams = Streams::open(server.client().await, &settings, IN_FLIGHT).await.unwrap();
+    let turnstile = Arc::new(Turnstile::default());
+    let publish = |index: usize| {
+        let (publisher, turnstile) = (streams.publisher.clone(), Arc::clone(&turnstile));
+        let (id, payload) = (format!("a/{index}"), Bytes::from_static(b"frame"));
+        async move {
+            publisher.publish_in_turn(SUBJECT, &id, payload, &turnstile).await.unwrap();
+            index
+        }
+    };
+    publish(0).await;
+    // It sees all that is sent, refused messages too.
+    let observer = server.client().await;
+    let mut sent = observer.subscribe(SUBJECT).await.unwrap();
+    observer.flush().await.unwrap();
+    let mut waiting: FuturesUnordered<_> =
+        (1..=WAITING).map(|index| tokio::spawn(publish(index))).collect();
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    while times.len() < WAITING || times.values().sum::<usize>() < WAITING + 4 {
+        let message = sent.next().await.unwrap();
+        let id = message.headers.unwrap().get("Nats-Msg-Id").unwrap().to_string();
+        *times.entry(id).or_default() += 1;
+    }
+    assert_eq!(times.values().filter(|times| **times == 1).count(), WAITING - 1, "{times:?}");
+    while streams.publisher.statistics().waiting_for_space < 8 {
+        sent.next().await.unwrap();
+    }
+
+    let mut stored = BTreeSet::new();
+    while stored.len() < WAITING {
+        streams.frames.purge().await.unwrap();
+        stored.insert(waiting.next().await.unwrap().unwrap());
+    }
+    assert_eq!(stored, (1..=WAITING).collect());
+    assert_eq!(streams.publisher.statistics().waiting_for_space, 0);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use moliceiro_decode::{ContainerInfo, DecodedFrame, DecodedThumbnail};
 use moliceiro_ingest::metrics::Metrics;
 use moliceiro_ingest::{FramePublisher, IngestSettings, Watermark};
 use moliceiro_nats::messages::thumbnail_slot;
+use moliceiro_nats::publish::Turnstile;
 use moliceiro_nats::{StreamsSettings, VideoId, subjects};
 use moliceiro_service::metrics::Catalogue;
 
@@ -116,6 +117,7 @@ async fn rate(
                 window: settings.publish_window,
                 skip_still: false,
                 repair: None,
+                turnstile: Turnstile::default(),
             };
             let take = publisher.publish_frames(receiver, &announced, Watermark::default());
             let ((), published) = tokio::join!(give, take);
