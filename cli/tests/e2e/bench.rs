@@ -226,7 +226,8 @@ fn a_model_file_is_measured_in_every_way() {
 fn a_quick_benchmark_gives_one_ratio_and_its_interval() {
     let data = tempfile::tempdir().unwrap();
     let frames = FRAMES.to_string();
-    let report = figures(bench(data.path(), &["--quick", "--json", "--frames", &frames]));
+    let arguments = ["--quick", "--json", "--frames", &frames, "--seconds", "5"];
+    let report = figures(bench(data.path(), &arguments));
     let quick = &report["quick"];
     assert!(report["arms"] == Value::Array(vec![]) && report["stopped"] == false, "{report}");
     let slices = quick["slices"].as_u64().unwrap();
