@@ -268,6 +268,7 @@ fn what_cannot_be_measured_is_reported() {
     assert!(run(&["--nats", "nats://127.0.0.1:1", "a.mp4"], 64).contains("servers of its own"));
     assert!(run(&[], 64).contains("VIDEO"));
     assert!(run(&["--detectors", "0", "a.mp4"], 64).contains("--detectors"));
+    assert!(run(&["--seconds", "5", "a.mp4"], 64).contains("--quick"));
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.mp4");
     std::fs::write(&text, "not a video, despite its name").unwrap();
