@@ -38,7 +38,7 @@ test-containers: ## carry out the steps of the Containerfile, and count a video 
 setup-tests: setup ## install what only tests need: a browser, Prometheus and others
 	@scripts/setup-tests.sh
 
-test: setup-tests ## check formatting, lints and documentation, and run all tests
+test: setup ## check formatting, lints and documentation, and run all tests
 	@scripts/test.sh
 
 test-media: setup ## compare every file of the media corpus with what ffmpeg decodes of it

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Build all programs and tests once, and run the test binaries several at a time.
 
+What only tests need is installed while the crates compile: that mostly waits for downloads.
+
 `cargo test` runs one binary after the other, and leaves the cores idle while tests wait. Here the
 longest start first, and others run beside them. The output of each is kept in target/test-output,
 and printed if it fails. Arguments are passed to every test binary.
@@ -45,6 +47,14 @@ def build():
     return sorted(tests, key=lambda test: (place.get(test[1], len(place)), test[0]))
 
 
+def set_up_and_build():
+    with subprocess.Popen(["scripts/setup-tests.sh"], cwd=ROOT) as setup:
+        tests = build()
+    if setup.returncode:
+        sys.exit(setup.returncode)
+    return tests
+
+
 def run(test, arguments, outputs):
     """Whether it passes."""
     name, target, executable, package = test
@@ -69,7 +79,7 @@ def run(test, arguments, outputs):
 
 
 def main():
-    tests = build()
+    tests = set_up_and_build()
     outputs = ROOT / "target/test-output"
     outputs.mkdir(parents=True, exist_ok=True)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:

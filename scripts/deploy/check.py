@@ -196,8 +196,7 @@ def check_kubernetes(arguments):
         print(f"there is no kubectl for this machine: {arguments.root}/deploy/kubernetes is not checked", file=sys.stderr)
         return
     try:
-        resources = rendered(arguments.root)
-        scaled = rendered(arguments.root, "keda")
+        resources, scaled = rendered(arguments.root, "kubernetes", "keda")
     except ValueError as error:
         yield str(error)
         return

@@ -14,6 +14,8 @@ TOOLS = PROJECT / ".deps-tests"
 sys.path.insert(0, str(TOOLS / "schemathesis"))
 import yaml  # noqa: E402
 
+# The parser of libyaml, where the wheel has it, is many times as fast as the one in Python.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SERVICES = ["ingest", "detector", "aggregator"]
 SERVER = "/usr/lib/moliceiro/nats-server"
 
@@ -24,9 +26,9 @@ def server_hosts(root):
     return re.search(r"(?m)^# +nats/make-certificates deploy/kubernetes/tls (.+)$", text)[1].split()
 
 
-def rendered(root, name="kubernetes", addresses=()):
-    """The resources that a folder of deploy is built into, with passwords and certificates of their own. `addresses`: of
-    servers, besides their hosts.
+def rendered(root, *names, addresses=()):
+    """The resources that each of these folders of deploy is built into, with passwords and certificates of their own.
+    `addresses`: of servers, besides their hosts.
     """
     with tempfile.TemporaryDirectory() as made:
         for part in ["deploy", "grafana"]:
@@ -38,14 +40,16 @@ def rendered(root, name="kubernetes", addresses=()):
         subprocess.run([Path(made) / "deploy/make-passwords", folder], check=True, capture_output=True)
         hosts = [*server_hosts(root), *addresses]
         subprocess.run([root / "nats/make-certificates", folder / "tls", *hosts], check=True, capture_output=True)
-        built = subprocess.run([TOOLS / "bin/kubectl", "kustomize", folder.with_name(name)], capture_output=True, text=True)
-    if built.returncode:
-        raise ValueError(f"kubectl kustomize: {built.stderr.strip()}")
-    return [found for found in yaml.safe_load_all(built.stdout) if found]
+        commands = [[TOOLS / "bin/kubectl", "kustomize", folder.with_name(name)] for name in names]
+        built = [subprocess.run(command, capture_output=True, text=True) for command in commands]
+    for folder in built:
+        if folder.returncode:
+            raise ValueError(f"kubectl kustomize: {folder.stderr.strip()}")
+    return [[found for found in yaml.load_all(folder.stdout, LOADER) if found] for folder in built]
 
 
 def compose(root):
-    return yaml.safe_load((root / "deploy/compose.yml").read_text())
+    return yaml.load((root / "deploy/compose.yml").read_text(), LOADER)
 
 
 def of_kind(resources, kind):

@@ -151,7 +151,7 @@ def count(ingest, video, tokens):
 def on_kubernetes(root, folder):
     # Certificates are for addresses here.
     claims = [claim() for _ in server_hosts(root)]
-    resources = rendered(root, addresses=[address for address, _ in claims])
+    resources = rendered(root, "kubernetes", addresses=[address for address, _ in claims])[0]
     settings = image_environment(root)
     machines, tokens = [], {}
     for workload in sorted(workloads(resources), key=lambda found: component(found) != "nats"):

@@ -38,6 +38,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
@@ -84,9 +85,13 @@ pub struct BenchArguments {
     #[arg(value_name = "VIDEO", required = true)]
     videos: Vec<std::ffi::OsString>,
     /// Compare the whole pipeline in one process with its limit, in short slices by turns, until the
-    /// ratio is known to ± 1 % or 40 s are over
+    /// ratio is known to ± 1 % or the time of --seconds is over
     #[arg(long, conflicts_with_all = ["part", "repeat", "scrape", "svg", "messages"])]
     quick: bool,
+    /// With --quick: after how many seconds no slice begins any more. At least two are measured
+    #[arg(long, value_name = "N", requires = "quick", default_value_t = quick::SECONDS)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    seconds: u16,
     /// What to measure; may be repeated
     #[arg(long, value_enum, value_name = "PART", default_value = "throughput")]
     part: Vec<Part>,
@@ -222,7 +227,8 @@ async fn measure(
     let mut quick = None;
     if arguments.quick {
         let most = detectors.last().copied().unwrap_or(1);
-        quick = quick::measure(setup, most, &progress, stopped).await?;
+        let longest = Duration::from_secs(arguments.seconds.into());
+        quick = quick::measure(setup, most, longest, &progress, stopped).await?;
     }
     let mut arms = Vec::new();
     if is_requested(Part::Throughput) {

@@ -22,8 +22,8 @@ use crate::throughput::{Way, start_model, ways};
 pub(crate) const FRAMES: u32 = 100;
 /// Steps of progress before the slices.
 pub(crate) const PREPARATION: usize = 1;
-/// No slice begins later.
-const LONGEST: Duration = Duration::from_secs(40);
+/// No slice begins later, unless the arguments say when.
+pub(crate) const SECONDS: u16 = 40;
 const FEWEST_PAIRS: usize = 4;
 /// The ratio is known well enough if half its interval is this share of it.
 const HALF_WIDTH: f64 = 0.01;
@@ -77,6 +77,7 @@ impl Limit {
 pub(crate) async fn measure(
     setup: &Setup,
     detectors: usize,
+    longest: Duration,
     progress: &Progress,
     stopped: &CancellationToken,
 ) -> anyhow::Result<Option<Quick>> {
@@ -97,7 +98,7 @@ pub(crate) async fn measure(
         let is_exact =
             Interval::of(&ratios).is_some_and(|interval| interval.half_width() <= HALF_WIDTH);
         let pairs = ratios.len();
-        if pairs >= FEWEST_PAIRS && is_exact || begun.elapsed() >= LONGEST && pairs >= 2 {
+        if pairs >= FEWEST_PAIRS && is_exact || begun.elapsed() >= longest && pairs >= 2 {
             break;
         }
         progress.expect(1);

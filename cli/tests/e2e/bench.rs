@@ -226,7 +226,8 @@ fn a_model_file_is_measured_in_every_way() {
 fn a_quick_benchmark_gives_one_ratio_and_its_interval() {
     let data = tempfile::tempdir().unwrap();
     let frames = FRAMES.to_string();
-    let report = figures(bench(data.path(), &["--quick", "--json", "--frames", &frames]));
+    let arguments = ["--quick", "--json", "--frames", &frames, "--seconds", "5"];
+    let report = figures(bench(data.path(), &arguments));
     let quick = &report["quick"];
     assert!(report["arms"] == Value::Array(vec![]) && report["stopped"] == false, "{report}");
     let slices = quick["slices"].as_u64().unwrap();
@@ -267,6 +268,7 @@ fn what_cannot_be_measured_is_reported() {
     assert!(run(&["--nats", "nats://127.0.0.1:1", "a.mp4"], 64).contains("servers of its own"));
     assert!(run(&[], 64).contains("VIDEO"));
     assert!(run(&["--detectors", "0", "a.mp4"], 64).contains("--detectors"));
+    assert!(run(&["--seconds", "5", "a.mp4"], 64).contains("--quick"));
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.mp4");
     std::fs::write(&text, "not a video, despite its name").unwrap();

@@ -46,6 +46,8 @@ fn a_crash_while_a_video_is_decoded_costs_that_video_only() {
             .args(["--json", "--log", "debug", "--set", "streams.frames_max_per_video=8"])
             .args([&good, &bad, &good_too]),
     );
+    // One that ends before its first frame is replaced.
+    process.wait_for_stderr("frame done video=bad-mp4", 1);
     let decoder = eventually(|| decoder_of(&process, &bad)).unwrap();
     kill_process(decoder, Signal::ABORT).unwrap();
     let found = summaries(&process.expect_code(1));

@@ -2,8 +2,8 @@
 //! video.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_nats::jetstream;
 use futures_util::StreamExt;
@@ -37,8 +37,17 @@ pub fn without_faults_of(video: &Path, every: u64) -> Counts {
     without_faults_with(video, every, &[])
 }
 
-/// As [`without_faults_of`], with settings.
+/// As [`without_faults_of`], with settings. Several tests of a binary compare with the same run, which is
+/// made once.
 pub fn without_faults_with(video: &Path, every: u64, settings: &[&str]) -> Counts {
+    type Runs = BTreeMap<(PathBuf, u64, String), Arc<OnceLock<Counts>>>;
+    static RUNS: Mutex<Runs> = Mutex::new(Runs::new());
+    let key = (video.to_owned(), every, settings.join(" "));
+    let run = RUNS.lock().unwrap().entry(key).or_default().clone();
+    run.get_or_init(|| run_without_faults(video, every, settings)).clone()
+}
+
+fn run_without_faults(video: &Path, every: u64, settings: &[&str]) -> Counts {
     let data = tempfile::tempdir().unwrap();
     let arguments = [
         "--json",
@@ -57,8 +66,7 @@ pub fn without_faults_with(video: &Path, every: u64, settings: &[&str]) -> Count
 
 /// As [`without_faults_of`], of [`VIDEO`].
 pub fn without_faults() -> Counts {
-    static COUNTS: OnceLock<Counts> = OnceLock::new();
-    COUNTS.get_or_init(|| without_faults_of(&sample(VIDEO), 1)).clone()
+    without_faults_of(&sample(VIDEO), 1)
 }
 
 /// How to start services on a server, and talk to them. Frames are as large as [`SLOWER`] says, so

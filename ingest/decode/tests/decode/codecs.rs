@@ -1,7 +1,9 @@
 //! A codec or a pixel format is decoded, or is an error with its name; it never ends the program.
 
-use crate::videos::{SOURCE, Videos, decode, decode_with, media, settings};
+use crate::videos::{Videos, decode, decode_with, media, settings};
 use moliceiro_decode::DecodeError;
+
+const THREE_FRAMES: &str = "-f lavfi -i testsrc2=size=320x240:rate=25:duration=0.12";
 
 #[tokio::test]
 async fn every_codec_that_a_plugin_decodes() {
@@ -10,7 +12,7 @@ async fn every_codec_that_a_plugin_decodes() {
         assert_eq!((frames.len(), decoded.incomplete), (count, None), "{name}");
     }
     let videos = Videos::new();
-    for (name, arguments) in [
+    let made = [
         ("prores.mov", "-c:v prores_ks -pix_fmt yuv444p10le"),
         ("dnxhr.mov", "-c:v dnxhd -profile:v dnxhr_hqx -pix_fmt yuv422p10le"),
         ("ffv1.mkv", "-c:v ffv1 -pix_fmt yuv444p12le"),
@@ -36,22 +38,24 @@ async fn every_codec_that_a_plugin_decodes() {
         ("rgba.mov", "-c:v rawvideo -pix_fmt rgba"),
         ("yuyv.mov", "-c:v rawvideo -pix_fmt yuyv422"),
         ("high10.mp4", "-c:v libx264 -preset ultrafast -pix_fmt yuv422p10le"),
-    ] {
-        let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
+    ];
+    for video in videos.make_all(THREE_FRAMES, &made) {
         let (frames, decoded) = decode(&video).await;
-        assert_eq!((frames.len(), decoded.incomplete), (3, None), "{name}");
+        assert_eq!((frames.len(), decoded.incomplete), (3, None), "{}", video.display());
     }
 }
 
 #[tokio::test]
 async fn a_pixel_format_that_gstreamer_does_not_know_is_an_error() {
     let videos = Videos::new();
-    let make = |pixels: &str| {
-        let arguments = format!("{SOURCE} -frames:v 3 -c:v ffv1 -pix_fmt {pixels}");
-        videos.make(&format!("{pixels}.mkv"), &arguments)
-    };
-    let codec = "-c:v libx265 -pix_fmt gray12le -x265-params log-level=error";
-    let grey = videos.make("grey.mkv", &format!("{SOURCE} -frames:v 3 {codec}"));
+    let made = [
+        ("grey.mkv", "-c:v libx265 -pix_fmt gray12le -x265-params log-level=error"),
+        ("yuv420p9le.mkv", "-c:v ffv1 -pix_fmt yuv420p9le"),
+        ("ya8.mkv", "-c:v ffv1 -pix_fmt ya8"),
+        ("yuva444p16le.mkv", "-c:v ffv1 -pix_fmt yuva444p16le"),
+    ];
+    let made = <[_; 4]>::try_from(videos.make_all(THREE_FRAMES, &made)).unwrap();
+    let [grey, nine_bits, alpha, deep_alpha] = made;
     for (video, codec, described) in [
         (media("crash-ffv1-gray10.mkv"), "FFV1", "bits"),
         (media("crash-ffv1-rgb48.mkv"), "FFV1", "bits"),
@@ -59,9 +63,9 @@ async fn a_pixel_format_that_gstreamer_does_not_know_is_an_error() {
         (media("memory-hevc-gray10.mkv"), "HEVC", "grey pixels of 10 bits"),
         (grey, "HEVC", "grey pixels of 12 bits"),
         (media("palette-8bit.avi"), "uncompressed video", "palette"),
-        (make("yuv420p9le"), "FFV1", "bits"),
-        (make("ya8"), "FFV1", "bits"),
-        (make("yuva444p16le"), "FFV1", "bits"),
+        (nine_bits, "FFV1", "bits"),
+        (alpha, "FFV1", "bits"),
+        (deep_alpha, "FFV1", "bits"),
     ] {
         let (frames, outcome) = decode_with(&video, settings()).await;
         let expected = match &outcome {
@@ -77,21 +81,24 @@ async fn a_pixel_format_that_gstreamer_does_not_know_is_an_error() {
 #[tokio::test]
 async fn a_codec_that_no_plugin_decodes_is_called_by_its_name() {
     let videos = Videos::new();
-    for (name, arguments, codec) in [
-        ("ut.avi", "-c:v utvideo -pix_fmt yuv420p", "Ut Video"),
-        ("ut.mkv", "-c:v utvideo -pix_fmt yuv420p", "Ut Video"),
-        ("hap.mov", "-c:v hap", "HAP"),
-        ("snow.avi", "-c:v snow", "Snow"),
-        ("speedhq.avi", "-c:v speedhq", "SpeedHQ"),
-        ("magic.avi", "-c:v magicyuv", "MagicYUV"),
-        ("graphics.mkv", "-c:v smc", "QuickTime Graphics"),
-    ] {
-        let video = videos.make(name, &format!("{SOURCE} -frames:v 3 {arguments}"));
-        let (_, outcome) = decode_with(&video, settings()).await;
+    let (made, codecs): (Vec<_>, Vec<_>) = [
+        (("ut.avi", "-c:v utvideo -pix_fmt yuv420p"), "Ut Video"),
+        (("ut.mkv", "-c:v utvideo -pix_fmt yuv420p"), "Ut Video"),
+        (("hap.mov", "-c:v hap"), "HAP"),
+        (("snow.avi", "-c:v snow"), "Snow"),
+        (("speedhq.avi", "-c:v speedhq"), "SpeedHQ"),
+        (("magic.avi", "-c:v magicyuv"), "MagicYUV"),
+        (("graphics.mkv", "-c:v smc"), "QuickTime Graphics"),
+    ]
+    .into_iter()
+    .unzip();
+    for (video, codec) in videos.make_all(THREE_FRAMES, &made).iter().zip(codecs) {
+        let (_, outcome) = decode_with(video, settings()).await;
         assert!(
             matches!(&outcome, Err(DecodeError::MissingPlugin { what, package: None, .. })
                 if what == codec),
-            "{name}: {outcome:?}"
+            "{}: {outcome:?}",
+            video.display()
         );
     }
 }

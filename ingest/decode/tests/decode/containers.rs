@@ -108,24 +108,18 @@ async fn a_variable_frame_rate_drops_and_repeats_nothing() {
 #[tokio::test]
 async fn a_still_image_is_one_frame() {
     let videos = Videos::new();
-    for name in [
-        "still.jpg",
-        "still.png",
-        "still.bmp",
-        "still.tiff",
-        "still.webp",
-        "still.gif",
-        "still.ppm",
-    ] {
-        let pixels = match name.rsplit_once('.').unwrap().1 {
-            "jpg" => "yuvj420p",
-            "bmp" => "bgr24",
-            "gif" => "bgr8",
-            "webp" => "bgra",
-            _ => "rgb24",
-        };
-        let path = videos.make(name, &format!("{SOURCE} -frames:v 1 -pix_fmt {pixels}"));
-        let (frames, decoded) = decode(&path).await;
+    let stills = [
+        ("still.jpg", "-frames:v 1 -pix_fmt yuvj420p"),
+        ("still.png", "-frames:v 1 -pix_fmt rgb24"),
+        ("still.bmp", "-frames:v 1 -pix_fmt bgr24"),
+        ("still.tiff", "-frames:v 1 -pix_fmt rgb24"),
+        ("still.webp", "-frames:v 1 -pix_fmt bgra"),
+        ("still.gif", "-frames:v 1 -pix_fmt bgr8"),
+        ("still.ppm", "-frames:v 1 -pix_fmt rgb24"),
+    ];
+    for still in videos.make_all(SOURCE, &stills) {
+        let (frames, decoded) = decode(&still).await;
+        let name = still.display();
         assert_eq!((frames.len(), decoded.frames, decoded.incomplete), (1, 1, None), "{name}");
     }
 }

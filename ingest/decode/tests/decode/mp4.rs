@@ -151,7 +151,7 @@ async fn cuts_show_the_right_frames_of_other_codecs() {
 async fn fragments_give_every_frame() {
     let videos = Videos::new();
     let codec = "-c:v libx264 -preset veryfast -bf 2 -g 10 -pix_fmt yuv420p";
-    for (n, flags) in [
+    let flags = [
         "frag_keyframe",
         "frag_keyframe+empty_moov",
         "frag_keyframe+empty_moov+default_base_moof",
@@ -159,14 +159,17 @@ async fn fragments_give_every_frame() {
         "frag_every_frame+empty_moov",
         "cmaf+frag_keyframe",
         "dash+frag_keyframe",
-    ]
-    .iter()
-    .enumerate()
-    {
-        for sound in ["", SOUND] {
-            let name = format!("{n}{}.mp4", sound.len());
-            whole(&videos.make(&name, &format!("{SOURCE} {sound} {codec} -movflags {flags}")))
-                .await;
+    ];
+    for sound in ["", SOUND] {
+        let clips: Vec<_> = flags
+            .map(|flags| {
+                let name = format!("{flags}-{}.mp4", sound.len());
+                (name, format!("{codec} -movflags {flags}"))
+            })
+            .into();
+        let clips: Vec<_> = clips.iter().map(|(name, made)| (&name[..], &made[..])).collect();
+        for clip in videos.make_all(&format!("{SOURCE} {sound}"), &clips) {
+            whole(&clip).await;
         }
     }
 }

@@ -225,15 +225,16 @@ async fn a_video_whose_stream_is_rotated_shows_what_its_camera_saw() {
         ("left", "insert:rotate=90", [b, d, a, c]),
         ("mirror", "insert:flip=horizontal", [b, a, d, c]),
     ] {
-        for container in ["mp4", "mkv", "ts", "h264"] {
-            let rotate = format!("-bsf:v h264_metadata=display_orientation={sei}");
-            let arguments =
-                format!("-loop 1 -i {} -frames:v 5 {H264} -qp 1 {rotate}", pgm.display());
-            let video = videos.make(&format!("{name}.{container}"), &arguments);
+        let rotate = format!("-bsf:v h264_metadata=display_orientation={sei}");
+        let arguments = format!("-frames:v 5 {H264} -qp 1 {rotate}");
+        let names = ["mp4", "mkv", "ts", "h264"].map(|container| format!("{name}.{container}"));
+        let made = names.each_ref().map(|name| (&name[..], &arguments[..]));
+        for video in videos.make_all(&format!("-loop 1 -i {}", pgm.display()), &made) {
             let (frames, decoded) = decode(&video).await;
-            assert_eq!((decoded.decoded, decoded.incomplete), (5, None), "{name}.{container}");
+            let name = video.display().to_string();
+            assert_eq!((decoded.decoded, decoded.incomplete), (5, None), "{name}");
             for frame in &frames {
-                assert_near(quarters(frame), expected, &format!("{name}.{container}"));
+                assert_near(quarters(frame), expected, &name);
             }
         }
     }
