@@ -202,6 +202,27 @@ async fn watches_and_readers_leave_no_consumer_on_the_server() {
 }
 
 #[tokio::test]
+async fn an_uploaded_file_that_is_deleted_leaves_nothing() {
+    let (_server, streams) = start().await;
+    for name in ["kept", "deleted"] {
+        let mut writer = streams.objects.draft();
+        writer.write(name.into()).await.unwrap();
+        let Ok(bytes) = writer.finish().await else { panic!("it is not stored") };
+        bytes.keep(name, name).await.unwrap();
+    }
+    let uri = |name: &str| format!("obj://uploads/{name}").parse().unwrap();
+    let messages = async || streams.objects.stream().get_info().await.unwrap().state.messages;
+    assert_eq!(messages().await, 4);
+    streams.objects.remove_of(&uri("deleted"), "another").await.unwrap();
+    assert_eq!(messages().await, 4, "it is of another video");
+    for _ in 0..2 {
+        streams.objects.remove_of(&uri("deleted"), "deleted").await.unwrap();
+        assert_eq!(messages().await, 2);
+    }
+    streams.objects.info(&uri("kept")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_wait_for_a_cancel_ends_with_it_and_with_no_other_change() {
     let (_server, streams) = start().await;
     let waited = video("a");
