@@ -271,7 +271,8 @@ impl LiveFold {
         if self.predecessor.is_some() {
             return Ok(Progress::Waiting);
         }
-        if is_write_due {
+        // The summary of one that has ended is next. A short video leaves nothing to be deleted.
+        if is_write_due && !self.is_ended && self.fold.next_frame() > 0 {
             self.store(streams).await;
         }
         Ok(Progress::All)

@@ -15,12 +15,12 @@ use thiserror::Error;
 
 use self::order::Order;
 use crate::messages::{Carried, Event, FrameResult, Object, VideoEvent, from_cbor};
-use crate::{Streams, VideoId, direct, subjects};
+use crate::{Streams, TemporaryConsumer, VideoId, direct, subjects};
 pub use missing::{InvalidFrames, Missing};
 
 /// Messages of one fetch.
 const BATCH: usize = 256;
-/// The server deletes the consumer of a reader that is idle for longer.
+/// The server deletes the consumer of a reader that is idle for longer, if nothing else does.
 const READER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The results cannot be read, or not to their end.
@@ -92,7 +92,7 @@ pub fn stored_results(
 struct Reader {
     results: stream::Stream,
     video: VideoId,
-    consumer: Option<Consumer<pull::Config>>,
+    consumer: Option<(Consumer<pull::Config>, TemporaryConsumer)>,
     ended: bool,
     order: Order,
 }
@@ -107,8 +107,8 @@ impl Reader {
 
     async fn fetch(&mut self) -> Result<(), DetectionsError> {
         let video = self.video.clone();
-        let consumer = match &mut self.consumer {
-            Some(consumer) => consumer,
+        let (consumer, _) = match &mut self.consumer {
+            Some(open) => open,
             none => none.insert(open(&self.results, &video).await?),
         };
         let mut batch =
@@ -133,7 +133,7 @@ impl Reader {
 async fn open(
     results: &stream::Stream,
     video: &VideoId,
-) -> Result<Consumer<pull::Config>, DetectionsError> {
+) -> Result<(Consumer<pull::Config>, TemporaryConsumer), DetectionsError> {
     let config = pull::Config {
         filter_subjects: vec![subjects::results(video), subjects::detections(video)],
         ack_policy: AckPolicy::None,
@@ -141,7 +141,9 @@ async fn open(
         memory_storage: true,
         ..pull::Config::default()
     };
-    results.create_consumer(config).await.map_err(failed(video))
+    let consumer = results.create_consumer(config).await.map_err(failed(video))?;
+    let deleted = TemporaryConsumer::new(results, &consumer.cached_info().name);
+    Ok((consumer, deleted))
 }
 
 fn failed<E: Display>(video: &VideoId) -> impl FnOnce(E) -> DetectionsError {

@@ -38,6 +38,7 @@ pub mod publish;
 pub mod storage;
 pub mod streams;
 pub mod subjects;
+mod temporary_consumer;
 pub mod videos;
 pub mod work;
 
@@ -50,4 +51,5 @@ pub use moliceiro_messages as messages;
 pub use moliceiro_messages::{InvalidVideoId, VideoId};
 pub use permissions::{PermissionDenied, Permissions};
 pub use streams::{DetectorsConsumer, OpenStreams, Streams, StreamsError, StreamsSettings};
+pub use temporary_consumer::TemporaryConsumer;
 pub use videos::{KnownVideo, StoredEntry, VideoChange, VideoError, Videos, WriteError};

@@ -38,7 +38,7 @@ pub use unfinished::UnfinishedVideo;
 pub use watch::{VideoChange, VideoChanges, watch_all};
 pub use write::WriteError;
 
-/// Most pictures are decoded sooner. What is watched leaves a consumer on the server for half a minute.
+/// Most pictures are decoded sooner. A watch costs the server a consumer, created and deleted.
 const WATCH_AFTER: Duration = Duration::from_secs(1);
 /// Between attempts to watch a video whose bucket is unavailable.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);

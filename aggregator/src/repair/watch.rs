@@ -16,7 +16,7 @@ const PAUSE_AFTER_RESTART: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(super) struct Watch {
     unfinished: HashMap<VideoId, Unfinished>,
-    /// All videos that have an entry, or had one.
+    /// Videos that have an entry, or had one, as long as the log has something of them.
     known: HashSet<VideoId>,
     /// Entries before this revision were read.
     next_revision: u64,
@@ -70,7 +70,10 @@ impl Watch {
         }
         self.is_restarted = false;
         if self.searched_at.is_none_or(|at| at.elapsed() >= pause.max(LEAST_PAUSE)) {
-            for video in videos.logged().await? {
+            let logged = videos.logged().await?;
+            // What an entry was read of was in the log before it: the rest was deleted.
+            self.known.retain(|video| logged.contains(video));
+            for video in logged {
                 if !self.known.contains(&video) {
                     self.note(video, None, None);
                 }

@@ -11,7 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt, stream};
 use moliceiro_nats::messages::to_json;
 use moliceiro_nats::videos::{VideoChange, VideoChanges, VideoError};
-use moliceiro_nats::{VideoId, subjects};
+use moliceiro_nats::{TemporaryConsumer, VideoId, subjects};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -70,7 +70,10 @@ pub(crate) async fn follow_video(
 }
 
 /// Alarms and summaries.
-type Notices = pull::Ordered;
+struct Notices {
+    messages: pull::Ordered,
+    _consumer: TemporaryConsumer,
+}
 
 /// The video's alarms and its summary, including earlier ones.
 async fn notices(state: &ApiState, video: &VideoId) -> Result<Notices, Problem> {
@@ -81,7 +84,9 @@ async fn notices(state: &ApiState, video: &VideoId) -> Result<Notices, Problem> 
     };
     let stream = &state.streams.summaries;
     let consumer = stream.create_consumer(config).await.map_err(Problem::unavailable)?;
-    consumer.messages().await.map_err(Problem::unavailable)
+    let on_server = TemporaryConsumer::new(stream, &consumer.cached_info().name);
+    let messages = consumer.messages().await.map_err(Problem::unavailable)?;
+    Ok(Notices { messages, _consumer: on_server })
 }
 
 /// Sends events until the summary, or until the client or the server is unavailable.
@@ -114,7 +119,7 @@ async fn send_changes(
                     return ControlFlow::Break(());
                 }
             },
-            Some(notice) = notices.next() => match notice {
+            Some(notice) = notices.messages.next() => match notice {
                 Ok(message) if subjects::is_alarm(&message.subject) => {
                     client.send_json("alarm", &message.payload).await?;
                 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
+use moliceiro_service::release_memory;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
@@ -16,6 +18,8 @@ use crate::tokens::Tokens;
 
 /// How long requests in flight may take after shutdown has started.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long memory that an upload took is kept for the next one.
+const RELEASE_AFTER: Duration = Duration::from_secs(2);
 
 /// A bound address, and the certificate to use on it.
 pub struct Listener {
@@ -51,7 +55,7 @@ pub async fn serve(
     let Listener { socket, address, tls, tokens } = listener;
     let tokens = Arc::new(tokens);
     let state = Arc::new(ApiState::new(backend, settings, Arc::clone(&tokens), shutdown));
-    let tasks = state.tasks.clone();
+    let (tasks, upload_ended) = (state.tasks.clone(), Arc::clone(&state.upload_ended));
     let handle = Handle::new();
     let service = router(state).into_make_service();
     info!(%address, tls = tls.is_some(), "listening for HTTP");
@@ -77,10 +81,21 @@ pub async fn serve(
         served = serving => served.map_err(HttpError::Failed)?,
         () = stopping => {}
         () = tokens.follow() => {}
+        () = release_memory_after_uploads(&upload_ended) => {}
     }
     tasks.close();
     if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
         debug!("ending with uploads in progress: their bytes expire in the object store");
     }
     Ok(())
+}
+
+/// The C library keeps what uploads took for a moment, in pieces of many sizes and for each thread.
+async fn release_memory_after_uploads(upload_ended: &Notify) {
+    loop {
+        upload_ended.notified().await;
+        tokio::time::sleep(RELEASE_AFTER).await;
+        // It may take some milliseconds.
+        drop(tokio::task::spawn_blocking(release_memory).await);
+    }
 }

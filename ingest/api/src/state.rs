@@ -6,7 +6,7 @@ use moliceiro_nats::Streams;
 use moliceiro_nats::messages::{ModelId, UploadDefaults};
 use moliceiro_nats::objects::Objects;
 use moliceiro_nats::publish::StoreError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -53,6 +53,8 @@ pub(crate) struct ApiState {
     /// Work that outlives the request it belongs to.
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
+    /// An upload is done with, received or not.
+    pub(crate) upload_ended: Arc<Notify>,
     upload_permits: Arc<Semaphore>,
     analysis_permits: Semaphore,
 }
@@ -80,6 +82,7 @@ impl ApiState {
             defaults,
             tokens,
             origins: origins.collect(),
+            upload_ended: Arc::default(),
             upload_permits: Arc::new(Semaphore::new(settings.uploads)),
             analysis_permits: Semaphore::new(ANALYSES),
             tasks: TaskTracker::new(),
@@ -102,14 +105,28 @@ impl ApiState {
 
     /// Admits one more upload, unless `http.uploads` are being received already, or the server
     /// cannot write it.
-    pub(crate) async fn admit_upload(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(crate) async fn admit_upload(&self) -> Result<UploadPermit, Problem> {
         if !self.streams.storage.stuck().is_empty() {
             self.check_storage().await?;
         }
-        self.upload_permits
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Problem::too_many(self.settings.uploads))
+        match self.upload_permits.clone().try_acquire_owned() {
+            Ok(permit) => {
+                Ok(UploadPermit { ended: Arc::clone(&self.upload_ended), _permit: permit })
+            }
+            Err(_) => Err(Problem::too_many(self.settings.uploads)),
+        }
+    }
+}
+
+/// An upload that is being received.
+pub(crate) struct UploadPermit {
+    ended: Arc<Notify>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for UploadPermit {
+    fn drop(&mut self) {
+        self.ended.notify_one();
     }
 }
 

@@ -6,6 +6,7 @@ use async_nats::jetstream::{self, Message, kv};
 use futures_util::Stream;
 
 use super::{StoredEntry, VideoError, is_deletion, parse};
+use crate::TemporaryConsumer;
 
 /// A change of the bucket, or the end of what was in it when the watch started.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +28,7 @@ pub struct VideoChanges {
     messages: push::Ordered,
     prefix: String,
     loaded: Loaded,
+    _consumer: TemporaryConsumer,
 }
 
 #[derive(PartialEq)]
@@ -59,13 +61,15 @@ pub(super) async fn watch(
     };
     let consumer = videos.stream.create_consumer(config).await;
     let consumer = consumer.map_err(|source| VideoError::unavailable(key, source))?;
-    let loaded = match consumer.cached_info().num_pending {
+    let info = consumer.cached_info();
+    let loaded = match info.num_pending {
         0 => Loaded::Unreported,
         _ => Loaded::NotYet,
     };
+    let on_server = TemporaryConsumer::new(&videos.stream, &info.name);
     let messages = consumer.messages().await;
     let messages = messages.map_err(|source| VideoError::unavailable(key, source))?;
-    Ok(VideoChanges { messages, prefix: videos.prefix.clone(), loaded })
+    Ok(VideoChanges { messages, prefix: videos.prefix.clone(), loaded, _consumer: on_server })
 }
 
 impl VideoChanges {

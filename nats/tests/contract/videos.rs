@@ -2,11 +2,12 @@
 //! reported.
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::kv;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
+use moliceiro_nats::detections::detections;
 use moliceiro_nats::messages::{
     Event, Started, Upload, VERSION, VideoEntry, VideoState, from_json, to_json,
 };
@@ -159,6 +160,66 @@ async fn a_watch_yields_what_is_there_then_that_it_is_loaded_then_changes() {
     assert_eq!(written(changed), ("a".into(), VideoState::Done));
     bucket(&streams).await.delete("b").await.unwrap();
     assert_eq!(changes.next().await.unwrap().unwrap(), VideoChange::Deleted("b".into()));
+}
+
+/// The server deletes the consumers of readers that are gone only after a while.
+#[tokio::test]
+async fn watches_and_readers_leave_no_consumer_on_the_server() {
+    let (server, streams) = start().await;
+    let client = server.client().await;
+    let mut deletions = client.subscribe("$JS.API.CONSUMER.DELETE.>").await.unwrap();
+    client.flush().await.unwrap();
+    let consumers = async || {
+        let mut count = 0;
+        for name in ["KV_videos", "RESULTS"] {
+            let stream = streams.jetstream.get_stream(name).await.unwrap();
+            count += stream.cached_info().state.consumer_count;
+        }
+        count
+    };
+    let are_left = async |count: usize| {
+        while consumers().await > count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let before = consumers().await;
+    let (one, other) = (video("one"), video("other"));
+    let watches = [
+        streams.videos().watch(&one).await.unwrap(),
+        streams.videos().watch(&other).await.unwrap(),
+    ];
+    assert_eq!(consumers().await, before + 2);
+    let mut reader = Box::pin(detections(&streams, &one));
+    assert!(reader.next().await.is_none());
+    let deleted = deletions.next().await.unwrap();
+    assert!(deleted.subject.contains(".RESULTS."), "{}", deleted.subject);
+    are_left(before + 2).await;
+    drop(watches);
+    for _ in 0..2 {
+        deletions.next().await.unwrap();
+    }
+    are_left(before).await;
+}
+
+#[tokio::test]
+async fn an_uploaded_file_that_is_deleted_leaves_nothing() {
+    let (_server, streams) = start().await;
+    for name in ["kept", "deleted"] {
+        let mut writer = streams.objects.draft();
+        writer.write(name.into()).await.unwrap();
+        let Ok(bytes) = writer.finish().await else { panic!("it is not stored") };
+        bytes.keep(name, name).await.unwrap();
+    }
+    let uri = |name: &str| format!("obj://uploads/{name}").parse().unwrap();
+    let messages = async || streams.objects.stream().get_info().await.unwrap().state.messages;
+    assert_eq!(messages().await, 4);
+    streams.objects.remove_of(&uri("deleted"), "another").await.unwrap();
+    assert_eq!(messages().await, 4, "it is of another video");
+    for _ in 0..2 {
+        streams.objects.remove_of(&uri("deleted"), "deleted").await.unwrap();
+        assert_eq!(messages().await, 2);
+    }
+    streams.objects.info(&uri("kept")).await.unwrap();
 }
 
 #[tokio::test]
