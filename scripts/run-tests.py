@@ -49,7 +49,11 @@ def build():
 
 def set_up_and_build():
     with subprocess.Popen(["scripts/setup-tests.sh"], cwd=ROOT) as setup:
-        tests = build()
+        try:
+            tests = build()
+        except BaseException:
+            setup.terminate()
+            raise
     if setup.returncode:
         sys.exit(setup.returncode)
     return tests

@@ -134,7 +134,11 @@ impl Client {
                     connect_reporting(&self.nats, &self.name, Patience::FailAtOnce, &permissions)
                         .await
                         .map_err(|error| self.explained(error))?;
-                work(client, self.streams.clone()).await
+                let done = work(client.clone(), self.streams.clone()).await;
+                // What it leaves to be deleted is asked of the server by tasks of their own.
+                tokio::task::yield_now().await;
+                client.flush().await.ok();
+                done
             };
             tokio::select! {
                 done = working => done,

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{AckKind, Message};
+use bytes::Bytes;
 use moliceiro_nats::dead::{FrameIdentity, dead_letter};
 use moliceiro_nats::messages::{Event, Failed, FrameResult};
 use moliceiro_nats::publish::StoreError;
@@ -121,11 +122,13 @@ impl FrameWorker {
     }
 
     /// Analyses a frame, stores what came of it, and acknowledges its message accordingly. Returns
-    /// its slot once it is analysed.
-    pub async fn handle(&self, served: &Served, message: &Message, slot: Option<Slots>) {
+    /// its slot once it is analysed, and keeps its pixels no longer.
+    pub async fn handle(&self, served: &Served, mut message: Message, slot: Option<Slots>) {
         let _in_flight = self.metrics.in_flight();
-        let processing = self.process(served, message, slot);
-        let disposition = self.keep_in_progress(served, slice::from_ref(message), processing).await;
+        let payload = std::mem::take(&mut message.message.payload);
+        let processing = self.process(served, &message, payload, slot);
+        let disposition =
+            self.keep_in_progress(served, slice::from_ref(&message), processing).await;
         let acknowledged = match disposition {
             Disposition::Done => message.ack().await,
             Disposition::Discard => message.ack_with(AckKind::Term).await,
@@ -147,6 +150,7 @@ impl FrameWorker {
         &self,
         served: &Served,
         message: &Message,
+        payload: Bytes,
         slot: Option<Slots>,
     ) -> Disposition {
         let Some(frame) = FrameIdentity::of(&message.subject, message.headers.as_ref()) else {
@@ -161,19 +165,20 @@ impl FrameWorker {
         let analysing = self.gathering.analysing();
         let outcome = match &served.sessions {
             Ok(sessions) => {
-                let (sessions, payload) = (Arc::clone(sessions), message.payload.clone());
-                self.inference.analyse(sessions, frame.video.clone(), frame.index, payload).await
+                let (sessions, video) = (Arc::clone(sessions), frame.video.clone());
+                self.inference.analyse(sessions, video, frame.index, payload.clone()).await
             }
             Err(reason) => Outcome::Failed(AnalysisError::Unusable(reason.clone())),
         };
         drop(slot);
         let stored = match outcome {
             Outcome::Analysed(analysis) => {
+                drop(payload);
                 analysing.gather(analysis.age()).await;
                 self.publish_result(&frame, analysis).await
             }
             Outcome::Failed(error) if error.is_permanent() || last_delivery => {
-                self.give_up(&frame, message, &error, deliveries).await
+                self.give_up(&frame, payload, &error, deliveries).await
             }
             Outcome::Failed(error) => {
                 self.metrics.frame_retried(&frame, &error, deliveries);
@@ -189,7 +194,7 @@ impl FrameWorker {
                 // A second one ends this detector too, and one is enough to report.
                 self.hung.set(hung).ok();
                 if last_delivery {
-                    self.give_up(&frame, message, &AnalysisError::Hung(deadline), deliveries).await
+                    self.give_up(&frame, payload, &AnalysisError::Hung(deadline), deliveries).await
                 } else {
                     Ok(Disposition::Retry)
                 }
@@ -234,7 +239,7 @@ impl FrameWorker {
     async fn give_up(
         &self,
         frame: &FrameIdentity,
-        message: &Message,
+        payload: Bytes,
         error: &AnalysisError,
         deliveries: u64,
     ) -> Result<Disposition, StoreError> {
@@ -245,7 +250,7 @@ impl FrameWorker {
             deliveries,
         };
         self.metrics.frame_dead(frame, &failed);
-        dead_letter(&self.streams.publisher, frame, &failed, message.payload.clone()).await?;
+        dead_letter(&self.streams.publisher, frame, &failed, payload).await?;
         Ok(Disposition::Discard)
     }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// A result whose frame waited for long may wait a little longer: this part of that time.
+/// A result may be held for this part of the time that its frame took until then.
 const SHARE_OF_AGE: u32 = 8;
 
 /// Holds a result back for a moment while other frames are being analysed.
 ///
-/// A result after a pause, and the last one of those in flight, are stored at once: so nothing is
-/// later than it would be on its own by more than the linger, and a summary is not late at all.
+/// A result after a pause, and the last one of all frames in flight, are stored at once: so nothing
+/// is later than it would be on its own by more than the linger.
 pub(crate) struct Gathering {
     /// So many results are not held any longer.
     most: usize,

@@ -58,11 +58,12 @@ pub use trial::{MODEL_TRIAL, TrialCommand, TrialError, model_trial};
 /// their way in.
 const FRAMES_PER_SESSION: usize = 6;
 
-/// Results are gathered for so long, by the age of their frames.
+/// Results are gathered for at most so long, by the age of their frames.
 const GATHER_FOR: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_millis(500);
-/// More results are stored at once.
-const MOST_GATHERED: usize = 128;
+/// As soon as so many results are gathered, they are stored. A detector that is killed charges each
+/// of their frames a delivery.
+const MOST_GATHERED: usize = 64;
 
 const MODEL_CONDITION: &str = "detector model";
 

@@ -55,7 +55,7 @@ impl Permits {
 }
 
 impl Prefetch {
-    /// `held`: results that may wait beside the frames of each session.
+    /// `held`: results that may wait beside the frames of all sessions.
     pub fn new(sessions: u32, per_session: u32, held: u32) -> Self {
         let limit = sessions * per_session;
         let most_unsettled = limit + held;
@@ -69,10 +69,10 @@ impl Prefetch {
         }
     }
 
-    /// Waits until there is room for half as many frames as may wait or be analysed, and takes all
-    /// of it: so many frames may be asked for. While restricted, waits until nothing is in flight,
-    /// and takes a single permit. `frame_time`: what a session takes for a frame.
-    pub async fn acquire(&self, frame_time: Duration) -> Permits {
+    /// Waits until there is room for a frame, or for half as many as may wait or be analysed if
+    /// `several` are to be asked for, and takes all of it. While restricted, waits until nothing is
+    /// in flight, and takes a single permit. `frame_time`: what a session takes for a frame.
+    pub async fn acquire(&self, frame_time: Duration, several: bool) -> Permits {
         if self.restricted.load(Ordering::Relaxed) {
             let mut all = self.acquire_all().await;
             return all.take_one().unwrap_or(all);
@@ -80,7 +80,8 @@ impl Prefetch {
         let bound = self.bound(frame_time);
         let spare = self.limit - bound;
         // Several frames cost the server little more than one.
-        let mut slots = acquire(&self.slots, spare + bound.div_ceil(2)).await;
+        let least = if several { bound.div_ceil(2) } else { 1 };
+        let mut slots = acquire(&self.slots, spare + least).await;
         while let Ok(slot) = self.slots.clone().try_acquire_owned() {
             slots.merge(slot);
         }
@@ -129,13 +130,13 @@ mod tests {
 
     /// How many frames may be asked for at once, if any.
     fn acquire_now(prefetch: &Prefetch) -> Option<usize> {
-        prefetch.acquire(FAST).now_or_never().map(|permits| permits.frames())
+        prefetch.acquire(FAST, true).now_or_never().map(|permits| permits.frames())
     }
 
     #[test]
     fn after_the_start_one_frame_is_in_flight_until_prefetch_grows() {
         let prefetch = Prefetch::new(2, 4, 8);
-        let first = prefetch.acquire(FAST).now_or_never().expect("nothing is in flight");
+        let first = prefetch.acquire(FAST, true).now_or_never().expect("nothing is in flight");
         assert_eq!(first.frames(), 1);
         assert_eq!(acquire_now(&prefetch), None, "one frame is in flight");
         prefetch.grow();
@@ -148,7 +149,8 @@ mod tests {
     fn after_a_redelivered_frame_one_frame_is_in_flight_again() {
         let prefetch = Prefetch::new(1, 4, 8);
         prefetch.grow();
-        let mut in_flight = prefetch.acquire(FAST).now_or_never().expect("all permits are free");
+        let mut in_flight =
+            prefetch.acquire(FAST, true).now_or_never().expect("all permits are free");
         assert!(prefetch.acquire_all().now_or_never().is_none(), "frames are in flight");
         let one = in_flight.take_one().expect("there are four");
         drop(in_flight);
@@ -163,15 +165,17 @@ mod tests {
 
     #[test]
     fn frames_are_asked_for_when_there_is_room_for_half_of_them() {
-        let prefetch = Prefetch::new(2, 4, 2);
+        let prefetch = Prefetch::new(2, 4, 3);
         prefetch.grow();
-        let mut frames = prefetch.acquire(FAST).now_or_never().expect("all permits are free");
+        let mut frames = prefetch.acquire(FAST, true).now_or_never().expect("all permits are free");
         let mut analyse = || frames.take_one().expect("there are eight").into_parts().1;
         let mut results = vec![analyse(), analyse(), analyse()];
         assert_eq!(acquire_now(&prefetch), None, "five frames wait");
+        let room = prefetch.acquire(FAST, false).now_or_never().map(|permits| permits.frames());
+        assert_eq!(room, Some(3));
         results.push(analyse());
         assert_eq!(acquire_now(&prefetch), None, "four results are held");
-        results.truncate(2);
+        results.truncate(3);
         assert_eq!(acquire_now(&prefetch), Some(4));
     }
 
@@ -180,16 +184,17 @@ mod tests {
         let prefetch = Prefetch::new(2, 6, 8);
         prefetch.grow();
         for (seconds, frames) in [(1, 12), (2, 10), (4, 4), (60, 4)] {
-            let permits = prefetch.acquire(Duration::from_secs(seconds)).now_or_never();
+            let permits = prefetch.acquire(Duration::from_secs(seconds), true).now_or_never();
             assert_eq!(permits.map(|of| of.frames()), Some(frames), "{seconds} s");
         }
         let slow = Duration::from_secs(4);
-        let mut in_flight = prefetch.acquire(slow).now_or_never().expect("nothing is in flight");
-        assert!(prefetch.acquire(slow).now_or_never().is_none(), "four are in flight");
+        let mut in_flight =
+            prefetch.acquire(slow, true).now_or_never().expect("nothing is in flight");
+        assert!(prefetch.acquire(slow, true).now_or_never().is_none(), "four are in flight");
         let first = in_flight.take_one();
-        assert!(prefetch.acquire(slow).now_or_never().is_none(), "four are in flight");
+        assert!(prefetch.acquire(slow, true).now_or_never().is_none(), "four are in flight");
         drop((in_flight.take_one(), in_flight.take_one()));
-        let more = prefetch.acquire(slow).now_or_never().expect("two are in flight");
+        let more = prefetch.acquire(slow, true).now_or_never().expect("two are in flight");
         assert_eq!(more.frames(), 2);
         drop(first);
     }

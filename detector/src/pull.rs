@@ -49,14 +49,17 @@ pub(crate) async fn run(
                 () = shutdown.cancelled() => break,
             }
         };
+        let models = serving.len();
+        // A slow model must not hold up others, or one that is being loaded.
+        let several = models == 1 && !serving.is_changing();
         let permits = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             () = broken.cancelled() => break,
-            permits = puller.prefetch.acquire(puller.worker.frame_time()) => permits,
+            permits = puller.prefetch.acquire(puller.worker.frame_time(), several) => permits,
+            () = survey.changed(), if several => continue,
         };
         // With several models, one that has no frames must not hold up those that have.
-        let models = serving.len();
         let expiry = if serving.is_changing() { SHORT_EXPIRY } else { PULL_EXPIRY };
         let expiry =
             (models == 1 || empty >= models).then(|| expiry / u32::try_from(models).unwrap_or(1));
@@ -148,7 +151,7 @@ impl Puller {
             let (served, permit) = (Arc::clone(served), permits.take_one());
             tasks.spawn(async move {
                 let (slot, unsettled) = permit.map(Permits::into_parts).unzip();
-                worker.handle(&served, &message, slot).await;
+                worker.handle(&served, message, slot).await;
                 prefetch.grow();
                 drop(unsettled);
             });
@@ -161,9 +164,9 @@ impl Puller {
     async fn handle_alone(&self, served: &Served, redelivered: Vec<Message>) {
         let Self { worker, prefetch } = self;
         let permits = worker.keep_in_progress(served, &redelivered, prefetch.acquire_all()).await;
-        let suspects = in_turn(redelivered);
-        for (turn, message) in suspects.iter().enumerate() {
-            let waiting = &suspects[turn + 1..];
+        let mut suspects = in_turn(redelivered).into_iter();
+        while let Some(message) = suspects.next() {
+            let waiting = suspects.as_slice();
             worker.ack_progress(waiting).await;
             worker.keep_in_progress(served, waiting, worker.handle(served, message, None)).await;
             if worker.broken().is_cancelled() {

@@ -188,7 +188,7 @@ impl Publisher {
     }
 
     /// As [`publish`](Self::publish), for one of several messages on a subject that may be full:
-    /// then one of those with the same turnstile is sent again at a time.
+    /// while it is, only one of those that share `turnstile` is sent again.
     pub async fn publish_in_turn(
         &self,
         subject: &str,
@@ -227,8 +227,11 @@ impl Publisher {
                 space.refused();
                 match turnstile.0.try_lock() {
                     Ok(turn) => (Some(Err(error)), Some(turn)),
-                    // Once the one before is stored, there may be space for this one too.
-                    Err(_) => (None, Some(turnstile.0.lock().await)),
+                    Err(_) => {
+                        counters.found_full.fetch_add(1, Relaxed);
+                        // Once the one before is stored, there may be space for this one too.
+                        (None, Some(turnstile.0.lock().await))
+                    }
                 }
             }
             (answer, _) => (Some(answer), None),

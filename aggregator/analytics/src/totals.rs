@@ -120,11 +120,9 @@ impl VideoTotals {
             _ if self.queued => Applied::NotYet,
             Event::Progress(progress) => self.confirm(progress),
             Event::Carried(carried) => self.carry(carried),
-            // What follows its last report of still frames is the end.
+            // What follows its last report is the end.
             Event::Ended(ended)
-                if self.started.selection.skip_still
-                    && self.ended.is_none()
-                    && ended.decoded > self.published =>
+                if self.is_reported() && self.ended.is_none() && ended.decoded > self.published =>
             {
                 Applied::NotYet
             }
@@ -153,17 +151,23 @@ impl VideoTotals {
         applied
     }
 
-    /// Adds an event although the report of still frames before it is lost. The frames that were in
-    /// that one have no result then.
+    /// Adds an event although the report before it is lost. Still frames that were in that one have
+    /// no result then.
     pub fn apply_despite_gap(&mut self, event: &Event, now: u64) -> Applied {
         let known = match event {
             _ if self.queued || self.ended.is_some() => None,
             Event::Carried(carried) => Some(carried.from),
-            Event::Ended(ended) if self.started.selection.skip_still => Some(ended.decoded),
+            Event::Ended(ended) if self.is_reported() => Some(ended.decoded),
             _ => None,
         };
         self.published = self.published.max(known.unwrap_or(0));
         self.apply(event, now)
+    }
+
+    /// True if reports say more of it than how far it is: which frames are still, or the windows of
+    /// a live source.
+    fn is_reported(&self) -> bool {
+        self.started.selection.skip_still || self.live.is_some()
     }
 
     fn cancel(&mut self, cancelled: &Cancelled, now: u64) -> Applied {

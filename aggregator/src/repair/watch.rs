@@ -71,7 +71,7 @@ impl Watch {
         self.is_restarted = false;
         if self.searched_at.is_none_or(|at| at.elapsed() >= pause.max(LEAST_PAUSE)) {
             let logged = videos.logged().await?;
-            // What an entry was read of was in the log before it: the rest was deleted.
+            // A video is in the log before it has an entry, so those that are missing were deleted.
             self.known.retain(|video| logged.contains(video));
             for video in logged {
                 if !self.known.contains(&video) {

@@ -15,6 +15,7 @@ use moliceiro_nats::messages::{
 use moliceiro_nats::subjects::{ALL_DETECTIONS, ALL_SUMMARIES, UPLOAD_SUBJECT};
 use moliceiro_nats::{Streams, VideoChange, VideoId};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use url::Url;
 
 use crate::pipeline::Pipeline;
@@ -46,7 +47,7 @@ pub(crate) struct PipelineRun {
 /// How far a video is.
 #[derive(Default)]
 struct ObservedVideo {
-    /// How many frames its entry had, and when.
+    /// How many analysed frames its entry had, and when.
     entries: Vec<(usize, SystemTime)>,
     summary: Option<Summary>,
 }
@@ -114,7 +115,7 @@ pub(crate) async fn run(
             }
         }
         last = Instant::now();
-        progress.frames(followed.values().map(|video| video.settled() as u64).sum());
+        progress.frames(followed.values().map(|video| video.analysed() as u64).sum());
     }
     run.seconds = started_at.elapsed().as_secs_f64();
     run.usage = meter.read()?;
@@ -150,9 +151,10 @@ fn record_entry(
     entry: &VideoEntry,
 ) -> anyhow::Result<()> {
     let Some(video) = followed.get_mut(&entry.video) else { return Ok(()) };
-    let settled = usize::try_from(entry.progress().settled())?;
-    if settled > video.settled() {
-        video.entries.push((settled, SystemTime::now()));
+    let progress = entry.progress();
+    let (analysed, settled) = (usize::try_from(progress.counted)?, progress.settled());
+    if analysed > video.analysed() {
+        video.entries.push((analysed, SystemTime::now()));
     }
     if settled > 0 {
         run.first_seen.get_or_insert(started_at.elapsed());
@@ -164,8 +166,8 @@ fn record_entry(
 }
 
 impl ObservedVideo {
-    fn settled(&self) -> usize {
-        self.entries.last().map_or(0, |(settled, _)| *settled)
+    fn analysed(&self) -> usize {
+        self.entries.last().map_or(0, |(analysed, _)| *analysed)
     }
 }
 
@@ -190,7 +192,9 @@ async fn times(
     // its entry has are the first ones.
     let mut results: BTreeMap<&VideoId, usize> = BTreeMap::new();
     let mut messages = consumer.messages().await?;
-    while let Some(message) = messages.next().await {
+    while let Some(message) =
+        timeout(IDLE_TIMEOUT, messages.next()).await.context("the server does not answer")?
+    {
         let message = message?;
         let info = message.info().map_err(|error| anyhow!(error))?;
         let stored = SystemTime::from(info.published);
@@ -200,7 +204,7 @@ async fn times(
         {
             times.add(frame, stored);
             let number = results.entry(id).or_default();
-            let entry = video.entries.iter().find(|(settled, _)| settled > number);
+            let entry = video.entries.iter().find(|(analysed, _)| analysed > number);
             if let Some((_, written)) = entry {
                 times.counting.push(milliseconds(written.duration_since(stored)));
             }

@@ -198,8 +198,8 @@ impl Objects {
         purged.map(drop).map_err(|error| ObjectError::Unavailable(error.to_string()))
     }
 
-    /// Deletes the object that `uri` names if it was stored for this video, and that there ever was
-    /// one: no other has that name. Other objects stay.
+    /// Deletes the object that `uri` names if it was stored for this video, without leaving a mark:
+    /// the video's id is its name, and is not used again. Other objects stay.
     pub async fn remove_of(&self, uri: &Url, video: &str) -> Result<(), ObjectError> {
         let info = match self.info(uri).await {
             Ok(info) => info,
@@ -209,10 +209,11 @@ impl Objects {
         if info.metadata.get(VIDEO).is_none_or(|kept_for| kept_for != video) {
             return Ok(());
         }
-        self.forget_name(&info.name).await?;
+        // Bytes without a name would not be found again.
         let chunks = self.chunks.chunk_subject(&info.nuid);
         let purged = self.chunks.stream.purge().filter(chunks).await;
-        purged.map(drop).map_err(|error| ObjectError::Unavailable(error.to_string()))
+        purged.map_err(|error| ObjectError::Unavailable(error.to_string()))?;
+        self.forget_name(&info.name).await
     }
 
     /// Deletes an object, if it exists.

@@ -382,6 +382,20 @@ fn a_video_with_frames_selected_by_time_that_decodes_to_less_keeps_every_confirm
 }
 
 #[test]
+fn a_live_source_ends_after_the_report_of_its_last_window_or_without_it_if_that_is_lost() {
+    let status = |at, frames| Event::Live(LiveStatus { at, frames, ..LiveStatus::default() });
+    let mut totals = VideoTotals::new(started(1), &[]);
+    totals.apply(&status(1, 20), NOW);
+    assert_eq!(totals.apply(&ended(0, 40), NOW), Applied::NotYet);
+    let mut without = restarted(&totals);
+    assert_eq!(without.apply_despite_gap(&ended(0, 40), NOW), Applied::Changed);
+    assert_eq!(without.state(), VideoState::Done);
+    totals.apply(&status(2, 40), NOW);
+    assert_eq!(totals.apply(&ended(0, 40), NOW), Applied::Changed);
+    assert_eq!((totals.state(), summary(&totals).live.unwrap().frames), (VideoState::Done, 40));
+}
+
+#[test]
 fn a_live_source_shows_its_latest_status_and_ends_without_frames_of_its_own() {
     let status = |at, frames| Event::Live(LiveStatus { at, frames, ..LiveStatus::default() });
     let mut totals = VideoTotals::new(started(1), &[]);
