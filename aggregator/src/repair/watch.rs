@@ -32,8 +32,9 @@ struct Unfinished {
     revision: Option<u64>,
     since: Instant,
     uri: Option<String>,
-    /// It was unfinished when the server was started.
+    /// It was unfinished when the server was started, and can be decoded again.
     may_lack_frames: bool,
+    is_window: bool,
 }
 
 impl Watch {
@@ -56,7 +57,9 @@ impl Watch {
             self.server = server;
         }
         let is_restarted = self.is_restarted;
-        self.unfinished.values_mut().for_each(|of| of.may_lack_frames |= is_restarted);
+        self.unfinished
+            .values_mut()
+            .for_each(|of| of.may_lack_frames |= is_restarted && !of.is_window);
         if last >= self.next_revision {
             let mut entries = Box::pin(videos.entries_since(self.next_revision.max(1)));
             while let Some(entry) = entries.next().await {
@@ -75,7 +78,7 @@ impl Watch {
             self.known.retain(|video| logged.contains(video));
             for video in logged {
                 if !self.known.contains(&video) {
-                    self.note(video, None, None);
+                    self.note(video, None, None, false);
                 }
             }
             self.searched_at = Some(Instant::now());
@@ -92,25 +95,34 @@ impl Watch {
             self.unfinished.remove(&video);
             on_finished(&entry);
         } else {
-            self.note(video, Some(revision), Some(uri));
+            self.note(video, Some(revision), Some(uri), entry.started.window.is_some());
         }
     }
 
     fn damaged(&mut self, key: String) {
         if let Ok(video) = VideoId::try_from(key) {
             self.known.insert(video.clone());
-            self.note(video, None, None);
+            self.note(video, None, None, false);
         }
     }
 
-    fn note(&mut self, video: VideoId, revision: Option<u64>, uri: Option<String>) {
+    /// A window of a live source cannot be decoded again: it is given up, and never early.
+    fn note(
+        &mut self,
+        video: VideoId,
+        revision: Option<u64>,
+        uri: Option<String>,
+        is_window: bool,
+    ) {
         let before = self.unfinished.get(&video);
         if before.is_some_and(|known| known.revision == revision) {
             return;
         }
-        let may_lack_frames = self.is_restarted || before.is_some_and(|of| of.may_lack_frames);
-        let since = Instant::now();
-        self.unfinished.insert(video, Unfinished { revision, since, uri, may_lack_frames });
+        let may_lack_frames =
+            !is_window && (self.is_restarted || before.is_some_and(|of| of.may_lack_frames));
+        let unfinished =
+            Unfinished { revision, since: Instant::now(), uri, may_lack_frames, is_window };
+        self.unfinished.insert(video, unfinished);
     }
 
     /// The videos that have not moved for so long; of those that were unfinished when the server
@@ -136,5 +148,22 @@ impl Watch {
     /// Whether a video that is not finished may be decoded again from here.
     pub(super) fn needs(&self, uri: &str) -> bool {
         self.unfinished.values().any(|of| of.uri.as_deref().is_none_or(|known| known == uri))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    #[test]
+    fn a_window_is_not_given_up_early_after_a_restart() {
+        let mut watch = Watch { is_restarted: true, ..Watch::default() };
+        let of = |name: &str| VideoId::try_from(name.to_owned()).unwrap();
+        watch.note(of("film-1"), Some(1), None, false);
+        watch.note(of("window-1"), Some(2), None, true);
+        assert!(watch.unfinished[&of("film-1")].may_lack_frames);
+        assert!(!watch.unfinished[&of("window-1")].may_lack_frames);
     }
 }

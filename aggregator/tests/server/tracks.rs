@@ -6,6 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
+use moliceiro_aggregator::AggregatorSettings;
 use moliceiro_analytics::{Finding, Fold};
 use moliceiro_nats::detections::detections;
 use moliceiro_nats::messages::{
@@ -16,9 +17,9 @@ use moliceiro_nats::messages::{
 use moliceiro_nats::{VideoId, subjects};
 use moliceiro_replay::{Question, analyse, fold_frame, rules_of};
 use moliceiro_testing::events::{progress, started, video};
-use moliceiro_testing::until;
+use moliceiro_testing::{HANG_GUARD, until};
 
-use crate::site::Site;
+use crate::site::{Aggregator, Site};
 
 const FRAMES: u64 = 90;
 const SIZE: Size = Size { width: 640, height: 360 };
@@ -353,6 +354,13 @@ impl Camera {
         }
     }
 
+    /// Windows stand still while others are stored: they are not given up.
+    fn aggregator(site: &Site) -> Aggregator {
+        let settings =
+            AggregatorSettings { repair_after: HANG_GUARD, ..AggregatorSettings::default() };
+        site.aggregator_with(settings)
+    }
+
     async fn end(&self, site: &Site) -> Summary {
         let end = Ended {
             frames: 0,
@@ -373,7 +381,7 @@ impl Camera {
 async fn a_person_that_stands_across_the_edge_of_two_windows_is_one_person() {
     let (site, camera, mut random) = (Site::start().await, Camera::new(2, 0), Rng::with_seed(5));
     let films: Vec<_> = [0, FRAMES].map(|first| film(&mut random, first)).into();
-    let aggregator = site.aggregator();
+    let aggregator = Camera::aggregator(&site);
     camera.start(&site).await;
     for n in [1, 0] {
         store(&site, &camera.windows[n], &films[n], &mut random).await;
@@ -396,7 +404,7 @@ async fn a_person_that_stands_across_the_edge_of_two_windows_is_one_person() {
 async fn the_tracks_of_the_last_window_of_a_cancelled_source_are_all_published() {
     let (site, camera, mut random) = (Site::start().await, Camera::new(1, 0), Rng::with_seed(6));
     let film = film(&mut random, 0);
-    let aggregator = site.aggregator();
+    let aggregator = Camera::aggregator(&site);
     camera.start(&site).await;
     let cancelled = Cancelled { reason: "enough".into() };
     site.store(&camera.source, Event::Cancelled(cancelled)).await;
@@ -416,7 +424,7 @@ async fn the_tracks_of_the_last_window_of_a_cancelled_source_are_all_published()
 #[tokio::test(flavor = "multi_thread")]
 async fn the_totals_of_a_source_grow_when_its_next_window_is_opened() {
     let (site, camera, mut random) = (Site::start().await, Camera::new(1, 0), Rng::with_seed(9));
-    let aggregator = site.aggregator();
+    let aggregator = Camera::aggregator(&site);
     camera.start(&site).await;
     let window = &camera.windows[0];
     store(&site, window, &film(&mut random, 0), &mut random).await;
@@ -432,7 +440,7 @@ async fn the_totals_of_a_source_grow_when_its_next_window_is_opened() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_is_cancelled_has_the_totals_of_the_windows_before_the_last_one() {
     let (site, camera, mut random) = (Site::start().await, Camera::new(2, 0), Rng::with_seed(9));
-    let aggregator = site.aggregator();
+    let aggregator = Camera::aggregator(&site);
     camera.start(&site).await;
     let window = &camera.windows[0];
     store(&site, window, &film(&mut random, 0), &mut random).await;
@@ -452,7 +460,7 @@ async fn the_tracks_before_a_gap_between_two_windows_are_published_with_their_wi
     let (site, camera) = (Site::start().await, Camera::new(2, 60_000));
     let mut random = Rng::with_seed(7);
     let films: Vec<_> = [0, FRAMES].map(|first| film(&mut random, first)).into();
-    let aggregator = site.aggregator();
+    let aggregator = Camera::aggregator(&site);
     camera.start(&site).await;
     for n in [0, 1] {
         store(&site, &camera.windows[n], &films[n], &mut random).await;
@@ -472,7 +480,7 @@ async fn the_tracks_before_a_gap_between_two_windows_are_published_with_their_wi
 async fn a_corrected_window_continues_the_one_before_and_is_continued() {
     let (site, camera, mut random) = (Site::start().await, Camera::new(3, 0), Rng::with_seed(8));
     let mut films: Vec<_> = [0, FRAMES, 2 * FRAMES].map(|first| film(&mut random, first)).into();
-    let aggregator = site.aggregator();
+    let aggregator = Camera::aggregator(&site);
     camera.start(&site).await;
     let analysed = |event: &Event| matches!(event, Event::Frame(_));
     let half = films[1].len() / 2;
