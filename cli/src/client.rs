@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
@@ -11,6 +12,9 @@ use moliceiro_run::{default_data, start_server};
 use moliceiro_service::{
     CommonArguments, LogSettings, Section, Settings, SettingsError, start_logging,
 };
+
+/// A lost connection must not hold up the end of a command.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 const PUBLISHES_IN_FLIGHT: usize = 4;
 
@@ -137,7 +141,7 @@ impl Client {
                 let done = work(client.clone(), self.streams.clone()).await;
                 // What it leaves to be deleted is asked of the server by tasks of their own.
                 tokio::task::yield_now().await;
-                client.flush().await.ok();
+                tokio::time::timeout(LAST_REQUESTS, client.flush()).await.ok();
                 done
             };
             tokio::select! {

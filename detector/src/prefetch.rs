@@ -18,7 +18,8 @@ const LEAST_PER_SESSION: u32 = 2;
 /// frame at its first delivery has been handled. The limit is lower for a slow model, so that a
 /// detector that is stopped can finish what it has.
 ///
-/// A frame that is analysed leaves room for another one. It is in flight until its result is stored.
+/// A frame that is analysed leaves room for another one. It is in flight until its result is
+/// stored.
 pub(crate) struct Prefetch {
     slots: Arc<Semaphore>,
     limit: u32,

@@ -15,7 +15,7 @@ use moliceiro_nats::messages::{
     Abandoned, Connection as State, Ended, Event, FrameSelection, LiveStatus, LiveWindow, Started,
     VideoEntry, milliseconds_now,
 };
-use moliceiro_nats::publish::{StoreError, Turnstile};
+use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{Streams, VideoError, VideoId, backoff, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -300,16 +300,8 @@ impl Follower<'_> {
             let published = match streams.publisher.publish_event(&window, Some(&id), event).await {
                 Ok(()) => {
                     let (video, window) = (&window, publish_window);
-                    let publisher = FramePublisher {
-                        streams,
-                        metrics,
-                        video,
-                        model,
-                        window,
-                        skip_still,
-                        repair: None,
-                        turnstile: Turnstile::default(),
-                    };
+                    let publisher = FramePublisher::new(streams, metrics, video, model, window);
+                    let publisher = FramePublisher { skip_still, ..publisher };
                     publisher.publish_video(decoding, Watermark::default()).await
                 }
                 Err(error) => Err(error),

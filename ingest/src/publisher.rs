@@ -40,7 +40,7 @@ pub struct FramePublisher<'a> {
     /// What of the video is published again, if something of it was lost.
     pub repair: Option<&'a Repair>,
     /// Where its frames wait while the queue is full.
-    pub turnstile: Turnstile,
+    pub(crate) turnstile: Turnstile,
 }
 
 /// A frame that is stored.
@@ -65,7 +65,19 @@ struct Extent {
     carried: Vec<CarriedRun>,
 }
 
-impl FramePublisher<'_> {
+impl<'a> FramePublisher<'a> {
+    /// Of a video without still frames, of which nothing was lost.
+    pub fn new(
+        streams: &'a Streams,
+        metrics: &'a Metrics,
+        video: &'a VideoId,
+        model: &'a ModelId,
+        window: usize,
+    ) -> Self {
+        let (skip_still, repair, turnstile) = (false, None, Turnstile::default());
+        Self { streams, metrics, video, model, window, skip_still, repair, turnstile }
+    }
+
     /// Stores the frames of a video, then its end. Waits while the queue is full. Dropping the
     /// future stops decoding.
     pub(crate) async fn publish_video(

@@ -12,7 +12,7 @@ use moliceiro_nats::messages::{
     Event, FrameSelection, LiveStatus, ModelDescription, ModelId, Offset, Repair, Started,
     UnknownClass, Upload, VideoEntry, VideoState, to_json,
 };
-use moliceiro_nats::publish::{StoreError, Turnstile};
+use moliceiro_nats::publish::StoreError;
 use moliceiro_nats::{ModelsError, StreamsError, VideoId, subjects};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -381,17 +381,8 @@ impl UploadJob {
         // What was lost is analysed itself, although other frames may carry objects.
         let skip_still = started.selection.skip_still && repair.is_none();
         let selection = FrameSelection { skip_still, ..started.selection };
-        let turnstile = Turnstile::default();
-        let publisher = FramePublisher {
-            streams,
-            metrics,
-            video,
-            model,
-            window,
-            skip_still,
-            repair,
-            turnstile,
-        };
+        let publisher = FramePublisher::new(streams, metrics, video, model, window);
+        let publisher = FramePublisher { skip_still, repair, ..publisher };
         let mut live_settings = None;
         let opened = match source {
             Ok((uri, model)) => {

@@ -3,7 +3,6 @@
 use moliceiro_decode::DecodeError;
 use moliceiro_nats::VideoId;
 use moliceiro_nats::messages::{Event, FrameSelection, Lost, Repair, Started, Upload, VideoEntry};
-use moliceiro_nats::publish::Turnstile;
 use moliceiro_nats::subjects;
 
 use super::{Disposition, RetryReason, Unreadable, UploadJob, requeued};
@@ -94,16 +93,8 @@ impl UploadJob {
         };
         let model = &model.model;
         let window = service.section.publish_window;
-        let publisher = FramePublisher {
-            streams,
-            metrics,
-            video,
-            model,
-            window,
-            skip_still: false,
-            repair: Some(repair),
-            turnstile: Turnstile::default(),
-        };
+        let publisher = FramePublisher::new(streams, metrics, video, model, window);
+        let publisher = FramePublisher { repair: Some(repair), ..publisher };
         let published = publisher.publish_again(repair, decoding.frames.clone()).await?;
         // The rest is not needed.
         if published > 0 {

@@ -2,7 +2,7 @@
 //! reported.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_nats::jetstream::kv;
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use moliceiro_nats::{
     KnownVideo, StoredEntry, Streams, StreamsSettings, VideoChange, VideoError, VideoId, subjects,
 };
 use moliceiro_testing::server::Server;
+use moliceiro_testing::until;
 
 async fn start() -> (Server, Streams) {
     let server = Server::start();
@@ -178,9 +179,8 @@ async fn watches_and_readers_leave_no_consumer_on_the_server() {
         count
     };
     let are_left = async |count: usize| {
-        while consumers().await > count {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let is_so = async || (consumers().await <= count).then_some(());
+        until("the others are deleted", is_so).await;
     };
     let before = consumers().await;
     let (one, other) = (video("one"), video("other"));

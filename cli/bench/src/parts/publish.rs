@@ -6,7 +6,6 @@ use moliceiro_decode::{ContainerInfo, DecodedFrame, DecodedThumbnail};
 use moliceiro_ingest::metrics::Metrics;
 use moliceiro_ingest::{FramePublisher, IngestSettings, Watermark};
 use moliceiro_nats::messages::thumbnail_slot;
-use moliceiro_nats::publish::Turnstile;
 use moliceiro_nats::{StreamsSettings, VideoId, subjects};
 use moliceiro_service::metrics::Catalogue;
 
@@ -109,16 +108,9 @@ async fn rate(
                 }
                 drop(sender);
             };
-            let publisher = FramePublisher {
-                streams: &pipeline.streams,
-                metrics: &Metrics::new(&mut Catalogue::default()),
-                video: &video,
-                model: &setup.model.id,
-                window: settings.publish_window,
-                skip_still: false,
-                repair: None,
-                turnstile: Turnstile::default(),
-            };
+            let (streams, metrics) = (&pipeline.streams, &Metrics::new(&mut Catalogue::default()));
+            let (model, window) = (&setup.model.id, settings.publish_window);
+            let publisher = FramePublisher::new(streams, metrics, &video, model, window);
             let take = publisher.publish_frames(receiver, &announced, Watermark::default());
             let ((), published) = tokio::join!(give, take);
             published.map_err(|(_, error)| error)?;
